@@ -1,0 +1,91 @@
+// Memory: one pool per device, counted by purpose.
+#pragma once
+
+#include <atomic>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "engine/device.h"
+
+namespace tapescope {
+
+enum class Purpose : std::uint8_t { parameter, activation, gradient, workspace, data };
+constexpr int kPurposes = 5;
+std::string_view name_of(Purpose purpose);
+
+// A ref-counted block of device memory. Held through StorageRef only.
+struct Storage {
+  void* data = nullptr;
+  std::size_t bytes = 0;     // what was asked for
+  std::size_t capacity = 0;  // what the pool handed out
+  Device device;
+  Purpose purpose = Purpose::activation;
+  const char* label = "";  // interned: who asked, for out-of-memory reports
+  std::atomic<int> references{1};
+  Storage* previous = nullptr;  // list of live blocks, kept by the allocator
+  Storage* next = nullptr;
+};
+
+// Shared ownership of a Storage: one pointer.
+class StorageRef {
+ public:
+  StorageRef() = default;
+  explicit StorageRef(Storage* owned) : storage_(owned) {}
+  StorageRef(const StorageRef& other) : storage_(other.storage_) { retain(); }
+  StorageRef(StorageRef&& other) noexcept : storage_(other.storage_) { other.storage_ = nullptr; }
+  StorageRef& operator=(StorageRef other) noexcept {
+    std::swap(storage_, other.storage_);
+    return *this;
+  }
+  ~StorageRef() { release(); }
+  Storage* get() const { return storage_; }
+  Storage* operator->() const { return storage_; }
+  explicit operator bool() const { return storage_ != nullptr; }
+
+ private:
+  void retain() {
+    if (storage_ != nullptr) storage_->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  void release();
+  Storage* storage_ = nullptr;
+};
+
+// A pointer that stays valid for the life of the process; equal texts give equal pointers.
+const char* intern(std::string_view text);
+
+struct MemoryUse {
+  std::array<std::size_t, kPurposes> bytes{};  // live now, by Purpose
+  std::size_t live = 0;                        // their sum
+  std::size_t peak = 0;                        // highest `live` since the last reset_peak
+  std::size_t pooled = 0;                      // freed blocks the pool keeps for reuse
+  std::uint64_t blocks_from_system = 0;        // how often the system had to be asked, ever
+};
+
+// The pool of one device. Safe to use from several threads.
+class Allocator {
+ public:
+  static Allocator& of(Device device);
+  virtual ~Allocator() = default;
+
+  // At least `bytes` bytes aligned to 64, contents undefined. Throws a failure on out of memory
+  // that names the bytes asked for, the use by purpose, the five largest live blocks with their
+  // labels, and what to try.
+  virtual StorageRef allocate(std::size_t bytes, Purpose purpose, const char* label = "") = 0;
+
+  virtual MemoryUse use() const = 0;
+  virtual void reset_peak() = 0;
+  // Refuses to let live memory pass this many bytes (0: no limit). TAPESCOPE_MEMORY_LIMIT sets it
+  // at start.
+  virtual void set_limit(std::size_t bytes) = 0;
+  // Gives pooled blocks back to the system.
+  virtual void trim() = 0;
+
+ protected:
+  friend class StorageRef;
+  virtual void free(Storage* storage) = 0;
+};
+
+}  // namespace tapescope

@@ -1,0 +1,39 @@
+#include "engine/device.h"
+
+#include "engine/error.h"
+
+namespace tapescope {
+
+std::string_view name_of(DeviceKind kind) {
+  switch (kind) {
+    case DeviceKind::cpu: return "cpu";
+    case DeviceKind::cuda: return "cuda";
+    case DeviceKind::emulated: return "emulated";
+  }
+  return "?";
+}
+
+std::string why_unavailable(DeviceKind kind) {
+  switch (kind) {
+    case DeviceKind::cpu: return "";
+    case DeviceKind::cuda: return "this build has no CUDA kernels";
+    case DeviceKind::emulated: return "this build has no emulated CUDA kernels";
+  }
+  return "unknown device";
+}
+
+Device device_from_name(std::string_view name) {
+  if (name == "auto") {
+    return why_unavailable(DeviceKind::cuda).empty() ? Device::cuda() : Device::cpu();
+  }
+  for (DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::emulated}) {
+    if (name != name_of(kind)) continue;
+    if (std::string reason = why_unavailable(kind); !reason.empty()) {
+      throw usage_error("device '{}' cannot be used: {}; try --device cpu", name, reason);
+    }
+    return {kind};
+  }
+  throw usage_error("unknown device '{}'; known are auto, cpu, cuda and emulated", name);
+}
+
+}  // namespace tapescope

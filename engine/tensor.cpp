@@ -1,0 +1,106 @@
+#include "engine/tensor.h"
+
+namespace tapescope {
+namespace {
+
+double read(DType dtype, const void* data, std::int64_t i) {
+  switch (dtype) {
+    case DType::f32: return static_cast<const float*>(data)[i];
+    case DType::bf16: return static_cast<float>(static_cast<const bf16*>(data)[i]);
+    case DType::f64: return static_cast<const double*>(data)[i];
+    case DType::i64: return static_cast<double>(static_cast<const std::int64_t*>(data)[i]);
+    case DType::u8: return static_cast<const std::uint8_t*>(data)[i];
+  }
+  return 0;
+}
+
+void write(DType dtype, void* data, std::int64_t i, double value) {
+  switch (dtype) {
+    case DType::f32: static_cast<float*>(data)[i] = static_cast<float>(value); break;
+    case DType::bf16: static_cast<bf16*>(data)[i] = bf16(static_cast<float>(value)); break;
+    case DType::f64: static_cast<double*>(data)[i] = value; break;
+    case DType::i64: static_cast<std::int64_t*>(data)[i] = static_cast<std::int64_t>(value); break;
+    case DType::u8: static_cast<std::uint8_t*>(data)[i] = static_cast<std::uint8_t>(value); break;
+  }
+}
+
+}  // namespace
+
+Tensor Tensor::zeros(Type type, Device device, Purpose purpose) {
+  Tensor tensor(type, device, purpose);
+  std::memset(tensor.data(), 0, tensor.bytes());
+  return tensor;
+}
+
+Tensor Tensor::full(Type type, double value, Device device) {
+  Tensor tensor(type, device);
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) write(type.dtype, tensor.data(), i, value);
+  return tensor;
+}
+
+Tensor Tensor::scalar_i64(std::int64_t value) { return from<std::int64_t>({}, {value}); }
+
+double Tensor::item(std::int64_t index) const { return read(dtype(), data(), index); }
+
+Tensor Tensor::reshape(Shape shape) const {
+  if (shape.elements() != elements()) {
+    throw usage_error("[reshape] {} has {} elements and cannot become {} with {}",
+                      to_string(type_.shape), elements(), to_string(shape), shape.elements());
+  }
+  Tensor result = *this;
+  result.type_.shape = shape;
+  return result;
+}
+
+Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
+  if (shape().rank() == 0 || begin < 0 || end < begin || end > shape()[0]) {
+    throw usage_error("[rows] rows {} to {} of a tensor of shape {} do not exist", begin, end,
+                      to_string(shape()));
+  }
+  Tensor result = *this;
+  result.type_.shape[0] = end - begin;
+  result.offset_ += static_cast<std::size_t>(begin * shape().elements(1, shape().rank())) *
+                    size_of(dtype());
+  return result;
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy(type_, device(), storage_->purpose, storage_->label);
+  std::memcpy(copy.data(), data(), bytes());
+  return copy;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == this->dtype()) return clone();
+  Tensor result(Type{dtype, shape()}, device(), storage_->purpose, storage_->label);
+  for (std::int64_t i = 0; i < elements(); ++i) {
+    write(dtype, result.data(), i, read(this->dtype(), data(), i));
+  }
+  return result;
+}
+
+void Tensor::copy_from(const Tensor& source) {
+  if (source.type() != type_) {
+    throw usage_error("[copy_from] a tensor of type {} cannot take the values of one of type {}",
+                      to_string(type_), to_string(source.type()));
+  }
+  if (bytes() > 0) std::memmove(data(), source.data(), bytes());
+}
+
+Tensor Tensor::view(StorageRef storage, std::size_t byte_offset, Type type) {
+  Tensor tensor;
+  tensor.type_ = type;
+  tensor.storage_ = std::move(storage);
+  tensor.offset_ = byte_offset;
+  return tensor;
+}
+
+void Tensor::check_dtype(DType wanted) const {
+  if (!defined()) throw usage_error("[values] the tensor is empty: nothing was assigned to it");
+  if (dtype() != wanted) {
+    throw usage_error("[values] a tensor of type {} cannot be read as {}", to_string(type_),
+                      name_of(wanted));
+  }
+}
+
+}  // namespace tapescope

@@ -1,0 +1,193 @@
+#include "engine/thread_pool.h"
+
+#include <sched.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/error.h"
+
+namespace tapescope {
+namespace {
+
+// Processors this process may run on, in order.
+std::vector<int> allowed_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> processors;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      if (CPU_ISSET(cpu, &set)) processors.push_back(cpu);
+  }
+  if (processors.empty()) processors.push_back(0);
+  return processors;
+}
+
+int default_thread_count() {
+  if (const char* text = std::getenv("TAPESCOPE_THREADS"); text != nullptr && *text != '\0') {
+    const int count = std::atoi(text);
+    if (count < 1) throw usage_error("TAPESCOPE_THREADS is '{}'; it must be at least 1", text);
+    return count;
+  }
+  return static_cast<int>(allowed_processors().size());
+}
+
+thread_local bool inside_parallel_work = false;
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Work is published by bumping `generation_`; workers spin for it for about 20 us (a training step
+// issues kernels faster than that) and then sleep on it. A worker joins a job by raising the count
+// in `door_`, which is possible only while the door is open. The caller shuts it when no chunk is
+// left and waits for those inside, so a worker that the system has put aside delays nobody.
+class Pool {
+ public:
+  explicit Pool(int threads) {
+    const std::vector<int> processors = allowed_processors();
+    for (int i = 1; i < threads; ++i) {
+      // Pinned only while every thread can have a processor of its own. The caller stays free: it
+      // may be anybody's thread, and what it starts would inherit the mask.
+      const int cpu = threads <= static_cast<int>(processors.size())
+                          ? processors[static_cast<std::size_t>(i)]
+                          : -1;
+      workers_.emplace_back([this, cpu] { serve(cpu); });
+    }
+  }
+  ~Pool() {
+    stop_.store(true);
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  void run(std::int64_t chunks, FunctionRef<void(std::int64_t)> body) {
+    std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
+    if (chunks == 1 || workers_.empty() || inside_parallel_work || !owner.owns_lock()) {
+      for (std::int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk);
+      return;
+    }
+    body_ = &body;
+    chunks_ = chunks;
+    error_ = nullptr;
+    next_.store(0, std::memory_order_relaxed);
+    door_.store(kOpen, std::memory_order_release);
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    work();
+    door_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    for (int spin = 0; door_.load(std::memory_order_acquire) != 0; ++spin) {
+      if (spin < 4000) {
+        pause_briefly();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
+ private:
+  void work() {
+    inside_parallel_work = true;
+    for (;;) {
+      const std::int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
+      if (chunk >= chunks_) break;
+      try {
+        (*body_)(chunk);
+      } catch (...) {
+        const std::lock_guard<std::mutex> lock(error_mutex_);
+        if (!error_) error_ = std::current_exception();
+      }
+    }
+    inside_parallel_work = false;
+  }
+
+  void serve(int cpu) {
+    if (cpu >= 0) {
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      CPU_SET(cpu, &set);
+      sched_setaffinity(0, sizeof set, &set);  // best effort: a container may refuse it
+    }
+    std::uint32_t seen = 0;
+    for (;;) {
+      const auto asleep_after = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+      while (generation_.load(std::memory_order_acquire) == seen) {
+        for (int spin = 0; spin < 32; ++spin) pause_briefly();
+        if (std::chrono::steady_clock::now() > asleep_after) generation_.wait(seen);
+      }
+      seen = generation_.load(std::memory_order_acquire);
+      if (stop_.load()) return;
+      std::uint32_t door = door_.load(std::memory_order_acquire);
+      while ((door & kOpen) != 0 &&
+             !door_.compare_exchange_weak(door, door + 1, std::memory_order_acq_rel)) {
+      }
+      if ((door & kOpen) == 0) continue;
+      work();
+      door_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  static constexpr std::uint32_t kOpen = 1u << 31;
+
+  std::vector<std::thread> workers_;
+  std::mutex owner_;
+  const FunctionRef<void(std::int64_t)>* body_ = nullptr;
+  std::int64_t chunks_ = 0;
+  std::exception_ptr error_;
+  std::mutex error_mutex_;
+  std::atomic<bool> stop_{false};
+  alignas(64) std::atomic<std::uint32_t> generation_{0};
+  alignas(64) std::atomic<std::int64_t> next_{0};
+  alignas(64) std::atomic<std::uint32_t> door_{0};  // kOpen | workers inside
+};
+
+std::unique_ptr<Pool>& pool() {
+  static std::unique_ptr<Pool> instance = std::make_unique<Pool>(default_thread_count());
+  return instance;
+}
+
+}  // namespace
+
+void parallel_for(std::int64_t chunks, FunctionRef<void(std::int64_t)> body) {
+  if (chunks <= 0) return;
+  if (chunks == 1) {
+    body(0);
+    return;
+  }
+  pool()->run(chunks, body);
+}
+
+void parallel_ranges(std::int64_t count, std::int64_t grain,
+                     FunctionRef<void(std::int64_t, std::int64_t)> body) {
+  if (count <= 0) return;
+  if (count <= grain) {
+    body(0, count);
+    return;
+  }
+  parallel_for((count + grain - 1) / grain, [&](std::int64_t chunk) {
+    const std::int64_t begin = chunk * grain;
+    body(begin, begin + grain < count ? begin + grain : count);
+  });
+}
+
+int thread_count() { return pool()->threads(); }
+
+void set_thread_count(int count) {
+  if (count < 1) throw usage_error("the number of threads is {}; it must be at least 1", count);
+  if (count != pool()->threads()) {
+    pool().reset();
+    pool() = std::make_unique<Pool>(count);
+  }
+}
+
+}  // namespace tapescope

@@ -1,0 +1,57 @@
+#include "engine/type.h"
+
+#include "engine/error.h"
+
+namespace tapescope {
+namespace {
+constexpr std::array<std::pair<DType, std::string_view>, 5> kNames = {{
+    {DType::f32, "f32"},
+    {DType::bf16, "bf16"},
+    {DType::f64, "f64"},
+    {DType::i64, "i64"},
+    {DType::u8, "u8"},
+}};
+}  // namespace
+
+std::string_view name_of(DType dtype) {
+  for (const auto& [value, name] : kNames)
+    if (value == dtype) return name;
+  return "?";
+}
+
+DType dtype_from_name(std::string_view name) {
+  for (const auto& [value, known] : kNames)
+    if (known == name) return value;
+  throw usage_error("unknown dtype '{}'; known are f32, bf16, f64, i64 and u8", name);
+}
+
+Shape::Shape(std::span<const std::int64_t> extents) {
+  if (extents.size() > static_cast<std::size_t>(kMaxRank)) {
+    throw usage_error("a shape has at most {} axes, but {} were given", kMaxRank, extents.size());
+  }
+  for (std::int64_t extent : extents) {
+    if (extent < 0) throw usage_error("a shape cannot have the negative extent {}", extent);
+    extents_[static_cast<std::size_t>(rank_++)] = extent;
+  }
+}
+
+Shape Shape::with_leading(std::int64_t extent) const {
+  std::vector<std::int64_t> extents{extent};
+  extents.insert(extents.end(), begin(), end());
+  return Shape(std::span<const std::int64_t>(extents));
+}
+
+std::string to_string(const Shape& shape) {
+  std::string text = "{";
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (axis > 0) text += ", ";
+    text += std::to_string(shape[axis]);
+  }
+  return text + "}";
+}
+
+std::string to_string(const Type& type) {
+  return std::string(name_of(type.dtype)) + " " + to_string(type.shape);
+}
+
+}  // namespace tapescope

@@ -1,0 +1,94 @@
+// The table of variants: the only source of what runs where.
+#pragma once
+
+#include <initializer_list>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/error.h"
+#include "engine/type.h"
+#include "kernels/common/plan.h"
+
+namespace tapescope {
+
+// A small set of dtypes.
+class DTypes {
+ public:
+  constexpr DTypes(std::initializer_list<DType> dtypes) {
+    for (DType dtype : dtypes) bits_ |= 1u << static_cast<unsigned>(dtype);
+  }
+  constexpr bool contains(DType dtype) const {
+    return (bits_ >> static_cast<unsigned>(dtype) & 1u) != 0;
+  }
+
+ private:
+  unsigned bits_ = 0;
+};
+
+// What `tapescope kernels` prints and the harness walks.
+struct VariantInfo {
+  std::string_view family;  // "conv2d"
+  std::string_view name;    // "reference", "onednn", "simd", ...
+  DeviceKind device = DeviceKind::cpu;
+  DTypes dtypes;
+  // How much larger its rounding error may be than that of plain summation in the same dtype; the
+  // derivation is given where a variant declares more than 1.
+  double error_factor = 1;
+  std::string_view note;    // one sentence: what it does, or what changed from the rung before
+  std::string_view reason;  // empty, or why this build or processor cannot run it
+};
+
+// One variant of a family whose kernels are described by `Shape` (which knows its dtype).
+template <class Shape>
+struct Variant : VariantInfo {
+  Plan (*prepare)(const Shape&) = nullptr;
+  bool (*supports)(const Shape&) = nullptr;  // null: any shape
+};
+
+// `--kernel FAMILY=VARIANT`: the variants asked for by name.
+using KernelChoices = std::map<std::string, std::string, std::less<>>;
+
+// Where to run, and which variants were asked for.
+struct Backend {
+  Device device;
+  KernelChoices choices;
+};
+
+// The first variant of the table that this build has and that covers the device, dtype and shape:
+// the order of the table is the order of preference. A variant asked for by name is taken or
+// refused with the reason, never replaced.
+template <class Shape>
+Plan prepare_from(std::span<const Variant<Shape>> table, const Shape& shape, DType dtype,
+                  const Backend& backend) {
+  std::string_view wanted;
+  if (!backend.choices.empty()) {
+    if (auto it = backend.choices.find(table.front().family); it != backend.choices.end()) {
+      wanted = it->second;
+    }
+  }
+  for (const Variant<Shape>& variant : table) {
+    if (variant.device != backend.device.kind) continue;
+    if (!wanted.empty() && variant.name != wanted) continue;
+    if (!variant.reason.empty() || !variant.dtypes.contains(dtype)) continue;
+    if (variant.supports != nullptr && !variant.supports(shape)) continue;
+    return variant.prepare(shape);
+  }
+  for (const Variant<Shape>& variant : table) {
+    if (!wanted.empty() && variant.name == wanted && !variant.reason.empty()) {
+      throw usage_error("[{}] variant '{}' cannot be used: {}", table.front().family, wanted,
+                        variant.reason);
+    }
+  }
+  throw usage_error("[{}] no {}variant covers dtype {} and this shape on {}; see `tapescope kernels`",
+                    table.front().family, wanted.empty() ? "" : fmt::format("'{}' ", wanted),
+                    name_of(dtype), name_of(backend.device.kind));
+}
+
+// Every variant of every family, in the order of kernels/families.cpp.
+std::vector<VariantInfo> all_variants();
+
+}  // namespace tapescope

@@ -1,0 +1,40 @@
+// 2-d convolution (cross-correlation, as in every deep-learning library) and its two gradients.
+//
+//   y[n,p,q,o]  = bias[o] + sum_{r,s,i} x[n, p*stride - pad + r*dilation, q*... , i] * w[o,r,s,i]
+//   dx          : the transpose of that map applied to dy
+//   dw[o,r,s,i] = sum_{n,p,q} dy[n,p,q,o] * x[n, p*stride - pad + r*dilation, ..., i]
+//
+// With G groups the input channels of group g are [g*I/G, (g+1)*I/G), and likewise the outputs.
+#pragma once
+
+#include <span>
+
+#include "kernels/common/variant.h"
+
+namespace tapescope {
+
+struct Conv2dShape {
+  DType dtype = DType::f32;
+  bool bias = false;
+  std::int64_t N = 0, H = 0, W = 0, I = 0;  // x: {N, H, W, I}
+  std::int64_t O = 0, KH = 1, KW = 1;       // w: {O, KH, KW, I / groups}
+  std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
+  std::int64_t groups = 1;
+
+  // y: {N, P, Q, O}. Not positive where the kernel does not fit.
+  std::int64_t P() const { return (H + 2 * pad_h - dilation_h * (KH - 1) - 1) / stride_h + 1; }
+  std::int64_t Q() const { return (W + 2 * pad_w - dilation_w * (KW - 1) - 1) / stride_w + 1; }
+  // Multiply-adds of any of the three, padding counted.
+  double macs() const {
+    return static_cast<double>(N * P() * Q() * O) * static_cast<double>(KH * KW * (I / groups));
+  }
+};
+
+// in: x {N,H,W,I}, w {O,KH,KW,I/groups}, bias {O} or null    out: y {N,P,Q,O}
+std::span<const Variant<Conv2dShape>> conv2d_variants();
+// in: dy {N,P,Q,O}, w {O,KH,KW,I/groups}                      out: dx {N,H,W,I}
+std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants();
+// in: x {N,H,W,I}, dy {N,P,Q,O}                               out: dw {O,KH,KW,I/groups}
+std::span<const Variant<Conv2dShape>> conv2d_weight_gradient_variants();
+
+}  // namespace tapescope
