@@ -1,0 +1,27 @@
+// Short spellings for the operands of samples, and the list of ops.
+#pragma once
+
+#include "autograd/op.h"
+
+namespace tapescope {
+
+inline OperandSpec operand(Shape shape, OperandSpec::Values values) {
+  return {{DType::f32, shape}, values};
+}
+inline OperandSpec normal(Shape shape) { return operand(shape, OperandSpec::Values::normal); }
+inline OperandSpec index(Shape shape, std::int64_t bound) {
+  return {{DType::i64, shape}, OperandSpec::Values::index, bound};
+}
+// The leading axis of this operand is not the batch.
+inline OperandSpec fixed_extent(OperandSpec spec) {
+  spec.batched = false;
+  return spec;
+}
+
+// One function an op, named <op>_samples and defined in the op's file. autograd/ops/list.cpp lists
+// them all.
+std::vector<Sample> conv2d_samples();
+std::vector<Sample> conv2d_data_gradient_samples();
+std::vector<Sample> conv2d_weight_gradient_samples();
+
+}  // namespace tapescope

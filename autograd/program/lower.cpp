@@ -1,0 +1,126 @@
+#include "autograd/program/lower.h"
+
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "autograd/leaf.h"
+
+namespace tapescope {
+namespace {
+
+class Lowering {
+ public:
+  Lowering(Tape& tape, const CompileOptions& options) : options_(options) {
+    for (const Var& cut : options.cuts) {
+      value_of_[{cut.node->index, cut.output}] =
+          add({Value::Kind::input, static_cast<int>(result_.inputs.size()), cut.type()});
+      result_.inputs.emplace_back(cut.path(), cut.type());
+    }
+    // Which nodes depend on a cut through any operand, differentiable or not.
+    edited_.assign(tape.nodes().size(), false);
+    for (const Var& cut : options.cuts) edited_[cut.node->index] = true;
+    for (const Node* node : tape.nodes()) {
+      for (const Var& operand : node->operands()) {
+        if (edited_[operand.node->index]) edited_[node->index] = true;
+      }
+    }
+  }
+
+  void need(const Var& var) {
+    std::vector<Var> stack{var};
+    while (!stack.empty()) {
+      const Var top = stack.back();
+      stack.pop_back();
+      if (is_source(top) || !needed_.insert(top.node->index).second) continue;
+      for (const Var& operand : top.node->operands()) stack.push_back(operand);
+    }
+  }
+
+  LoweredProgram finish(Tape& tape, std::span<const Var> outputs, const Effects& effects) {
+    for (const Node* node : tape.nodes())
+      if (needed_.contains(node->index)) emit(*node);
+    for (const Var& output : outputs) result_.outputs.push_back(value(output));
+    for (const Effect& effect : effects) {
+      result_.assignments.push_back({parameter(effect.state), value(effect.value)});
+    }
+    return std::move(result_);
+  }
+
+ private:
+  bool reused(const Var& var) const {
+    return options_.reuse_values && !edited_[var.node->index] && var.has_value();
+  }
+  bool is_source(const Var& var) const {  // has a value before any step runs
+    return value_of_.contains({var.node->index, var.output}) || var.node->op->is_leaf() ||
+           reused(var);
+  }
+
+  void emit(const Node& node) {
+    Step step;
+    step.op = node.op;
+    step.path = node.path();
+    for (const Var& operand : node.operands()) step.operands.push_back(value(operand));
+    for (int i = 0; i < node.output_count; ++i) {
+      step.outputs.push_back(add(
+          {Value::Kind::computed, static_cast<int>(result_.steps.size()), node.type_data[i]}));
+      value_of_.try_emplace({node.index, i}, step.outputs.back());  // a cut output stays the input
+    }
+    result_.steps.push_back(std::move(step));
+  }
+
+  int value(const Var& var) {
+    const auto key = std::pair(var.node->index, var.output);
+    if (auto it = value_of_.find(key); it != value_of_.end()) return it->second;
+    int result = 0;
+    const Op* op = var.node->op.get();
+    if (const auto* input = dynamic_cast<const InputOp*>(op); input != nullptr && !reused(var)) {
+      result = add({Value::Kind::input, static_cast<int>(result_.inputs.size()), var.type()});
+      result_.inputs.emplace_back(input->input, var.type());
+    } else if (const auto* leaf = dynamic_cast<const ParameterOp*>(op)) {
+      result = add({Value::Kind::parameter, parameter(leaf->parameter), var.type()});
+    } else {
+      result = add({Value::Kind::constant, static_cast<int>(result_.constants.size()), var.type()});
+      const auto* constant = dynamic_cast<const ConstantOp*>(op);
+      result_.constants.push_back(constant != nullptr ? constant->value : var.value());
+    }
+    value_of_[key] = result;
+    return result;
+  }
+
+  int parameter(const ParameterRef& state) {
+    const auto [it, fresh] =
+        parameter_of_.try_emplace(state.get(), static_cast<int>(result_.parameters.size()));
+    if (fresh) result_.parameters.push_back(state);
+    return it->second;
+  }
+
+  int add(Value value) {
+    result_.values.push_back(value);
+    return static_cast<int>(result_.values.size()) - 1;
+  }
+
+  const CompileOptions& options_;
+  LoweredProgram result_;
+  std::vector<bool> edited_;
+  std::unordered_set<std::uint32_t> needed_;
+  std::map<std::pair<std::uint32_t, int>, int> value_of_;
+  std::unordered_map<const Parameter*, int> parameter_of_;
+};
+
+}  // namespace
+
+LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects,
+                     const CompileOptions& options) {
+  for (const Var& output : outputs) {
+    if (!output || output.node->tape != &tape) {
+      throw usage_error("[compile] an output is missing or from another tape");
+    }
+  }
+  Lowering lowering(tape, options);
+  for (const Var& output : outputs) lowering.need(output);
+  for (const Effect& effect : effects) lowering.need(effect.value);
+  return lowering.finish(tape, outputs, effects);
+}
+
+}  // namespace tapescope

@@ -1,0 +1,42 @@
+// From a tape to the flat form that Programs specialise and run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "autograd/program/program.h"
+
+namespace tapescope {
+
+// A value of a Program: an input, a parameter, a constant, or an output of a step.
+struct Value {
+  enum class Kind : std::uint8_t { input, parameter, constant, computed } kind = Kind::computed;
+  int source = 0;  // index into inputs, parameters or constants; the step that computes it
+  Type type;       // as recorded
+};
+
+struct Step {
+  OpRef op;
+  std::string path;
+  std::vector<int> operands, outputs;  // values
+};
+
+// Dead code is left out: a step is here only if an output or an effect needs it.
+struct LoweredProgram {
+  std::vector<Value> values;
+  std::vector<Step> steps;  // in recorded order
+  std::vector<std::pair<std::string, Type>> inputs;
+  std::vector<ParameterRef> parameters;
+  std::vector<Tensor> constants;
+  std::vector<int> outputs;  // values
+  struct Assignment {
+    int parameter;  // index into parameters
+    int value;
+  };
+  std::vector<Assignment> assignments;
+};
+
+LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects,
+                     const CompileOptions& options);
+
+}  // namespace tapescope

@@ -1,0 +1,291 @@
+#include "autograd/program/program.h"
+
+#include <chrono>
+#include <cmath>
+#include <map>
+
+#include "autograd/program/specialise.h"
+
+namespace tapescope {
+
+struct Program::State {
+  LoweredProgram program;
+  Backend backend;
+  Queue queue;
+  std::map<std::string, Specialised> specialised;  // by signature of input types
+  std::string last_signature;
+  Specialised* last = nullptr;
+  Tensor arena;
+  std::vector<double>* profile = nullptr;
+
+  Specialised& ready(std::span<const Type> types);
+  std::vector<Tensor> bind(std::span<const NamedTensor> inputs, std::vector<Type>& types) const;
+  void point(Specialised& s, std::span<Tensor> inputs);
+  void* address(const Place& place, std::span<Tensor> inputs);
+  std::vector<Type> types_for(std::int64_t batch) const;
+  static bool finite(const Type& type, const void* data);
+};
+
+Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effects,
+                 const CompileOptions& options)
+    : state_(new State{lower(tape, outputs, effects, options), tape.backend(),
+                       Queue(tape.device()), {}, {}, nullptr, {}, nullptr}) {}
+Program::Program(Program&&) noexcept = default;
+Program& Program::operator=(Program&&) noexcept = default;
+Program::~Program() = default;
+
+const std::vector<std::pair<std::string, Type>>& Program::inputs() const {
+  return state_->program.inputs;
+}
+
+Specialised& Program::State::ready(std::span<const Type> types) {
+  std::string signature(reinterpret_cast<const char*>(types.data()), 0);
+  for (const Type& type : types) {
+    signature.push_back(static_cast<char>(type.dtype));
+    for (std::int64_t extent : type.shape) {
+      signature.append(reinterpret_cast<const char*>(&extent), sizeof extent);
+    }
+    signature.push_back('|');
+  }
+  if (last != nullptr && signature == last_signature) return *last;
+  auto it = specialised.find(signature);
+  if (it == specialised.end()) {
+    it = specialised.emplace(signature, specialise(program, types, backend)).first;
+  }
+  last_signature = std::move(signature);
+  last = &it->second;
+  return *last;
+}
+
+// The tensors this program reads, in its order.
+std::vector<Tensor> Program::State::bind(std::span<const NamedTensor> inputs,
+                                         std::vector<Type>& types) const {
+  std::vector<Tensor> bound;
+  for (const auto& [name, recorded] : program.inputs) {
+    const NamedTensor* found = nullptr;
+    for (const NamedTensor& given : inputs)
+      if (given.name == name) found = &given;
+    if (found == nullptr) {
+      throw usage_error("[run] input '{}' of type {} is missing", name, to_string(recorded));
+    }
+    const Type& type = found->value.type();
+    const bool batch_may_differ = recorded.shape.rank() > 0 &&
+                                  type.shape.rank() == recorded.shape.rank() &&
+                                  type.shape.without_leading() == recorded.shape.without_leading();
+    if (type.dtype != recorded.dtype || !(batch_may_differ || type.shape == recorded.shape)) {
+      throw usage_error("[run] input '{}' was recorded as {} (any first extent) but is {}", name,
+                        to_string(recorded), to_string(type));
+    }
+    bound.push_back(found->value);
+    types.push_back(type);
+  }
+  return bound;
+}
+
+void* Program::State::address(const Place& place, std::span<Tensor> inputs) {
+  const auto i = static_cast<std::size_t>(place.index);
+  switch (place.kind) {
+    case Place::Kind::arena: return static_cast<char*>(arena.data()) + place.offset;
+    case Place::Kind::input: return inputs[i].data();
+    case Place::Kind::parameter: return program.parameters[i]->value.data();
+    case Place::Kind::constant: return program.constants[i].data();
+  }
+  return nullptr;
+}
+
+void Program::State::point(Specialised& s, std::span<Tensor> inputs) {
+  if (!arena.defined() || arena.bytes() < s.memory.arena) {
+    arena = {};  // given back first: the larger one may stand in its place
+    arena = Tensor(Type{DType::u8, {static_cast<std::int64_t>(s.memory.arena)}}, backend.device,
+                   Purpose::activation, "program");
+  }
+  const auto set = [&](std::size_t slot) {
+    const int value = s.pointer_values[slot];
+    if (value >= 0) s.pointers[slot] = address(s.places[static_cast<std::size_t>(value)], inputs);
+  };
+  if (s.arena != arena.data()) {
+    for (std::size_t slot = 0; slot < s.pointers.size(); ++slot) set(slot);
+    s.arena = arena.data();
+  } else {
+    for (int slot : s.external_slots) set(static_cast<std::size_t>(slot));
+  }
+}
+
+std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
+  State& state = *state_;
+  std::vector<Type> types;
+  std::vector<Tensor> bound = state.bind(inputs, types);
+  Specialised& s = state.ready(types);
+  state.point(s, bound);
+  char* const arena = static_cast<char*>(state.arena.data());
+  for (std::size_t i = 0; i < s.steps.size(); ++i) {
+    const ReadyStep& step = s.steps[i];
+    if (!step.plan) continue;
+    const Buffers buffers{s.pointers.data() + step.first_operand,
+                          s.pointers.data() + step.first_output, arena + step.workspace};
+    if (state.profile == nullptr) {
+      step.plan.run(state.queue, buffers);
+    } else {
+      const auto start = std::chrono::steady_clock::now();
+      step.plan.run(state.queue, buffers);
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+      state.profile->resize(s.steps.size());
+      (*state.profile)[i] += seconds.count();
+    }
+  }
+  std::vector<Tensor> outputs;
+  for (int value : state.program.outputs) {
+    const auto v = static_cast<std::size_t>(value);
+    Tensor output(s.types[v], state.backend.device);
+    if (output.bytes() > 0) {
+      std::memcpy(output.data(), state.address(s.places[v], bound), output.bytes());
+    }
+    outputs.push_back(std::move(output));
+  }
+  for (std::size_t a = 0; a < state.program.assignments.size(); ++a) {
+    const auto& assignment = state.program.assignments[a];
+    Parameter& parameter = *state.program.parameters[static_cast<std::size_t>(assignment.parameter)];
+    if (!s.assigned_in_place[a]) {
+      const Place& place = s.places[static_cast<std::size_t>(assignment.value)];
+      std::memcpy(parameter.value.data(), state.address(place, bound), parameter.value.bytes());
+    }
+    parameter.changed();
+  }
+  return outputs;
+}
+
+std::vector<Type> Program::State::types_for(std::int64_t batch) const {
+  std::int64_t recorded = 0;  // the batch size on the tape: that of the first input with an axis
+  for (const auto& [name, type] : program.inputs) {
+    if (type.shape.rank() > 0 && recorded == 0) recorded = type.shape[0];
+  }
+  std::vector<Type> types;
+  for (const auto& [name, type] : program.inputs) {
+    types.push_back(type);
+    if (batch > 0 && type.shape.rank() > 0 && type.shape[0] == recorded) {
+      types.back().shape[0] = batch;
+    }
+  }
+  return types;
+}
+
+MemoryPlan Program::plan(std::int64_t batch) {
+  return state_->ready(state_->types_for(batch)).memory;
+}
+
+std::vector<StepInfo> Program::steps(std::int64_t batch) {
+  const Specialised& s = state_->ready(state_->types_for(batch));
+  std::vector<StepInfo> infos;
+  for (std::size_t i = 0; i < s.steps.size(); ++i) {
+    const Step& step = state_->program.steps[i];
+    StepInfo info{step.path, step.op.get(), {}, {}, {}, s.steps[i].in_place};
+    for (int value : step.operands) info.operands.push_back(s.types[static_cast<std::size_t>(value)]);
+    for (int value : step.outputs) info.outputs.push_back(s.types[static_cast<std::size_t>(value)]);
+    info.variant = s.steps[i].plan ? s.steps[i].plan.variant() : "alias";
+    infos.push_back(std::move(info));
+  }
+  return infos;
+}
+
+void Program::set_profile(std::vector<double>* seconds) { state_->profile = seconds; }
+
+bool Program::State::finite(const Type& type, const void* data) {
+  const std::int64_t n = type.elements();
+  if (type.dtype == DType::f32) {
+    const auto* x = static_cast<const float*>(data);
+    for (std::int64_t i = 0; i < n; ++i)
+      if (!std::isfinite(x[i])) return false;
+  } else if (type.dtype == DType::f64) {
+    const auto* x = static_cast<const double*>(data);
+    for (std::int64_t i = 0; i < n; ++i)
+      if (!std::isfinite(x[i])) return false;
+  } else if (type.dtype == DType::bf16) {
+    const auto* x = static_cast<const bf16*>(data);
+    for (std::int64_t i = 0; i < n; ++i)
+      if (!std::isfinite(static_cast<float>(x[i]))) return false;
+  }
+  return true;
+}
+
+std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
+  State& state = *state_;
+  std::vector<Type> types;
+  std::vector<Tensor> bound = state.bind(inputs, types);
+  for (std::size_t i = 0; i < bound.size(); ++i) {
+    if (!State::finite(bound[i].type(), bound[i].data())) return state.program.inputs[i].first;
+  }
+  for (const ParameterRef& parameter : state.program.parameters) {
+    if (!State::finite(parameter->value.type(), parameter->value.data())) return parameter->name;
+  }
+  // Step by step with memory of its own, so that no effect is applied in place.
+  std::vector<Tensor> values(state.program.values.size());
+  const auto value_at = [&](int v) -> Tensor& {
+    const Value& value = state.program.values[static_cast<std::size_t>(v)];
+    const auto source = static_cast<std::size_t>(value.source);
+    switch (value.kind) {
+      case Value::Kind::input: return bound[source];
+      case Value::Kind::parameter: return state.program.parameters[source]->value;
+      case Value::Kind::constant: return state.program.constants[source];
+      case Value::Kind::computed: break;
+    }
+    return values[static_cast<std::size_t>(v)];
+  };
+  const Specialised& s = state.ready(types);
+  for (std::size_t i = 0; i < s.steps.size(); ++i) {
+    const Step& step = state.program.steps[i];
+    if (const int aliased = step.op->alias(); aliased >= 0) {
+      value_at(step.outputs[0]) = value_at(step.operands[static_cast<std::size_t>(aliased)])
+                                      .reshape(s.types[static_cast<std::size_t>(step.outputs[0])].shape);
+      continue;
+    }
+    std::vector<const void*> in;
+    std::vector<void*> out;
+    for (int v : step.operands) in.push_back(value_at(v).data());
+    in.push_back(nullptr);
+    for (int v : step.outputs) {
+      value_at(v) = Tensor(s.types[static_cast<std::size_t>(v)], state.backend.device);
+      out.push_back(value_at(v).data());
+    }
+    Tensor workspace(Type{DType::u8, {static_cast<std::int64_t>(s.steps[i].plan.workspace_bytes())}});
+    s.steps[i].plan.run(state.queue, {in.data(), out.data(), workspace.data()});
+    for (int v : step.outputs) {
+      if (!State::finite(value_at(v).type(), value_at(v).data())) return step.path;
+    }
+  }
+  return "";
+}
+
+// --- Tape's side -----------------------------------------------------------------------------------
+
+Program Tape::compile(std::span<const Var> outputs, const Effects& effects) {
+  return Program(*this, outputs, effects, {});
+}
+Program Tape::compile(std::span<const Var> outputs, const Effects& effects,
+                      const CompileOptions& options) {
+  return Program(*this, outputs, effects, options);
+}
+Program Tape::compile(std::initializer_list<Var> outputs, const Effects& effects) {
+  return Program(*this, std::span<const Var>(outputs.begin(), outputs.size()), effects, {});
+}
+
+std::vector<Tensor> Tape::replay(std::span<const Edit> edits, std::span<const Var> outputs) {
+  check_current();
+  std::string key;
+  CompileOptions options;
+  options.reuse_values = true;
+  std::vector<NamedTensor> inputs;
+  std::vector<std::string> names;
+  for (const Edit& edit : edits) {
+    options.cuts.push_back(edit.var);
+    names.push_back(edit.var.path());
+    key += fmt::format("{}.{} ", edit.var.node->index, edit.var.output);
+  }
+  for (std::size_t i = 0; i < edits.size(); ++i) inputs.push_back({names[i], edits[i].value});
+  key += "->";
+  for (const Var& output : outputs) key += fmt::format(" {}.{}", output.node->index, output.output);
+  std::shared_ptr<Program>& program = replays_[key];
+  if (!program) program = std::make_shared<Program>(*this, outputs, Effects{}, options);
+  return program->run(inputs);
+}
+
+}  // namespace tapescope

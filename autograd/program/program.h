@@ -1,0 +1,78 @@
+// A compiled tape: only what is asked for, in one planned arena, run as often as wanted.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "autograd/tape.h"
+
+namespace tapescope {
+
+struct CompileOptions {
+  // These Vars become inputs, named by their paths: nothing before them is computed for them.
+  std::vector<Var> cuts;
+  // Take the tape's eager values for what depends on no cut, instead of computing it again.
+  bool reuse_values = false;
+};
+
+// What a Program will allocate for one signature of input shapes, in bytes.
+struct MemoryPlan {
+  std::size_t arena = 0;        // intermediate values and workspaces, packed by lifetime
+  std::size_t unpacked = 0;     // the same without sharing
+  std::size_t lower_bound = 0;  // what lives at the busiest step: no packing can be smaller
+  std::size_t parameters = 0;   // read or assigned, allocated by their owners
+  std::size_t inputs = 0, outputs = 0;
+  std::size_t total() const { return arena + parameters + inputs + outputs; }
+};
+
+// One node of a Program with what it runs on, for `--plan`, profiles and layer tables.
+struct StepInfo {
+  std::string path;
+  const Op* op = nullptr;
+  std::vector<Type> operands, outputs;
+  std::string variant;  // the kernel that was chosen
+  bool in_place = false;
+};
+
+struct NamedTensor {
+  std::string_view name;
+  Tensor value;
+};
+
+class Program {
+ public:
+  // Use Tape::compile.
+  Program(Tape& tape, std::span<const Var> outputs, const Effects& effects,
+          const CompileOptions& options);
+  Program(Program&&) noexcept;
+  Program& operator=(Program&&) noexcept;
+  ~Program();
+
+  // Computes the outputs (fresh tensors), then applies the effects: every read has seen the old
+  // values. Inputs may have another batch size than was recorded; a missing or ill-typed one is an
+  // error that says what is expected. Inputs that the outputs do not need are ignored.
+  std::vector<Tensor> run(std::span<const NamedTensor> inputs);
+  std::vector<Tensor> run(std::initializer_list<NamedTensor> inputs) {
+    return run(std::span<const NamedTensor>(inputs.begin(), inputs.size()));
+  }
+
+  // What this Program reads: names and recorded types.
+  const std::vector<std::pair<std::string, Type>>& inputs() const;
+  // For a leading axis of `batch` rows in place of the recorded one (0: as recorded). Allocates
+  // nothing.
+  MemoryPlan plan(std::int64_t batch = 0);
+  std::vector<StepInfo> steps(std::int64_t batch = 0);
+  // While set (one element a step), run() adds the seconds that each step's kernel takes.
+  void set_profile(std::vector<double>* seconds);
+  // Computes everything again without effects and returns the path of the first node whose output
+  // is not finite, or "".
+  std::string first_non_finite(std::span<const NamedTensor> inputs);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tapescope

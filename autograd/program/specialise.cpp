@@ -1,0 +1,208 @@
+#include "autograd/program/specialise.h"
+
+#include <algorithm>
+
+#include "autograd/program/memory_plan.h"
+
+namespace tapescope {
+namespace {
+
+constexpr int kNone = -1;
+std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+class Specialiser {
+ public:
+  Specialiser(const LoweredProgram& program, std::span<const Type> input_types,
+              const Backend& backend)
+      : program_(program) {
+    infer(input_types);
+    prepare(backend);
+    find_roots();
+    find_lives();
+    share_in_place();
+    place();
+    list_pointers();
+  }
+  Specialised take() { return std::move(result_); }
+
+ private:
+  std::vector<Type> types_of(const std::vector<int>& values) const {
+    std::vector<Type> types;
+    for (int value : values) types.push_back(result_.types[at(value)]);
+    return types;
+  }
+
+  void infer(std::span<const Type> input_types) {
+    for (const Value& value : program_.values) {
+      result_.types.push_back(value.kind == Value::Kind::input ? input_types[at(value.source)]
+                                                               : value.type);
+    }
+    for (const Step& step : program_.steps) {
+      const Types outputs = step.op->infer(types_of(step.operands));
+      for (int i = 0; i < outputs.size(); ++i) result_.types[at(step.outputs[at(i)])] = outputs[i];
+    }
+  }
+
+  void prepare(const Backend& backend) {
+    for (const Step& step : program_.steps) {
+      ReadyStep ready;
+      if (step.op->alias() < 0) {
+        ready.plan = step.op->prepare(types_of(step.operands), types_of(step.outputs), backend);
+      }
+      result_.steps.push_back(std::move(ready));
+    }
+  }
+
+  // The root of a value is the value whose memory it shares: itself, unless it is an alias.
+  void find_roots() {
+    root_.resize(program_.values.size());
+    for (std::size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<int>(i);
+    for (const Step& step : program_.steps) {
+      if (const int aliased = step.op->alias(); aliased >= 0) {
+        root_[at(step.outputs[0])] = root_[at(step.operands[at(aliased)])];
+      }
+    }
+  }
+
+  void find_lives() {
+    const int end = static_cast<int>(program_.steps.size());
+    first_.assign(program_.values.size(), kNone);
+    last_.assign(program_.values.size(), kNone);
+    const auto lives = [&](int value, int step) {
+      const auto root = at(root_[at(value)]);
+      if (first_[root] == kNone) first_[root] = step;
+      last_[root] = std::max(last_[root], step);
+    };
+    for (int s = 0; s < end; ++s) {
+      for (int value : program_.steps[at(s)].operands) lives(value, s);
+      for (int value : program_.steps[at(s)].outputs) lives(value, s);
+    }
+    // Outputs are copied out and assignments made after the last step.
+    for (int value : program_.outputs) lives(value, end);
+    for (const auto& assignment : program_.assignments) lives(assignment.value, end);
+  }
+
+  // An output takes over an operand's memory where the op allows it and nothing reads the operand
+  // later. A parameter's memory is taken only to become that parameter's new value.
+  void share_in_place() {
+    result_.assigned_in_place.assign(program_.assignments.size(), false);
+    for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
+      const Step& step = program_.steps[at(s)];
+      if (step.op->alias() >= 0) continue;
+      std::vector<int> taken;
+      for (std::size_t o = 0; o < step.outputs.size(); ++o) {
+        const int output = step.outputs[o];
+        for (std::size_t i = 0; i < step.operands.size(); ++i) {
+          const int operand = root_[at(step.operands[i])];
+          const auto uses = std::count_if(step.operands.begin(), step.operands.end(), [&](int v) {
+            return root_[at(v)] == operand;
+          });
+          if (!step.op->may_overwrite(static_cast<int>(i), static_cast<int>(o)) || uses != 1 ||
+              result_.types[at(operand)].bytes() != result_.types[at(output)].bytes() ||
+              last_[at(operand)] != s ||
+              std::find(taken.begin(), taken.end(), operand) != taken.end() ||
+              !may_take(operand, output)) {
+            continue;
+          }
+          for (int& root : root_)
+            if (root == output) root = operand;
+          last_[at(operand)] = last_[at(output)];
+          taken.push_back(operand);
+          result_.steps[at(s)].in_place = true;
+          break;
+        }
+      }
+    }
+  }
+
+  bool may_take(int operand, int output) {
+    const Value& value = program_.values[at(operand)];
+    if (value.kind == Value::Kind::computed) return true;
+    if (value.kind != Value::Kind::parameter) return false;
+    for (std::size_t a = 0; a < program_.assignments.size(); ++a) {
+      const auto& assignment = program_.assignments[a];
+      if (assignment.parameter == value.source && assignment.value == output) {
+        result_.assigned_in_place[a] = true;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void place() {
+    std::vector<BufferLife> buffers;
+    std::vector<int> buffer_of(program_.values.size(), kNone);
+    for (std::size_t v = 0; v < program_.values.size(); ++v) {
+      if (root_[v] != static_cast<int>(v) || program_.values[v].kind != Value::Kind::computed) {
+        continue;
+      }
+      buffer_of[v] = static_cast<int>(buffers.size());
+      buffers.push_back({result_.types[v].bytes(), first_[v], last_[v]});
+    }
+    std::vector<int> workspace_of;
+    for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
+      const std::size_t bytes = result_.steps[at(s)].plan.workspace_bytes();
+      workspace_of.push_back(bytes > 0 ? static_cast<int>(buffers.size()) : kNone);
+      if (bytes > 0) buffers.push_back({bytes, s, s});
+    }
+    MemoryPlan& memory = result_.memory;
+    memory.arena = plan_memory(buffers);
+    memory.lower_bound = memory_lower_bound(buffers);
+    for (const BufferLife& buffer : buffers) memory.unpacked += buffer.bytes;
+
+    for (std::size_t v = 0; v < program_.values.size(); ++v) {
+      const auto root = at(root_[v]);
+      const Value& value = program_.values[root];
+      Place place;
+      switch (value.kind) {
+        case Value::Kind::computed: place.offset = buffers[at(buffer_of[root])].offset; break;
+        case Value::Kind::input: place = {Place::Kind::input, value.source, 0}; break;
+        case Value::Kind::parameter: place = {Place::Kind::parameter, value.source, 0}; break;
+        case Value::Kind::constant: place = {Place::Kind::constant, value.source, 0}; break;
+      }
+      result_.places.push_back(place);
+      if (program_.values[v].kind == Value::Kind::input) memory.inputs += result_.types[v].bytes();
+    }
+    for (std::size_t s = 0; s < program_.steps.size(); ++s) {
+      if (workspace_of[s] != kNone) {
+        result_.steps[s].workspace = buffers[at(workspace_of[s])].offset;
+      }
+    }
+    for (const ParameterRef& parameter : program_.parameters) {
+      memory.parameters += parameter->value.bytes();
+    }
+    for (int output : program_.outputs) memory.outputs += result_.types[at(output)].bytes();
+  }
+
+  void list_pointers() {
+    const auto list = [&](const std::vector<int>& values) {
+      const int first = static_cast<int>(result_.pointer_values.size());
+      for (int value : values) {
+        if (result_.places[at(value)].kind != Place::Kind::arena) {
+          result_.external_slots.push_back(static_cast<int>(result_.pointer_values.size()));
+        }
+        result_.pointer_values.push_back(value);
+      }
+      result_.pointer_values.push_back(kNone);  // an absent optional operand reads as null
+      return first;
+    };
+    for (std::size_t s = 0; s < program_.steps.size(); ++s) {
+      result_.steps[s].first_operand = list(program_.steps[s].operands);
+      result_.steps[s].first_output = list(program_.steps[s].outputs);
+    }
+    result_.pointers.assign(result_.pointer_values.size(), nullptr);
+  }
+
+  const LoweredProgram& program_;
+  Specialised result_;
+  std::vector<int> root_, first_, last_;  // by value; lives by root, in steps
+};
+
+}  // namespace
+
+Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,
+                       const Backend& backend) {
+  return Specialiser(program, input_types, backend).take();
+}
+
+}  // namespace tapescope

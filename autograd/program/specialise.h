@@ -1,0 +1,41 @@
+// A lowered program made ready for one signature of input types: types, kernels, memory.
+#pragma once
+
+#include <vector>
+
+#include "autograd/program/lower.h"
+
+namespace tapescope {
+
+// Where a value lies when the program runs.
+struct Place {
+  enum class Kind : std::uint8_t { arena, input, parameter, constant } kind = Kind::arena;
+  int index = 0;           // of the input, parameter or constant
+  std::size_t offset = 0;  // in the arena, bytes
+};
+
+struct ReadyStep {
+  Plan plan;                  // empty for an alias
+  int first_operand = 0;      // into Specialised::pointers
+  int first_output = 0;       // into Specialised::pointers
+  std::size_t workspace = 0;  // arena offset
+  bool in_place = false;
+};
+
+struct Specialised {
+  std::vector<Type> types;    // by value
+  std::vector<Place> places;  // by value
+  std::vector<ReadyStep> steps;
+  std::vector<bool> assigned_in_place;  // by assignment: a step writes the parameter itself
+  std::vector<int> pointer_values;      // the value that each pointer slot points at, -1: null
+  std::vector<int> external_slots;      // slots that may point elsewhere at the next run
+  std::vector<void*> pointers;
+  const void* arena = nullptr;  // what the arena slots point into
+  MemoryPlan memory;
+};
+
+// `input_types` in the order of program.inputs.
+Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,
+                       const Backend& backend);
+
+}  // namespace tapescope

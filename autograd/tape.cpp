@@ -1,0 +1,418 @@
+#include "autograd/tape.h"
+
+#include <algorithm>
+#include <new>
+
+#include "autograd/leaf.h"
+#include "autograd/ops/ops.h"
+#include "autograd/program/program.h"
+#include "autograd/walk.h"
+#include "engine/philox.h"
+
+namespace tapescope {
+
+// One scope path and what was recorded in it.
+struct ScopeRecord {
+  const char* path = "";
+  std::vector<std::unique_ptr<ScopeUse>> uses;
+};
+
+namespace {
+constexpr std::uint32_t kBlock = 256 << 10;
+
+std::string joined(std::string_view scope, std::string_view name) {
+  return scope.empty() ? std::string(name) : fmt::format("{}/{}", scope, name);
+}
+}  // namespace
+
+const Tensor& Var::value() const {
+  if (!has_value()) {
+    throw usage_error(
+        "'{}' has no value: the tape is symbolic; compile a Program that returns it, or give the "
+        "inputs as tensors",
+        path());
+  }
+  return node->value_data[output];
+}
+
+std::string Node::path() const {
+  return use_number == 1 ? std::string(use->label) : fmt::format("{}#{}", use->label, use_number);
+}
+
+std::string_view Node::scope() const {
+  const std::string_view label(use->label);
+  const std::size_t slash = label.rfind('/');
+  return slash == std::string_view::npos ? std::string_view() : label.substr(0, slash);
+}
+
+Tape::Tape(Device device, Mode mode, TapeOptions options)
+    : backend_{device, options.kernels}, mode_(mode), options_(std::move(options)), queue_(device) {
+  current_ = enter("");
+  changes_seen_ = Parameter::changes().load(std::memory_order_relaxed);
+}
+
+Tape::~Tape() { rollback(0); }
+
+void* Tape::arena(std::size_t bytes) {
+  bytes = (bytes + 15) / 16 * 16;
+  if (blocks_.empty() || block_used_ + bytes > kBlock) {
+    if (!blocks_.empty()) ++block_;
+    if (block_ == blocks_.size()) blocks_.push_back(std::make_unique<std::byte[]>(kBlock));
+    block_used_ = 0;
+  }
+  void* memory = blocks_[block_].get() + block_used_;
+  block_used_ += static_cast<std::uint32_t>(bytes);
+  return memory;
+}
+
+ScopeRecord* Tape::enter(std::string_view path) {
+  std::unique_ptr<ScopeRecord>& record = scopes_[std::string(path)];
+  if (!record) {
+    record = std::make_unique<ScopeRecord>();
+    record->path = intern(path);
+  }
+  return record.get();
+}
+
+ScopeUse* Tape::use_of(ScopeRecord& scope, std::string_view op) {
+  for (const auto& use : scope.uses)
+    if (use->op.data() == op.data()) return use.get();  // names are literals
+  auto use = std::make_unique<ScopeUse>();
+  use->op = op;
+  use->label = intern(joined(scope.path, op));
+  scope.uses.push_back(std::move(use));
+  return scope.uses.back().get();
+}
+
+Tape::Scope::Scope(Tape& tape, std::string_view name)
+    : tape_(tape), length_(tape.scope_.size()), outer_(tape.current_) {
+  tape.scope_ = joined(tape.scope_, name);
+  tape.current_ = tape.enter(tape.scope_);
+}
+
+Tape::Scope::~Scope() {
+  tape_.scope_.resize(length_);
+  tape_.current_ = outer_;
+}
+
+Tape::Scope Tape::scope_of(std::string_view prefix, const Node& node) {
+  const std::string_view scope = node.scope();
+  // A gradient of a gradient stays under one prefix.
+  if (scope.starts_with(prefix)) return Scope(*this, scope);
+  return Scope(*this, joined(prefix, scope));
+}
+
+std::uint64_t Tape::random_key(std::string_view op) {
+  const int uses = use_of(*current_, op)->count;
+  return mix(mix(options_.seed, stable_hash(scope_)), static_cast<std::uint64_t>(uses));
+}
+
+Node& Tape::append(OpRef op, std::span<const Var> operands, std::span<const Type> types,
+                   ScopeUse* use) {
+  const std::uint32_t block = block_, used = block_used_;
+  Node* node = new (arena(sizeof(Node))) Node;
+  node->arena_block = block;
+  node->arena_used = used;
+  node->op = std::move(op);
+  node->tape = this;
+  node->index = static_cast<std::uint32_t>(nodes_.size());
+  node->operand_count = static_cast<std::uint16_t>(operands.size());
+  node->output_count = static_cast<std::uint16_t>(types.size());
+  node->operand_data = static_cast<Var*>(arena(operands.size() * sizeof(Var)));
+  std::uninitialized_copy(operands.begin(), operands.end(), node->operand_data);
+  node->type_data = static_cast<Type*>(arena(types.size() * sizeof(Type)));
+  std::uninitialized_copy(types.begin(), types.end(), node->type_data);
+  node->value_data = static_cast<Tensor*>(arena(types.size() * sizeof(Tensor)));
+  std::uninitialized_default_construct_n(node->value_data, types.size());
+  node->use = use;
+  node->use_number = ++use->count;
+  nodes_.push_back(node);
+  return *node;
+}
+
+Var Tape::leaf(OpRef op, const char* label, Type type, Tensor value) {
+  leaf_uses_.push_back(std::make_unique<ScopeUse>());
+  leaf_uses_.back()->label = label;
+  Node& node = append(std::move(op), {}, std::span<const Type>(&type, 1), leaf_uses_.back().get());
+  node.value_data[0] = std::move(value);
+  return node.out();
+}
+
+Var Tape::input(std::string_view name, DType dtype, Shape shape) {
+  const Type type{dtype, shape};
+  if (auto it = inputs_.find(name); it != inputs_.end()) {
+    if (it->second.type() != type) {
+      throw usage_error("input '{}' is already on the tape as {}, not {}", name,
+                        to_string(it->second.type()), to_string(type));
+    }
+    return it->second;
+  }
+  symbolic_ = true;
+  const Var var = leaf(std::make_shared<InputOp>(std::string(name)), intern(name), type, {});
+  inputs_.emplace(std::string(name), var);
+  return var;
+}
+
+Var Tape::input(std::string_view name, Tensor value) {
+  if (inputs_.contains(name)) throw usage_error("input '{}' is already on the tape", name);
+  const Type type = value.type();
+  const Var var =
+      leaf(std::make_shared<InputOp>(std::string(name)), intern(name), type, std::move(value));
+  inputs_.emplace(std::string(name), var);
+  return var;
+}
+
+Var Tape::parameter(const ParameterRef& parameter) {
+  if (auto it = parameters_.find(parameter.get()); it != parameters_.end()) return it->second;
+  const Var var = leaf(std::make_shared<ParameterOp>(parameter), intern(parameter->name),
+                       parameter->value.type(), parameter->value);
+  parameters_.emplace(parameter.get(), var);
+  parameter_versions_.emplace_back(parameter, parameter->version);
+  return var;
+}
+
+Var Tape::constant(Tensor value) {
+  const Type type = value.type();
+  Tensor copy = value;
+  return leaf(std::make_shared<ConstantOp>(std::move(copy)), "constant", type, std::move(value));
+}
+
+Var Tape::step() {
+  if (auto it = inputs_.find("step"); it != inputs_.end()) return it->second;
+  return symbolic_ ? input("step", DType::i64, {}) : input("step", Tensor::scalar_i64(0));
+}
+
+Node& Tape::record(OpRef op, std::span<const Var> operands) {
+  while (!operands.empty() && !operands.back()) operands = operands.first(operands.size() - 1);
+  constexpr std::size_t kMostOperands = 16;
+  if (operands.size() > kMostOperands) {
+    throw usage_error("[{}] {} operands; a node has at most {}", op->name(), operands.size(),
+                      kMostOperands);
+  }
+  std::array<Type, kMostOperands> types;
+  bool eager = !symbolic_;
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    if (!operands[i] || operands[i].node->tape != this) {
+      throw usage_error("[{}] operand {} is {}", op->name(), i,
+                        operands[i] ? "from another tape" : "missing");
+    }
+    types[i] = operands[i].type();
+    eager = eager && operands[i].has_value();
+  }
+  const std::span<const Type> operand_types(types.data(), operands.size());
+  const Types outputs = op->infer(operand_types);
+  if (!eager) return append(std::move(op), operands, outputs, use_of(*current_, op->name()));
+
+  check_current();
+  ScopeUse* use = use_of(*current_, op->name());
+  std::array<Tensor, Types::kCapacity> values;
+  if (const int aliased = op->alias(); aliased >= 0) {
+    values[0] = operands[static_cast<std::size_t>(aliased)].value().reshape(outputs[0].shape);
+  } else {
+    const Plan plan = op->prepare(operand_types, outputs, backend_);
+    std::array<const void*, kMostOperands> in{};
+    std::array<void*, Types::kCapacity> out{};
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      in[i] = operands[i].node->value_data[operands[i].output].data();
+    }
+    for (int i = 0; i < outputs.size(); ++i) {
+      const auto k = static_cast<std::size_t>(i);
+      values[k] = Tensor(outputs[i], device(), Purpose::activation, use->label);
+      out[k] = values[k].data();
+    }
+    if (plan.workspace_bytes() > 0 && (!workspace_.defined() ||
+                                       workspace_.bytes() < plan.workspace_bytes())) {
+      workspace_ = {};
+      workspace_ = Tensor(Type{DType::u8, {static_cast<std::int64_t>(plan.workspace_bytes())}},
+                          device(), Purpose::workspace, use->label);
+    }
+    plan.run(queue_, {in.data(), out.data(), workspace_.defined() ? workspace_.data() : nullptr});
+  }
+  Node& node = append(std::move(op), operands, outputs, use);
+  for (int i = 0; i < outputs.size(); ++i) {
+    node.value_data[i] = std::move(values[static_cast<std::size_t>(i)]);
+  }
+  return node;
+}
+
+void Tape::compute(Node& node) {
+  std::array<Type, 16> types;
+  std::array<const void*, 16> in{};
+  std::array<void*, Types::kCapacity> out{};
+  for (std::size_t i = 0; i < node.operand_count; ++i) {
+    types[i] = node.operand_data[i].type();
+    in[i] = node.operand_data[i].value().data();
+  }
+  if (const int aliased = node.op->alias(); aliased >= 0) {
+    node.value_data[0] = node.operand_data[aliased].value().reshape(node.type_data[0].shape);
+    return;
+  }
+  for (int i = 0; i < node.output_count; ++i) {
+    node.value_data[i] =
+        Tensor(node.type_data[i], device(), Purpose::activation, node.use->label);
+    out[static_cast<std::size_t>(i)] = node.value_data[i].data();
+  }
+  const Plan plan = node.op->prepare({types.data(), node.operand_count}, node.types(), backend_);
+  Tensor workspace;
+  if (plan.workspace_bytes() > 0) {
+    workspace = Tensor(Type{DType::u8, {static_cast<std::int64_t>(plan.workspace_bytes())}},
+                       device(), Purpose::workspace, node.use->label);
+  }
+  plan.run(queue_, {in.data(), out.data(), workspace.defined() ? workspace.data() : nullptr});
+}
+
+void Tape::check_current() {
+  const std::uint64_t changes = Parameter::changes().load(std::memory_order_relaxed);
+  if (changes == changes_seen_) return;
+  for (const auto& [parameter, version] : parameter_versions_) {
+    if (parameter->version != version) {
+      throw usage_error(
+          "parameter '{}' has changed since this tape recorded values computed from it; call "
+          "tape.refresh() before recording more",
+          parameter->name);
+    }
+  }
+  changes_seen_ = changes;
+}
+
+void Tape::refresh() {
+  for (auto& [parameter, version] : parameter_versions_) {
+    version = parameter->version;
+    parameters_.at(parameter.get()).node->value_data[0] = parameter->value;
+  }
+  changes_seen_ = Parameter::changes().load(std::memory_order_relaxed);
+  for (Node* node : nodes_) {
+    if (node->eager() && !node->op->is_leaf()) compute(*node);
+  }
+  replays_.clear();
+}
+
+void Tape::rollback(std::uint32_t mark) {
+  if (mark >= nodes_.size()) return;
+  const auto dropped = [mark](const Var& var) { return var.node->index >= mark; };
+  std::erase_if(inputs_, [&](const auto& entry) { return dropped(entry.second); });
+  std::erase_if(parameters_, [&](const auto& entry) { return dropped(entry.second); });
+  std::erase_if(parameter_versions_,
+                [&](const auto& entry) { return !parameters_.contains(entry.first.get()); });
+  std::erase_if(assignments_, [&](const Effect& effect) { return dropped(effect.value); });
+  replays_.clear();
+  while (nodes_.size() > mark) {
+    Node* node = nodes_.back();
+    nodes_.pop_back();
+    --node->use->count;
+    block_ = node->arena_block;
+    block_used_ = node->arena_used;
+    std::destroy_n(node->value_data, node->output_count);
+    std::destroy_at(node);
+  }
+}
+
+std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) {
+  if (!is_floating(target.dtype())) {
+    throw usage_error("[gradient] '{}' is {}: only floating values have gradients", target.path(),
+                      to_string(target.type()));
+  }
+  const std::uint32_t before = mark();
+  const bool rows = target.shape().rank() == 1 && !seed;
+  try {
+    if (!seed) {
+      const Scope in(*this, "gradient");
+      seed = ones_like(target);
+    }
+    if (seed.shape() != target.shape()) {
+      throw usage_error("[gradient] the seed has shape {} but '{}' has {}", to_string(seed.shape()),
+                        target.path(), to_string(target.shape()));
+    }
+    const Seed seeds[] = {{target, seed}};
+    std::vector<Var> result = walk(
+        *this, seeds, wrt,
+        [&](const Node& node, std::span<const Var> cotangents, unsigned wanted,
+            std::span<Var> results) {
+          if (rows && !node.op->rows_independent()) {
+            throw usage_error(
+                "[gradient] '{}' mixes the rows of a batch, so '{}' of shape {} has no gradient of "
+                "each sample alone; record the model on an evaluation tape, or differentiate a "
+                "scalar",
+                node.path(), target.path(), to_string(target.shape()));
+          }
+          const Scope in = scope_of("gradient", node);
+          Vjp v(node, cotangents, wanted, results);
+          node.op->vjp(v);
+        });
+    const Scope in(*this, "gradient");
+    for (std::size_t i = 0; i < wrt.size(); ++i) {
+      if (!result[i]) result[i] = zeros_like(wrt[i]);
+    }
+    return result;
+  } catch (...) {
+    rollback(before);
+    throw;
+  }
+}
+
+std::vector<Var> Tape::gradient(Var target, std::span<const ParameterRef> parameters) {
+  std::vector<Var> wrt;
+  for (const ParameterRef& parameter : parameters) wrt.push_back(this->parameter(parameter));
+  return gradient(target, wrt);
+}
+
+Effect Tape::assign(const ParameterRef& state, Var value) {
+  if (value.type() != state->value.type()) {
+    throw usage_error("[assign] '{}' is {} and cannot become '{}' of type {}", state->name,
+                      to_string(state->value.type()), value.path(), to_string(value.type()));
+  }
+  for (const Effect& earlier : assignments_) {
+    if (earlier.state != state) continue;
+    const Var wrt[] = {pending(state)};
+    if (!depends_on(*this, wrt)[value.node->index]) {
+      throw usage_error(
+          "[assign] '{}' is assigned twice and the second value, '{}', does not derive from "
+          "tape.pending(state): the first would be lost",
+          state->name, value.path());
+    }
+    break;
+  }
+  assignments_.push_back({state, value});
+  return assignments_.back();
+}
+
+Var Tape::pending(const ParameterRef& state) {
+  for (auto it = assignments_.rbegin(); it != assignments_.rend(); ++it) {
+    if (it->state == state) return it->value;
+  }
+  return parameter(state);
+}
+
+Effects Tape::effects() const {
+  Effects last;
+  for (const Effect& effect : assignments_) {
+    auto same = std::find_if(last.begin(), last.end(),
+                             [&](const Effect& e) { return e.state == effect.state; });
+    if (same != last.end()) {
+      same->value = effect.value;
+    } else {
+      last.push_back(effect);
+    }
+  }
+  return last;
+}
+
+Var Tape::find(std::string_view path) const {
+  for (const Node* node : nodes_)
+    if (node->path() == path) return node->out();
+  for (auto it = nodes_.rbegin(); it != nodes_.rend(); ++it) {
+    const std::string_view label((*it)->use->label);
+    if (label.size() > path.size() && label.starts_with(path) && label[path.size()] == '/' &&
+        !(*it)->op->is_leaf()) {
+      return (*it)->out();
+    }
+  }
+  std::string known;
+  for (const Node* node : nodes_) {
+    if (node->op->is_leaf() || std::string_view(node->use->label).starts_with("gradient")) continue;
+    known += (known.empty() ? "" : ", ") + node->path();
+  }
+  throw usage_error("there is no node '{}' on the tape; its nodes are {}", path, known);
+}
+
+}  // namespace tapescope
