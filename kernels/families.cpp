@@ -1,6 +1,11 @@
 // The list of kernel families. A new family is one line here.
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/cast/cast.h"
 #include "kernels/common/variant.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/log_softmax/log_softmax.h"
+#include "kernels/reduce/reduce.h"
 
 namespace tapescope {
 namespace {
@@ -15,6 +20,18 @@ std::vector<VariantInfo> all_variants() {
   append(all, conv2d_variants());
   append(all, conv2d_data_gradient_variants());
   append(all, conv2d_weight_gradient_variants());
+  append(all, unary_variants());
+  append(all, binary_variants());
+  append(all, cast_variants());
+  append(all, reduce_variants());
+  append(all, broadcast_like_variants());
+  append(all, log_softmax_variants());
+  append(all, softmax_variants());
+  append(all, log_softmax_gradient_variants());
+  append(all, softmax_gradient_variants());
+  append(all, batch_norm_training_variants());
+  append(all, batch_norm_inference_variants());
+  append(all, batch_norm_gradient_variants());
   return all;
 }
 

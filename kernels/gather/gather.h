@@ -1,0 +1,29 @@
+// One element per row, chosen by an index; its adjoint; and one-hot rows.
+//
+//   gather_rows_element:  y[n]   = x[n, index[n]]
+//   scatter_rows_element: y[n,c] = g[n] where c = index[n], else 0     (the adjoint)
+//   one_hot:              y[n,c] = 1    where c = index[n], else 0
+//
+// An index outside [0, C) is a usage error naming its value, its position and C.
+#pragma once
+
+#include <span>
+
+#include "kernels/common/variant.h"
+
+namespace tapescope {
+
+struct GatherShape {
+  DType dtype = DType::f32;  // of x, g and y
+  std::int64_t N = 0;
+  std::int64_t C = 0;
+};
+
+// in: x {N, C}, index {N} i64    out: y {N}
+std::span<const Variant<GatherShape>> gather_rows_element_variants();
+// in: g {N}, index {N} i64       out: y {N, C}
+std::span<const Variant<GatherShape>> scatter_rows_element_variants();
+// in: index {N} i64              out: y {N, C}
+std::span<const Variant<GatherShape>> one_hot_variants();
+
+}  // namespace tapescope
