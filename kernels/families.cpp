@@ -3,8 +3,12 @@
 #include "kernels/cast/cast.h"
 #include "kernels/common/variant.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gather/gather.h"
+#include "kernels/layout/layout.h"
 #include "kernels/log_softmax/log_softmax.h"
+#include "kernels/optimizer/optimizer.h"
 #include "kernels/reduce/reduce.h"
 
 namespace tapescope {
@@ -32,6 +36,20 @@ std::vector<VariantInfo> all_variants() {
   append(all, batch_norm_training_variants());
   append(all, batch_norm_inference_variants());
   append(all, batch_norm_gradient_variants());
+  append(all, dropout_variants());
+  append(all, pad_variants());
+  append(all, slice_variants());
+  append(all, concat_variants());
+  append(all, transpose_variants());
+  append(all, upsample_nearest_variants());
+  append(all, upsample_bilinear_variants());
+  append(all, upsample_nearest_gradient_variants());
+  append(all, upsample_bilinear_gradient_variants());
+  append(all, gather_rows_element_variants());
+  append(all, scatter_rows_element_variants());
+  append(all, one_hot_variants());
+  append(all, sgd_variants());
+  append(all, adamw_variants());
   return all;
 }
 

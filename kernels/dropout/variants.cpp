@@ -1,0 +1,21 @@
+// Which dropout runs where, best first.
+#include "kernels/dropout/dropout.h"
+#include "kernels/dropout/reference.h"
+
+namespace tapescope {
+
+std::span<const Variant<DropoutShape>> dropout_variants() {
+  static constexpr Variant<DropoutShape> table[] = {
+      {{"dropout",
+        "reference",
+        DeviceKind::cpu,
+        {DType::f32, DType::f64, DType::bf16},
+        1,
+        "one Philox block an element; the oracle",
+        ""},
+       reference::dropout},
+  };
+  return table;
+}
+
+}  // namespace tapescope
