@@ -1,0 +1,160 @@
+#include "kernels/elementwise/simd_plans.h"
+
+#include <algorithm>
+
+#include "engine/isa.h"
+#include "engine/thread_pool.h"
+#include "kernels/elementwise/simd.h"
+
+namespace tapescope::simd {
+namespace {
+
+constexpr std::int64_t kGrain = 32 * 1024;  // elements a chunk of parallel work
+constexpr std::int64_t kSegment = 1024;     // repeated operands are written out by segments
+constexpr std::int64_t kDirect = 256;       // runs at least this long are read where they are
+
+using Loops = BroadcastLoops<2>;
+
+// One operand of a broadcast, for result elements of one chunk: hands out a contiguous run for
+// each segment, either where the operand lies or written out in a buffer that stays in cache.
+class Operand {
+ public:
+  Operand(const Loops& loops, int k, const float* data)
+      : loops_(loops), stride_(loops.stride[static_cast<std::size_t>(k)]), data_(data) {
+    inner_ = loops.extent[static_cast<std::size_t>(loops.rank - 1)];
+    bool repeats = true;  // along all axes but the last
+    for (int axis = 0; axis + 1 < loops.rank; ++axis) {
+      if (stride_[static_cast<std::size_t>(axis)] != 0) repeats = false;
+    }
+    inner_stride_ = stride_[static_cast<std::size_t>(loops.rank - 1)];
+    if (repeats && inner_stride_ == 0) {
+      kind_ = Kind::scalar;
+      std::fill_n(buffer_, kSegment, *data);
+    } else if (loops.rank == 1) {
+      kind_ = Kind::contiguous;
+    } else if (repeats && inner_ <= kSegment) {
+      kind_ = Kind::periodic;
+      for (std::int64_t i = 0; i < inner_; ++i) buffer_[i] = data[i];
+      for (std::int64_t i = inner_; i < kSegment + inner_; ++i) buffer_[i] = buffer_[i - inner_];
+    }
+  }
+
+  // Elements [begin, begin + count) of the result read these. A segment of more than kSegment
+  // elements must not cross the end of a run along the last axis.
+  const float* segment(std::int64_t begin, std::int64_t count) {
+    switch (kind_) {
+      case Kind::contiguous:
+        return data_ + begin;
+      case Kind::scalar:
+        return buffer_;
+      case Kind::periodic:
+        return buffer_ + begin % inner_;
+      case Kind::general:
+        break;
+    }
+    std::int64_t row = begin / inner_, at = begin % inner_;
+    if (inner_stride_ == 1 && at + count <= inner_) return data_ + offset(row) + at;
+    for (std::int64_t done = 0; done < count; ++row, at = 0) {
+      const std::int64_t run = std::min(inner_ - at, count - done);
+      const float* source = data_ + offset(row) + at * inner_stride_;
+      float* target = buffer_ + done;
+      if (inner_stride_ == 0) {
+        std::fill_n(target, run, *source);
+      } else {
+        for (std::int64_t i = 0; i < run; ++i) target[i] = source[i];
+      }
+      done += run;
+    }
+    return buffer_;
+  }
+
+ private:
+  enum class Kind { contiguous, scalar, periodic, general };
+
+  std::int64_t offset(std::int64_t row) const {
+    std::int64_t sum = 0;
+    for (int axis = loops_.rank - 2; axis > 0; --axis) {
+      const auto a = static_cast<std::size_t>(axis);
+      sum += row % loops_.extent[a] * stride_[a];
+      row /= loops_.extent[a];
+    }
+    return sum + row * stride_[0];
+  }
+
+  const Loops& loops_;
+  const std::array<std::int64_t, Shape::kMaxRank>& stride_;
+  const float* data_;
+  std::int64_t inner_, inner_stride_;
+  Kind kind_ = Kind::general;
+  float buffer_[2 * kSegment];
+};
+
+void run_chunk(const Loops& loops, BinaryKernel kernel, const float* a, const float* b, float* y,
+               float p0, float p1, std::int64_t begin, std::int64_t end) {
+  Operand operand_a(loops, 0, a), operand_b(loops, 1, b);
+  const std::int64_t inner = loops.extent[static_cast<std::size_t>(loops.rank - 1)];
+  for (std::int64_t at = begin; at < end;) {
+    std::int64_t count = std::min(kSegment, end - at);
+    if (inner >= kDirect) count = std::min(count, inner - at % inner);
+    kernel(count, operand_a.segment(at, count), operand_b.segment(at, count), y + at, p0, p1);
+    at += count;
+  }
+}
+
+}  // namespace
+
+bool supports_unary(const UnaryShape& s) {
+  return TAPESCOPE_ISA_TABLE(elementwise_kernels).unary[static_cast<int>(s.function)] != nullptr;
+}
+
+Plan unary(const UnaryShape& s) {
+  const UnaryKernel kernel =
+      TAPESCOPE_ISA_TABLE(elementwise_kernels).unary[static_cast<int>(s.function)];
+  return Plan("simd", 0,
+              [kernel, n = s.n, p0 = static_cast<float>(s.p0), p1 = static_cast<float>(s.p1)](
+                  const Queue&, const Buffers& buffers) {
+                const float* x = static_cast<const float*>(buffers.in[0]);  // {n}
+                float* y = static_cast<float*>(buffers.out[0]);             // {n}
+                parallel_ranges(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
+                  kernel(end - begin, x + begin, y + begin, p0, p1);
+                });
+              });
+}
+
+bool supports_binary(const BinaryShape& s) {
+  return TAPESCOPE_ISA_TABLE(elementwise_kernels).binary[static_cast<int>(s.function)] != nullptr;
+}
+
+Plan binary(const BinaryShape& s) {
+  const BinaryKernel kernel =
+      TAPESCOPE_ISA_TABLE(elementwise_kernels).binary[static_cast<int>(s.function)];
+  const float p0 = static_cast<float>(s.p0), p1 = static_cast<float>(s.p1);
+  if (s.a == s.b) {
+    return Plan("simd", 0,
+                [kernel, n = s.a.elements(), p0, p1](const Queue&, const Buffers& buffers) {
+                  const float* a = static_cast<const float*>(buffers.in[0]);  // {n}
+                  const float* b = static_cast<const float*>(buffers.in[1]);  // {n}
+                  float* y = static_cast<float*>(buffers.out[0]);             // {n}
+                  parallel_ranges(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
+                    kernel(end - begin, a + begin, b + begin, y + begin, p0, p1);
+                  });
+                });
+  }
+  const Shape out = s.out();
+  Loops loops = broadcast_loops<2>(out, {&s.a, &s.b});
+  if (loops.rank == 0) {  // one element
+    loops.rank = 1;
+    loops.extent[0] = 1;
+  }
+  return Plan("simd", 0,
+              [loops, kernel, n = out.elements(), p0, p1](const Queue&, const Buffers& buffers) {
+                const float* a = static_cast<const float*>(buffers.in[0]);
+                const float* b = static_cast<const float*>(buffers.in[1]);
+                float* y = static_cast<float*>(buffers.out[0]);
+                parallel_ranges(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
+                  run_chunk(loops, kernel, a, b, y, p0, p1, begin, end);
+                });
+              });
+}
+
+}  // namespace tapescope::simd

@@ -1,0 +1,13 @@
+// Element-wise kernels for f32 with vector instructions: how a shape is cut into contiguous runs.
+#pragma once
+
+#include "kernels/elementwise/elementwise.h"
+
+namespace tapescope::simd {
+
+bool supports_unary(const UnaryShape& shape);
+Plan unary(const UnaryShape& shape);
+bool supports_binary(const BinaryShape& shape);
+Plan binary(const BinaryShape& shape);
+
+}  // namespace tapescope::simd
