@@ -38,6 +38,7 @@ struct Node {
   std::uint32_t index = 0;  // position on the tape: operands always come before
   std::uint16_t operand_count = 0;
   std::uint16_t output_count = 0;
+  bool from_input = false;  // depends on an input, whose batch size may differ at the next run
   Var* operand_data = nullptr;   // [operand_count]
   Type* type_data = nullptr;     // [output_count]
   Tensor* value_data = nullptr;  // [output_count], undefined where symbolic

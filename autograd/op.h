@@ -91,8 +91,9 @@ struct OperandSpec {
   };
   Type type;  // floating operands are given in f32; the harness changes the dtype
   Values values = Values::normal;
-  std::int64_t bound = 0;
-  bool batched = true;  // the leading axis is the batch, which the harness changes
+  std::int64_t bound = 0;  // of index
+  std::int64_t first = 0;  // index: integers in [first, bound)
+  bool batched = true;     // the leading axis is the batch, which the harness changes
 };
 
 class Op {

@@ -124,6 +124,7 @@ Node& Tape::append(OpRef op, std::span<const Var> operands, std::span<const Type
   std::uninitialized_copy(types.begin(), types.end(), node->type_data);
   node->value_data = static_cast<Tensor*>(arena(types.size() * sizeof(Tensor)));
   std::uninitialized_default_construct_n(node->value_data, types.size());
+  for (const Var& operand : operands) node->from_input |= operand.node->from_input;
   node->use = use;
   node->use_number = ++use->count;
   nodes_.push_back(node);
@@ -149,6 +150,7 @@ Var Tape::input(std::string_view name, DType dtype, Shape shape) {
   }
   symbolic_ = true;
   const Var var = leaf(std::make_shared<InputOp>(std::string(name)), intern(name), type, {});
+  var.node->from_input = true;
   inputs_.emplace(std::string(name), var);
   return var;
 }
@@ -158,6 +160,7 @@ Var Tape::input(std::string_view name, Tensor value) {
   const Type type = value.type();
   const Var var =
       leaf(std::make_shared<InputOp>(std::string(name)), intern(name), type, std::move(value));
+  var.node->from_input = true;
   inputs_.emplace(std::string(name), var);
   return var;
 }

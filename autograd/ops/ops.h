@@ -17,6 +17,8 @@ Var mul(Var a, Var b);
 Var div(Var a, Var b);
 Var maximum(Var a, Var b);  // ties: the gradient goes to a
 Var minimum(Var a, Var b);
+Var safe_divide(Var a, Var b);  // 0 where b is 0
+Var equal(Var a, Var b);        // 1 where equal, else 0
 Var mask_positive(Var a, Var b);  // a where b > 0, else 0: relu's vector-Jacobian product
 
 Var relu(Var x);  // relu'(0) = 0
@@ -37,6 +39,7 @@ Var square(Var x);
 Var sign(Var x);
 Var step_function(Var x);             // 1 where x > 0, else 0
 Var softplus(Var x);
+Var rsqrt(Var x);
 Var affine(Var x, double scale, double offset = 0);  // scale * x + offset
 Var pow(Var x, double exponent);
 

@@ -1,0 +1,143 @@
+// One parameter's optimiser step. Outputs may be written over what they replace.
+#include "kernels/optimizer/optimizer.h"
+
+#include "autograd/ops/ops.h"
+#include "autograd/ops/samples.h"
+#include "autograd/tape.h"
+
+namespace tapescope {
+namespace {
+
+class OptimizerOp : public Op {
+ public:
+  // parameter, gradient and `states` moments of one type; then scalars of the same dtype, then step
+  Types check(std::span<const Type> t, std::size_t states) const {
+    for (std::size_t i = 1; i < 2 + states; ++i) {
+      if (t[i] != t[0]) {
+        throw usage_error("[{}] parameter and operand {} must be of one type, not {} and {}",
+                          name(), i, to_string(t[0]), to_string(t[i]));
+      }
+    }
+    if (t[2 + states] != Type{t[0].dtype, {}}) {
+      throw usage_error("[{}] the learning rate must be a scalar {}, not {}", name(),
+                        to_string(Type{t[0].dtype, {}}), to_string(t[2 + states]));
+    }
+    return states == 1 ? Types{t[0], t[0]} : Types{t[0], t[0], t[0]};
+  }
+  void vjp(Vjp&) const override {}  // nobody differentiates through an update
+  Role role(int) const override { return Role::fixed; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
+  Footprint footprint() const override { return {}; }
+  bool rows_independent() const override { return false; }
+};
+
+class SgdUpdate final : public OptimizerOp {
+ public:
+  explicit SgdUpdate(const SgdOptions& options) : options_(options) {}
+  std::string_view name() const override { return "sgd_update"; }
+  void attributes(AttributeVisitor& v) const override {
+    v.visit("momentum", options_.momentum);
+    v.visit("weight_decay", options_.weight_decay);
+    v.visit("nesterov", static_cast<std::int64_t>(options_.nesterov));
+  }
+  Types infer(std::span<const Type> t) const override { return check(t, 1); }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    return prepare_from(sgd_variants(),
+                        {t[0].dtype, t[0].elements(), options_.momentum, options_.nesterov,
+                         options_.weight_decay},
+                        t[0].dtype, backend);
+  }
+  Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
+    return memory_cost(t, outputs, 3);
+  }
+  bool may_overwrite(int operand, int output) const override {
+    return (operand == 0 && output == 0) || (operand == 2 && output == 1);
+  }
+
+ private:
+  SgdOptions options_;
+};
+
+class AdamWUpdate final : public OptimizerOp {
+ public:
+  explicit AdamWUpdate(const AdamWOptions& options) : options_(options) {}
+  std::string_view name() const override { return "adamw_update"; }
+  void attributes(AttributeVisitor& v) const override {
+    v.visit("beta1", options_.beta1);
+    v.visit("beta2", options_.beta2);
+    v.visit("epsilon", options_.epsilon);
+    v.visit("weight_decay", options_.weight_decay);
+  }
+  Types infer(std::span<const Type> t) const override {
+    const Types types = check(t, 2);
+    if (t[5] != Type{DType::i64, {}}) {
+      throw usage_error("[adamw_update] the step must be i64 {{}}, not {}", to_string(t[5]));
+    }
+    return types;
+  }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    return prepare_from(adamw_variants(),
+                        {t[0].dtype, t[0].elements(), options_.beta1, options_.beta2,
+                         options_.epsilon, options_.weight_decay},
+                        t[0].dtype, backend);
+  }
+  Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
+    return memory_cost(t, outputs, 5);
+  }
+  bool may_overwrite(int operand, int output) const override {
+    return (operand == 0 && output == 0) || (operand == 2 && output == 1) ||
+           (operand == 3 && output == 2);
+  }
+
+ private:
+  AdamWOptions options_;
+};
+
+}  // namespace
+
+SgdResult sgd_update(Var parameter, Var gradient, Var velocity, Var learning_rate,
+                     const SgdOptions& options) {
+  if (options.momentum == 0) {  // plain descent has no velocity to keep
+    const Var decayed =
+        options.weight_decay == 0 ? gradient
+                                  : add(gradient, affine(parameter, options.weight_decay));
+    return {sub(parameter, mul(decayed, learning_rate)), velocity};
+  }
+  const Node& node = parameter.tape().record(std::make_shared<SgdUpdate>(options),
+                                             {parameter, gradient, velocity, learning_rate});
+  return {node.out(0), node.out(1)};
+}
+
+AdamWResult adamw_update(Var parameter, Var gradient, Var first_moment, Var second_moment,
+                         Var learning_rate, Var step, const AdamWOptions& options) {
+  const Node& node = parameter.tape().record(
+      std::make_shared<AdamWUpdate>(options),
+      {parameter, gradient, first_moment, second_moment, learning_rate, step});
+  return {node.out(0), node.out(1), node.out(2)};
+}
+
+std::vector<Sample> sgd_update_samples() {
+  std::vector<Sample> samples;
+  const OperandSpec w = fixed_extent(normal({7, 5}));
+  const OperandSpec rate = fixed_extent(operand({}, OperandSpec::Values::unit));
+  for (const SgdOptions& options :
+       {SgdOptions{0.5, 0.1, false}, SgdOptions{0.9, 0, false}, SgdOptions{0.9, 0.01, true}}) {
+    samples.push_back({fmt::format("momentum {}", options.momentum),
+                       std::make_shared<SgdUpdate>(options), {w, w, w, rate}});
+  }
+  return samples;
+}
+
+std::vector<Sample> adamw_update_samples() {
+  const OperandSpec w = fixed_extent(normal({7, 5}));
+  const OperandSpec squared = fixed_extent(operand({7, 5}, OperandSpec::Values::positive));
+  const OperandSpec rate = fixed_extent(operand({}, OperandSpec::Values::unit));
+  OperandSpec step = fixed_extent(index({}, 100));
+  step.first = 1;
+  return {{"weights", std::make_shared<AdamWUpdate>(AdamWOptions{}),
+           {w, w, w, squared, rate, step}}};
+}
+
+}  // namespace tapescope

@@ -1,0 +1,230 @@
+// Reductions and repetition, each other's gradients. Reduced axes stay with extent 1.
+#include "kernels/reduce/reduce.h"
+
+#include "autograd/ops/ops.h"
+#include "autograd/ops/samples.h"
+#include "autograd/tape.h"
+
+namespace tapescope {
+namespace {
+
+void require_floating(const Type& type, std::string_view op) {
+  if (!is_floating(type.dtype)) {
+    throw usage_error("[{}] the operand is {}; cast it to a floating dtype first", op,
+                      to_string(type));
+  }
+}
+
+// Sum, mean or maximum over some axes.
+class Reduce final : public Op {
+ public:
+  Reduce(Reduction kind, std::uint32_t axes) : kind_(kind), axes_(axes) {}
+  std::string_view name() const override {
+    return kind_ == Reduction::sum    ? "reduce_sum"
+           : kind_ == Reduction::mean ? "reduce_mean"
+                                      : "reduce_max";
+  }
+  void attributes(AttributeVisitor& v) const override {
+    v.visit("axes", static_cast<std::int64_t>(axes_));
+  }
+  Types infer(std::span<const Type> t) const override {
+    require_floating(t[0], name());
+    if (axes_ >> t[0].shape.rank() != 0) {
+      throw usage_error("[{}] an axis to reduce is past the last of shape {}", name(),
+                        to_string(t[0].shape));
+    }
+    return {{t[0].dtype, shape_of(t[0]).out()}};
+  }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    return prepare_from(reduce_variants(), shape_of(t[0]), t[0].dtype, backend);
+  }
+  void vjp(Vjp& v) const override;
+  Role role(int) const override { return Role::signal; }
+  RelevanceClass relevance_class(unsigned) const override {
+    return kind_ == Reduction::max ? RelevanceClass::routing : RelevanceClass::linear;
+  }
+  Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
+    Cost cost = memory_cost(t, outputs, 0);
+    cost.flops = static_cast<double>(t[0].elements());
+    return cost;
+  }
+  Footprint footprint() const override { return {Footprint::Kind::global}; }
+  bool rows_independent() const override { return (axes_ & 1u) == 0; }
+
+ private:
+  ReduceShape shape_of(const Type& x) const { return {x.dtype, kind_, x.shape, axes_}; }
+  Reduction kind_;
+  std::uint32_t axes_;
+};
+
+// x summed (or averaged) down to the shape of `like`.
+class ReduceLike final : public Op {
+ public:
+  explicit ReduceLike(bool average) : average_(average) {}
+  std::string_view name() const override { return "reduce_like"; }
+  void attributes(AttributeVisitor& v) const override {
+    v.visit("average", static_cast<std::int64_t>(average_));
+  }
+  Types infer(std::span<const Type> t) const override {
+    require_floating(t[0], name());
+    reduced_axes(t[0].shape, t[1].shape);
+    return {{t[0].dtype, t[1].shape}};
+  }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    const ReduceShape shape{t[0].dtype, average_ ? Reduction::mean : Reduction::sum, t[0].shape,
+                            reduced_axes(t[0].shape, t[1].shape)};
+    return prepare_from(reduce_variants(), shape, shape.dtype, backend);
+  }
+  void vjp(Vjp& v) const override;
+  Role role(int operand) const override { return operand == 0 ? Role::signal : Role::shape; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::linear; }
+  Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
+    Cost cost = memory_cost(t.first(1), outputs, 0);
+    cost.flops = static_cast<double>(t[0].elements());
+    return cost;
+  }
+  Footprint footprint() const override { return {Footprint::Kind::global}; }
+  bool rows_independent() const override { return false; }
+
+ private:
+  bool average_;
+};
+
+// x repeated up to the shape of `like`, divided by the number of repetitions if averaging.
+class BroadcastLike final : public Op {
+ public:
+  explicit BroadcastLike(bool average) : average_(average) {}
+  std::string_view name() const override { return "broadcast_like"; }
+  void attributes(AttributeVisitor& v) const override {
+    v.visit("average", static_cast<std::int64_t>(average_));
+  }
+  Types infer(std::span<const Type> t) const override {
+    require_floating(t[0], name());
+    if (!broadcasts_to(t[0].shape, t[1].shape)) {
+      throw usage_error("[broadcast_like] shape {} does not broadcast to {}: an axis must be equal, "
+                        "1 or missing in front",
+                        to_string(t[0].shape), to_string(t[1].shape));
+    }
+    return {{t[0].dtype, t[1].shape}};
+  }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    BroadcastShape shape{t[0].dtype, t[0].shape, t[1].shape};
+    if (average_ && t[1].elements() > 0) {
+      shape.scale = static_cast<double>(t[0].elements()) / static_cast<double>(t[1].elements());
+    }
+    return prepare_from(broadcast_like_variants(), shape, shape.dtype, backend);
+  }
+  void vjp(Vjp& v) const override {
+    v.give(0, v.tape()
+                  .record(std::make_shared<ReduceLike>(average_), {v.cotangent(), v.operand(0)})
+                  .out());
+  }
+  Role role(int operand) const override { return operand == 0 ? Role::signal : Role::shape; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::linear; }
+  Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
+    return memory_cost(t.first(1), outputs, average_ ? 1 : 0);
+  }
+  Footprint footprint() const override { return {}; }
+  bool may_overwrite(int operand, int) const override { return operand == 0; }
+
+ private:
+  bool average_;
+};
+
+Var broadcast(Var x, Var like, bool average) {
+  return x.tape().record(std::make_shared<BroadcastLike>(average), {x, like}).out();
+}
+
+void Reduce::vjp(Vjp& v) const {
+  const Var dy = v.cotangent(), x = v.operand(0);
+  if (kind_ != Reduction::max) {
+    v.give(0, broadcast(dy, x, kind_ == Reduction::mean));
+    return;
+  }
+  const Var winners = equal(x, v.output());
+  const Var count = v.tape().record(std::make_shared<Reduce>(Reduction::sum, axes_), {winners}).out();
+  v.give(0, mul(winners, div(dy, count)));
+}
+
+void ReduceLike::vjp(Vjp& v) const { v.give(0, broadcast(v.cotangent(), v.operand(0), average_)); }
+
+Var record_reduce(Reduction kind, Var x, std::span<const int> axes) {
+  std::uint32_t mask = 0;
+  for (int axis : axes) {
+    if (axis < 0 || axis >= x.shape().rank()) {
+      throw usage_error("[reduce] there is no axis {} in shape {}", axis, to_string(x.shape()));
+    }
+    mask |= 1u << axis;
+  }
+  return x.tape().record(std::make_shared<Reduce>(kind, mask), {x}).out();
+}
+
+Var over_all(Reduction kind, Var x) {
+  if (x.shape().rank() == 0) return x;
+  const auto op = std::make_shared<Reduce>(kind, all_axes(x.shape().rank()));
+  return reshape_all(x.tape().record(op, {x}).out(), {});
+}
+
+Var filled_like(Var x, double value) { return broadcast_like(x.tape().scalar(value, x.dtype()), x); }
+
+}  // namespace
+
+Var reduce_sum(Var x, std::span<const int> axes) { return record_reduce(Reduction::sum, x, axes); }
+Var reduce_mean(Var x, std::span<const int> axes) { return record_reduce(Reduction::mean, x, axes); }
+Var reduce_max(Var x, std::span<const int> axes) { return record_reduce(Reduction::max, x, axes); }
+Var sum(Var x) { return over_all(Reduction::sum, x); }
+Var mean(Var x) { return over_all(Reduction::mean, x); }
+Var reduce_like(Var x, Var like) {
+  return x.tape().record(std::make_shared<ReduceLike>(false), {x, like}).out();
+}
+Var broadcast_like(Var x, Var like) { return broadcast(x, like, false); }
+Var zeros_like(Var x) { return filled_like(x, 0); }
+Var ones_like(Var x) { return filled_like(x, 1); }
+
+std::vector<Sample> reduce_samples() {
+  std::vector<Sample> samples;
+  for (Reduction kind : {Reduction::sum, Reduction::mean, Reduction::max}) {
+    const auto values = kind == Reduction::max ? OperandSpec::Values::distinct
+                                               : OperandSpec::Values::normal;
+    for (std::uint32_t axes : {0b110u, 0b010u, 0b100u, 0b111u, 0b011u}) {
+      const auto op = std::make_shared<Reduce>(kind, axes);
+      samples.push_back({fmt::format("{} axes {:03b}", op->name(), axes), op,
+                         {operand({3, 4, 5}, values)}});
+    }
+    const auto last = std::make_shared<Reduce>(kind, 0b10u);
+    samples.push_back({"long rows", last, {operand({3, 37}, values)}});
+    samples.push_back({"extent 1", last, {operand({3, 1}, values)}});
+  }
+  samples.push_back({"empty batch", std::make_shared<Reduce>(Reduction::sum, 0b01u), {normal({0, 4})}});
+  return samples;
+}
+
+std::vector<Sample> reduce_like_samples() {
+  std::vector<Sample> samples;
+  for (bool average : {false, true}) {
+    const auto op = std::make_shared<ReduceLike>(average);
+    samples.push_back({"to the last axis", op, {normal({3, 4, 5}), fixed_extent(normal({5}))}});
+    samples.push_back({"to a scalar", op, {normal({3, 4}), fixed_extent(normal({}))}});
+    samples.push_back({"to rows", op, {normal({3, 4, 5}), normal({3, 1, 1})}});
+    samples.push_back({"nothing to do", op, {normal({3, 5}), normal({3, 5})}});
+  }
+  return samples;
+}
+
+std::vector<Sample> broadcast_like_samples() {
+  std::vector<Sample> samples;
+  for (bool average : {false, true}) {
+    const auto op = std::make_shared<BroadcastLike>(average);
+    samples.push_back({"from the last axis", op, {fixed_extent(normal({5})), normal({3, 4, 5})}});
+    samples.push_back({"from a scalar", op, {fixed_extent(normal({})), normal({3, 4})}});
+    samples.push_back({"from rows", op, {normal({3, 1, 1}), normal({3, 4, 5})}});
+    samples.push_back({"nothing to do", op, {normal({3, 5}), normal({3, 5})}});
+    samples.push_back({"empty batch", op, {fixed_extent(normal({4})), normal({0, 4})}});
+  }
+  return samples;
+}
+
+}  // namespace tapescope
