@@ -23,5 +23,25 @@ inline OperandSpec fixed_extent(OperandSpec spec) {
 std::vector<Sample> conv2d_samples();
 std::vector<Sample> conv2d_data_gradient_samples();
 std::vector<Sample> conv2d_weight_gradient_samples();
+std::vector<Sample> unary_samples();
+std::vector<Sample> binary_samples();
+std::vector<Sample> reduce_samples();
+std::vector<Sample> reduce_like_samples();
+std::vector<Sample> broadcast_like_samples();
+std::vector<Sample> reshape_samples();
+std::vector<Sample> cast_samples();
+std::vector<Sample> softmax_samples();
+std::vector<Sample> log_softmax_samples();
+std::vector<Sample> softmax_gradient_samples();
+std::vector<Sample> log_softmax_gradient_samples();
+std::vector<Sample> gather_samples();
+std::vector<Sample> scatter_samples();
+std::vector<Sample> one_hot_samples();
+std::vector<Sample> dropout_samples();
+std::vector<Sample> batch_norm_training_samples();
+std::vector<Sample> batch_norm_gradient_samples();
+std::vector<Sample> batch_norm_inference_samples();
+std::vector<Sample> sgd_update_samples();
+std::vector<Sample> adamw_update_samples();
 
 }  // namespace tapescope
