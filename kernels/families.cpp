@@ -8,6 +8,7 @@
 #include "kernels/gather/gather.h"
 #include "kernels/layout/layout.h"
 #include "kernels/log_softmax/log_softmax.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/reduce/reduce.h"
 
@@ -50,6 +51,7 @@ std::vector<VariantInfo> all_variants() {
   append(all, one_hot_variants());
   append(all, sgd_variants());
   append(all, adamw_variants());
+  append(all, matmul_variants());
   return all;
 }
 

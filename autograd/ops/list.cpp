@@ -8,6 +8,7 @@ std::span<const OpEntry> all_ops() {
       {"conv2d", conv2d_samples},
       {"conv2d_data_gradient", conv2d_data_gradient_samples},
       {"conv2d_weight_gradient", conv2d_weight_gradient_samples},
+      {"matmul", matmul_samples},
       {"unary", unary_samples},
       {"binary", binary_samples},
       {"reduce", reduce_samples},

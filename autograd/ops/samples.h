@@ -23,6 +23,7 @@ inline OperandSpec fixed_extent(OperandSpec spec) {
 std::vector<Sample> conv2d_samples();
 std::vector<Sample> conv2d_data_gradient_samples();
 std::vector<Sample> conv2d_weight_gradient_samples();
+std::vector<Sample> matmul_samples();
 std::vector<Sample> unary_samples();
 std::vector<Sample> binary_samples();
 std::vector<Sample> reduce_samples();

@@ -1,0 +1,114 @@
+// Matrix product, closed under its vector-Jacobian product.
+#include "kernels/matmul/matmul.h"
+
+#include "autograd/ops/ops.h"
+#include "autograd/ops/samples.h"
+#include "autograd/tape.h"
+
+namespace tapescope {
+namespace {
+
+// operands: a {M,K}, b {K,N}, bias {N} or absent; a and b transposed if so said
+class Matmul final : public Op {
+ public:
+  Matmul(bool transpose_a, bool transpose_b)
+      : transpose_a_(transpose_a), transpose_b_(transpose_b) {}
+  std::string_view name() const override { return "matmul"; }
+  void attributes(AttributeVisitor& v) const override {
+    v.visit("transpose_a", static_cast<std::int64_t>(transpose_a_));
+    v.visit("transpose_b", static_cast<std::int64_t>(transpose_b_));
+  }
+  Types infer(std::span<const Type> t) const override {
+    const Type &a = t[0], &b = t[1];
+    if (a.shape.rank() != 2 || b.shape.rank() != 2 || a.dtype != b.dtype ||
+        !is_floating(a.dtype)) {
+      throw usage_error("[matmul] needs two matrices of one floating dtype, not {} and {}",
+                        to_string(a), to_string(b));
+    }
+    const MatmulShape s = shape_of(t);
+    const std::int64_t other = b.shape[transpose_b_ ? 1 : 0];
+    if (s.K != other) {
+      throw usage_error("[matmul] {}{} times {}{}: the inner extents {} and {} differ",
+                        to_string(a.shape), transpose_a_ ? " transposed" : "", to_string(b.shape),
+                        transpose_b_ ? " transposed" : "", s.K, other);
+    }
+    if (s.bias && t[2] != Type{a.dtype, {s.N}}) {
+      throw usage_error("[matmul] the bias must be {} for {} columns, not {}",
+                        to_string(Type{a.dtype, {s.N}}), s.N, to_string(t[2]));
+    }
+    return {{a.dtype, {s.M, s.N}}};
+  }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    return prepare_from(matmul_variants(), shape_of(t), t[0].dtype, backend);
+  }
+  void vjp(Vjp& v) const override {
+    const Var dc = v.cotangent(), a = v.operand(0), b = v.operand(1);
+    if (v.wants(0)) {
+      v.give(0, transpose_a_ ? matmul(b, dc, transpose_b_, true)
+                             : matmul(dc, b, false, !transpose_b_));
+    }
+    if (v.wants(1)) {
+      v.give(1, transpose_b_ ? matmul(dc, a, true, transpose_a_)
+                             : matmul(a, dc, !transpose_a_, false));
+    }
+    if (v.wants(2)) v.give(2, reduce_like(dc, v.operand(2)));
+  }
+  Role role(int operand) const override {
+    return operand == 0 ? Role::signal : operand == 1 ? Role::weight : Role::bias;
+  }
+  RelevanceClass relevance_class(unsigned active) const override {
+    return (active & 3u) == 3u ? RelevanceClass::product : RelevanceClass::linear;
+  }
+  Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
+    const MatmulShape s = shape_of(t);
+    Cost cost = memory_cost(t, outputs, s.bias ? 1 : 0);
+    cost.macs = static_cast<double>(s.M) * static_cast<double>(s.N) * static_cast<double>(s.K);
+    cost.flops += 2 * cost.macs;
+    return cost;
+  }
+  Footprint footprint() const override { return {Footprint::Kind::global}; }
+  bool rows_independent() const override { return !transpose_a_; }
+
+ private:
+  MatmulShape shape_of(std::span<const Type> t) const {
+    const Shape &a = t[0].shape, &b = t[1].shape;
+    return {t[0].dtype,     t.size() > 2,          transpose_a_,          transpose_b_,
+            a[transpose_a_ ? 1 : 0], b[transpose_b_ ? 0 : 1], a[transpose_a_ ? 0 : 1]};
+  }
+  bool transpose_a_, transpose_b_;
+};
+
+}  // namespace
+
+Var matmul(Var a, Var b, bool transpose_a, bool transpose_b, Var bias) {
+  return a.tape().record(std::make_shared<Matmul>(transpose_a, transpose_b), {a, b, bias}).out();
+}
+
+Var linear(Var x, Var weight, Var bias) { return matmul(x, weight, false, true, bias); }
+
+std::vector<Sample> matmul_samples() {
+  std::vector<Sample> samples;
+  for (bool a : {false, true}) {
+    for (bool b : {false, true}) {
+      const auto op = std::make_shared<Matmul>(a, b);
+      const auto add_case = [&](std::int64_t M, std::int64_t N, std::int64_t K) {
+        OperandSpec left = normal(a ? Shape{K, M} : Shape{M, K});
+        OperandSpec right = normal(b ? Shape{N, K} : Shape{K, N});
+        left.batched = !a;  // with a transposed, the batch is summed over, not kept
+        right.batched = false;
+        samples.push_back({fmt::format("{}x{}x{}", M, N, K), op, {left, right}});
+        samples.push_back({fmt::format("{}x{}x{} with bias", M, N, K), op,
+                           {left, right, fixed_extent(normal({N}))}});
+      };
+      add_case(3, 5, 7);
+      add_case(3, 1, 1);
+      add_case(3, 33, 300);
+    }
+  }
+  const auto plain = std::make_shared<Matmul>(false, true);
+  samples.push_back({"empty batch", plain, {normal({0, 4}), fixed_extent(normal({5, 4}))}});
+  return samples;
+}
+
+}  // namespace tapescope

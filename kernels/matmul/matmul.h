@@ -1,0 +1,24 @@
+// Matrix product: c = op(a) op(b) + bias, where op transposes or not.
+//
+// Row m of c depends on row m of op(a) alone, bit for bit: every element is summed in the same
+// order whatever M is and wherever a tile ends, so a batch answers as its samples do one by one.
+#pragma once
+
+#include <span>
+
+#include "kernels/common/variant.h"
+
+namespace tapescope {
+
+struct MatmulShape {
+  DType dtype = DType::f32;
+  bool bias = false;
+  bool transpose_a = false;  // a is {K, M} instead of {M, K}
+  bool transpose_b = false;  // b is {N, K} instead of {K, N}
+  std::int64_t M = 0, N = 0, K = 0;
+};
+
+// in: a {M,K}, b {K,N} (or transposed), bias {N} or null    out: c {M,N}
+std::span<const Variant<MatmulShape>> matmul_variants();
+
+}  // namespace tapescope

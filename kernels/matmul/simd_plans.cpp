@@ -1,0 +1,77 @@
+#include "kernels/matmul/simd_plans.h"
+
+#include <algorithm>
+
+#include "engine/isa.h"
+#include "engine/thread_pool.h"
+#include "kernels/matmul/simd.h"
+
+namespace tapescope::simd {
+namespace {
+
+// Along k a panel of b of this many steps stays in the first cache while panels of a pass by. The
+// cuts depend on K alone, and sums are added in their order: that fixes every element's bits.
+constexpr std::int64_t kDepth = 256;
+constexpr std::int64_t kRowPanels = 6;     // panels of a in a chunk: they stay in the second cache
+constexpr std::int64_t kColumnChunk = 256;  // columns in a chunk
+constexpr std::int64_t kMostTileRows = 14;
+
+std::int64_t blocks(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
+
+void run(const GemmKernels& kernels, const MatmulShape& s, const float* a, const float* b,
+         const float* bias, float* c, float* packed_b) {
+  const std::int64_t R = kernels.rows, J = kernels.columns;
+  const std::int64_t a_row = s.transpose_a ? 1 : s.K, a_k = s.transpose_a ? s.M : 1;
+  const std::int64_t b_k = s.transpose_b ? 1 : s.N, b_column = s.transpose_b ? s.K : 1;
+  if (s.K == 0) {
+    for (std::int64_t i = 0; i < s.M * s.N; ++i) c[i] = bias != nullptr ? bias[i % s.N] : 0.0f;
+    return;
+  }
+  // packed_b {N / J, K, J}
+  parallel_for(blocks(s.N, J), [&](std::int64_t panel) {
+    const std::int64_t column = panel * J;
+    kernels.pack_b(s.K, b + column * b_column, b_k, b_column, std::min(J, s.N - column),
+                   packed_b + column * s.K);
+  });
+  const std::int64_t row_chunk = R * kRowPanels;
+  const std::int64_t column_chunks = blocks(s.N, kColumnChunk);
+  parallel_for(blocks(s.M, row_chunk) * column_chunks, [&](std::int64_t chunk) {
+    const std::int64_t first_row = chunk / column_chunks * row_chunk;
+    const std::int64_t rows = std::min(row_chunk, s.M - first_row);
+    const std::int64_t first_column = chunk % column_chunks * kColumnChunk;
+    const std::int64_t last_column = std::min(first_column + kColumnChunk, s.N);
+    alignas(64) float packed_a[kMostTileRows * kRowPanels * kDepth];
+    for (std::int64_t k = 0; k < s.K; k += kDepth) {
+      const std::int64_t depth = std::min(kDepth, s.K - k);
+      for (std::int64_t r = 0; r < rows; r += R) {
+        kernels.pack_a(depth, a + (first_row + r) * a_row + k * a_k, a_row, a_k,
+                       std::min(R, rows - r), packed_a + r * kDepth);
+      }
+      const bool last = k + depth == s.K;
+      for (std::int64_t column = first_column; column < last_column; column += J) {
+        for (std::int64_t r = 0; r < rows; r += R) {
+          kernels.tile(depth, packed_a + r * kDepth, packed_b + column * s.K + k * J,
+                       c + (first_row + r) * s.N + column, s.N, std::min(R, rows - r),
+                       std::min(J, s.N - column), k > 0,
+                       last && bias != nullptr ? bias + column : nullptr);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+Plan matmul(const MatmulShape& s) {
+  const GemmKernels* kernels = &TAPESCOPE_ISA_TABLE(gemm_kernels);
+  const std::size_t packed =
+      static_cast<std::size_t>(blocks(s.N, kernels->columns) * kernels->columns * s.K);
+  return Plan("simd", packed * sizeof(float), [s, kernels](const Queue&, const Buffers& buffers) {
+    run(*kernels, s, static_cast<const float*>(buffers.in[0]),
+        static_cast<const float*>(buffers.in[1]),
+        s.bias ? static_cast<const float*>(buffers.in[2]) : nullptr,
+        static_cast<float*>(buffers.out[0]), static_cast<float*>(buffers.workspace));
+  });
+}
+
+}  // namespace tapescope::simd
