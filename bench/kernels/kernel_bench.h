@@ -3,6 +3,10 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "engine/philox.h"
@@ -18,31 +22,47 @@ Plan prepare(std::span<const Variant<Shape>> table, std::string_view variant, co
   return prepare_from(table, shape, shape.dtype, backend);
 }
 
+// Memory as the engine hands it out: aligned to 64.
+class Memory {
+ public:
+  explicit Memory(std::size_t bytes)
+      : data_(static_cast<unsigned char*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64))) {
+    std::memset(data_.get(), 0, bytes);
+  }
+  void* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(void* pointer) const { std::free(pointer); }
+  };
+  std::unique_ptr<unsigned char, Free> data_;
+};
+
 // Operands and outputs as f32 vectors of these lengths; operands are uniform in [0.1, 1).
 inline void measure(benchmark::State& state, const Plan& plan,
                     const std::vector<std::int64_t>& in_elements,
                     const std::vector<std::int64_t>& out_elements) {
-  std::vector<std::vector<float>> in, out;
+  std::vector<Memory> memory;
   std::vector<const void*> in_pointers;
   std::vector<void*> out_pointers;
   std::int64_t elements = 0;
   PhiloxStream random(1);
   for (std::int64_t n : in_elements) {
-    in.emplace_back(static_cast<std::size_t>(n));
-    for (float& value : in.back()) value = 0.1f + 0.9f * random.uniform();
+    memory.emplace_back(static_cast<std::size_t>(n) * 4);
+    float* values = static_cast<float*>(memory.back().data());
+    for (std::int64_t i = 0; i < n; ++i) values[i] = 0.1f + 0.9f * random.uniform();
+    in_pointers.push_back(values);
     elements += n;
   }
   for (std::int64_t n : out_elements) {
-    out.emplace_back(static_cast<std::size_t>(n));
+    memory.emplace_back(static_cast<std::size_t>(n) * 4);
+    out_pointers.push_back(memory.back().data());
     elements += n;
   }
-  for (auto& values : in) in_pointers.push_back(values.data());
-  for (auto& values : out) out_pointers.push_back(values.data());
-  std::vector<unsigned char> workspace(plan.workspace_bytes() + 64);
-  void* aligned = workspace.data() + (64 - reinterpret_cast<std::uintptr_t>(workspace.data()) % 64);
+  const Memory workspace(plan.workspace_bytes());
   const Queue queue(Device::cpu());
   for (auto _ : state) {
-    plan.run(queue, Buffers{in_pointers.data(), out_pointers.data(), aligned});
+    plan.run(queue, Buffers{in_pointers.data(), out_pointers.data(), workspace.data()});
     benchmark::ClobberMemory();
   }
   const double runs = static_cast<double>(state.iterations());
