@@ -12,6 +12,7 @@
 #error "simd_math.h is for files compiled once per instruction set"
 #endif
 #define TAPESCOPE_INLINE static inline __attribute__((always_inline))
+#define TAPESCOPE_LAMBDA __attribute__((always_inline))  // after the parameters of a lambda
 
 namespace tapescope {
 namespace TAPESCOPE_ISA {
