@@ -76,7 +76,7 @@ ScopeRecord* Tape::enter(std::string_view path) {
 
 ScopeUse* Tape::use_of(ScopeRecord& scope, std::string_view op) {
   for (const auto& use : scope.uses)
-    if (use->op.data() == op.data()) return use.get();  // names are literals
+    if (use->op == op) return use.get();
   auto use = std::make_unique<ScopeUse>();
   use->op = op;
   use->label = intern(joined(scope.path, op));

@@ -379,7 +379,12 @@ Var safe_divide(Var a, Var b) { return record_binary(Binary::safe_divide, a, b);
 Var maximum(Var a, Var b) { return record_binary(Binary::maximum, a, b); }
 Var minimum(Var a, Var b) { return record_binary(Binary::minimum, a, b); }
 Var mask_positive(Var a, Var b) { return record_binary(Binary::mask_positive, a, b); }
+Var mask_nonzero(Var a, Var b) { return record_binary(Binary::mask_nonzero, a, b); }
 Var equal(Var a, Var b) { return record_binary(Binary::equal, a, b); }
+Var greater(Var a, Var b) { return record_binary(Binary::greater, a, b); }
+Var weighted_sum(Var a, double weight_a, Var b, double weight_b) {
+  return record_binary(Binary::weighted_sum, a, b, weight_a, weight_b);
+}
 
 Var relu(Var x) { return record_unary(Unary::relu, x); }
 Var leaky_relu(Var x, double slope) { return record_unary(Unary::leaky_relu, x, slope); }
@@ -400,6 +405,11 @@ Var sign(Var x) { return record_unary(Unary::sign, x); }
 Var step_function(Var x) { return record_unary(Unary::step, x); }
 Var softplus(Var x) { return record_unary(Unary::softplus, x); }
 Var rsqrt(Var x) { return record_unary(Unary::rsqrt, x); }
+Var erf(Var x) { return record_unary(Unary::erf, x); }
+Var negative_part(Var x) { return record_unary(Unary::negative_part, x); }
+Var inside(Var x, double low, double high) { return record_unary(Unary::inside, x, low, high); }
+Var is_zero(Var x) { return record_unary(Unary::is_zero, x); }
+Var stabilize(Var x, double epsilon) { return record_unary(Unary::stabilize, x, epsilon); }
 Var affine(Var x, double scale, double offset) {
   return scale == 1 && offset == 0 ? x : record_unary(Unary::affine, x, scale, offset);
 }

@@ -29,6 +29,17 @@ std::span<const OpEntry> all_ops() {
       {"batch_norm_inference", batch_norm_inference_samples},
       {"sgd_update", sgd_update_samples},
       {"adamw_update", adamw_update_samples},
+      {"transpose", transpose_samples},
+      {"pad", pad_samples},
+      {"slice", slice_samples},
+      {"slice_like", slice_like_samples},
+      {"pad_like", pad_like_samples},
+      {"concat", concat_samples},
+      {"concat_part", concat_part_samples},
+      {"upsample_nearest", upsample_nearest_samples},
+      {"upsample_bilinear", upsample_bilinear_samples},
+      {"upsample_nearest_gradient", upsample_nearest_gradient_samples},
+      {"upsample_bilinear_gradient", upsample_bilinear_gradient_samples},
   };
   return list;
 }

@@ -19,7 +19,10 @@ Var maximum(Var a, Var b);  // ties: the gradient goes to a
 Var minimum(Var a, Var b);
 Var safe_divide(Var a, Var b);  // 0 where b is 0
 Var equal(Var a, Var b);        // 1 where equal, else 0
+Var greater(Var a, Var b);      // 1 where a > b, else 0
 Var mask_positive(Var a, Var b);  // a where b > 0, else 0: relu's vector-Jacobian product
+Var mask_nonzero(Var a, Var b);   // a where b != 0, else 0
+Var weighted_sum(Var a, double weight_a, Var b, double weight_b);
 
 Var relu(Var x);  // relu'(0) = 0
 Var leaky_relu(Var x, double slope = 0.01);
@@ -40,6 +43,11 @@ Var sign(Var x);
 Var step_function(Var x);             // 1 where x > 0, else 0
 Var softplus(Var x);
 Var rsqrt(Var x);
+Var erf(Var x);
+Var negative_part(Var x);                    // min(x, 0)
+Var inside(Var x, double low, double high);  // 1 where low <= x <= high, else 0
+Var is_zero(Var x);                          // 1 where x = 0, else 0
+Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 becomes +epsilon
 Var affine(Var x, double scale, double offset = 0);  // scale * x + offset
 Var pow(Var x, double exponent);
 
@@ -57,7 +65,10 @@ Var transpose(Var x, std::span<const int> permutation);
 Var pad(Var x, std::span<const std::int64_t> before, std::span<const std::int64_t> after,
         double value = 0);
 Var slice(Var x, int axis, std::int64_t begin, std::int64_t end);
-Var concat(std::span<const Var> parts, int axis);
+Var concat(std::span<const Var> parts, int axis);  // 1 to 15 parts
+// What `parts[part]` contributed to `whole = concat(parts, axis)`; of the parts only the shapes are
+// read, so a batch that was joined along axis 0 can be taken apart at any batch size.
+Var concat_part(Var whole, std::span<const Var> parts, int axis, int part);
 Var upsample_nearest(Var x, std::int64_t factor);                    // {N,H,W,C}
 Var upsample_bilinear(Var x, std::int64_t height, std::int64_t width);  // half-pixel centres
 

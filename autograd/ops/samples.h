@@ -44,5 +44,16 @@ std::vector<Sample> batch_norm_gradient_samples();
 std::vector<Sample> batch_norm_inference_samples();
 std::vector<Sample> sgd_update_samples();
 std::vector<Sample> adamw_update_samples();
+std::vector<Sample> transpose_samples();
+std::vector<Sample> pad_samples();
+std::vector<Sample> slice_samples();
+std::vector<Sample> slice_like_samples();
+std::vector<Sample> pad_like_samples();
+std::vector<Sample> concat_samples();
+std::vector<Sample> concat_part_samples();
+std::vector<Sample> upsample_nearest_samples();
+std::vector<Sample> upsample_bilinear_samples();
+std::vector<Sample> upsample_nearest_gradient_samples();
+std::vector<Sample> upsample_bilinear_gradient_samples();
 
 }  // namespace tapescope
