@@ -1,15 +1,22 @@
 // Which convolution runs where, best first.
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/onednn.h"
 #include "kernels/conv2d/reference.h"
 
 namespace tapescope {
 namespace {
 constexpr DTypes kReference{DType::f32, DType::f64, DType::bf16};
+constexpr DTypes kOnednn{DType::f32, DType::bf16};
+constexpr std::string_view kOnednnNote =
+    "oneDNN's direct kernels, one image at a time on each thread of our own";
 constexpr std::string_view kReferenceNote = "loops as the textbook writes them; the oracle";
 }  // namespace
 
 std::span<const Variant<Conv2dShape>> conv2d_variants() {
   static const Variant<Conv2dShape> table[] = {
+      {{"conv2d", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote, onednn::missing},
+       onednn::conv2d,
+       onednn::supports_conv2d},
       {{"conv2d", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},
        reference::conv2d},
   };
@@ -18,6 +25,9 @@ std::span<const Variant<Conv2dShape>> conv2d_variants() {
 
 std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants() {
   static const Variant<Conv2dShape> table[] = {
+      {{"conv2d_data_gradient", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote, onednn::missing},
+       onednn::conv2d_data_gradient,
+       onednn::supports_conv2d_data_gradient},
       {{"conv2d_data_gradient", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},
        reference::conv2d_data_gradient},
   };
@@ -26,6 +36,9 @@ std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants() {
 
 std::span<const Variant<Conv2dShape>> conv2d_weight_gradient_variants() {
   static const Variant<Conv2dShape> table[] = {
+      {{"conv2d_weight_gradient", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote, onednn::missing},
+       onednn::conv2d_weight_gradient,
+       onednn::supports_conv2d_weight_gradient},
       {{"conv2d_weight_gradient", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},
        reference::conv2d_weight_gradient},
   };

@@ -1,0 +1,20 @@
+// Convolution by oneDNN: direct kernels on NHWC images, one image at a time on each thread of our
+// own pool, so that an image's result depends neither on the batch nor on the number of threads.
+#pragma once
+
+#include "kernels/conv2d/conv2d.h"
+
+namespace tapescope::onednn {
+
+// Empty, or why this build has no oneDNN.
+extern const std::string_view missing;
+
+// False where oneDNN has only a reference kernel, hundreds of times slower.
+bool supports_conv2d(const Conv2dShape& shape);
+bool supports_conv2d_data_gradient(const Conv2dShape& shape);
+bool supports_conv2d_weight_gradient(const Conv2dShape& shape);
+Plan conv2d(const Conv2dShape& shape);
+Plan conv2d_data_gradient(const Conv2dShape& shape);
+Plan conv2d_weight_gradient(const Conv2dShape& shape);
+
+}  // namespace tapescope::onednn
