@@ -10,6 +10,7 @@
 #include "kernels/log_softmax/log_softmax.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/pool2d/pool2d.h"
 #include "kernels/reduce/reduce.h"
 
 namespace tapescope {
@@ -52,6 +53,11 @@ std::vector<VariantInfo> all_variants() {
   append(all, sgd_variants());
   append(all, adamw_variants());
   append(all, matmul_variants());
+  append(all, max_pool2d_variants());
+  append(all, max_pool2d_scatter_variants());
+  append(all, max_pool2d_gather_variants());
+  append(all, avg_pool2d_variants());
+  append(all, avg_pool2d_gradient_variants());
   return all;
 }
 
