@@ -55,14 +55,34 @@ void accumulate(std::int64_t n, const float* x, float* total) {
   for (std::int64_t j = 0; j < n; ++j) total[j] = Op::apply(total[j], x[j]);
 }
 
-// Fewer columns than fill the vectors: `group` rows, a multiple of 16, are taken as one long row
-// of whole vectors, and the group folded at the end.
+// Fewer columns than fill the vectors: a group of 16 * copies rows is taken as one long row of
+// whole vectors, and the results of a group are folded at the end.
+constexpr std::int64_t kGroupElements = kNarrowColumns * kLanes;
+
+// How many times 16 rows make a group: enough vectors to hide the latency of an addition, and no
+// more than there are rows.
+inline std::int64_t group_copies(std::int64_t rows, std::int64_t columns) {
+  const std::int64_t copies = columns >= 8 ? 1 : (7 + columns) / columns;
+  return copies < rows / kLanes ? copies : rows / kLanes;
+}
+
+// total is {copies, 16, columns}: out[c] is its reduction. Destroys total.
+template <class Op>
+void fold_group(std::int64_t copies, std::int64_t columns, float* total, float* out) {
+  for (std::int64_t copy = 1; copy < copies; ++copy) {
+    accumulate<Op>(kLanes * columns, total + copy * kLanes * columns, total);
+  }
+  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
+    accumulate<Op>(half * columns, total + half * columns, total);
+  }
+  for (std::int64_t c = 0; c < columns; ++c) out[c] = total[c];
+}
+
 template <class Op>
 void reduce_narrow(std::int64_t rows, std::int64_t columns, const float* x, float* out) {
-  std::int64_t copies = columns >= 8 ? 1 : (7 + columns) / columns;  // hides the latency of an add
-  if (copies > rows / kLanes) copies = rows / kLanes;
+  const std::int64_t copies = group_copies(rows, columns);
   const std::int64_t group = kLanes * copies, length = group * columns;
-  alignas(64) float total[kNarrowColumns * kLanes];
+  alignas(64) float total[kGroupElements];
   for (std::int64_t j = 0; j < length; ++j) total[j] = Op::kIdentity;
   std::int64_t row = 0;
   for (; row + 4 * group <= rows; row += 4 * group, x += 4 * length) {
@@ -72,13 +92,7 @@ void reduce_narrow(std::int64_t rows, std::int64_t columns, const float* x, floa
   }
   for (; row + group <= rows; row += group, x += length) accumulate<Op>(length, x, total);
   accumulate<Op>((rows - row) * columns, x, total);
-  for (std::int64_t copy = 1; copy < copies; ++copy) {
-    accumulate<Op>(kLanes * columns, total + copy * kLanes * columns, total);
-  }
-  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
-    accumulate<Op>(half * columns, total + half * columns, total);
-  }
-  for (std::int64_t c = 0; c < columns; ++c) out[c] = total[c];
+  fold_group<Op>(copies, columns, total, out);
 }
 
 // One column: 64 accumulators in registers, folded after every 4096 elements.

@@ -1,0 +1,128 @@
+// Compiled once per instruction set: no STL, no inline function from elsewhere.
+#include "kernels/batch_norm/simd.h"
+
+#include "kernels/common/simd_columns.h"
+
+namespace tapescope {
+namespace TAPESCOPE_ISA {
+namespace {
+
+// Per-channel numbers repeated until they fill whole vectors, so that few channels are as fast as
+// many: `copies` rows are then treated as one of C * copies channels.
+class Repeated {
+ public:
+  Repeated(std::int64_t copies, std::int64_t C, const float* values) {
+    if (copies == 1) {
+      data_ = values;
+      return;
+    }
+    for (std::int64_t c = 0; c < C; ++c) buffer_[c] = values[c];
+    for (std::int64_t i = C; i < C * copies; ++i) buffer_[i] = buffer_[i - C];
+    data_ = buffer_;
+  }
+  operator const float*() const { return data_; }
+
+ private:
+  const float* data_;
+  alignas(64) float buffer_[kGroupElements];
+};
+
+std::int64_t copies_for(std::int64_t rows, std::int64_t C) {
+  return C <= kNarrowColumns && rows >= kLanes ? kLanes * group_copies(rows, C) : 1;
+}
+
+// Splits {rows, C} into rows of C * copies elements: f(elements, offset) for each, the last one
+// shorter.
+template <class F>
+void for_long_rows(std::int64_t rows, std::int64_t C, std::int64_t copies, F f) {
+  const std::int64_t length = C * copies, all = rows * C;
+  for (std::int64_t at = 0; at < all; at += length) f(all - at < length ? all - at : length, at);
+}
+
+struct Pair {
+  float first, second;
+};
+
+// Sums f(index, channel) over the rows into first {C} and second {C}.
+template <class F>
+void sum_pairs(std::int64_t rows, std::int64_t C, std::int64_t copies, float* first, float* second,
+               F f) {
+  if (copies == 1) {
+    for (std::int64_t c = 0; c < C; ++c) first[c] = second[c] = 0;
+    for (std::int64_t r = 0; r < rows; ++r) {
+#pragma omp simd
+      for (std::int64_t c = 0; c < C; ++c) {
+        const Pair pair = f(r * C + c, c);
+        first[c] += pair.first;
+        second[c] += pair.second;
+      }
+    }
+    return;
+  }
+  alignas(64) float total_first[kGroupElements] = {}, total_second[kGroupElements] = {};
+  for_long_rows(rows, C, copies, [&](std::int64_t n, std::int64_t at) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) {
+      const Pair pair = f(at + j, j);
+      total_first[j] += pair.first;
+      total_second[j] += pair.second;
+    }
+  });
+  fold_group<Sum>(copies / kLanes, C, total_first, first);
+  fold_group<Sum>(copies / kLanes, C, total_second, second);
+}
+
+void statistics(std::int64_t rows, std::int64_t C, const float* x, float* centre, float* rest,
+                float* squares) {
+  reduce_columns<Sum>(rows, C, C, x, centre);
+  const float count = static_cast<float>(rows);
+  for (std::int64_t c = 0; c < C; ++c) centre[c] /= count;
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated repeated(copies, C, centre);
+  const float* at_centre = repeated;
+  sum_pairs(rows, C, copies, rest, squares, [=](std::int64_t i, std::int64_t j) {
+    const float centred = x[i] - at_centre[j];
+    return Pair{centred, centred * centred};
+  });
+}
+
+void normalise(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
+               const float* factor, const float* shift, float* y) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
+  const float *at_m = m, *at_f = f, *at_s = s;
+  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) y[at + j] = (x[at + j] - at_m[j]) * at_f[j] + at_s[j];
+  });
+}
+
+void gradient_sums(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
+                   const float* mean, float* sum, float* product) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean);
+  const float* at_m = m;
+  sum_pairs(rows, C, copies, sum, product, [=](std::int64_t i, std::int64_t j) {
+    return Pair{dy[i], dy[i] * (x[i] - at_m[j])};
+  });
+}
+
+void gradient(std::int64_t rows, std::int64_t C, const float* dy, const float* x, const float* mean,
+              const float* a, const float* b, const float* c, float* dx) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean), ra(copies, C, a), rb(copies, C, b), rc(copies, C, c);
+  const float *at_m = m, *at_a = ra, *at_b = rb, *at_c = rc;
+  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) {
+      dx[at + j] = at_a[j] * dy[at + j] + (at_b[j] * (x[at + j] - at_m[j]) + at_c[j]);
+    }
+  });
+}
+
+}  // namespace
+
+const BatchNormKernels batch_norm_kernels = {statistics, normalise, gradient_sums, gradient};
+
+}  // namespace TAPESCOPE_ISA
+}  // namespace tapescope

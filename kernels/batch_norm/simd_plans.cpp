@@ -1,0 +1,168 @@
+#include "kernels/batch_norm/simd_plans.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/isa.h"
+#include "engine/thread_pool.h"
+#include "kernels/batch_norm/simd.h"
+
+namespace tapescope::simd {
+namespace {
+
+constexpr std::int64_t kGrain = 32 * 1024;  // elements of a block: it stays in the L2 cache
+
+std::int64_t block_rows(const BatchNormShape& s) {
+  return std::clamp<std::int64_t>(kGrain / s.C, 16, 8 * 1024);
+}
+std::int64_t block_count(const BatchNormShape& s) {
+  return (s.rows + block_rows(s) - 1) / block_rows(s);
+}
+
+// f(block, first row, rows of the block) for each block, in parallel.
+template <class F>
+void for_blocks(const BatchNormShape& s, F&& f) {
+  const std::int64_t height = block_rows(s);
+  parallel_for(block_count(s), [&](std::int64_t block) {
+    f(block, block * height, std::min(height, s.rows - block * height));
+  });
+}
+
+// f(c) for each channel, in parallel where there is enough to merge.
+template <class F>
+void for_channels(const BatchNormShape& s, F&& f) {
+  const std::int64_t grain = std::max<std::int64_t>(16, kGrain / block_count(s));
+  parallel_ranges(s.C, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c = begin; c < end; ++c) f(c);
+  });
+}
+
+const float* in(const Buffers& b, int k) { return static_cast<const float*>(b.in[k]); }
+float* out(const Buffers& b, int k) { return static_cast<float*>(b.out[k]); }
+float value_or(const float* values, std::int64_t c, float otherwise) {
+  return values != nullptr ? values[c] : otherwise;
+}
+
+// The workspace holds `arrays` times {C} floats and, for each block, `partials` times {C}.
+std::size_t workspace_bytes(const BatchNormShape& s, std::int64_t arrays, std::int64_t partials) {
+  return static_cast<std::size_t>((arrays + partials * block_count(s)) * s.C) * sizeof(float);
+}
+
+void training(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+  const float *x = in(b, 0), *scale = in(b, 1), *shift = in(b, 2);
+  float *y = out(b, 0), *mean = out(b, 1), *variance = out(b, 2);
+  float* factor = static_cast<float*>(b.workspace);  // {C}
+  float* offset = factor + s.C;                      // {C}
+  float* partial = offset + s.C;                     // {blocks, 3, C}: centre, rest, squares
+  for_blocks(s, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+    float* own = partial + block * 3 * s.C;
+    kernels.statistics(rows, s.C, x + row * s.C, own, own + s.C, own + 2 * s.C);
+  });
+  const std::int64_t blocks = block_count(s), height = block_rows(s);
+  const double rows = static_cast<double>(s.rows);
+  const auto rows_of = [&](std::int64_t block) {
+    return static_cast<double>(std::min(height, s.rows - block * height));
+  };
+  for_channels(s, [&](std::int64_t c) {
+    double sum = 0, squares = 0;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const float* own = partial + block * 3 * s.C + c;
+      sum += rows_of(block) * static_cast<double>(own[0]) + static_cast<double>(own[s.C]);
+    }
+    const double m = sum / rows;
+    // sum (x - m)^2 = sum (x - centre)^2 + 2 (centre - m) sum (x - centre) + rows (centre - m)^2
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const float* own = partial + block * 3 * s.C + c;
+      const double away = static_cast<double>(own[0]) - m;
+      squares += static_cast<double>(own[2 * s.C]) +
+                 away * (2 * static_cast<double>(own[s.C]) + rows_of(block) * away);
+    }
+    mean[c] = static_cast<float>(m);
+    variance[c] = static_cast<float>(squares / rows);
+    const double root = std::sqrt(squares / rows + s.eps);
+    factor[c] = static_cast<float>(static_cast<double>(value_or(scale, c, 1)) / root);
+    // What rounding the mean to f32 lost is put back with the shift.
+    offset[c] =
+        static_cast<float>((static_cast<double>(mean[c]) - m) * static_cast<double>(factor[c]) +
+                           static_cast<double>(value_or(shift, c, 0)));
+  });
+  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t count) {
+    kernels.normalise(count, s.C, x + row * s.C, mean, factor, offset, y + row * s.C);
+  });
+}
+
+void inference(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+  const float *x = in(b, 0), *scale = in(b, 1), *shift = in(b, 2);
+  const float *mean = in(b, 3), *variance = in(b, 4);
+  float* y = out(b, 0);
+  float* factor = static_cast<float*>(b.workspace);  // {C}
+  float* offset = factor + s.C;                      // {C}
+  for (std::int64_t c = 0; c < s.C; ++c) {
+    factor[c] = static_cast<float>(static_cast<double>(value_or(scale, c, 1)) /
+                                   std::sqrt(static_cast<double>(variance[c]) + s.eps));
+    offset[c] = value_or(shift, c, 0);
+  }
+  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
+    kernels.normalise(rows, s.C, x + row * s.C, mean, factor, offset, y + row * s.C);
+  });
+}
+
+void gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+  const float *dy = in(b, 0), *x = in(b, 1), *mean = in(b, 2), *variance = in(b, 3);
+  const float* scale = in(b, 4);
+  float *dx = out(b, 0), *dscale = out(b, 1), *dshift = out(b, 2);
+  float* of_dy =
+      static_cast<float*>(b.workspace);  // {C}: dx = of_dy * dy + of_x * (x - mean) + rest
+  float* of_x = of_dy + s.C;             // {C}
+  float* rest = of_x + s.C;              // {C}
+  float* partial = rest + s.C;           // {blocks, 2, C}: sum dy, sum dy (x - mean)
+  for_blocks(s, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+    float* own = partial + block * 2 * s.C;
+    kernels.gradient_sums(rows, s.C, dy + row * s.C, x + row * s.C, mean, own, own + s.C);
+  });
+  const std::int64_t blocks = block_count(s);
+  const double rows = static_cast<double>(s.rows);
+  for_channels(s, [&](std::int64_t c) {
+    double sum = 0, product = 0;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      sum += static_cast<double>(partial[block * 2 * s.C + c]);
+      product += static_cast<double>(partial[(block * 2 + 1) * s.C + c]);
+    }
+    const double inverse = 1 / std::sqrt(static_cast<double>(variance[c]) + s.eps);
+    if (dshift != nullptr) dshift[c] = static_cast<float>(sum);
+    if (dscale != nullptr) dscale[c] = static_cast<float>(product * inverse);
+    const double factor = static_cast<double>(value_or(scale, c, 1)) * inverse;
+    of_dy[c] = static_cast<float>(factor);
+    of_x[c] = static_cast<float>(-factor * inverse * inverse * product / rows);
+    rest[c] = static_cast<float>(-factor * sum / rows);
+  });
+  if (dx == nullptr) return;
+  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t count) {
+    kernels.gradient(count, s.C, dy + row * s.C, x + row * s.C, mean, of_dy, of_x, rest,
+                     dx + row * s.C);
+  });
+}
+
+using Body = void (*)(const BatchNormShape&, const BatchNormKernels&, const Buffers&);
+
+Plan plan(const BatchNormShape& s, std::size_t workspace, Body body) {
+  return Plan("simd", workspace,
+              [s, body, kernels = &TAPESCOPE_ISA_TABLE(batch_norm_kernels)](
+                  const Queue&, const Buffers& b) { body(s, *kernels, b); });
+}
+
+}  // namespace
+
+bool supports_batch_norm(const BatchNormShape& s) { return s.rows > 0 && s.C > 0; }
+
+Plan batch_norm_training(const BatchNormShape& s) {
+  return plan(s, workspace_bytes(s, 2, 3), training);
+}
+Plan batch_norm_inference(const BatchNormShape& s) {
+  return plan(s, workspace_bytes(s, 2, 0), inference);
+}
+Plan batch_norm_gradient(const BatchNormShape& s) {
+  return plan(s, workspace_bytes(s, 3, 2), gradient);
+}
+
+}  // namespace tapescope::simd
