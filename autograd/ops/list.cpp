@@ -40,6 +40,11 @@ std::span<const OpEntry> all_ops() {
       {"upsample_bilinear", upsample_bilinear_samples},
       {"upsample_nearest_gradient", upsample_nearest_gradient_samples},
       {"upsample_bilinear_gradient", upsample_bilinear_gradient_samples},
+      {"max_pool2d", max_pool2d_samples},
+      {"max_pool2d_scatter", max_pool2d_scatter_samples},
+      {"max_pool2d_gather", max_pool2d_gather_samples},
+      {"avg_pool2d", avg_pool2d_samples},
+      {"avg_pool2d_gradient", avg_pool2d_gradient_samples},
   };
   return list;
 }

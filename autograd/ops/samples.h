@@ -55,5 +55,10 @@ std::vector<Sample> upsample_nearest_samples();
 std::vector<Sample> upsample_bilinear_samples();
 std::vector<Sample> upsample_nearest_gradient_samples();
 std::vector<Sample> upsample_bilinear_gradient_samples();
+std::vector<Sample> max_pool2d_samples();
+std::vector<Sample> max_pool2d_scatter_samples();
+std::vector<Sample> max_pool2d_gather_samples();
+std::vector<Sample> avg_pool2d_samples();
+std::vector<Sample> avg_pool2d_gradient_samples();
 
 }  // namespace tapescope

@@ -21,9 +21,12 @@ struct Conv2dShape {
   std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
 
-  // y: {N, P, Q, O}. Not positive where the kernel does not fit.
-  std::int64_t P() const { return (H + 2 * pad_h - dilation_h * (KH - 1) - 1) / stride_h + 1; }
-  std::int64_t Q() const { return (W + 2 * pad_w - dilation_w * (KW - 1) - 1) / stride_w + 1; }
+  // y: {N, P, Q, O}. 0 where the kernel does not fit.
+  std::int64_t P() const { return extent(H + 2 * pad_h - dilation_h * (KH - 1) - 1, stride_h); }
+  std::int64_t Q() const { return extent(W + 2 * pad_w - dilation_w * (KW - 1) - 1, stride_w); }
+  static std::int64_t extent(std::int64_t room, std::int64_t stride) {
+    return room < 0 ? 0 : room / stride + 1;
+  }
   // Multiply-adds of any of the three, padding counted.
   double macs() const {
     return static_cast<double>(N * P() * Q() * O) * static_cast<double>(KH * KW * (I / groups));

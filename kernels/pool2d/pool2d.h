@@ -22,8 +22,9 @@ struct Pool2dShape {
   bool count_include_pad = true;  // avg only
 
   // y: {N, P, Q, C}; windows that would pass the border are left out, as in PyTorch's default.
-  std::int64_t P() const { return (H + 2 * pad_h - KH) / stride_h + 1; }
-  std::int64_t Q() const { return (W + 2 * pad_w - KW) / stride_w + 1; }
+  // 0 where the window does not fit.
+  std::int64_t P() const { return H + 2 * pad_h < KH ? 0 : (H + 2 * pad_h - KH) / stride_h + 1; }
+  std::int64_t Q() const { return W + 2 * pad_w < KW ? 0 : (W + 2 * pad_w - KW) / stride_w + 1; }
 };
 // A place in the window is kept in a byte.
 constexpr std::int64_t kLargestWindow = 255;
