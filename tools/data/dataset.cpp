@@ -1,0 +1,353 @@
+#include "tools/data/dataset.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/error.h"
+#include "engine/philox.h"
+#include "tools/data/idx.h"
+#include "tools/data/image_folder.h"
+
+namespace tapescope {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_folder(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
+// The first of these folders that exists, or an empty path.
+fs::path first_folder(const fs::path& root, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (is_folder(root / name)) return root / name;
+  }
+  return {};
+}
+
+// Pictures of another number of channels than the base has, converted one by one.
+class Recoloured : public Dataset {
+ public:
+  Recoloured(std::shared_ptr<const Dataset> base, int channels)
+      : base_(std::move(base)), channels_(channels) {}
+  std::int64_t size() const override { return base_->size(); }
+  const std::vector<std::string>& classes() const override { return base_->classes(); }
+  std::int64_t label(std::int64_t index) const override { return base_->label(index); }
+  std::string name(std::int64_t index) const override { return base_->name(index); }
+  int channels() const override { return channels_; }
+  ImageView image(std::int64_t index) const override {
+    const ImageView from = base_->image(index);
+    auto to = std::make_shared<Image>(from.height, from.width, channels_);
+    const std::size_t pixels = to->pixels.size() / static_cast<std::size_t>(channels_);
+    for (std::size_t i = 0; i < pixels; ++i) {
+      if (channels_ == 3) {
+        std::fill_n(&to->pixels[i * 3], 3, from.pixels[i]);
+      } else {  // ITU-R BT.601 luma
+        const std::uint8_t* p = from.pixels + i * 3;
+        to->pixels[i] = static_cast<std::uint8_t>((p[0] * 77 + p[1] * 150 + p[2] * 29) >> 8);
+      }
+    }
+    ImageView view = view_of(*to);
+    view.owner = std::move(to);
+    return view;
+  }
+
+ private:
+  std::shared_ptr<const Dataset> base_;
+  int channels_;
+};
+
+std::vector<std::int64_t> all_labels(const Dataset& data) {
+  std::vector<std::int64_t> labels(static_cast<std::size_t>(data.size()));
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    labels[i] = data.label(static_cast<std::int64_t>(i));
+  }
+  return labels;
+}
+
+void check_options(const DataOptions& options) {
+  const auto check = [](const char* name, double value) {
+    if (!(value >= 0 && value < 1)) {
+      throw usage_error("the {} fraction is {}; it is from 0 up to, not including, 1", name, value);
+    }
+  };
+  check("validation", options.validation_fraction);
+  check("test", options.test_fraction);
+  if (options.channels != 0 && options.channels != 1 && options.channels != 3) {
+    throw usage_error("pictures have 1 or 3 channels, not {}", options.channels);
+  }
+}
+
+// Sets `chosen` and what is left of `data`.
+void set_aside(std::shared_ptr<const Dataset>& data, std::shared_ptr<const Dataset>& chosen,
+               double fraction, std::uint64_t seed, const std::string& purpose) {
+  if (fraction <= 0) return;
+  StratifiedSplit split = stratified_split(all_labels(*data), fraction, seed, purpose);
+  if (split.chosen.empty()) return;
+  chosen = std::make_shared<Subset>(data, std::move(split.chosen));
+  data = std::make_shared<Subset>(data, std::move(split.rest));
+}
+
+// ---- folders of pictures
+
+struct Folder {
+  const DataOptions& options;
+  DataSplits& splits;
+  std::shared_ptr<CacheBudget> budget;
+
+  // `reference`: this split says what the classes are, and must fill them all.
+  std::shared_ptr<const Dataset> read(const fs::path& path, bool reference) {
+    FolderScan scan = scan_classes(path);
+    if (scan.classes.empty()) {
+      throw usage_error(
+          "{}: holds no class folders{}; put the pictures of each class in a folder "
+          "named after it",
+          path.string(),
+          scan.loose_images > 0
+              ? fmt::format(" ({} pictures lie in it directly)", scan.loose_images)
+              : "");
+    }
+    if (scan.loose_images > 0) {
+      splits.notices.push_back(fmt::format("{}: {} pictures beside the class folders are ignored",
+                                           path.string(), scan.loose_images));
+    }
+    if (scan.other_files > 0) {
+      splits.notices.push_back(fmt::format(
+          "{}: {} files are not pictures and are skipped: {}{}", path.string(), scan.other_files,
+          fmt::join(scan.other_examples, ", "), scan.other_files > 3 ? ", ..." : ""));
+    }
+    const bool fixed = !options.classes.empty();
+    if (splits.classes.empty()) {
+      splits.classes = fixed ? options.classes : scan.classes;
+      if (splits.classes.size() < 2) {
+        throw usage_error("{}: holds one class only ({}); a classifier needs at least two",
+                          path.string(), splits.classes.front());
+      }
+    }
+    std::vector<ImageFile> files;
+    std::vector<std::int64_t> counts(splits.classes.size(), 0);
+    for (std::size_t c = 0; c < scan.classes.size(); ++c) {
+      const auto found = std::find(splits.classes.begin(), splits.classes.end(), scan.classes[c]);
+      if (found == splits.classes.end()) {
+        throw usage_error(
+            "{}: the class folder {} is not among the classes {} ({}); rename or "
+            "remove it",
+            path.string(), scan.classes[c], fixed ? "of the model" : "of train",
+            fmt::join(splits.classes, ", "));
+      }
+      const std::int64_t label = found - splits.classes.begin();
+      for (std::string& file : scan.files[c]) files.push_back({std::move(file), label});
+    }
+    leave_out_bad(files);
+    for (const ImageFile& file : files) ++counts[static_cast<std::size_t>(file.label)];
+    for (std::size_t c = 0; c < counts.size(); ++c) {
+      if (counts[c] > 0) continue;
+      if (reference && !fixed) {
+        throw usage_error("{}: holds no picture; put pictures in it or remove the folder",
+                          (path / splits.classes[c]).string());
+      }
+      splits.notices.push_back(
+          fmt::format("{}: no picture of class {}", path.string(), splits.classes[c]));
+    }
+    if (files.empty()) throw usage_error("{}: holds no pictures; check the path", path.string());
+    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget);
+  }
+
+  void leave_out_bad(std::vector<ImageFile>& files) {
+    constexpr std::uintmax_t kMostToRead = std::uintmax_t{8} << 30;
+    if (options.on_bad_image == BadImage::fail) {
+      std::uintmax_t bytes = 0;
+      for (const ImageFile& file : files) {
+        std::error_code error;
+        const std::uintmax_t size = fs::file_size(file.path, error);
+        bytes += error ? 0 : size;
+      }
+      if (bytes > kMostToRead) {
+        splits.notices.push_back(fmt::format("{} pictures of {} GiB are not checked beforehand",
+                                             files.size(), bytes >> 30));
+        return;
+      }
+    }
+    const std::vector<BadFile> bad = check_files(files, options.on_bad_image);
+    if (bad.empty()) return;
+    std::vector<ImageFile> good;
+    auto next = bad.begin();
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      if (next != bad.end() && next->index == i) {
+        splits.bad_images.push_back(next->what);
+        ++next;
+      } else {
+        good.push_back(std::move(files[i]));
+      }
+    }
+    splits.notices.push_back(
+        fmt::format("{} of {} pictures cannot be read and are left out, the "
+                    "first: {}",
+                    bad.size(), bad.size() + good.size(), bad.front().what));
+    files = std::move(good);
+  }
+};
+
+void open_folder(const fs::path& path, const DataOptions& options, DataSplits& splits) {
+  splits.kind = "folder";
+  splits.channels = options.channels == 0 ? 3 : options.channels;
+  Folder folder{options, splits, std::make_shared<CacheBudget>(options.cache_bytes)};
+  const fs::path train = first_folder(path, {"train"});
+  const fs::path test = first_folder(path, {"test"});
+  const fs::path validation = first_folder(path, {"val", "valid", "validation"});
+  if (train.empty() && test.empty()) {
+    splits.train = folder.read(path, true);
+    set_aside(splits.train, splits.test, options.test_fraction, options.seed, "test");
+  } else {
+    if (!train.empty()) splits.train = folder.read(train, true);
+    if (!validation.empty()) splits.validation = folder.read(validation, false);
+    if (!test.empty()) splits.test = folder.read(test, splits.train == nullptr);
+    if (test.empty() && splits.train != nullptr) {
+      set_aside(splits.train, splits.test, options.test_fraction, options.seed, "test");
+    }
+  }
+}
+
+// ---- IDX
+
+const std::vector<std::string>& fashion_classes() {
+  static const std::vector<std::string> names = {"T-shirt/top", "Trouser",   "Pullover", "Dress",
+                                                 "Coat",        "Sandal",    "Shirt",    "Sneaker",
+                                                 "Bag",         "Ankle boot"};
+  return names;
+}
+
+std::shared_ptr<IdxDataset> read_split(const fs::path& folder, const std::string& split,
+                                       const std::vector<std::string>& classes) {
+  const fs::path images = find_idx(folder, split, "images");
+  const fs::path labels = find_idx(folder, split, "labels");
+  if (images.empty() && labels.empty()) return nullptr;
+  if (images.empty() || labels.empty()) {
+    throw usage_error("{}: holds {}-{} but not {}-{}; both are needed", folder.string(), split,
+                      images.empty() ? "labels" : "images", split,
+                      images.empty() ? "images" : "labels");
+  }
+  return std::make_shared<IdxDataset>(images, labels, classes);
+}
+
+void open_idx(const fs::path& path, const DataOptions& options, DataSplits& splits) {
+  splits.kind = "idx";
+  const auto train = read_split(path, "train", options.classes);
+  const auto test = read_split(path, "t10k", options.classes);
+  if (options.classes.empty()) {
+    const bool fashion = (train != nullptr && train->label_checksum() == 0x2ed6e46a) ||
+                         (test != nullptr && test->label_checksum() == 0x242bc73f);
+    std::vector<std::string> classes;
+    if (fashion) {
+      classes = fashion_classes();
+      splits.notices.push_back("these are Fashion-MNIST's labels; its class names are used");
+    } else {
+      for (const auto& set : {train, test}) {
+        if (set != nullptr && set->classes().size() > classes.size()) classes = set->classes();
+      }
+    }
+    for (const auto& set : {train, test}) {
+      if (set != nullptr) set->set_classes(classes);
+    }
+  }
+  const auto& any = train != nullptr ? train : test;
+  splits.classes = any->classes();
+  if (splits.classes.size() < 2) {
+    throw usage_error("{}: holds one class only; a classifier needs at least two", path.string());
+  }
+  if (train != nullptr && test != nullptr && train->channels() != test->channels()) {
+    throw usage_error("{}: train has {} channels but t10k has {}; are they of the same set?",
+                      path.string(), train->channels(), test->channels());
+  }
+  splits.channels = options.channels == 0 ? any->channels() : options.channels;
+  const auto with_channels = [&](std::shared_ptr<const Dataset> set) {
+    if (set == nullptr || set->channels() == splits.channels) return set;
+    return std::shared_ptr<const Dataset>(
+        std::make_shared<Recoloured>(std::move(set), splits.channels));
+  };
+  splits.train = with_channels(train);
+  splits.test = with_channels(test);
+  if (splits.test == nullptr) {
+    set_aside(splits.train, splits.test, options.test_fraction, options.seed, "test");
+  }
+}
+
+}  // namespace
+
+StratifiedSplit stratified_split(const std::vector<std::int64_t>& labels, double fraction,
+                                 std::uint64_t seed, const std::string& purpose) {
+  std::vector<std::vector<std::int64_t>> by_class;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto label = static_cast<std::size_t>(labels[i]);
+    if (label >= by_class.size()) by_class.resize(label + 1);
+    by_class[label].push_back(static_cast<std::int64_t>(i));
+  }
+  StratifiedSplit split;
+  for (std::size_t c = 0; c < by_class.size(); ++c) {
+    std::vector<std::int64_t>& members = by_class[c];
+    const auto count = static_cast<std::int64_t>(members.size());
+    std::int64_t take = 0;
+    if (count >= 2 && fraction > 0) {
+      take = std::clamp<std::int64_t>(std::llround(fraction * static_cast<double>(count)), 1,
+                                      count - 1);
+    }
+    PhiloxStream random(mix(mix(seed, stable_hash(purpose)), c));
+    for (std::int64_t i = 0; i < take; ++i) {
+      const auto j = i + random.below(static_cast<std::uint32_t>(count - i));
+      std::swap(members[static_cast<std::size_t>(i)], members[static_cast<std::size_t>(j)]);
+    }
+    split.chosen.insert(split.chosen.end(), members.begin(), members.begin() + take);
+    split.rest.insert(split.rest.end(), members.begin() + take, members.end());
+  }
+  std::sort(split.chosen.begin(), split.chosen.end());
+  std::sort(split.rest.begin(), split.rest.end());
+  return split;
+}
+
+std::shared_ptr<const Dataset> DataSplits::split(const std::string& name) const {
+  const auto& found = name == "train" ? train : name == "validation" ? validation : test;
+  if (name != "train" && name != "validation" && name != "test") {
+    throw usage_error("\"{}\" is no split; known are train, validation and test", name);
+  }
+  if (found == nullptr) {
+    throw usage_error(
+        "{}: has no {} split; add a {} folder or set a fraction aside with --{}-fraction", path,
+        name, name == "validation" ? "val" : name, name == "train" ? "test" : name);
+  }
+  return found;
+}
+
+DataSplits open_data(const fs::path& path, const DataOptions& options) {
+  check_options(options);
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    throw usage_error("{}: no such folder; check the path given as --data", path.string());
+  }
+  if (!is_folder(path)) {
+    throw usage_error(
+        "{}: is a file, not a folder of pictures; unpack it, or name the folder it "
+        "is in",
+        path.string());
+  }
+  DataSplits splits;
+  splits.path = path.string();
+  bool idx = false;
+  for (const char* split : {"train", "t10k"}) {
+    for (const char* what : {"images", "labels"}) idx = idx || !find_idx(path, split, what).empty();
+  }
+  if (idx) {
+    open_idx(path, options, splits);
+  } else {
+    open_folder(path, options, splits);
+  }
+  if (splits.train != nullptr && splits.validation == nullptr) {
+    set_aside(splits.train, splits.validation, options.validation_fraction, options.seed,
+              "validation");
+  }
+  return splits;
+}
+
+}  // namespace tapescope

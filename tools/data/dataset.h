@@ -1,0 +1,102 @@
+// Labelled pictures, and opening a folder of them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/data/image.h"
+
+namespace tapescope {
+
+// A fixed list of (picture, label). All members may be called from several threads.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual std::int64_t size() const = 0;
+  // Names by label.
+  virtual const std::vector<std::string>& classes() const = 0;
+  // In [0, classes().size()).
+  virtual std::int64_t label(std::int64_t index) const = 0;
+  // The file, or the place in a file ("t10k-images-idx3-ubyte.gz[12]").
+  virtual std::string name(std::int64_t index) const = 0;
+  // Decoded; the pixels live as long as the view and the data set do. Throws a usage error that
+  // names the file where it cannot be read.
+  virtual ImageView image(std::int64_t index) const = 0;
+  // 1 or 3: the same for every picture.
+  virtual int channels() const = 0;
+};
+
+// Some samples of another data set, in the order of `indices`.
+class Subset : public Dataset {
+ public:
+  Subset(std::shared_ptr<const Dataset> base, std::vector<std::int64_t> indices)
+      : base_(std::move(base)), indices_(std::move(indices)) {}
+  std::int64_t size() const override { return static_cast<std::int64_t>(indices_.size()); }
+  const std::vector<std::string>& classes() const override { return base_->classes(); }
+  std::int64_t label(std::int64_t index) const override { return base_->label(at(index)); }
+  std::string name(std::int64_t index) const override { return base_->name(at(index)); }
+  ImageView image(std::int64_t index) const override { return base_->image(at(index)); }
+  int channels() const override { return base_->channels(); }
+
+ private:
+  std::int64_t at(std::int64_t index) const { return indices_[static_cast<std::size_t>(index)]; }
+  std::shared_ptr<const Dataset> base_;
+  std::vector<std::int64_t> indices_;
+};
+
+enum class BadImage {
+  fail,  // the first picture that cannot be read is an error
+  skip,  // it is left out and listed
+};
+
+struct DataOptions {
+  double validation_fraction = 0.1;  // of train, where there is no val/ folder
+  double test_fraction = 0.0;        // of everything, for a folder without train/ and test/
+  std::uint64_t seed = 0;            // chooses the fractions
+  std::int64_t cache_bytes = std::int64_t{1} << 30;  // decoded pictures kept in memory
+  BadImage on_bad_image = BadImage::fail;
+  int channels = 0;  // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures
+  // The classes of a trained model, in its order: labels follow it, and a folder may then lack
+  // classes. A class it does not know is an error. Empty: sorted names of the class folders.
+  std::vector<std::string> classes;
+};
+
+struct DataSplits {
+  std::shared_ptr<const Dataset> train;       // null where the data has no such split
+  std::shared_ptr<const Dataset> validation;  // val/ or a fraction of train
+  std::shared_ptr<const Dataset> test;
+  std::vector<std::string> classes;
+  std::string kind;  // "folder" or "idx"
+  int channels = 3;
+  std::vector<std::string> notices;     // sentences worth a line on the terminal
+  std::vector<std::string> bad_images;  // left out under BadImage::skip
+  std::string path;
+
+  // "train", "validation" or "test". Throws a usage error where the data has no such split.
+  std::shared_ptr<const Dataset> split(const std::string& name) const;
+};
+
+// Opens a folder; which layout it has is seen from its content:
+// * `train/<class>/*` with, if wanted, `test/<class>/*` and `val/<class>/*`;
+// * `<class>/*`, of which options.test_fraction is set aside for test;
+// * IDX files: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and `t10k-...`, each also .gz.
+// Classes are sorted by name, files by path; hidden files are ignored. Fractions are stratified:
+// of each class the same share, chosen by the seed. Every file is opened once to see that it is
+// whole, so that a broken test picture is reported before hours of training and not after.
+// Throws a usage error that says what is wrong and what to do.
+DataSplits open_data(const std::filesystem::path& path, const DataOptions& options = {});
+
+// The indices in [0, labels.size()) split in two, each sorted: of every class a share `fraction`
+// (rounded; at least one of two or more and never all) goes to the second list. `purpose` separates
+// independent draws from one seed.
+struct StratifiedSplit {
+  std::vector<std::int64_t> rest;
+  std::vector<std::int64_t> chosen;
+};
+StratifiedSplit stratified_split(const std::vector<std::int64_t>& labels, double fraction,
+                                 std::uint64_t seed, const std::string& purpose);
+
+}  // namespace tapescope

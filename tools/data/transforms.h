@@ -1,0 +1,109 @@
+// What happens between a decoded picture and a row of the batch.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/type.h"
+#include "tools/data/image.h"
+
+namespace tapescope {
+
+// Each step is a plain value. Names, parameters and results are torchvision's for PIL pictures.
+
+// To height x width; or, where height is 0, the shorter side to `short_side`, keeping proportions.
+// Bilinear with antialiasing.
+struct Resize {
+  int height = 0;
+  int width = 0;
+  int short_side = 0;
+  friend bool operator==(const Resize&, const Resize&) = default;
+};
+// The middle; black is added around a smaller picture.
+struct CenterCrop {
+  int height = 0;
+  int width = 0;
+  friend bool operator==(const CenterCrop&, const CenterCrop&) = default;
+};
+// A window at a uniformly drawn place, after adding `padding` black pixels on all four sides.
+struct RandomCrop {
+  int height = 0;
+  int width = 0;
+  int padding = 0;
+  friend bool operator==(const RandomCrop&, const RandomCrop&) = default;
+};
+struct RandomHorizontalFlip {
+  double probability = 0.5;
+  friend bool operator==(const RandomHorizontalFlip&, const RandomHorizontalFlip&) = default;
+};
+// A window of a random share of the area and a random aspect ratio, resized (Szegedy et al., "Going
+// deeper with convolutions", 2015, section 6).
+struct RandomResizedCrop {
+  int height = 0;
+  int width = 0;
+  double smallest_area = 0.08;
+  double largest_area = 1.0;
+  double smallest_ratio = 3.0 / 4.0;
+  double largest_ratio = 4.0 / 3.0;
+  friend bool operator==(const RandomResizedCrop&, const RandomResizedCrop&) = default;
+};
+// u8 0..255 to f32 0..1. Every pipeline has it once, after the steps above.
+struct ToTensor {
+  friend bool operator==(const ToTensor&, const ToTensor&) = default;
+};
+// (value - mean) / std; one number for all channels or one a channel.
+struct Normalize {
+  std::vector<double> mean;
+  std::vector<double> std;
+  friend bool operator==(const Normalize&, const Normalize&) = default;
+};
+
+using Transform = std::variant<Resize, CenterCrop, RandomCrop, RandomHorizontalFlip,
+                               RandomResizedCrop, ToTensor, Normalize>;
+
+// A checked list of transforms, applied as one pass from 8-bit pixels into the batch: crops and
+// flips only move a window, and resizing alone makes a copy.
+class Pipeline {
+ public:
+  Pipeline() : Pipeline(std::vector<Transform>{ToTensor{}}) {}
+  // Throws a usage error on an impossible order or parameter.
+  explicit Pipeline(std::vector<Transform> transforms);
+
+  const std::vector<Transform>& transforms() const { return transforms_; }
+  friend bool operator==(const Pipeline& a, const Pipeline& b) {
+    return a.transforms_ == b.transforms_;
+  }
+
+  // One line, for instance [{"type":"Resize","size":[32,32]},{"type":"ToTensor"}]; also usable as
+  // a TOML string. from_json throws a usage error that names the wrong entry.
+  std::string to_json() const;
+  static Pipeline from_json(const std::string& text);
+
+  bool is_random() const;
+  // The same sizes and numbers without chance: flips go, RandomCrop becomes CenterCrop and
+  // RandomResizedCrop a Resize of the shorter side to 8/7 of the window, then CenterCrop.
+  Pipeline without_randomness() const;
+
+  // {H, W, C} of the result for a picture of this size. Throws a usage error where a step cannot
+  // be done (a crop larger than the padded picture) or Normalize has another number of channels.
+  Shape output_shape(int height, int width, int channels) const;
+
+  // Names the random numbers of one use of one sample: nothing else, neither thread nor order nor
+  // batch, enters them.
+  struct Key {
+    std::uint64_t seed = 0;
+    std::int64_t epoch = 0;
+    std::int64_t sample = 0;
+  };
+  // out: f32, output_shape of the picture. Thread-safe.
+  void apply(const ImageView& image, const Key& key, float* out) const;
+
+ private:
+  std::vector<Transform> transforms_;
+};
+
+std::string to_string(const Transform& transform);  // its JSON object
+
+}  // namespace tapescope

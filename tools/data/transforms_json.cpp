@@ -1,0 +1,157 @@
+// A Pipeline as text and back.
+#include <nlohmann/json.hpp>
+
+#include "engine/error.h"
+#include "tools/data/transforms.h"
+
+namespace tapescope {
+namespace {
+
+using nlohmann::json;
+using Ordered = nlohmann::ordered_json;
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+Ordered to_object(const Transform& transform) {
+  return std::visit(
+      Overloaded{[](const Resize& t) {
+                   return t.height == 0
+                              ? Ordered{{"type", "Resize"}, {"size", t.short_side}}
+                              : Ordered{{"type", "Resize"}, {"size", {t.height, t.width}}};
+                 },
+                 [](const CenterCrop& t) {
+                   return Ordered{{"type", "CenterCrop"}, {"size", {t.height, t.width}}};
+                 },
+                 [](const RandomCrop& t) {
+                   return Ordered{{"type", "RandomCrop"},
+                                  {"size", {t.height, t.width}},
+                                  {"padding", t.padding}};
+                 },
+                 [](const RandomHorizontalFlip& t) {
+                   return Ordered{{"type", "RandomHorizontalFlip"}, {"p", t.probability}};
+                 },
+                 [](const RandomResizedCrop& t) {
+                   return Ordered{{"type", "RandomResizedCrop"},
+                                  {"size", {t.height, t.width}},
+                                  {"scale", {t.smallest_area, t.largest_area}},
+                                  {"ratio", {t.smallest_ratio, t.largest_ratio}}};
+                 },
+                 [](const ToTensor&) {
+                   return Ordered{{"type", "ToTensor"}};
+                 },
+                 [](const Normalize& t) {
+                   return Ordered{{"type", "Normalize"}, {"mean", t.mean}, {"std", t.std}};
+                 }},
+      transform);
+}
+
+template <class T>
+std::vector<T> numbers(const json& entry, const char* key, std::size_t count) {
+  const json& value = entry.at(key);
+  std::vector<T> out;
+  if (value.is_array()) {
+    out = value.get<std::vector<T>>();
+  } else if (value.is_number()) {
+    out.assign(1, value.get<T>());
+  } else {
+    throw usage_error("the transform {} needs a number or a list as \"{}\"", entry.dump(), key);
+  }
+  if (count != 0 && out.size() == 1) out.assign(count, out.front());
+  if (count != 0 && out.size() != count) {
+    throw usage_error("the transform {} needs {} numbers as \"{}\"", entry.dump(), count, key);
+  }
+  return out;
+}
+
+Transform from_object(const json& entry) {
+  const std::string type = entry.at("type").get<std::string>();
+  const auto known = [&](std::initializer_list<const char*> keys) {
+    for (const auto& item : entry.items()) {
+      bool found = item.key() == "type";
+      for (const char* key : keys) found = found || item.key() == key;
+      if (!found)
+        throw usage_error("the transform {} has an unknown \"{}\"", entry.dump(), item.key());
+    }
+  };
+  if (type == "Resize") {
+    known({"size"});
+    if (entry.at("size").is_number()) return Resize{.short_side = entry.at("size").get<int>()};
+    const auto size = numbers<int>(entry, "size", 2);
+    return Resize{.height = size[0], .width = size[1]};
+  }
+  if (type == "CenterCrop") {
+    known({"size"});
+    const auto size = numbers<int>(entry, "size", 2);
+    return CenterCrop{size[0], size[1]};
+  }
+  if (type == "RandomCrop") {
+    known({"size", "padding"});
+    const auto size = numbers<int>(entry, "size", 2);
+    return RandomCrop{size[0], size[1], entry.value("padding", 0)};
+  }
+  if (type == "RandomHorizontalFlip") {
+    known({"p"});
+    return RandomHorizontalFlip{entry.value("p", 0.5)};
+  }
+  if (type == "RandomResizedCrop") {
+    known({"size", "scale", "ratio"});
+    const auto size = numbers<int>(entry, "size", 2);
+    RandomResizedCrop crop{.height = size[0], .width = size[1]};
+    if (entry.contains("scale")) {
+      const auto scale = numbers<double>(entry, "scale", 2);
+      crop.smallest_area = scale[0];
+      crop.largest_area = scale[1];
+    }
+    if (entry.contains("ratio")) {
+      const auto ratio = numbers<double>(entry, "ratio", 2);
+      crop.smallest_ratio = ratio[0];
+      crop.largest_ratio = ratio[1];
+    }
+    return crop;
+  }
+  if (type == "ToTensor") {
+    known({});
+    return ToTensor{};
+  }
+  if (type == "Normalize") {
+    known({"mean", "std"});
+    return Normalize{numbers<double>(entry, "mean", 0), numbers<double>(entry, "std", 0)};
+  }
+  throw usage_error(
+      "\"{}\" is no transform; known are Resize, CenterCrop, RandomCrop, RandomHorizontalFlip, "
+      "RandomResizedCrop, ToTensor and Normalize",
+      type);
+}
+
+}  // namespace
+
+std::string to_string(const Transform& transform) { return to_object(transform).dump(); }
+
+std::string Pipeline::to_json() const {
+  Ordered list = Ordered::array();
+  for (const Transform& transform : transforms_) list.push_back(to_object(transform));
+  return list.dump();
+}
+
+Pipeline Pipeline::from_json(const std::string& text) {
+  std::vector<Transform> transforms;
+  try {
+    const json list = json::parse(text);
+    if (!list.is_array()) {
+      throw usage_error(
+          "a list of transforms is expected, as in [{{\"type\":\"ToTensor\"}}], not: {}", text);
+    }
+    for (const json& entry : list) transforms.push_back(from_object(entry));
+  } catch (const json::exception& error) {
+    throw usage_error("the transforms {} cannot be read ({}); correct the entry", text,
+                      error.what());
+  }
+  return Pipeline(std::move(transforms));
+}
+
+}  // namespace tapescope
