@@ -61,7 +61,7 @@ struct DataOptions {
   int channels = 0;  // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures
   // The classes of a trained model, in its order: labels follow it, and a folder may then lack
   // classes. A class it does not know is an error. Empty: sorted names of the class folders.
-  std::vector<std::string> classes;
+  std::vector<std::string> classes = {};
 };
 
 struct DataSplits {
