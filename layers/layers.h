@@ -1,0 +1,101 @@
+// The layers that models are made of. Images are {N, H, W, C}.
+#pragma once
+
+#include <functional>
+
+#include "layers/module.h"
+
+namespace tapescope {
+
+struct ConvOptions {
+  std::int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
+  bool bias = true;
+};
+
+// weight {O, K, K, I / groups} (He), bias {O}.
+class Conv2d final : public Layer {
+ public:
+  Conv2d(const Build& build, std::int64_t in, std::int64_t out, std::int64_t kernel,
+         const ConvOptions& options = {});
+  Var forward(Var x) override;
+
+ private:
+  Conv2dOptions options_;
+  ParameterRef weight_, bias_;
+};
+
+// x {N, in} to {N, out}. weight {out, in} (He), bias {out} (zero).
+class Linear final : public Layer {
+ public:
+  Linear(const Build& build, std::int64_t in, std::int64_t out, bool bias = true);
+  Var forward(Var x) override;
+
+ private:
+  ParameterRef weight_, bias_;
+};
+
+// PyTorch's BatchNorm2d: eps 1e-5, momentum 0.1; the biased variance normalises, the unbiased one
+// enters running_var. On a training tape the running statistics are assigned (effects), on an
+// evaluation tape they are used.
+class BatchNorm2d final : public Layer {
+ public:
+  BatchNorm2d(const Build& build, std::int64_t channels);
+  Var forward(Var x) override;
+
+ private:
+  ParameterRef weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
+};
+
+// Identity on an evaluation tape.
+class Dropout final : public Layer {
+ public:
+  Dropout(const Build& build, double p) : Layer(build), p_(p) {}
+  Var forward(Var x) override { return dropout(x, p_); }
+
+ private:
+  double p_;
+};
+
+// A function as a layer: Function(build, relu), Function(build, flatten), ...
+class Function final : public Layer {
+ public:
+  Function(const Build& build, std::function<Var(Var)> function)
+      : Layer(build), function_(std::move(function)) {}
+  Var forward(Var x) override { return function_(x); }
+
+ private:
+  std::function<Var(Var)> function_;
+};
+
+// Layers one after the other, called "0", "1", ...
+class Sequential final : public Layer {
+ public:
+  using Layer::Layer;
+  template <class L, class... Args>
+  Sequential& append(Args&&... args) {
+    layers_.push_back(add<L>(std::to_string(layers_.size()), std::forward<Args>(args)...));
+    return *this;
+  }
+  Var forward(Var x) override {
+    for (const auto& layer : layers_) x = (*layer)(x);
+    return x;
+  }
+
+ private:
+  std::vector<std::shared_ptr<Layer>> layers_;
+};
+
+// conv3x3 - bn - relu - conv3x3 - bn, plus the input (through conv1x1 - bn, called "downsample",
+// where its size or channels change), - relu (He et al. 2016, arXiv 1512.03385).
+class BasicBlock final : public Layer {
+ public:
+  BasicBlock(const Build& build, std::int64_t in, std::int64_t out, std::int64_t stride);
+  Var forward(Var x) override;
+
+ private:
+  std::shared_ptr<Conv2d> conv1_, conv2_;
+  std::shared_ptr<BatchNorm2d> bn1_, bn2_;
+  std::shared_ptr<Sequential> downsample_;
+};
+
+}  // namespace tapescope

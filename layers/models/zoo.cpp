@@ -1,0 +1,73 @@
+#include "layers/models/zoo.h"
+
+#include "layers/models/lenet.h"
+#include "layers/models/resnet.h"
+#include "layers/models/seednet.h"
+
+namespace tapescope {
+namespace {
+
+template <class M>
+std::unique_ptr<Classifier> make(const ModelConfig& config) {
+  return std::make_unique<M>(config);
+}
+
+struct Entry {
+  ModelDescription description;
+  std::unique_ptr<Classifier> (*make)(const ModelConfig&);
+};
+
+// A new model is one line here.
+constexpr Entry kZoo[] = {
+    {{"lenet", "two 5x5 convolutions and two linear layers; for small grey images", 28, 8},
+     make<LeNet>},
+    {{"mlp", "three linear layers", 28, 1}, make<Mlp>},
+    {{"seednet", "seven convolutions and spatial means: its class maps localise", 224, 8},
+     make<SeedNet>},
+    {{"resnet18", "torchvision's 18-layer residual network", 224, 32}, make<ResNet18>},
+    {{"resnet20", "the 20-layer residual network for 32x32 images", 32, 8}, make<ResNet20>},
+};
+
+const Entry& entry_of(std::string_view name) {
+  std::string known;
+  for (const Entry& entry : kZoo) {
+    if (entry.description.name == name) return entry;
+    known += (known.empty() ? "" : ", ") + std::string(entry.description.name);
+  }
+  throw usage_error("unknown model '{}'; known are {}", name, known);
+}
+
+}  // namespace
+
+std::span<const ModelDescription> model_descriptions() {
+  static const std::vector<ModelDescription> all = [] {
+    std::vector<ModelDescription> descriptions;
+    for (const Entry& entry : kZoo) descriptions.push_back(entry.description);
+    return descriptions;
+  }();
+  return all;
+}
+
+const ModelDescription& describe_model(std::string_view name) {
+  return entry_of(name).description;
+}
+
+std::unique_ptr<Classifier> make_model(const ModelConfig& config) {
+  const Entry& entry = entry_of(config.name);
+  if (config.image_size < entry.description.smallest_image) {
+    throw usage_error("images of {0}x{0} are too small for {1}: it needs at least {2}x{2}; use a "
+                      "larger --image-size or another --model",
+                      config.image_size, config.name, entry.description.smallest_image);
+  }
+  if (config.classes < 2) {
+    throw usage_error("a classifier needs at least 2 classes, but there is {}", config.classes);
+  }
+  if (config.channels < 1 || !(config.width > 0)) {
+    throw usage_error("{} cannot be built for {} input channels and width {}; both must be "
+                      "positive",
+                      config.name, config.channels, config.width);
+  }
+  return entry.make(config);
+}
+
+}  // namespace tapescope

@@ -1,0 +1,42 @@
+// Optimisers append their updates to the tape: a training step is one program.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "autograd/ops/ops.h"
+#include "autograd/tape.h"
+
+namespace tapescope {
+
+struct OptimizerConfig {
+  std::string name = "sgd";  // "sgd" or "adamw"
+  double weight_decay = 5e-4;  // on weights only, not on biases and norms
+  SgdOptions sgd;
+  AdamWOptions adamw;
+  double clip_gradient = 0;  // largest global norm of all gradients together; 0: none
+};
+
+class Optimizer {
+ public:
+  explicit Optimizer(OptimizerConfig config);
+
+  // Appends the update of each parameter from its gradient. The tape must be given the inputs
+  // "learning_rate" (f32 scalar) and, for AdamW, "step" (i64 scalar, counting from 0) at each run.
+  // Returns every effect recorded on the tape so far: those of batch norms as well.
+  Effects update(Tape& tape, std::span<const ParameterRef> parameters,
+                 std::span<const Var> gradients);
+
+  // The moments, named "<parameter>.momentum", "<parameter>.exp_avg", ...: for the state file.
+  const std::vector<ParameterRef>& states() const { return states_; }
+  // The gradients' global norm before clipping, once update() has run; for the history.
+  Var gradient_norm() const { return gradient_norm_; }
+
+ private:
+  ParameterRef state(const Parameter& parameter, std::string_view name);
+  OptimizerConfig config_;
+  std::vector<ParameterRef> states_;
+  Var gradient_norm_;
+};
+
+}  // namespace tapescope
