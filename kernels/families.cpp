@@ -6,6 +6,7 @@
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gather/gather.h"
+#include "kernels/increment/increment.h"
 #include "kernels/layout/layout.h"
 #include "kernels/log_softmax/log_softmax.h"
 #include "kernels/matmul/matmul.h"
@@ -58,6 +59,7 @@ std::vector<VariantInfo> all_variants() {
   append(all, max_pool2d_gather_variants());
   append(all, avg_pool2d_variants());
   append(all, avg_pool2d_gradient_variants());
+  append(all, increment_variants());
   return all;
 }
 

@@ -72,13 +72,13 @@ Var BatchNorm2d::forward(Var x) {
 
 BasicBlock::BasicBlock(const Build& build, std::int64_t in, std::int64_t out, std::int64_t stride)
     : Layer(build) {
-  conv1_ = add<Conv2d>("conv1", in, out, 3,
+  conv1_ = add_child<Conv2d>("conv1", in, out, 3,
                        ConvOptions{.stride = stride, .padding = 1, .bias = false});
-  bn1_ = add<BatchNorm2d>("bn1", out);
-  conv2_ = add<Conv2d>("conv2", out, out, 3, ConvOptions{.padding = 1, .bias = false});
-  bn2_ = add<BatchNorm2d>("bn2", out);
+  bn1_ = add_child<BatchNorm2d>("bn1", out);
+  conv2_ = add_child<Conv2d>("conv2", out, out, 3, ConvOptions{.padding = 1, .bias = false});
+  bn2_ = add_child<BatchNorm2d>("bn2", out);
   if (stride != 1 || in != out) {
-    downsample_ = add<Sequential>("downsample");
+    downsample_ = add_child<Sequential>("downsample");
     downsample_->append<Conv2d>(in, out, 1, ConvOptions{.stride = stride, .bias = false})
         .append<BatchNorm2d>(out);
   }

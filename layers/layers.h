@@ -73,7 +73,7 @@ class Sequential final : public Layer {
   using Layer::Layer;
   template <class L, class... Args>
   Sequential& append(Args&&... args) {
-    layers_.push_back(add<L>(std::to_string(layers_.size()), std::forward<Args>(args)...));
+    layers_.push_back(add_child<L>(std::to_string(layers_.size()), std::forward<Args>(args)...));
     return *this;
   }
   Var forward(Var x) override {

@@ -45,7 +45,7 @@ class Module {
   ParameterRef add_parameter(std::string_view name, Tensor value, Parameter::Kind kind);
   // Builds and registers a child called `name`.
   template <class M, class... Args>
-  std::shared_ptr<M> add(std::string_view name, Args&&... args) {
+  std::shared_ptr<M> add_child(std::string_view name, Args&&... args) {
     auto module = std::make_shared<M>(build_.child(name), std::forward<Args>(args)...);
     add_module(module);
     return module;

@@ -27,6 +27,7 @@ std::span<const OpEntry> all_ops() {
       {"batch_norm_training", batch_norm_training_samples},
       {"batch_norm_gradient", batch_norm_gradient_samples},
       {"batch_norm_inference", batch_norm_inference_samples},
+      {"increment", increment_samples},
       {"sgd_update", sgd_update_samples},
       {"adamw_update", adamw_update_samples},
       {"transpose", transpose_samples},

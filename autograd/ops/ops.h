@@ -53,6 +53,7 @@ Var pow(Var x, double exponent);
 
 // --- types (cast.cpp) ------------------------------------------------------------------------------
 Var cast(Var x, DType dtype);
+Var increment(Var x);  // i64: x + 1
 
 // --- shapes (reshape.cpp, layout.cpp) --------------------------------------------------------------
 // Keeps the leading axis: {N, ...} to {N, per_sample...}. Shares memory.

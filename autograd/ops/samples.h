@@ -42,6 +42,7 @@ std::vector<Sample> dropout_samples();
 std::vector<Sample> batch_norm_training_samples();
 std::vector<Sample> batch_norm_gradient_samples();
 std::vector<Sample> batch_norm_inference_samples();
+std::vector<Sample> increment_samples();
 std::vector<Sample> sgd_update_samples();
 std::vector<Sample> adamw_update_samples();
 std::vector<Sample> transpose_samples();

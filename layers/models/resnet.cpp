@@ -14,16 +14,16 @@ void append_blocks(Sequential& stage, std::int64_t in, std::int64_t out, std::in
 
 ResNet18::ResNet18(const ModelConfig& config) : Classifier(config) {
   std::int64_t channels = scaled(64);
-  conv1_ = add<Conv2d>("conv1", config.channels, channels, 7,
+  conv1_ = add_child<Conv2d>("conv1", config.channels, channels, 7,
                        ConvOptions{.stride = 2, .padding = 3, .bias = false});
-  bn1_ = add<BatchNorm2d>("bn1", channels);
+  bn1_ = add_child<BatchNorm2d>("bn1", channels);
   for (int i = 0; i < 4; ++i) {
     const std::int64_t out = scaled(std::int64_t{64} << i);
-    stages_.push_back(add<Sequential>("layer" + std::to_string(i + 1)));
+    stages_.push_back(add_child<Sequential>("layer" + std::to_string(i + 1)));
     append_blocks(*stages_.back(), channels, out, i == 0 ? 1 : 2, 2);
     channels = out;
   }
-  fc_ = add<Linear>("fc", channels, config.classes);
+  fc_ = add_child<Linear>("fc", channels, config.classes);
 }
 
 Var ResNet18::logits(Var x) {
@@ -35,16 +35,16 @@ Var ResNet18::logits(Var x) {
 
 ResNet20::ResNet20(const ModelConfig& config) : Classifier(config) {
   std::int64_t channels = scaled(16);
-  conv1_ = add<Conv2d>("conv1", config.channels, channels, 3,
+  conv1_ = add_child<Conv2d>("conv1", config.channels, channels, 3,
                        ConvOptions{.padding = 1, .bias = false});
-  bn1_ = add<BatchNorm2d>("bn1", channels);
+  bn1_ = add_child<BatchNorm2d>("bn1", channels);
   for (int i = 0; i < 3; ++i) {
     const std::int64_t out = scaled(std::int64_t{16} << i);
-    stages_.push_back(add<Sequential>("layer" + std::to_string(i + 1)));
+    stages_.push_back(add_child<Sequential>("layer" + std::to_string(i + 1)));
     append_blocks(*stages_.back(), channels, out, i == 0 ? 1 : 2, 3);
     channels = out;
   }
-  fc_ = add<Linear>("fc", channels, config.classes);
+  fc_ = add_child<Linear>("fc", channels, config.classes);
 }
 
 Var ResNet20::logits(Var x) {

@@ -16,14 +16,14 @@ SeedNet::SeedNet(const ModelConfig& config) : Classifier(config) {
   const std::int64_t narrow = scaled(64), middle = scaled(128), wide = scaled(1000);
   const std::int64_t channels[] = {config.channels, narrow, narrow, middle, middle, wide, wide};
   const auto add_conv = [&](int i, std::int64_t out, std::int64_t kernel) {
-    convs_.push_back(add<Conv2d>("conv" + std::to_string(i + 1), channels[i], out, kernel,
+    convs_.push_back(add_child<Conv2d>("conv" + std::to_string(i + 1), channels[i], out, kernel,
                                  ConvOptions{.padding = kernel / 2}));
   };
   for (int i = 0; i < 6; ++i) add_conv(i, channels[i + 1], 3);
   add_conv(6, config.classes, 1);
-  dropout1_ = add<Dropout>("dropout1", 0.5);
-  dropout2_ = add<Dropout>("dropout2", 0.5);
-  dropout3_ = add<Dropout>("dropout3", 0.5);
+  dropout1_ = add_child<Dropout>("dropout1", 0.5);
+  dropout2_ = add_child<Dropout>("dropout2", 0.5);
+  dropout3_ = add_child<Dropout>("dropout3", 0.5);
 }
 
 Var SeedNet::logits(Var x) {

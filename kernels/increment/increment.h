@@ -1,0 +1,17 @@
+// Counting: y[i] = x[i] + 1 for integers (batches tracked, optimiser steps).
+#pragma once
+
+#include <span>
+
+#include "kernels/common/variant.h"
+
+namespace tapescope {
+
+struct IncrementShape {
+  std::int64_t n = 0;  // elements, i64
+};
+
+// in: x {n} i64    out: y {n} i64; may be x
+std::span<const Variant<IncrementShape>> increment_variants();
+
+}  // namespace tapescope
