@@ -1,6 +1,7 @@
 // Element-wise ops. A new one is an entry of a few lines in one of the two tables below.
 #include "kernels/elementwise/elementwise.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -317,7 +318,16 @@ class BinaryOp final : public Op {
       throw usage_error("[{}] both operands must have one floating dtype, not {} and {}", name(),
                         to_string(t[0]), t.size() > 1 ? to_string(t[1]) : "nothing");
     }
-    return {{t[0].dtype, broadcast_shape(t[0].shape, t[1].shape)}};
+    const Shape &a = t[0].shape, &b = t[1].shape;
+    for (int back = 1; back <= std::min(a.rank(), b.rank()); ++back) {
+      const std::int64_t in_a = a[a.rank() - back], in_b = b[b.rank() - back];
+      if (in_a == in_b || in_a == 1 || in_b == 1) continue;
+      throw usage_error(
+          "[{}] shapes {} and {} do not broadcast: counted from the last, axis {} has extents {} "
+          "and {}; they must be equal or one of them 1",
+          name(), to_string(a), to_string(b), back, in_a, in_b);
+    }
+    return {{t[0].dtype, broadcast_shape(a, b)}};
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
