@@ -38,7 +38,9 @@ struct Node {
   std::uint32_t index = 0;  // position on the tape: operands always come before
   std::uint16_t operand_count = 0;
   std::uint16_t output_count = 0;
-  bool from_input = false;  // depends on an input, whose batch size may differ at the next run
+  // Its rows are those of an input: another batch size at the next run gives it as many rows. False
+  // where that is not certain.
+  bool batched = false;
   Var* operand_data = nullptr;   // [operand_count]
   Type* type_data = nullptr;     // [output_count]
   Tensor* value_data = nullptr;  // [output_count], undefined where symbolic

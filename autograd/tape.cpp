@@ -124,7 +124,9 @@ Node& Tape::append(OpRef op, std::span<const Var> operands, std::span<const Type
   std::uninitialized_copy(types.begin(), types.end(), node->type_data);
   node->value_data = static_cast<Tensor*>(arena(types.size() * sizeof(Tensor)));
   std::uninitialized_default_construct_n(node->value_data, types.size());
-  for (const Var& operand : operands) node->from_input |= operand.node->from_input;
+  if (node->op->rows_independent()) {
+    for (const Var& operand : operands) node->batched |= operand.node->batched;
+  }
   node->use = use;
   node->use_number = ++use->count;
   nodes_.push_back(node);
@@ -150,7 +152,7 @@ Var Tape::input(std::string_view name, DType dtype, Shape shape) {
   }
   symbolic_ = true;
   const Var var = leaf(std::make_shared<InputOp>(std::string(name)), intern(name), type, {});
-  var.node->from_input = true;
+  var.node->batched = true;
   inputs_.emplace(std::string(name), var);
   return var;
 }
@@ -160,7 +162,7 @@ Var Tape::input(std::string_view name, Tensor value) {
   const Type type = value.type();
   const Var var =
       leaf(std::make_shared<InputOp>(std::string(name)), intern(name), type, std::move(value));
-  var.node->from_input = true;
+  var.node->batched = true;
   inputs_.emplace(std::string(name), var);
   return var;
 }

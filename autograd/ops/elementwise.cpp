@@ -20,8 +20,8 @@ Var record_binary(Binary function, Var a, Var b, double p0 = 0, double p1 = 0);
 // What flows to a broadcast operand is summed back to its shape. Shapes that are equal only
 // because the batch holds one sample are summed as well: the Program may run with more.
 Var back_to(Var gradient, Var operand) {
-  const bool one_by_chance = operand.shape().rank() > 0 && operand.shape()[0] == 1 &&
-                             !operand.node->from_input && gradient.node->from_input;
+  const bool one_by_chance =
+      operand.shape().rank() > 0 && operand.shape()[0] == 1 && !operand.node->batched;
   if (gradient.shape() == operand.shape() && !one_by_chance) return gradient;
   return reduce_like(gradient, operand);
 }

@@ -58,13 +58,21 @@ class Reduce final : public Op {
   std::uint32_t axes_;
 };
 
-// x summed (or averaged) down to the shape of `like`.
+// Whether `down` has a row for each row of `up`, to which it broadcasts. One row each is no proof.
+bool row_for_row(Var down, Var up) {
+  const Shape &a = down.shape(), &b = up.shape();
+  return a.rank() == b.rank() && a.rank() > 0 && a[0] == b[0] && (a[0] != 1 || down.node->batched);
+}
+
+// x summed (or averaged) down to the shape of `like`. The average of nothing is 0: averages are
+// recorded as the adjoint of a broadcast only.
 class ReduceLike final : public Op {
  public:
-  explicit ReduceLike(bool average) : average_(average) {}
+  ReduceLike(bool average, bool keeps_rows) : average_(average), keeps_rows_(keeps_rows) {}
   std::string_view name() const override { return "reduce_like"; }
   void attributes(AttributeVisitor& v) const override {
     v.visit("average", static_cast<std::int64_t>(average_));
+    v.visit("keeps_rows", static_cast<std::int64_t>(keeps_rows_));
   }
   Types infer(std::span<const Type> t) const override {
     require_floating(t[0], name());
@@ -73,8 +81,9 @@ class ReduceLike final : public Op {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    const ReduceShape shape{t[0].dtype, average_ ? Reduction::mean : Reduction::sum, t[0].shape,
-                            reduced_axes(t[0].shape, t[1].shape)};
+    ReduceShape shape{t[0].dtype, Reduction::sum, t[0].shape,
+                      reduced_axes(t[0].shape, t[1].shape)};
+    if (average_ && shape.count() > 0) shape.op = Reduction::mean;
     return prepare_from(reduce_variants(), shape, shape.dtype, backend);
   }
   void vjp(Vjp& v) const override;
@@ -86,19 +95,20 @@ class ReduceLike final : public Op {
     return cost;
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
-  bool rows_independent() const override { return false; }
+  bool rows_independent() const override { return keeps_rows_; }
 
  private:
-  bool average_;
+  bool average_, keeps_rows_;
 };
 
 // x repeated up to the shape of `like`, divided by the number of repetitions if averaging.
 class BroadcastLike final : public Op {
  public:
-  explicit BroadcastLike(bool average) : average_(average) {}
+  BroadcastLike(bool average, bool keeps_rows) : average_(average), keeps_rows_(keeps_rows) {}
   std::string_view name() const override { return "broadcast_like"; }
   void attributes(AttributeVisitor& v) const override {
     v.visit("average", static_cast<std::int64_t>(average_));
+    v.visit("keeps_rows", static_cast<std::int64_t>(keeps_rows_));
   }
   Types infer(std::span<const Type> t) const override {
     require_floating(t[0], name());
@@ -118,9 +128,9 @@ class BroadcastLike final : public Op {
     return prepare_from(broadcast_like_variants(), shape, shape.dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    v.give(0, v.tape()
-                  .record(std::make_shared<ReduceLike>(average_), {v.cotangent(), v.operand(0)})
-                  .out());
+    const Var dy = v.cotangent(), x = v.operand(0);
+    const auto op = std::make_shared<ReduceLike>(average_, row_for_row(x, dy));
+    v.give(0, v.tape().record(op, {dy, x}).out());
   }
   Role role(int operand) const override { return operand == 0 ? Role::signal : Role::shape; }
   RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::linear; }
@@ -129,13 +139,16 @@ class BroadcastLike final : public Op {
   }
   Footprint footprint() const override { return {}; }
   bool may_overwrite(int operand, int) const override { return operand == 0; }
+  // What is divided by a number of rows depends on that number.
+  bool rows_independent() const override { return !average_ || keeps_rows_; }
 
  private:
-  bool average_;
+  bool average_, keeps_rows_;
 };
 
 Var broadcast(Var x, Var like, bool average) {
-  return x.tape().record(std::make_shared<BroadcastLike>(average), {x, like}).out();
+  const auto op = std::make_shared<BroadcastLike>(average, row_for_row(x, like));
+  return x.tape().record(op, {x, like}).out();
 }
 
 void Reduce::vjp(Vjp& v) const {
@@ -178,7 +191,8 @@ Var reduce_max(Var x, std::span<const int> axes) { return record_reduce(Reductio
 Var sum(Var x) { return over_all(Reduction::sum, x); }
 Var mean(Var x) { return over_all(Reduction::mean, x); }
 Var reduce_like(Var x, Var like) {
-  return x.tape().record(std::make_shared<ReduceLike>(false), {x, like}).out();
+  const auto op = std::make_shared<ReduceLike>(false, row_for_row(like, x));
+  return x.tape().record(op, {x, like}).out();
 }
 Var broadcast_like(Var x, Var like) { return broadcast(x, like, false); }
 Var zeros_like(Var x) { return filled_like(x, 0); }
@@ -205,11 +219,12 @@ std::vector<Sample> reduce_samples() {
 std::vector<Sample> reduce_like_samples() {
   std::vector<Sample> samples;
   for (bool average : {false, true}) {
-    const auto op = std::make_shared<ReduceLike>(average);
-    samples.push_back({"to the last axis", op, {normal({3, 4, 5}), fixed_extent(normal({5}))}});
-    samples.push_back({"to a scalar", op, {normal({3, 4}), fixed_extent(normal({}))}});
-    samples.push_back({"to rows", op, {normal({3, 4, 5}), normal({3, 1, 1})}});
-    samples.push_back({"nothing to do", op, {normal({3, 5}), normal({3, 5})}});
+    const auto all = std::make_shared<ReduceLike>(average, false);
+    samples.push_back({"to the last axis", all, {normal({3, 4, 5}), fixed_extent(normal({5}))}});
+    samples.push_back({"to a scalar", all, {normal({3, 4}), fixed_extent(normal({}))}});
+    const auto rows = std::make_shared<ReduceLike>(average, true);
+    samples.push_back({"to rows", rows, {normal({3, 4, 5}), normal({3, 1, 1})}});
+    samples.push_back({"nothing to do", rows, {normal({3, 5}), normal({3, 5})}});
   }
   return samples;
 }
@@ -217,12 +232,13 @@ std::vector<Sample> reduce_like_samples() {
 std::vector<Sample> broadcast_like_samples() {
   std::vector<Sample> samples;
   for (bool average : {false, true}) {
-    const auto op = std::make_shared<BroadcastLike>(average);
-    samples.push_back({"from the last axis", op, {fixed_extent(normal({5})), normal({3, 4, 5})}});
-    samples.push_back({"from a scalar", op, {fixed_extent(normal({})), normal({3, 4})}});
-    samples.push_back({"from rows", op, {normal({3, 1, 1}), normal({3, 4, 5})}});
-    samples.push_back({"nothing to do", op, {normal({3, 5}), normal({3, 5})}});
-    samples.push_back({"empty batch", op, {fixed_extent(normal({4})), normal({0, 4})}});
+    const auto all = std::make_shared<BroadcastLike>(average, false);
+    samples.push_back({"from the last axis", all, {fixed_extent(normal({5})), normal({3, 4, 5})}});
+    samples.push_back({"from a scalar", all, {fixed_extent(normal({})), normal({3, 4})}});
+    samples.push_back({"empty batch", all, {fixed_extent(normal({4})), normal({0, 4})}});
+    const auto rows = std::make_shared<BroadcastLike>(average, true);
+    samples.push_back({"from rows", rows, {normal({3, 1, 1}), normal({3, 4, 5})}});
+    samples.push_back({"nothing to do", rows, {normal({3, 5}), normal({3, 5})}});
   }
   return samples;
 }
