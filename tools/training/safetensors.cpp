@@ -1,0 +1,307 @@
+#include "tools/training/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engine/error.h"
+#include "tools/training/atomic_file.h"
+
+namespace tapescope {
+namespace {
+
+using nlohmann::json;
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
+
+constexpr std::uint64_t kMostHeader = 100'000'000;  // the reference implementation's limit
+constexpr const char* kMetadata = "__metadata__";
+
+// A dtype of the format, what it is read as, and its size in the file.
+struct FileType {
+  const char* name;
+  DType dtype;
+  std::size_t bytes;
+};
+constexpr FileType kFileTypes[] = {{"F32", DType::f32, 4},   {"F64", DType::f64, 8},
+                                   {"BF16", DType::bf16, 2}, {"I64", DType::i64, 8},
+                                   {"U8", DType::u8, 1},     {"F16", DType::f32, 2},
+                                   {"I32", DType::i64, 4}};
+
+const char* file_name_of(DType dtype) {
+  for (const FileType& type : kFileTypes) {
+    if (type.dtype == dtype) return type.name;
+  }
+  return "";
+}
+
+// IEEE binary16: 1 sign, 5 exponent, 10 fraction bits.
+float half_to_float(std::uint16_t half) {
+  const int exponent = half >> 10 & 31;
+  const int fraction = half & 1023;
+  float value = 0;
+  if (exponent == 31) {
+    value = fraction == 0 ? INFINITY : NAN;
+  } else if (exponent == 0) {
+    value = std::ldexp(static_cast<float>(fraction), -24);
+  } else {
+    value = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+  }
+  return half >> 15 != 0 ? -value : value;
+}
+
+struct Entry {
+  std::string name;
+  FileType type{};
+  Shape shape;
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+
+// Parses the header, noticing keys that appear twice (a JSON library keeps the last in silence).
+json parse_header(const std::string& text, const std::string& file) {
+  std::set<std::string> seen;
+  std::set<std::string> seen_in_metadata;
+  std::string twice;
+  std::string top_key;
+  const auto notice = [&](int depth, json::parse_event_t event, json& value) {
+    if (depth > 4) throw usage_error("{}: its header is nested too deep to be a header", file);
+    if (event == json::parse_event_t::key) {
+      const auto key = value.get<std::string>();
+      if (depth == 1) top_key = key;
+      const bool first = depth == 1                           ? seen.insert(key).second
+                         : depth == 2 && top_key == kMetadata ? seen_in_metadata.insert(key).second
+                                                              : true;
+      if (!first) twice = key;
+    }
+    return true;
+  };
+  json header;
+  try {
+    header = json::parse(text, notice);
+  } catch (const json::exception& error) {
+    throw usage_error("{}: its header is not JSON ({}); the file is corrupt or no safetensors file",
+                      file, error.what());
+  }
+  if (!header.is_object()) throw usage_error("{}: its header is not a JSON object", file);
+  if (!twice.empty()) throw usage_error("{}: its header names \"{}\" twice", file, twice);
+  return header;
+}
+
+std::uint64_t whole_number(const json& value, const std::string& file, const std::string& name,
+                           const char* what) {
+  if (!value.is_number_unsigned()) {
+    throw usage_error("{}: tensor \"{}\" has {} that are not whole numbers from 0: {}", file, name,
+                      what, value.dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+  return value.get<std::uint64_t>();
+}
+
+Entry parse_entry(const std::string& name, const json& value, const std::string& file) {
+  Entry entry;
+  entry.name = name;
+  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
+      !value.contains("data_offsets") || !value["dtype"].is_string() ||
+      !value["shape"].is_array() || !value["data_offsets"].is_array() ||
+      value["data_offsets"].size() != 2) {
+    throw usage_error("{}: tensor \"{}\" lacks a proper dtype, shape or pair of data_offsets", file,
+                      name);
+  }
+  const auto dtype = value["dtype"].get<std::string>();
+  const auto* type = std::find_if(std::begin(kFileTypes), std::end(kFileTypes),
+                                  [&](const FileType& known) { return dtype == known.name; });
+  if (type == std::end(kFileTypes)) {
+    throw usage_error(
+        "{}: tensor \"{}\" has dtype {}; F32, F64, BF16, F16, I64, I32 and U8 are read", file, name,
+        dtype);
+  }
+  entry.type = *type;
+  if (value["shape"].size() > static_cast<std::size_t>(Shape::kMaxRank)) {
+    throw usage_error("{}: tensor \"{}\" has {} axes; up to {} are possible", file, name,
+                      value["shape"].size(), Shape::kMaxRank);
+  }
+  std::vector<std::int64_t> extents;
+  std::uint64_t elements = 1;
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 48;
+  for (const json& item : value["shape"]) {
+    const std::uint64_t extent = whole_number(item, file, name, "extents");
+    if (extent > kMost || (extent != 0 && elements > kMost / extent)) {
+      throw usage_error("{}: tensor \"{}\" has an impossible shape {}", file, name,
+                        value["shape"].dump());
+    }
+    elements *= extent;
+    extents.push_back(static_cast<std::int64_t>(extent));
+  }
+  entry.shape = Shape(extents);
+  entry.begin = whole_number(value["data_offsets"][0], file, name, "data_offsets");
+  entry.end = whole_number(value["data_offsets"][1], file, name, "data_offsets");
+  if (entry.end < entry.begin || entry.end - entry.begin != elements * type->bytes) {
+    throw usage_error(
+        "{}: tensor \"{}\" of {} {} needs {} bytes, but its data_offsets are {} to {}", file, name,
+        dtype, to_string(entry.shape), elements * type->bytes, entry.begin, entry.end);
+  }
+  return entry;
+}
+
+void read_exactly(std::ifstream& stream, void* to, std::size_t bytes, const std::string& file) {
+  stream.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes));
+  if (static_cast<std::size_t>(stream.gcount()) != bytes) {
+    throw usage_error("{}: ended while it was read; is something else writing it?", file);
+  }
+}
+
+Tensor read_tensor(std::ifstream& stream, const Entry& entry, const std::string& file) {
+  Tensor tensor({entry.type.dtype, entry.shape}, Device::cpu(), Purpose::parameter, "safetensors");
+  const std::size_t bytes = static_cast<std::size_t>(entry.end - entry.begin);
+  if (size_of(entry.type.dtype) == entry.type.bytes) {
+    read_exactly(stream, tensor.data(), bytes, file);
+    return tensor;
+  }
+  std::vector<char> raw(bytes);
+  read_exactly(stream, raw.data(), bytes, file);
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (entry.type.dtype == DType::f32) {
+      std::uint16_t half = 0;
+      std::memcpy(&half, raw.data() + at * 2, 2);
+      tensor.values<float>()[at] = half_to_float(half);
+    } else {
+      std::int32_t narrow = 0;
+      std::memcpy(&narrow, raw.data() + at * 4, 4);
+      tensor.values<std::int64_t>()[at] = narrow;
+    }
+  }
+  return tensor;
+}
+
+}  // namespace
+
+const Tensor* Safetensors::find(const std::string& name) const {
+  for (const NamedTensor& named : tensors) {
+    if (named.name == name) return &named.tensor;
+  }
+  return nullptr;
+}
+
+Safetensors read_safetensors(const std::filesystem::path& path) {
+  const std::string file = path.string();
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    throw usage_error("{}: no such file; check the path", file);
+  }
+  std::ifstream stream(path, std::ios::binary);
+  stream.seekg(0, std::ios::end);
+  const auto size = static_cast<std::int64_t>(stream.tellg());
+  stream.seekg(0);
+  if (!stream || size < 0) throw usage_error("{}: cannot be read; check its permissions", file);
+  if (size < 8) {
+    throw usage_error("{}: is {} bytes long, too short for a safetensors file; copy it again", file,
+                      size);
+  }
+  std::uint64_t header_bytes = 0;
+  read_exactly(stream, &header_bytes, 8, file);
+  if (header_bytes > kMostHeader) {
+    throw usage_error("{}: claims a header of {} bytes; this is no safetensors file", file,
+                      header_bytes);
+  }
+  if (header_bytes > static_cast<std::uint64_t>(size) - 8) {
+    throw usage_error(
+        "{}: is cut short: its header needs {} bytes of the {} that the file has; copy "
+        "it again",
+        file, header_bytes, size - 8);
+  }
+  std::string text(static_cast<std::size_t>(header_bytes), '\0');
+  read_exactly(stream, text.data(), text.size(), file);
+  const json header = parse_header(text, file);
+
+  Safetensors result;
+  std::vector<Entry> entries;
+  for (const auto& [name, value] : header.items()) {
+    if (name != kMetadata) {
+      entries.push_back(parse_entry(name, value, file));
+      continue;
+    }
+    if (!value.is_object()) throw usage_error("{}: its __metadata__ is not a JSON object", file);
+    for (const auto& [key, item] : value.items()) {
+      if (!item.is_string()) {
+        throw usage_error("{}: its __metadata__ \"{}\" is not a string", file, key);
+      }
+      result.metadata[key] = item.get<std::string>();
+    }
+  }
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
+  std::uint64_t at = 0;
+  for (const Entry& entry : entries) {
+    if (entry.begin != at) {
+      throw usage_error(
+          "{}: tensor \"{}\" begins at byte {} of the data, and {}", file, entry.name, entry.begin,
+          entry.begin < at ? "overlaps the one before it" : "leaves a hole before it");
+    }
+    at = entry.end;
+  }
+  const std::uint64_t available = static_cast<std::uint64_t>(size) - 8 - header_bytes;
+  if (at != available) {
+    throw usage_error("{}: {}: its header describes {} bytes of data but {} follow; copy it again",
+                      file, at > available ? "is cut short" : "is too long", at, available);
+  }
+  for (const Entry& entry : entries) {
+    result.tensors.push_back({entry.name, read_tensor(stream, entry, file)});
+  }
+  return result;
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<const NamedTensor*> sorted;
+  std::set<std::string> names;
+  for (const NamedTensor& named : tensors) {
+    if (named.name == kMetadata || !names.insert(named.name).second) {
+      throw usage_error("{}: two tensors cannot be called \"{}\"; rename one", path.string(),
+                        named.name);
+    }
+    if (!named.tensor.defined() || named.tensor.device().kind != DeviceKind::cpu) {
+      throw usage_error("{}: tensor \"{}\" is not in host memory; copy it there first",
+                        path.string(), named.name);
+    }
+    sorted.push_back(&named);
+  }
+  std::sort(sorted.begin(), sorted.end(), [](const NamedTensor* a, const NamedTensor* b) {
+    const std::size_t a_size = size_of(a->tensor.dtype());
+    const std::size_t b_size = size_of(b->tensor.dtype());
+    return a_size != b_size ? a_size > b_size : a->name < b->name;
+  });
+  std::string header;
+  try {
+    nlohmann::ordered_json object = nlohmann::ordered_json::object();
+    if (!metadata.empty()) object[kMetadata] = metadata;
+    std::uint64_t at = 0;
+    for (const NamedTensor* named : sorted) {
+      const Shape& shape = named->tensor.shape();
+      const std::uint64_t end = at + named->tensor.bytes();
+      object[named->name] = {{"dtype", file_name_of(named->tensor.dtype())},
+                             {"shape", std::vector<std::int64_t>(shape.begin(), shape.end())},
+                             {"data_offsets", {at, end}}};
+      at = end;
+    }
+    header = object.dump();
+  } catch (const json::exception& error) {
+    throw usage_error("{}: a name or metadata entry is not valid UTF-8 ({}); rename it",
+                      path.string(), error.what());
+  }
+  header.resize((header.size() + 7) / 8 * 8, ' ');  // keeps the data aligned
+  const std::uint64_t header_bytes = header.size();
+  std::vector<std::span<const std::byte>> parts;
+  parts.push_back(std::as_bytes(std::span(&header_bytes, 1)));
+  parts.push_back(std::as_bytes(std::span(header)));
+  for (const NamedTensor* named : sorted) {
+    parts.emplace_back(static_cast<const std::byte*>(named->tensor.data()), named->tensor.bytes());
+  }
+  write_atomically(path, parts);
+}
+
+}  // namespace tapescope
