@@ -58,7 +58,7 @@ Var BatchNorm2d::forward(Var x) {
   // Of n values, the unbiased variance is n / (n - 1) times the biased one. n is the size of the
   // batch at hand, which a Program may change: it is counted on the tape.
   const Var one = tape.scalar(1);
-  const Var rows = div(sum(ones_like(x)), sum(ones_like(scale)));
+  const Var rows = count_like(x, scale);
   const Var unbiased = div(rows, maximum(sub(rows, one), one));
   const auto blend = [&](const ParameterRef& running, Var batch) {
     const Var old = tape.pending(running);

@@ -14,6 +14,7 @@ std::span<const OpEntry> all_ops() {
       {"reduce", reduce_samples},
       {"reduce_like", reduce_like_samples},
       {"broadcast_like", broadcast_like_samples},
+      {"count_like", count_like_samples},
       {"reshape", reshape_samples},
       {"cast", cast_samples},
       {"softmax", softmax_samples},

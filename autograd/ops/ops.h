@@ -81,6 +81,9 @@ Var sum(Var x);   // all axes, to a scalar {}
 Var mean(Var x);  // all axes, to a scalar {}
 Var reduce_like(Var x, Var like);     // sums x down to like's shape (broadcasting backwards)
 Var broadcast_like(Var x, Var like);  // repeats x up to like's shape
+// How many elements of x there are for each element of like, a scalar f32 {}: what sums over the batch
+// are divided by, whatever its size.
+Var count_like(Var x, Var like);
 Var zeros_like(Var x);
 Var ones_like(Var x);
 

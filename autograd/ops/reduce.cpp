@@ -146,6 +146,35 @@ class BroadcastLike final : public Op {
   bool average_, keeps_rows_;
 };
 
+// How many elements of x there are for each of like's, times `one`: known when it runs, read from
+// the shapes alone. operands: one {}, x, like
+class CountLike final : public Op {
+ public:
+  std::string_view name() const override { return "count_like"; }
+  void attributes(AttributeVisitor&) const override {}
+  Types infer(std::span<const Type> t) const override {
+    require_floating(t[0], name());
+    if (t[0].shape.rank() != 0 || t[2].elements() == 0) {
+      throw usage_error("[count_like] needs a scalar unit and something to count by, not {} and {}",
+                        to_string(t[0]), to_string(t[2]));
+    }
+    return {t[0]};
+  }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    const double count =
+        static_cast<double>(t[1].elements()) / static_cast<double>(t[2].elements());
+    const BroadcastShape shape{t[0].dtype, {}, {}, count};
+    return prepare_from(broadcast_like_variants(), shape, shape.dtype, backend);
+  }
+  void vjp(Vjp&) const override {}
+  Role role(int operand) const override { return operand == 0 ? Role::fixed : Role::shape; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
+  Cost cost(std::span<const Type>, std::span<const Type>) const override { return {}; }
+  Footprint footprint() const override { return {Footprint::Kind::global}; }
+  bool rows_independent() const override { return false; }
+};
+
 Var broadcast(Var x, Var like, bool average) {
   const auto op = std::make_shared<BroadcastLike>(average, row_for_row(x, like));
   return x.tape().record(op, {x, like}).out();
@@ -195,6 +224,10 @@ Var reduce_like(Var x, Var like) {
   return x.tape().record(op, {x, like}).out();
 }
 Var broadcast_like(Var x, Var like) { return broadcast(x, like, false); }
+Var count_like(Var x, Var like) {
+  static const OpRef op = std::make_shared<CountLike>();
+  return x.tape().record(op, {x.tape().scalar(1), x, like}).out();
+}
 Var zeros_like(Var x) { return filled_like(x, 0); }
 Var ones_like(Var x) { return filled_like(x, 1); }
 
@@ -241,6 +274,14 @@ std::vector<Sample> broadcast_like_samples() {
     samples.push_back({"nothing to do", rows, {normal({3, 5}), normal({3, 5})}});
   }
   return samples;
+}
+
+std::vector<Sample> count_like_samples() {
+  const OperandSpec one = fixed_extent(operand({}, OperandSpec::Values::positive));
+  return {{"per channel", std::make_shared<CountLike>(),
+           {one, normal({3, 4, 5}), fixed_extent(normal({5}))}},
+          {"in all", std::make_shared<CountLike>(), {one, normal({3, 7}), one}},
+          {"empty batch", std::make_shared<CountLike>(), {one, normal({0, 7}), one}}};
 }
 
 }  // namespace tapescope

@@ -61,5 +61,6 @@ std::vector<Sample> max_pool2d_scatter_samples();
 std::vector<Sample> max_pool2d_gather_samples();
 std::vector<Sample> avg_pool2d_samples();
 std::vector<Sample> avg_pool2d_gradient_samples();
+std::vector<Sample> count_like_samples();
 
 }  // namespace tapescope
