@@ -26,6 +26,7 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 // The descriptors of a convolution of `images` images.
 struct Descriptors {
   memory::desc x, w_any, w_plain, bias, y;
+  memory::desc dw_any;  // f32 whatever the dtype: partial sums over the batch are added up in it
   memory::dims strides, dilations, pads;
 };
 
@@ -34,8 +35,8 @@ Descriptors describe(const Conv2dShape& c, std::int64_t images) {
   const auto nhwc = memory::format_tag::nhwc;
   const std::int64_t O = c.O / c.groups, I = c.I / c.groups;
   const bool grouped = c.groups > 1;
-  const memory::dims w = grouped ? memory::dims{c.groups, O, I, c.KH, c.KW}
-                                 : memory::dims{O, I, c.KH, c.KW};
+  const memory::dims w =
+      grouped ? memory::dims{c.groups, O, I, c.KH, c.KW} : memory::dims{O, I, c.KH, c.KW};
   // Ours are {O, KH, KW, I}; strides say so in oneDNN's order (groups, O, I, KH, KW).
   const memory::dims w_strides =
       grouped ? memory::dims{O * c.KH * c.KW * I, c.KH * c.KW * I, 1, c.KW * I, I}
@@ -45,6 +46,7 @@ Descriptors describe(const Conv2dShape& c, std::int64_t images) {
           memory::desc(w, type, w_strides),
           c.bias ? memory::desc({c.O}, type, memory::format_tag::x) : memory::desc(),
           memory::desc({images, c.O, c.P(), c.Q()}, type, nhwc),
+          memory::desc(w, memory::data_type::f32, memory::format_tag::any),
           {c.stride_h, c.stride_w},
           {c.dilation_h - 1, c.dilation_w - 1},
           {c.pad_h, c.pad_w}};
@@ -66,19 +68,25 @@ constexpr auto kDirect = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
 Forward::primitive_desc forward_descriptor(const Conv2dShape& c, std::int64_t images) {
   const Descriptors d = describe(c, images);
-  return {engine(),    dnnl::prop_kind::forward_training, kDirect, d.x, d.w_any, d.bias, d.y,
-          d.strides,   d.dilations, d.pads, far_pads(c), user_scratchpad()};
+  return {engine(),    dnnl::prop_kind::forward_training,
+          kDirect,     d.x,
+          d.w_any,     d.bias,
+          d.y,         d.strides,
+          d.dilations, d.pads,
+          far_pads(c), user_scratchpad()};
 }
 DataGradient::primitive_desc data_gradient_descriptor(const Conv2dShape& c, std::int64_t images) {
   const Descriptors d = describe(c, images);
-  return {engine(), kDirect, d.x, d.w_any, d.y, d.strides, d.dilations, d.pads, far_pads(c),
-          forward_descriptor(c, images), user_scratchpad()};
+  return {engine(),         kDirect,     d.x,    d.w_any,     d.y,
+          d.strides,        d.dilations, d.pads, far_pads(c), forward_descriptor(c, images),
+          user_scratchpad()};
 }
 WeightGradient::primitive_desc weight_gradient_descriptor(const Conv2dShape& c,
                                                           std::int64_t images) {
   const Descriptors d = describe(c, images);
-  return {engine(), kDirect, d.x, d.w_any, d.y, d.strides, d.dilations, d.pads, far_pads(c),
-          forward_descriptor(c, images), user_scratchpad()};
+  return {engine(),         kDirect,     d.x,    d.dw_any,    d.y,
+          d.strides,        d.dilations, d.pads, far_pads(c), forward_descriptor(c, images),
+          user_scratchpad()};
 }
 #else
 Forward::primitive_desc forward_descriptor(const Conv2dShape& c, std::int64_t images) {
@@ -96,7 +104,7 @@ DataGradient::primitive_desc data_gradient_descriptor(const Conv2dShape& c, std:
 WeightGradient::primitive_desc weight_gradient_descriptor(const Conv2dShape& c,
                                                           std::int64_t images) {
   const Descriptors d = describe(c, images);
-  const WeightGradient::desc op(kDirect, d.x, d.w_any, d.y, d.strides, d.dilations, d.pads,
+  const WeightGradient::desc op(kDirect, d.x, d.dw_any, d.y, d.strides, d.dilations, d.pads,
                                 far_pads(c));
   return {op, user_scratchpad(), engine(), forward_descriptor(c, images)};
 }
@@ -110,10 +118,10 @@ struct Prepared {
 };
 
 template <class Descriptor, class Primitive>
-std::shared_ptr<const Prepared> make(const Conv2dShape& c, std::int64_t images, bool to_packed,
-                                     Descriptor descriptor_of, Primitive make_primitive,
-                                     memory::desc (*packed_of)(
-                                         const decltype(descriptor_of(c, images))&)) {
+std::shared_ptr<const Prepared> make(
+    const Conv2dShape& c, std::int64_t images, bool to_packed, Descriptor descriptor_of,
+    Primitive make_primitive,
+    memory::desc (*packed_of)(const decltype(descriptor_of(c, images))&)) {
   auto prepared = std::make_shared<Prepared>();
   try {
     stream_of_this_thread();  // one thread, from the first descriptor on
@@ -127,8 +135,7 @@ std::shared_ptr<const Prepared> make(const Conv2dShape& c, std::int64_t images, 
     prepared->scratchpad = descriptor.scratchpad_desc();
     const memory::desc& from = to_packed ? d.w_plain : prepared->w_packed;
     const memory::desc& to = to_packed ? prepared->w_packed : d.w_plain;
-    prepared->reorder =
-        dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
+    prepared->reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
   } catch (const dnnl::error&) {
     prepared->reference = true;  // no implementation: another variant takes the shape
   }
@@ -204,9 +211,9 @@ void run_images(const Prepared& p, const Conv2dShape& c, const ImageArguments& a
       all.emplace(DNNL_ARG_BIAS, memory(p.bias, engine(), const_cast<void*>(bias)));
     }
     if (scratch_bytes > 0) {
-      all.emplace(DNNL_ARG_SCRATCHPAD, memory(p.scratchpad, engine(),
-                                              scratchpads + static_cast<std::size_t>(chunk) *
-                                                                scratch_bytes));
+      all.emplace(DNNL_ARG_SCRATCHPAD,
+                  memory(p.scratchpad, engine(),
+                         scratchpads + static_cast<std::size_t>(chunk) * scratch_bytes));
     }
     for (std::int64_t n = chunk * c.N / chunks; n < (chunk + 1) * c.N / chunks; ++n) {
       const auto i = static_cast<std::size_t>(n);
@@ -218,8 +225,8 @@ void run_images(const Prepared& p, const Conv2dShape& c, const ImageArguments& a
 }
 
 std::size_t images_workspace(const Prepared& p, const Conv2dShape& c) {
-  return aligned(p.w_packed.get_size()) + static_cast<std::size_t>(std::min(kChunks, c.N)) *
-                                              aligned(p.scratchpad.get_size());
+  return aligned(p.w_packed.get_size()) +
+         static_cast<std::size_t>(std::min(kChunks, c.N)) * aligned(p.scratchpad.get_size());
 }
 
 bool supports(Kind kind, const Conv2dShape& c) {
@@ -238,20 +245,22 @@ BatchCut cut_batch(const Conv2dShape& c) {
   return {(c.N + images - 1) / images, images};
 }
 
-template <class T>
+struct BatchPrimitives {
+  std::shared_ptr<const Prepared> whole, last;  // for a chunk, and for the last one
+};
+BatchPrimitives batch_primitives(const Conv2dShape& c) {
+  const BatchCut cut = cut_batch(c);
+  return {prepared(Kind::weight_gradient, c, cut.images),
+          prepared(Kind::weight_gradient, c, c.N - (cut.chunks - 1) * cut.images)};
+}
+
 void add_chunks(std::int64_t elements, std::int64_t chunks, std::size_t stride_bytes, char* sums) {
   parallel_ranges(elements, 16 * 1024, [&](std::int64_t begin, std::int64_t end) {
-    T* to = reinterpret_cast<T*>(sums);
+    float* to = reinterpret_cast<float*>(sums);
     for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
-      const T* from =
-          reinterpret_cast<const T*>(sums + static_cast<std::size_t>(chunk) * stride_bytes);
-      for (std::int64_t i = begin; i < end; ++i) {
-        if constexpr (std::is_same_v<T, bf16>) {
-          to[i] = bf16(static_cast<float>(to[i]) + static_cast<float>(from[i]));
-        } else {
-          to[i] += from[i];
-        }
-      }
+      const float* from =
+          reinterpret_cast<const float*>(sums + static_cast<std::size_t>(chunk) * stride_bytes);
+      for (std::int64_t i = begin; i < end; ++i) to[i] += from[i];
     }
   });
 }
@@ -263,7 +272,10 @@ bool supports_conv2d_data_gradient(const Conv2dShape& c) {
   return supports(Kind::data_gradient, c);
 }
 bool supports_conv2d_weight_gradient(const Conv2dShape& c) {
-  return supports(Kind::weight_gradient, c);
+  if (c.N == 0) return false;
+  const BatchPrimitives p = batch_primitives(c);
+  // Both must write one layout for their sums to be added; oneDNN picks it by channels.
+  return !p.whole->reference && !p.last->reference && p.whole->w_packed == p.last->w_packed;
 }
 
 Plan conv2d(const Conv2dShape& c) {
@@ -288,20 +300,12 @@ Plan conv2d_data_gradient(const Conv2dShape& c) {
 
 Plan conv2d_weight_gradient(const Conv2dShape& c) {
   const BatchCut cut = cut_batch(c);
-  const std::int64_t last_images = c.N - (cut.chunks - 1) * cut.images;
-  const auto whole = prepared(Kind::weight_gradient, c, cut.images);
-  const auto last = prepared(Kind::weight_gradient, c, last_images);
-  // Both must write one layout for their sums to be added; oneDNN picks it by channels.
-  if (whole->reference || last->reference || whole->w_packed != last->w_packed) {
-    throw failure("[conv2d_weight_gradient] oneDNN wants two weight layouts for one convolution; "
-                  "use --kernel conv2d_weight_gradient=reference");
-  }
+  const auto [whole, last] = batch_primitives(c);
   const std::size_t sum_bytes = aligned(whole->w_packed.get_size());
   const std::size_t scratch_bytes =
       aligned(std::max(whole->scratchpad.get_size(), last->scratchpad.get_size()));
-  const std::size_t workspace =
-      static_cast<std::size_t>(cut.chunks) * (sum_bytes + scratch_bytes);
-  return Plan("onednn", workspace, [=](const Queue&, const Buffers& b) {
+  const std::size_t workspace = static_cast<std::size_t>(cut.chunks) * (sum_bytes + scratch_bytes);
+  return Plan("onednn", workspace, [=, whole = whole, last = last](const Queue&, const Buffers& b) {
     char* sums = static_cast<char*>(b.workspace);
     char* scratchpads = sums + static_cast<std::size_t>(cut.chunks) * sum_bytes;
     const std::size_t x_image = whole->x.get_size() / static_cast<std::size_t>(cut.images);
@@ -317,16 +321,10 @@ Plan conv2d_weight_gradient(const Conv2dShape& c) {
           {{DNNL_ARG_SRC, memory(p.x, engine(), x)},
            {DNNL_ARG_DIFF_DST, memory(p.y, engine(), dy)},
            {DNNL_ARG_DIFF_WEIGHTS, memory(p.w_packed, engine(), sums + k * sum_bytes)},
-           {DNNL_ARG_SCRATCHPAD,
-            memory(p.scratchpad, engine(), scratchpads + k * scratch_bytes)}});
+           {DNNL_ARG_SCRATCHPAD, memory(p.scratchpad, engine(), scratchpads + k * scratch_bytes)}});
     });
-    const auto elements =
-        static_cast<std::int64_t>(whole->w_packed.get_size() / size_of(c.dtype));
-    if (c.dtype == DType::bf16) {
-      add_chunks<bf16>(elements, cut.chunks, sum_bytes, sums);
-    } else {
-      add_chunks<float>(elements, cut.chunks, sum_bytes, sums);
-    }
+    const auto elements = static_cast<std::int64_t>(whole->w_packed.get_size() / sizeof(float));
+    add_chunks(elements, cut.chunks, sum_bytes, sums);
     reorder(*whole, whole->w_packed, sums, whole->w_plain, b.out[0]);
   });
 }

@@ -19,7 +19,6 @@ void for_window(const Pool2dShape& s, std::int64_t p, std::int64_t q, F&& f) {
   }
 }
 
-// One image after another: gradients add within an image, never across.
 template <class F>
 void for_outputs(const Pool2dShape& s, F&& f) {
   parallel_for(s.N, [&](std::int64_t n) {
@@ -44,11 +43,28 @@ std::int64_t place(const Pool2dShape& s, std::int64_t n, std::int64_t p, std::in
   return at_x(s, n, p * s.stride_h - s.pad_h + k / s.KW, q * s.stride_w - s.pad_w + k % s.KW, c);
 }
 
-template <class T>
-void zero(T* data, std::int64_t count) {
-  parallel_ranges(count, 32 * 1024, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) data[i] = T(0.0f);
+// The transpose of for_outputs and for_window: calls f(n, h, w, c) for each element of x, and f
+// calls for_windows_over to visit the windows that hold it. Each element is written once, rounded
+// once.
+template <class F>
+void for_inputs(const Pool2dShape& s, F&& f) {
+  parallel_for(s.N * s.H, [&](std::int64_t nh) {
+    for (std::int64_t w = 0; w < s.W; ++w)
+      for (std::int64_t c = 0; c < s.C; ++c) f(nh / s.H, nh % s.H, w, c);
   });
+}
+// Calls f(k, p, q) for each window (p, q) in which (h, w) is place k.
+template <class F>
+void for_windows_over(const Pool2dShape& s, std::int64_t h, std::int64_t w, F&& f) {
+  for (std::int64_t r = s.KH - 1; r >= 0; --r) {
+    const std::int64_t up = h + s.pad_h - r;  // = p * stride
+    if (up < 0 || up % s.stride_h != 0 || up / s.stride_h >= s.P()) continue;
+    for (std::int64_t c = s.KW - 1; c >= 0; --c) {
+      const std::int64_t left = w + s.pad_w - c;
+      if (left < 0 || left % s.stride_w != 0 || left / s.stride_w >= s.Q()) continue;
+      f(r * s.KW + c, up / s.stride_h, left / s.stride_w);
+    }
+  }
 }
 
 template <class Body>
@@ -100,11 +116,13 @@ Plan max_pool2d_scatter(const Pool2dShape& shape) {
     const auto* dy = static_cast<const T*>(buffers.in[0]);
     const auto* k = static_cast<const std::uint8_t*>(buffers.in[1]);
     auto* dx = static_cast<T*>(buffers.out[0]);
-    zero(dx, s.N * s.H * s.W * s.C);
-    for_outputs(s, [&](std::int64_t n, std::int64_t p, std::int64_t q, std::int64_t c) {
-      const std::int64_t out = at_y(s, n, p, q, c);
-      T& to = dx[place(s, n, p, q, c, k[out])];
-      to = static_cast<T>(static_cast<A>(to) + static_cast<A>(dy[out]));
+    for_inputs(s, [&](std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) {
+      A sum = 0;
+      for_windows_over(s, h, w, [&](std::int64_t place, std::int64_t p, std::int64_t q) {
+        const std::int64_t y = at_y(s, n, p, q, c);
+        if (k[y] == place) sum += static_cast<A>(dy[y]);
+      });
+      dx[at_x(s, n, h, w, c)] = static_cast<T>(sum);
     });
   });
 }
@@ -144,13 +162,12 @@ Plan avg_pool2d_gradient(const Pool2dShape& shape) {
     using A = Accumulator<T>;
     const auto* dy = static_cast<const T*>(buffers.in[0]);
     auto* dx = static_cast<T*>(buffers.out[0]);
-    zero(dx, s.N * s.H * s.W * s.C);
-    for_outputs(s, [&](std::int64_t n, std::int64_t p, std::int64_t q, std::int64_t c) {
-      const A share = static_cast<A>(dy[at_y(s, n, p, q, c)]) / static_cast<A>(divisor(s, p, q));
-      for_window(s, p, q, [&](std::int64_t, std::int64_t h, std::int64_t w) {
-        T& to = dx[at_x(s, n, h, w, c)];
-        to = static_cast<T>(static_cast<A>(to) + share);
+    for_inputs(s, [&](std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) {
+      A sum = 0;
+      for_windows_over(s, h, w, [&](std::int64_t, std::int64_t p, std::int64_t q) {
+        sum += static_cast<A>(dy[at_y(s, n, p, q, c)]) / static_cast<A>(divisor(s, p, q));
       });
+      dx[at_x(s, n, h, w, c)] = static_cast<T>(sum);
     });
   });
 }

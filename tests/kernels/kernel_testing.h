@@ -83,13 +83,21 @@ inline void for_threads(const std::function<void()>& f) {
 }
 
 template <class T>
+double number(T value) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return static_cast<double>(static_cast<float>(value));
+  } else {
+    return static_cast<double>(value);
+  }
+}
+
+template <class T>
 void expect_same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   ASSERT_EQ(a.size(), b.size());
   if (std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0) return;
   for (std::size_t i = 0; i < a.size(); ++i) {
     ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(T)), 0)
-        << "element " << i << ": " << static_cast<double>(a[i]) << " and "
-        << static_cast<double>(b[i]);
+        << "element " << i << ": " << number(a[i]) << " and " << number(b[i]);
   }
 }
 
