@@ -43,8 +43,8 @@ struct Cluster {
   void write(std::string& text, const std::string& name, int depth, int& count) const {
     const std::string indent(static_cast<std::size_t>(2 * depth), ' ');
     if (depth > 1) {
-      text += fmt::format("{}subgraph cluster_{} {{\n{}  label=\"{}\";\n",
-                          indent.substr(2), count++, indent.substr(2), escaped(name));
+      text += fmt::format("{}subgraph cluster_{} {{\n{}  label=\"{}\";\n", indent.substr(2),
+                          count++, indent.substr(2), escaped(name));
     }
     for (const Node* node : nodes) {
       // Leaves are named by what they hold, other nodes by their op: the cluster says the rest.

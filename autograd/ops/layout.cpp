@@ -52,9 +52,7 @@ class Transpose final : public LayoutOp {
     v.give(0, v.tape().record(std::make_shared<Transpose>(inverse), {v.cotangent()}).out());
   }
   Role role(int) const override { return Role::signal; }
-  bool rows_independent() const override {
-    return permutation_.rank() > 0 && permutation_[0] == 0;
-  }
+  bool rows_independent() const override { return permutation_.rank() > 0 && permutation_[0] == 0; }
 
  private:
   TransposeShape shape_of(const Type& x) const {
@@ -122,9 +120,9 @@ class PadLike final : public LayoutOp {
     return prepare_from(pad_variants(), shape, shape.dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    v.give(0, v.tape()
-                  .record(std::make_shared<SliceLike>(start_), {v.cotangent(), v.operand(0)})
-                  .out());
+    v.give(
+        0,
+        v.tape().record(std::make_shared<SliceLike>(start_), {v.cotangent(), v.operand(0)}).out());
   }
   Role role(int operand) const override { return operand == 0 ? Role::signal : Role::shape; }
   bool rows_independent() const override { return start_.rank() > 0 && start_[0] == 0; }
@@ -134,9 +132,8 @@ class PadLike final : public LayoutOp {
 };
 
 void SliceLike::vjp(Vjp& v) const {
-  v.give(0, v.tape()
-                .record(std::make_shared<PadLike>(start_), {v.cotangent(), v.operand(0)})
-                .out());
+  v.give(0,
+         v.tape().record(std::make_shared<PadLike>(start_), {v.cotangent(), v.operand(0)}).out());
 }
 
 class Slice final : public LayoutOp {
@@ -205,9 +202,9 @@ class Pad final : public LayoutOp {
     return prepare_from(pad_variants(), shape_of(t[0]), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    v.give(0, v.tape()
-                  .record(std::make_shared<SliceLike>(before_), {v.cotangent(), v.operand(0)})
-                  .out());
+    v.give(
+        0,
+        v.tape().record(std::make_shared<SliceLike>(before_), {v.cotangent(), v.operand(0)}).out());
   }
   Role role(int) const override { return Role::signal; }
   bool rows_independent() const override {

@@ -41,14 +41,16 @@ class PoolBase : public Op {
     const Pool2dShape k = shape_of(x);
     if (k.KH < 1 || k.KW < 1 || k.stride_h < 1 || k.stride_w < 1 || k.pad_h < 0 || k.pad_w < 0 ||
         k.pad_h >= k.KH || k.pad_w >= k.KW) {
-      throw usage_error("[{}] window {}x{}, stride {}x{}, padding {}x{}: window and stride must be "
-                        "at least 1, and padding smaller than the window",
-                        name(), k.KH, k.KW, k.stride_h, k.stride_w, k.pad_h, k.pad_w);
+      throw usage_error(
+          "[{}] window {}x{}, stride {}x{}, padding {}x{}: window and stride must be "
+          "at least 1, and padding smaller than the window",
+          name(), k.KH, k.KW, k.stride_h, k.stride_w, k.pad_h, k.pad_w);
     }
     if (k.H + 2 * k.pad_h < k.KH || k.W + 2 * k.pad_w < k.KW) {
-      throw usage_error("[{}] a {}x{} window (padding {}x{}) does not fit an image of {}x{}; use "
-                        "larger images",
-                        name(), k.KH, k.KW, k.pad_h, k.pad_w, k.H, k.W);
+      throw usage_error(
+          "[{}] a {}x{} window (padding {}x{}) does not fit an image of {}x{}; use "
+          "larger images",
+          name(), k.KH, k.KW, k.pad_h, k.pad_w, k.H, k.W);
     }
     return k;
   }
@@ -70,7 +72,7 @@ class PoolBase : public Op {
   }
   Footprint window() const {
     return {Footprint::Kind::window, options_.kernel_h, options_.kernel_w, options_.stride_h,
-            options_.stride_w, options_.pad_h, options_.pad_w};
+            options_.stride_w,       options_.pad_h,    options_.pad_w};
   }
   Pool2dOptions options_;
 };
@@ -141,9 +143,10 @@ class MaxPool final : public PoolBase {
   Types infer(std::span<const Type> t) const override {
     const Pool2dShape k = checked(t[0]);
     if (k.KH * k.KW > kLargestWindow) {
-      throw usage_error("[max_pool2d] a window of {}x{} has more than {} places; for the maximum of a "
-                        "whole image use reduce_max",
-                        k.KH, k.KW, kLargestWindow);
+      throw usage_error(
+          "[max_pool2d] a window of {}x{} has more than {} places; for the maximum of a "
+          "whole image use reduce_max",
+          k.KH, k.KW, kLargestWindow);
     }
     return {output_type(k, t[0].dtype), output_type(k, DType::u8)};
   }
@@ -208,10 +211,10 @@ class AvgPool final : public AvgPoolBase {
     return prepare_from(avg_pool2d_variants(), shape_of(t[0]), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    v.give(0, v.tape()
-                  .record(std::make_shared<AvgPoolGradient>(options_),
-                          {v.cotangent(), v.operand(0)})
-                  .out());
+    v.give(0,
+           v.tape()
+               .record(std::make_shared<AvgPoolGradient>(options_), {v.cotangent(), v.operand(0)})
+               .out());
   }
   Role role(int) const override { return Role::signal; }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
@@ -285,29 +288,40 @@ Var global_avg_pool2d(Var x) {
 }
 
 std::vector<Sample> max_pool2d_samples() {
-  return samples_of(make<MaxPool>, [](const Case& c) -> std::vector<OperandSpec> {
-    return {operand(c.x, OperandSpec::Values::distinct)};
-  }, true);
+  return samples_of(
+      make<MaxPool>,
+      [](const Case& c) -> std::vector<OperandSpec> {
+        return {operand(c.x, OperandSpec::Values::distinct)};
+      },
+      true);
 }
 std::vector<Sample> max_pool2d_scatter_samples() {
-  return samples_of(make<MaxPoolScatter>, [](const Case& c) -> std::vector<OperandSpec> {
-    return {normal(pooled(c)), window_index(c), normal(c.x)};
-  }, false);
+  return samples_of(
+      make<MaxPoolScatter>,
+      [](const Case& c) -> std::vector<OperandSpec> {
+        return {normal(pooled(c)), window_index(c), normal(c.x)};
+      },
+      false);
 }
 std::vector<Sample> max_pool2d_gather_samples() {
-  return samples_of(make<MaxPoolGather>, [](const Case& c) -> std::vector<OperandSpec> {
-    return {normal(c.x), window_index(c)};
-  }, false);
+  return samples_of(
+      make<MaxPoolGather>,
+      [](const Case& c) -> std::vector<OperandSpec> {
+        return {normal(c.x), window_index(c)};
+      },
+      false);
 }
 std::vector<Sample> avg_pool2d_samples() {
-  return samples_of(make<AvgPool>, [](const Case& c) -> std::vector<OperandSpec> {
-    return {normal(c.x)};
-  }, true);
+  return samples_of(
+      make<AvgPool>, [](const Case& c) -> std::vector<OperandSpec> { return {normal(c.x)}; }, true);
 }
 std::vector<Sample> avg_pool2d_gradient_samples() {
-  return samples_of(make<AvgPoolGradient>, [](const Case& c) -> std::vector<OperandSpec> {
-    return {normal(pooled(c)), normal(c.x)};
-  }, true);
+  return samples_of(
+      make<AvgPoolGradient>,
+      [](const Case& c) -> std::vector<OperandSpec> {
+        return {normal(pooled(c)), normal(c.x)};
+      },
+      true);
 }
 
 }  // namespace tapescope

@@ -83,9 +83,9 @@ class Upsample final : public UpsampleBase {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type> outputs,
                const Backend& backend) const override {
-    return prepare_from(method_ == Method::nearest ? upsample_nearest_variants()
-                                                   : upsample_bilinear_variants(),
-                        kernel_shape(t[0], outputs[0].shape), t[0].dtype, backend);
+    return prepare_from(
+        method_ == Method::nearest ? upsample_nearest_variants() : upsample_bilinear_variants(),
+        kernel_shape(t[0], outputs[0].shape), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
     const auto op = std::make_shared<UpsampleGradient>(method_);
@@ -102,9 +102,8 @@ class Upsample final : public UpsampleBase {
 
 void UpsampleGradient::vjp(Vjp& v) const {
   const Shape& y = v.operand(0).shape();
-  v.give(0, v.tape()
-                .record(std::make_shared<Upsample>(method_, y[1], y[2]), {v.cotangent()})
-                .out());
+  v.give(0,
+         v.tape().record(std::make_shared<Upsample>(method_, y[1], y[2]), {v.cotangent()}).out());
 }
 
 std::vector<Sample> forward_samples(Method method) {

@@ -72,7 +72,8 @@ TEST(Contracts, LowerPrecisionIsNearF64) {
       if (dtype == DType::bf16 && !has_bf16(*c.sample.op)) continue;
       const std::vector<Tensor> operands = in_dtype(c, dtype);
       std::vector<Tensor> exact;  // the operands as rounded, so that kinks fall alike
-      for (const Tensor& t : operands) exact.push_back(is_floating(t.dtype()) ? t.to(DType::f64) : t);
+      for (const Tensor& t : operands)
+        exact.push_back(is_floating(t.dtype()) ? t.to(DType::f64) : t);
       const auto got = run(*c.sample.op, operands), want = run(*c.sample.op, exact);
       for (std::size_t o = 0; o < got.size(); ++o) {
         double scale = 1;
@@ -103,8 +104,8 @@ TEST(Contracts, OverwritingWhereAllowedChangesNoBit) {
             continue;
           }
           SCOPED_TRACE(fmt::format("{} {} over operand {}", label_of(c), name_of(dtype), i));
-          expect_same_bits(
-              run(*c.sample.op, operands, static_cast<int>(i), static_cast<int>(o)), plain);
+          expect_same_bits(run(*c.sample.op, operands, static_cast<int>(i), static_cast<int>(o)),
+                           plain);
           ++checked;
         }
       }
@@ -168,7 +169,8 @@ TEST(Contracts, TheBatchSizeChangesNoBitOfARow) {
     for (std::size_t k = 0; k < c.operands.size(); ++k) {
       const bool own = c.sample.operands[k].batched;
       batched = batched || own;
-      whole = whole && (!own || (c.operands[k].shape().rank() > 0 && c.operands[k].shape()[0] == 7));
+      whole =
+          whole && (!own || (c.operands[k].shape().rank() > 0 && c.operands[k].shape()[0] == 7));
     }
     if (!batched || !whole) continue;
     SCOPED_TRACE(label_of(c));

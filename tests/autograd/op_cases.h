@@ -38,20 +38,28 @@ inline Tensor fill(const OperandSpec& spec, std::int64_t rows, std::uint64_t see
   }
   for (std::size_t i = 0; i < values.size(); ++i) {
     switch (spec.values) {
-      case OperandSpec::Values::positive: values[i] = 0.5 + 1.5 * random.uniform_f64(); break;
-      case OperandSpec::Values::unit: values[i] = 0.05 + 0.9 * random.uniform_f64(); break;
+      case OperandSpec::Values::positive:
+        values[i] = 0.5 + 1.5 * random.uniform_f64();
+        break;
+      case OperandSpec::Values::unit:
+        values[i] = 0.05 + 0.9 * random.uniform_f64();
+        break;
       case OperandSpec::Values::away_from_zero: {
         const double size = 0.2 + 1.3 * random.uniform_f64();
         values[i] = random.uniform_f64() < 0.5 ? -size : size;
         break;
       }
-      case OperandSpec::Values::distinct: values[i] = 0.05 * ladder[i] - 100; break;
+      case OperandSpec::Values::distinct:
+        values[i] = 0.05 * ladder[i] - 100;
+        break;
       case OperandSpec::Values::index:
         values[i] = static_cast<double>(spec.first) +
                     random.below(static_cast<std::uint32_t>(spec.bound - spec.first));
         break;
       case OperandSpec::Values::normal:
-      case OperandSpec::Values::log_probability: values[i] = random.normal(); break;
+      case OperandSpec::Values::log_probability:
+        values[i] = random.normal();
+        break;
     }
   }
   if (spec.values == OperandSpec::Values::log_probability && n > 0) {
@@ -64,10 +72,17 @@ inline Tensor fill(const OperandSpec& spec, std::int64_t rows, std::uint64_t see
   }
   for (std::size_t i = 0; i < values.size(); ++i) {
     switch (type.dtype) {
-      case DType::f64: tensor.values<double>()[i] = values[i]; break;
-      case DType::i64: tensor.values<std::int64_t>()[i] = static_cast<std::int64_t>(values[i]); break;
-      case DType::u8: tensor.values<std::uint8_t>()[i] = static_cast<std::uint8_t>(values[i]); break;
-      default: break;
+      case DType::f64:
+        tensor.values<double>()[i] = values[i];
+        break;
+      case DType::i64:
+        tensor.values<std::int64_t>()[i] = static_cast<std::int64_t>(values[i]);
+        break;
+      case DType::u8:
+        tensor.values<std::uint8_t>()[i] = static_cast<std::uint8_t>(values[i]);
+        break;
+      default:
+        break;
     }
   }
   return tensor;
@@ -85,7 +100,8 @@ inline std::vector<Case> cases(std::int64_t rows) {
     for (Sample& sample : entry.samples()) {
       Case c{std::move(sample), {}};
       std::uint64_t seed = 1;
-      for (const OperandSpec& spec : c.sample.operands) c.operands.push_back(fill(spec, rows, seed++));
+      for (const OperandSpec& spec : c.sample.operands)
+        c.operands.push_back(fill(spec, rows, seed++));
       all.push_back(std::move(c));
     }
   }

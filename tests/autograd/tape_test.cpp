@@ -98,8 +98,8 @@ struct TwoConvolutions {
         tensor({2, 3, 3, 1}, {0, 1, 0, 1, -2, 1, 0, 1, 0, 1, 0, 0, 0, -1, 0, 0, 0, 1}));
     h1 = relu(conv2d(x, k1, tape.constant(tensor({2}, {0, -1})), {}));
     // {O, KH, KW, I}: for each place the weights of the two input channels
-    const Var k2 = tape.constant(
-        tensor({2, 2, 2, 2}, {1, -1, -1, 0, 0, 1, 1, 0, -1, 1, 0, 1, 0, -1, 0.5, 0}));
+    const Var k2 =
+        tape.constant(tensor({2, 2, 2, 2}, {1, -1, -1, 0, 0, 1, 1, 0, -1, 1, 0, 1, 0, -1, 0.5, 0}));
     h2 = relu(conv2d(h1, k2, tape.constant(tensor({2}, {1, -0.5})), {}));
     y = linear(flatten(h2), tape.constant(tensor({2, 2}, {1, -2, -1, 4})),
                tape.constant(tensor({2}, {3, -1})));
@@ -120,8 +120,9 @@ TEST(Tape, TwoConvolutionsEachSampleItsOwnGradient) {
   expect_values(net.y.value().rows(0, 1), {25, -22});
   const Var classes = tape.constant(Tensor::from<std::int64_t>({2}, {0, 1}));
   const Var g = tape.gradient(gather(net.y, classes), {x})[0];
-  expect_values(g.value(), {-3, 1, -1, 0, 6,   -4, 7,   -1, 0, 0, -4, -2, 0, 0, 3,  0,   // class 0
-                            5,  -1, 1, 0, -10, 6,  -10, 1,  0, 1, 4,  5,  0, 0, -4, 0});  // class 1
+  expect_values(g.value(),
+                {-3, 1,  -1, 0, 6,   -4, 7,   -1, 0, 0, -4, -2, 0, 0, 3,  0,    // class 0
+                 5,  -1, 1,  0, -10, 6,  -10, 1,  0, 1, 4,  5,  0, 0, -4, 0});  // class 1
 }
 
 TEST(Tape, GradientsOfGradients) {
@@ -212,12 +213,12 @@ TEST(Tape, DropoutMasksTheGradientAlike) {
 class CompiledAt : public testing::TestWithParam<std::int64_t> {};
 
 TEST_P(CompiledAt, TrainsAtAnyBatchSize) {
-  const auto weight = std::make_shared<Parameter>("weight", tensor({2, 2}, {0, 0, 0, 0}),
-                                                  Parameter::Kind::weight);
+  const auto weight =
+      std::make_shared<Parameter>("weight", tensor({2, 2}, {0, 0, 0, 0}), Parameter::Kind::weight);
   const auto offset =
       std::make_shared<Parameter>("offset", tensor({1, 2}, {0, 0}), Parameter::Kind::bias);
-  const auto velocity = std::make_shared<Parameter>("velocity", tensor({2, 2}, {0, 0, 0, 0}),
-                                                    Parameter::Kind::state);
+  const auto velocity =
+      std::make_shared<Parameter>("velocity", tensor({2, 2}, {0, 0, 0, 0}), Parameter::Kind::state);
   Tape tape(Device::cpu(), Mode::training);
   const std::int64_t N = GetParam();
   const Var x = tape.input("x", DType::f32, {N, 2});
@@ -227,8 +228,8 @@ TEST_P(CompiledAt, TrainsAtAnyBatchSize) {
   const Var loss = neg(mean(gather(log_softmax(scores), label)));
   const ParameterRef parameters[] = {weight, offset};
   const auto g = tape.gradient(loss, parameters);
-  const SgdResult step = sgd_update(tape.parameter(weight), g[0], tape.parameter(velocity),
-                                    tape.scalar(0.5), {});
+  const SgdResult step =
+      sgd_update(tape.parameter(weight), g[0], tape.parameter(velocity), tape.scalar(0.5), {});
   const Effects effects = {tape.assign(weight, step.parameter),
                            tape.assign(velocity, step.velocity)};
   Program program = tape.compile({loss, g[0], g[1]}, effects);
@@ -243,8 +244,8 @@ TEST_P(CompiledAt, TrainsAtAnyBatchSize) {
   expect_values(out[2], {-1.0 / 6, 1.0 / 6});
 
   Program other = tape.compile({loss, g[0]}, effects);
-  const std::vector<Tensor> two = other.run({{"x", tensor({2, 2}, {1, 0, 0, 1})},
-                                             {"label", Tensor::from<std::int64_t>({2}, {0, 0})}});
+  const std::vector<Tensor> two = other.run(
+      {{"x", tensor({2, 2}, {1, 0, 0, 1})}, {"label", Tensor::from<std::int64_t>({2}, {0, 0})}});
   expect_values(two[1], {-0.25, -0.25, 0.25, 0.25});
   expect_values(weight->value, {0.125, 0.125, -0.125, -0.125});
   expect_values(velocity->value, {-0.25, -0.25, 0.25, 0.25});
@@ -273,8 +274,8 @@ TEST(Tape, ABatchIsJoinedAndTakenApartAtAnySize) {
   const Var both = square(concat(parts, 0));
   const auto g = tape.gradient(sum(both), {a, b});
   Program program = tape.compile({concat_part(both, parts, 0, 1), g[0], g[1]});
-  const auto out = program.run({{"a", tensor({2, 2}, {1, 2, 3, 4})},
-                                {"b", tensor({2, 2}, {5, 6, 7, 8})}});
+  const auto out =
+      program.run({{"a", tensor({2, 2}, {1, 2, 3, 4})}, {"b", tensor({2, 2}, {5, 6, 7, 8})}});
   expect_values(out[0], {25, 36, 49, 64});
   expect_values(out[1], {2, 4, 6, 8});
   expect_values(out[2], {10, 12, 14, 16});
