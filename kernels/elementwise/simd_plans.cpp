@@ -4,6 +4,7 @@
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
+#include "kernels/cast/simd.h"
 #include "kernels/elementwise/simd.h"
 
 namespace tapescope::simd {
@@ -101,6 +102,47 @@ void run_chunk(const Loops& loops, BinaryKernel kernel, const float* a, const fl
   }
 }
 
+// bf16 is computed in f32, a segment at a time, in buffers that stay in the L1 cache.
+Plan unary_bf16(const UnaryShape& s, UnaryKernel kernel) {
+  return Plan(
+      "simd", 0,
+      [kernel, casts = &TAPESCOPE_ISA_TABLE(cast_kernels), n = s.n, p0 = static_cast<float>(s.p0),
+       p1 = static_cast<float>(s.p1)](const Queue&, const Buffers& buffers) {
+        const bf16* x = static_cast<const bf16*>(buffers.in[0]);  // {n}
+        bf16* y = static_cast<bf16*>(buffers.out[0]);             // {n}
+        parallel_ranges(n, kGrain, [&](std::int64_t at, std::int64_t end) {
+          float buffer[kSegment];
+          for (std::int64_t count; at < end; at += count) {
+            count = std::min(kSegment, end - at);
+            casts->bf16_to_f32(count, x + at, buffer);
+            kernel(count, buffer, buffer, p0, p1);
+            casts->f32_to_bf16(count, buffer, y + at);
+          }
+        });
+      });
+}
+
+Plan binary_bf16(const BinaryShape& s, BinaryKernel kernel) {
+  return Plan("simd", 0,
+              [kernel, casts = &TAPESCOPE_ISA_TABLE(cast_kernels), n = s.a.elements(),
+               p0 = static_cast<float>(s.p0),
+               p1 = static_cast<float>(s.p1)](const Queue&, const Buffers& buffers) {
+                const bf16* a = static_cast<const bf16*>(buffers.in[0]);  // {n}
+                const bf16* b = static_cast<const bf16*>(buffers.in[1]);  // {n}
+                bf16* y = static_cast<bf16*>(buffers.out[0]);             // {n}
+                parallel_ranges(n, kGrain, [&](std::int64_t at, std::int64_t end) {
+                  float wide_a[kSegment], wide_b[kSegment];
+                  for (std::int64_t count; at < end; at += count) {
+                    count = std::min(kSegment, end - at);
+                    casts->bf16_to_f32(count, a + at, wide_a);
+                    casts->bf16_to_f32(count, b + at, wide_b);
+                    kernel(count, wide_a, wide_b, wide_a, p0, p1);
+                    casts->f32_to_bf16(count, wide_a, y + at);
+                  }
+                });
+              });
+}
+
 }  // namespace
 
 bool supports_unary(const UnaryShape& s) {
@@ -110,6 +152,7 @@ bool supports_unary(const UnaryShape& s) {
 Plan unary(const UnaryShape& s) {
   const UnaryKernel kernel =
       TAPESCOPE_ISA_TABLE(elementwise_kernels).unary[static_cast<int>(s.function)];
+  if (s.dtype == DType::bf16) return unary_bf16(s, kernel);
   return Plan("simd", 0,
               [kernel, n = s.n, p0 = static_cast<float>(s.p0), p1 = static_cast<float>(s.p1)](
                   const Queue&, const Buffers& buffers) {
@@ -122,6 +165,7 @@ Plan unary(const UnaryShape& s) {
 }
 
 bool supports_binary(const BinaryShape& s) {
+  if (s.dtype == DType::bf16 && s.a != s.b) return false;
   return TAPESCOPE_ISA_TABLE(elementwise_kernels).binary[static_cast<int>(s.function)] != nullptr;
 }
 
@@ -129,6 +173,7 @@ Plan binary(const BinaryShape& s) {
   const BinaryKernel kernel =
       TAPESCOPE_ISA_TABLE(elementwise_kernels).binary[static_cast<int>(s.function)];
   const float p0 = static_cast<float>(s.p0), p1 = static_cast<float>(s.p1);
+  if (s.dtype == DType::bf16) return binary_bf16(s, kernel);
   if (s.a == s.b) {
     return Plan("simd", 0,
                 [kernel, n = s.a.elements(), p0, p1](const Queue&, const Buffers& buffers) {

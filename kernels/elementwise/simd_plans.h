@@ -1,4 +1,5 @@
-// Element-wise kernels for f32 with vector instructions: how a shape is cut into contiguous runs.
+// Element-wise kernels with vector instructions: how a shape is cut into contiguous runs. f32, and
+// bf16 where both operands have one shape.
 #pragma once
 
 #include "kernels/elementwise/elementwise.h"

@@ -13,7 +13,7 @@ constexpr std::string_view kSimdNote =
 
 std::span<const Variant<UnaryShape>> unary_variants() {
   static constexpr Variant<UnaryShape> table[] = {
-      {{"unary", "simd", DeviceKind::cpu, {DType::f32}, 2, kSimdNote, ""},
+      {{"unary", "simd", DeviceKind::cpu, {DType::f32, DType::bf16}, 2, kSimdNote, ""},
        simd::unary,
        simd::supports_unary},
       {{"unary", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},
@@ -24,7 +24,7 @@ std::span<const Variant<UnaryShape>> unary_variants() {
 
 std::span<const Variant<BinaryShape>> binary_variants() {
   static constexpr Variant<BinaryShape> table[] = {
-      {{"binary", "simd", DeviceKind::cpu, {DType::f32}, 2, kSimdNote, ""},
+      {{"binary", "simd", DeviceKind::cpu, {DType::f32, DType::bf16}, 2, kSimdNote, ""},
        simd::binary,
        simd::supports_binary},
       {{"binary", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},

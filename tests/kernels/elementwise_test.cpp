@@ -296,12 +296,25 @@ TEST(Elementwise, WorksInPlaceAndInBf16) {
       {x.data()}, {x.data()});
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(x[i], std::max(before[i], 0.0f));
 
-  const bf16 a(1.5f), b(0.00390625f);
-  bf16 y;
-  run(prepare_from(binary_variants(), {DType::bf16, Binary::mul, {}, {}, 0, 0}, DType::bf16,
-                   Backend{}),
-      {&a, &b}, {&y});
-  EXPECT_EQ(static_cast<float>(y), 1.5f * 0.00390625f);
+  // bf16 is computed in f32 and rounded once, whichever variant does it.
+  const std::int64_t n = 2057;
+  std::vector<bf16> a, b;
+  for (float value : random_values(n, 6, -3, 3)) a.push_back(bf16(value));
+  for (float value : random_values(n, 7, -3, 3)) b.push_back(bf16(value));
+  for (const char* variant : {"reference", "simd"}) {
+    for_threads([&] {
+      std::vector<bf16> product = poisoned<bf16>(n), positive = poisoned<bf16>(n);
+      run(prepare(binary_variants(), variant, {DType::bf16, Binary::mul, {n}, {n}, 0, 0}),
+          {a.data(), b.data()}, {product.data()});
+      run(prepare(unary_variants(), variant, {DType::bf16, Unary::relu, n, 0, 0}), {a.data()},
+          {positive.data()});
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        const float exact = static_cast<float>(a[i]) * static_cast<float>(b[i]);
+        EXPECT_EQ(product[i].bits, bf16(exact).bits) << variant << " " << i;
+        EXPECT_EQ(static_cast<float>(positive[i]), std::max(static_cast<float>(a[i]), 0.0f));
+      }
+    });
+  }
 }
 
 }  // namespace
