@@ -44,6 +44,7 @@ class Lowering {
     for (const Effect& effect : effects) {
       result_.assignments.push_back({parameter(effect.state), value(effect.value)});
     }
+    if (options_.guard) result_.guard = value(options_.guard);
     return std::move(result_);
   }
 
@@ -120,6 +121,7 @@ LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& ef
   Lowering lowering(tape, options);
   for (const Var& output : outputs) lowering.need(output);
   for (const Effect& effect : effects) lowering.need(effect.value);
+  if (options.guard) lowering.need(options.guard);
   return lowering.finish(tape, outputs, effects);
 }
 

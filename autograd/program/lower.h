@@ -34,6 +34,7 @@ struct LoweredProgram {
     int value;
   };
   std::vector<Assignment> assignments;
+  int guard = -1;  // a value, or none
 };
 
 LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects,

@@ -132,6 +132,10 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
       state.profile->resize(s.steps.size());
       (*state.profile)[i] += seconds.count();
     }
+    if (static_cast<int>(i) == s.guard_step) {
+      const auto v = static_cast<std::size_t>(state.program.guard);
+      if (!State::finite(s.types[v], state.address(s.places[v], bound))) return {};
+    }
   }
   std::vector<Tensor> outputs;
   for (int value : state.program.outputs) {

@@ -15,6 +15,9 @@ struct CompileOptions {
   std::vector<Var> cuts;
   // Take the tape's eager values for what depends on no cut, instead of computing it again.
   bool reuse_values = false;
+  // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
+  // later and returns nothing.
+  Var guard;
 };
 
 // What a Program will allocate for one signature of input shapes, in bytes.

@@ -77,6 +77,10 @@ class Specialiser {
       for (int value : program_.steps[at(s)].operands) lives(value, s);
       for (int value : program_.steps[at(s)].outputs) lives(value, s);
     }
+    if (const int guard = program_.guard; guard >= 0) {
+      const Value& value = program_.values[at(guard)];
+      if (value.kind == Value::Kind::computed) result_.guard_step = value.source;
+    }
     // Outputs are copied out and assignments made after the last step.
     for (int value : program_.outputs) lives(value, end);
     for (const auto& assignment : program_.assignments) lives(assignment.value, end);

@@ -32,6 +32,7 @@ struct Specialised {
   std::vector<void*> pointers;
   const void* arena = nullptr;  // what the arena slots point into
   MemoryPlan memory;
+  int guard_step = -1;  // after this step the guard is looked at
 };
 
 // `input_types` in the order of program.inputs.

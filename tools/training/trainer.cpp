@@ -1,0 +1,201 @@
+#include "tools/training/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+namespace tapescope {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Loss and predictions on an evaluation tape over the shared parameters.
+class Evaluator {
+ public:
+  Evaluator(Model& model, const Task& task, std::int64_t batch_size, const KernelChoices& kernels)
+      : task_(task), program_(compile(model, task, batch_size, kernels)) {}
+
+  std::unique_ptr<Metrics> over(Loader& loader) {
+    std::unique_ptr<Metrics> metrics = task_.metrics();
+    loader.start(0);
+    for (Batch batch; loader.next(batch);) {
+      const std::vector<Tensor> out = program_.run(task_.feed(batch));
+      metrics->add(batch, out[0], out[1]);
+    }
+    return metrics;
+  }
+
+ private:
+  static Program compile(Model& model, const Task& task, std::int64_t batch_size,
+                         const KernelChoices& kernels) {
+    Tape tape(Device::cpu(), Mode::evaluation, {0, kernels});
+    const NamedVars inputs = task.inputs(tape, batch_size);
+    const NamedVars outputs = model(tape, inputs);
+    return tape.compile({task.loss(inputs, outputs), task.predictions(outputs)});
+  }
+  const Task& task_;
+  Program program_;
+};
+
+}  // namespace
+
+struct Trainer::State {
+  const Task& task;
+  TrainerOptions options;
+  Optimizer optimizer;
+  std::unique_ptr<Loader> train, validation;
+  std::unique_ptr<Program> step;  // outputs: loss, gradient norm
+  std::unique_ptr<Evaluator> evaluator;
+
+  Tensor learning_rate = Tensor::scalar(0), step_number = Tensor::scalar_i64(0);
+
+  std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate);
+};
+
+Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
+                 std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
+                 Pipeline test_pipeline, TrainerOptions options)
+    : state_(new State{task, options, Optimizer(options.optimizer), {}, {}, {}, {}}) {
+  State& s = *state_;
+  s.options.schedule.check();
+  s.train = std::make_unique<Loader>(
+      std::move(train), std::move(train_pipeline),
+      LoaderOptions{.batch_size = options.batch_size, .shuffle = true, .seed = options.seed,
+                    .threads = options.loader_threads});
+  s.options.schedule.steps = s.train->batches() * options.epochs;
+  if (validation) {
+    s.validation = std::make_unique<Loader>(
+        std::move(validation), std::move(test_pipeline),
+        LoaderOptions{.batch_size = options.batch_size, .threads = options.loader_threads});
+  }
+  Tape tape(Device::cpu(), Mode::training, {options.seed, options.kernels});
+  const NamedVars inputs = task.inputs(tape, options.batch_size);
+  const Var loss = mean(task.loss(inputs, model(tape, inputs)));
+  const std::vector<ParameterRef> parameters = model.trained_parameters();
+  if (parameters.empty()) {
+    throw usage_error("there is nothing to train: --freeze covers every parameter");
+  }
+  const std::vector<Var> gradients = tape.gradient(loss, parameters);
+  const Effects effects = s.optimizer.update(tape, parameters, gradients);
+  CompileOptions compile;
+  compile.guard = loss;  // parameters stay as they were before a loss that is not finite
+  const Var outputs[] = {loss, s.optimizer.gradient_norm()};
+  s.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
+  s.evaluator = std::make_unique<Evaluator>(model, task, options.batch_size, options.kernels);
+}
+
+Trainer::~Trainer() = default;
+
+MemoryPlan Trainer::plan() { return state_->step->plan(); }
+
+double Trainer::step_flops() {
+  double flops = 0;
+  for (const StepInfo& step : state_->step->steps()) {
+    flops += step.op->cost(step.operands, step.outputs).flops;
+  }
+  return flops;
+}
+
+std::int64_t Trainer::steps_per_epoch() const { return state_->train->batches(); }
+
+Optimizer& Trainer::optimizer() { return state_->optimizer; }
+
+std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress& progress,
+                                             double rate) {
+  learning_rate.values<float>()[0] = static_cast<float>(rate);
+  step_number.values<std::int64_t>()[0] = progress.step;
+  std::vector<NamedTensor> inputs = task.feed(batch);
+  inputs.push_back({"learning_rate", learning_rate});
+  inputs.push_back({"step", step_number});
+  std::vector<Tensor> out = step->run(inputs);
+  if (out.empty()) {
+    throw failure(
+        "the loss is not finite at step {} of epoch {} (learning rate {:.3g}): the first value to "
+        "go wrong is that of '{}'; the parameters and checkpoints are from before this step: try a "
+        "smaller --lr or --clip-gradient 1",
+        progress.step + 1, progress.epoch + 1, rate, step->first_non_finite(inputs));
+  }
+  return out;
+}
+
+bool Trainer::run(Progress& progress, const TrainerEvents& events) {
+  State& s = *state_;
+  const std::int64_t batches = s.train->batches();
+  Clock::time_point logged = Clock::now();
+  std::int64_t images_logged = 0;
+  for (; progress.epoch < s.options.epochs; ++progress.epoch, progress.batch = 0) {
+    const Clock::time_point began = Clock::now();
+    EpochRecord record;
+    double loss_sum = 0;
+    std::int64_t images = 0;
+    s.train->start(progress.epoch, progress.batch);
+    for (Batch batch;;) {
+      const Clock::time_point waiting = Clock::now();
+      if (!s.train->next(batch)) break;
+      record.data_wait_seconds += seconds_since(waiting);
+      const double rate = s.options.schedule.at(progress.step);
+      const std::vector<Tensor> out = s.run_step(batch, progress, rate);
+      const double loss = out[0].item();
+      const std::int64_t rows = batch.label.elements();
+      loss_sum += loss * static_cast<double>(rows);
+      images += rows;
+      images_logged += rows;
+      ++progress.step;
+      ++progress.batch;
+      if (events.step && (progress.step % s.options.log_every == 0 || progress.step == 1)) {
+        events.step({progress.step, progress.epoch + 1, loss, rate, out[1].item(),
+                     static_cast<double>(images_logged) / seconds_since(logged)});
+        logged = Clock::now();
+        images_logged = 0;
+      }
+      const bool stop = events.stop && events.stop();
+      const bool epoch_ends = progress.batch == batches;
+      if (stop || (s.options.checkpoint_every > 0 && !epoch_ends &&
+                   progress.step % s.options.checkpoint_every == 0)) {
+        if (events.save) events.save(progress, false, false);
+      }
+      if (stop) return false;
+    }
+    const double training_seconds = seconds_since(began);
+    record.epoch = progress.epoch + 1;
+    record.step = progress.step;
+    record.train_loss = images > 0 ? loss_sum / static_cast<double>(images) : 0;
+    record.images_per_second = static_cast<double>(images) / training_seconds;
+    double score = static_cast<double>(record.epoch);  // without validation the last is the best
+    if (s.validation) {
+      const std::unique_ptr<Metrics> metrics = s.evaluator->over(*s.validation);
+      record.validated = true;
+      record.validation_loss = metrics->loss();
+      record.validation_score = score = metrics->score();
+    }
+    record.best = score > progress.best_score;
+    if (record.best) {
+      progress.best_score = score;
+      progress.best_epoch = record.epoch;
+    }
+    record.seconds = seconds_since(began);
+    if (events.epoch) events.epoch(record);
+    if (events.save) {
+      Progress next = progress;
+      ++next.epoch;
+      next.batch = 0;
+      events.save(next, record.best, true);
+    }
+    logged = Clock::now();
+    images_logged = 0;
+  }
+  return true;
+}
+
+std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
+                                  std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
+                                  std::int64_t batch_size, int loader_threads,
+                                  const KernelChoices& kernels) {
+  Loader loader(std::move(data), pipeline,
+                {.batch_size = batch_size, .threads = loader_threads});
+  return Evaluator(model, task, batch_size, kernels).over(loader);
+}
+
+}  // namespace tapescope

@@ -1,0 +1,93 @@
+// The training loop: one compiled program a step, whatever the task.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/optimizers/optimizer.h"
+#include "layers/schedules.h"
+#include "tools/training/task.h"
+
+namespace tapescope {
+
+// Where a training stands: with the parameters and the optimiser's states, all that is needed to
+// continue bit for bit.
+struct Progress {
+  std::int64_t step = 0;   // steps done
+  std::int64_t epoch = 0;  // of the next step
+  std::int64_t batch = 0;  // of the next step, within its epoch
+  double best_score = -1;  // of the validations so far
+  std::int64_t best_epoch = 0;
+};
+
+struct StepRecord {
+  std::int64_t step = 0, epoch = 0;
+  double loss = 0, learning_rate = 0, gradient_norm = 0, images_per_second = 0;
+};
+
+struct EpochRecord {
+  std::int64_t epoch = 0, step = 0;  // both counted from 1: done
+  double train_loss = 0;
+  double validation_loss = 0, validation_score = 0;  // where there is a validation set
+  bool validated = false;
+  double seconds = 0;            // since the epoch began, validation included
+  double images_per_second = 0;  // of the training steps
+  double data_wait_seconds = 0;  // spent waiting for batches
+  bool best = false;
+};
+
+struct TrainerOptions {
+  std::int64_t epochs = 10;
+  std::int64_t batch_size = 16;
+  std::uint64_t seed = 0;
+  int loader_threads = 2;
+  std::int64_t log_every = 50;        // steps between StepRecords
+  std::int64_t checkpoint_every = 0;  // steps between saves; 0: at the end of each epoch only
+  KernelChoices kernels;
+  OptimizerConfig optimizer;
+  Schedule schedule;  // its `steps` is set by the trainer
+};
+
+// What the trainer reports to; each may be empty.
+struct TrainerEvents {
+  std::function<void(const StepRecord&)> step;
+  std::function<void(const EpochRecord&)> epoch;
+  // Keep this state; `best` when the validation just done is the best so far, `epoch_end` when an
+  // epoch has just ended.
+  std::function<void(const Progress&, bool best, bool epoch_end)> save;
+  std::function<bool()> stop;  // asked after every step: true saves and ends the training
+};
+
+class Trainer {
+ public:
+  // `validation` may be null. Models and data outlive the trainer.
+  Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
+          std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
+          Pipeline test_pipeline, TrainerOptions options);
+  ~Trainer();
+
+  // Trains from `progress` on and keeps it up to date. Returns false if stopped early. A loss that
+  // is not finite is a failure naming the step and the first node whose value is not finite;
+  // nothing is saved after it.
+  bool run(Progress& progress, const TrainerEvents& events);
+
+  // What a training step allocates, before it is run; and its cost.
+  MemoryPlan plan();
+  double step_flops();
+  std::int64_t steps_per_epoch() const;
+  Optimizer& optimizer();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Loss and score of a model over a data set, in its order.
+std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
+                                  std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
+                                  std::int64_t batch_size, int loader_threads,
+                                  const KernelChoices& kernels = {});
+
+}  // namespace tapescope
