@@ -1,0 +1,69 @@
+// Run directories: what is kept of a training, and getting it back.
+//
+//   RUN/config.toml   RUN/history.jsonl   RUN/metrics.json
+//   RUN/checkpoints/{initial,last,best,epoch-NNN}.safetensors   RUN/checkpoints/state-<step>.safetensors
+//
+// A model file holds exactly what PyTorch's state_dict of the same network would: the same names,
+// convolution weights {O, I, KH, KW}, num_batches_tracked as a scalar. What else is needed to use it
+// (model, classes, pipeline) is string metadata. last.safetensors also names its state file
+// (optimiser, position) and that file's hash: the state is written first, and renaming the model file
+// commits both.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/models/zoo.h"
+#include "tools/data/transforms.h"
+#include "tools/training/trainer.h"
+
+namespace tapescope {
+
+// What a model file says of itself.
+struct ModelInfo {
+  ModelConfig config;
+  std::vector<std::string> classes;
+  Pipeline pipeline;  // how a picture becomes an input
+};
+
+struct LoadedModel {
+  std::unique_ptr<Classifier> model;
+  ModelInfo info;
+  std::filesystem::path path;
+};
+
+// `which` is best, last, initial or a file. Throws a usage error that names the file and what is
+// wrong: missing, cut short, not of this program, or of another architecture.
+LoadedModel load_model(const std::filesystem::path& run, const std::string& which);
+
+// Copies the tensors of a safetensors file (PyTorch's layout) into the model where name and shape
+// agree, and says in sentences what was not used: missing, unexpected and mismatched names. A head
+// of another number of classes keeps its initial values. A usage error where nothing fits.
+std::vector<std::string> load_weights(Module& model, const std::filesystem::path& file);
+
+// Marks the parameters whose names match the glob (* and ?) as frozen; a usage error if none does.
+int freeze(Module& model, const std::string& glob);
+
+class Checkpoints {
+ public:
+  // Makes RUN and RUN/checkpoints; a usage error where they cannot be written.
+  Checkpoints(std::filesystem::path run, ModelInfo info, std::int64_t keep);
+
+  void save_initial(const Module& model) const;
+  void save(const Module& model, const Optimizer& optimizer, const Progress& progress, bool best,
+            bool epoch_end) const;
+  // Model, optimiser and position as save() left them.
+  Progress resume(Module& model, const Optimizer& optimizer) const;
+  std::filesystem::path file(std::string_view name) const;  // "last" -> RUN/checkpoints/last....
+
+ private:
+  void write_model(const std::filesystem::path& path, const Module& model,
+                   const std::map<std::string, std::string>& more) const;
+  std::filesystem::path run_;
+  ModelInfo info_;
+  std::int64_t keep_;
+};
+
+}  // namespace tapescope

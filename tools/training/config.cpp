@@ -1,0 +1,212 @@
+#include "tools/training/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <set>
+
+#include "engine/device.h"
+
+namespace tapescope {
+namespace {
+
+std::string toml(const std::string& value) {
+  std::string text = "\"";
+  for (char c : value) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + "\"";
+}
+std::string toml(double value) {
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  return text;
+}
+std::string toml(std::int64_t value) { return std::to_string(value); }
+std::string toml(std::uint64_t value) { return std::to_string(value); }
+
+void require(bool ok, std::string_view option, const std::string& value, std::string_view rule) {
+  if (!ok) throw usage_error("--{} is {}; it must be {}", option, value, rule);
+}
+
+void check(const TrainConfig& c) {
+  require(c.epochs >= 1, "epochs", std::to_string(c.epochs), "at least 1");
+  require(c.batch_size >= 1, "batch-size", std::to_string(c.batch_size), "at least 1");
+  require(c.image_size >= 0 && c.image_size <= 4096, "image-size", std::to_string(c.image_size),
+          "from 1 to 4096, or 0");
+  require(c.width > 0 && c.width <= 16, "width", toml(c.width), "above 0 and at most 16");
+  require(c.lr >= 0, "lr", toml(c.lr), "positive, or 0 to have it chosen");
+  require(c.log_every >= 1, "log-every", std::to_string(c.log_every), "at least 1");
+  require(c.checkpoint_every >= 0, "checkpoint-every", std::to_string(c.checkpoint_every),
+          "0 or more");
+  require(c.keep_checkpoints >= 0, "keep-checkpoints", std::to_string(c.keep_checkpoints),
+          "0 or more");
+  require(c.loader_threads >= 0, "loader-threads", std::to_string(c.loader_threads), "0 or more");
+  require(c.on_bad_image == "fail" || c.on_bad_image == "skip", "on-bad-image", c.on_bad_image,
+          "fail or skip");
+  if (c.precision != "f32") {
+    throw usage_error("--precision {} is not available in this version; use f32", c.precision);
+  }
+  device_from_name(c.device);
+}
+
+// Mean and standard deviation of each channel over up to 1000 training pictures, evenly spaced.
+Normalize statistics(const Dataset& train) {
+  const int channels = train.channels();
+  std::vector<double> sum(static_cast<std::size_t>(channels)), squares(sum);
+  double count = 0;
+  const std::int64_t stride = std::max<std::int64_t>(1, train.size() / 1000);
+  for (std::int64_t i = 0; i < train.size(); i += stride) {
+    const ImageView view = train.image(i);
+    const std::size_t pixels = static_cast<std::size_t>(view.height) * static_cast<std::size_t>(view.width);
+    for (std::size_t p = 0; p < pixels; ++p) {
+      for (std::size_t c = 0; c < sum.size(); ++c) {
+        const double value = view.pixels[p * sum.size() + c] / 255.0;
+        sum[c] += value;
+        squares[c] += value * value;
+      }
+    }
+    count += static_cast<double>(pixels);
+  }
+  Normalize normalize;
+  for (std::size_t c = 0; c < sum.size(); ++c) {
+    const double mean = sum[c] / count;
+    const double variance = std::max(squares[c] / count - mean * mean, 1e-4);
+    // Rounded: the numbers are read by people.
+    normalize.mean.push_back(std::round(mean * 1e4) / 1e4);
+    normalize.std.push_back(std::round(std::sqrt(variance) * 1e4) / 1e4);
+  }
+  return normalize;
+}
+
+std::string chosen_augmentation(const DataSplits& data, bool small) {
+  if (data.kind == "idx") return "none";  // digits and clothes do not survive a flip
+  return small ? "crop-flip" : "resized-crop";
+}
+
+// Learning rates that trained well at a batch of 64; they grow with the batch's square root.
+double chosen_rate(const TrainConfig& c) {
+  const double base = c.optimizer == "adamw" ? (c.model == "seednet" ? 1e-3 : 2e-3)
+                      : c.model == "lenet"   ? 0.05
+                      : c.model == "mlp"     ? 0.05
+                      : c.model == "seednet" ? 0.02
+                                             : 0.1;
+  const double scaled = base * std::sqrt(static_cast<double>(c.batch_size) / 64.0);
+  return std::round(scaled * 1e5) / 1e5;
+}
+
+}  // namespace
+
+bool may_change_on_resume(std::string_view option) {
+  static const std::set<std::string_view> free = {
+      "out",  "threads",   "loader-threads",   "log-every", "checkpoint-every", "keep-checkpoints",
+      "data", "weights"};
+  return free.contains(option);
+}
+
+std::map<std::string, std::string> option_values(const TrainConfig& config) {
+  std::map<std::string, std::string> values;
+  for_each_option(config, [&](std::string_view name, const auto& value, std::string_view) {
+    values[std::string(name)] = toml(value);
+  });
+  return values;
+}
+
+void write_config(const TrainConfig& config, const std::string& path) {
+  std::ofstream file(path);
+  for_each_option(config, [&](std::string_view name, const auto& value, std::string_view help) {
+    file << fmt::format("{} = {}  # {}\n", name, toml(value), help);
+  });
+  if (!file.flush()) throw usage_error("cannot write '{}'; is the folder writable?", path);
+}
+
+KernelChoices parse_kernels(const std::string& text) {
+  KernelChoices choices;
+  const std::vector<VariantInfo> known = all_variants();
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string item = text.substr(begin, end - begin);
+    begin = end + 1;
+    const std::size_t equals = item.find('=');
+    const std::string family = item.substr(0, equals);
+    const std::string variant = equals == std::string::npos ? "" : item.substr(equals + 1);
+    bool found = false;
+    for (const VariantInfo& info : known) {
+      found = found || (info.family == family && info.name == variant);
+    }
+    if (!found) {
+      throw usage_error("--kernel '{}' names no kernel; it must be FAMILY=VARIANT as listed by "
+                        "`tapescope kernels`",
+                        item);
+    }
+    choices[family] = variant;
+  }
+  return choices;
+}
+
+ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
+  check(c);
+  const ImageView first = data.train->image(0);
+  if (c.image_size == 0) {
+    const bool own = first.height == first.width && first.height <= 96;
+    c.image_size = own ? first.height : describe_model(c.model).default_image_size;
+  }
+  const int size = static_cast<int>(c.image_size);
+  const bool fits = first.height == size && first.width == size;
+  const bool small = first.height <= 96 && first.width <= 96;
+  if (c.augment == "auto") c.augment = chosen_augmentation(data, small);
+  if (c.lr == 0) c.lr = chosen_rate(c);
+  if (c.weight_decay < 0) c.weight_decay = c.optimizer == "adamw" ? 0.01 : 5e-4;
+
+  ResolvedTraining r;
+  r.model = {c.model, static_cast<std::int64_t>(data.classes.size()), data.channels, c.image_size,
+             c.width, c.seed};
+  r.loss = {c.loss, c.label_smoothing, 2};
+  const Normalize normalize = c.model == "seednet" ? Normalize{{0.475}, {0.224}}
+                                                   : statistics(*data.train);
+  std::vector<Transform> train, test;
+  if (!fits) {
+    test.push_back(Resize{.height = size, .width = size});
+    if (c.augment != "resized-crop") train.push_back(Resize{.height = size, .width = size});
+  }
+  const int padding = std::max(1, size / 8);
+  if (c.augment == "resized-crop") {
+    train.push_back(RandomResizedCrop{.height = size, .width = size, .smallest_area = 0.35});
+  } else if (c.augment == "crop" || c.augment == "crop-flip") {
+    train.push_back(RandomCrop{size, size, padding});
+  } else if (c.augment == "shift") {
+    train.push_back(RandomCrop{size, size, std::max(1, size / 14)});
+  } else if (c.augment != "none" && c.augment != "flip") {
+    throw usage_error("--augment is '{}'; it must be auto, none, flip, shift, crop, crop-flip or "
+                      "resized-crop",
+                      c.augment);
+  }
+  if (c.augment == "flip" || c.augment == "crop-flip" || c.augment == "resized-crop") {
+    train.push_back(RandomHorizontalFlip{});
+  }
+  for (auto* pipeline : {&train, &test}) {
+    pipeline->push_back(ToTensor{});
+    pipeline->push_back(normalize);
+  }
+  r.train_pipeline = Pipeline(train);
+  r.test_pipeline = Pipeline(test);
+
+  TrainerOptions& t = r.trainer;
+  t.epochs = c.epochs;
+  t.batch_size = c.batch_size;
+  t.seed = c.seed;
+  t.loader_threads = static_cast<int>(c.loader_threads);
+  t.log_every = c.log_every;
+  t.checkpoint_every = c.checkpoint_every;
+  t.kernels = parse_kernels(c.kernel);
+  t.optimizer.name = c.optimizer;
+  t.optimizer.weight_decay = c.weight_decay;
+  t.optimizer.sgd = {.momentum = 0.9, .weight_decay = 0, .nesterov = true};
+  t.optimizer.clip_gradient = c.clip_gradient;
+  t.schedule.name = c.schedule;
+  t.schedule.peak = c.lr;
+  return r;
+}
+
+}  // namespace tapescope

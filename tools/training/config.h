@@ -1,0 +1,91 @@
+// Every option of a training, in one list: the command line, config.toml and --resume walk it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "layers/models/zoo.h"
+#include "tools/data/dataset.h"
+#include "tools/training/trainer.h"
+
+namespace tapescope {
+
+struct TrainConfig {
+  std::string data, out, model = "lenet";
+  double width = 1.0;
+  std::int64_t image_size = 0;  // 0: the pictures' own size if small, else the model's usual one
+  std::int64_t epochs = 10, batch_size = 16;
+  std::string loss = "nll";
+  double label_smoothing = 0;
+  std::string optimizer = "sgd";
+  double lr = 0;             // 0: chosen by optimizer, model and batch size
+  double weight_decay = -1;  // below 0: 5e-4 for sgd, 0.01 for adamw
+  std::string schedule = "one-cycle";
+  double clip_gradient = 0;
+  std::string augment = "auto";  // auto, none, flip, shift, crop, crop-flip, resized-crop
+  std::string precision = "f32", device = "auto";
+  std::string weights, freeze;
+  double validation_fraction = 0.1, test_fraction = 0;
+  std::int64_t keep_checkpoints = 0, checkpoint_every = 0, log_every = 50;
+  std::uint64_t seed = 0;
+  std::int64_t threads = 0, loader_threads = 2;  // 0 threads: all processors
+  std::string kernel;                            // FAMILY=VARIANT[,FAMILY=VARIANT]
+  std::string on_bad_image = "fail";
+};
+
+// Calls visit(name, member, help) for each option, in the order in which help lists them.
+template <class Config, class Visit>
+void for_each_option(Config& c, Visit&& visit) {
+  visit("data", c.data, "folder: ImageFolder layout (train/<class>/*, test/<class>/*) or IDX files");
+  visit("out", c.out, "run directory to write");
+  visit("model", c.model, "seednet, lenet, mlp, resnet18 or resnet20");
+  visit("width", c.width, "scales the hidden channel counts");
+  visit("image-size", c.image_size, "height and width the model sees; 0: chosen");
+  visit("epochs", c.epochs, "passes over the training set");
+  visit("batch-size", c.batch_size, "images a step");
+  visit("loss", c.loss, "nll (cross entropy) or focal");
+  visit("label-smoothing", c.label_smoothing, "share of the label spread over all classes");
+  visit("optimizer", c.optimizer, "sgd or adamw");
+  visit("lr", c.lr, "largest learning rate; 0: chosen");
+  visit("weight-decay", c.weight_decay, "on weights, not on biases and norms; below 0: chosen");
+  visit("schedule", c.schedule, "constant, step, cosine or one-cycle");
+  visit("clip-gradient", c.clip_gradient, "largest global gradient norm; 0: none");
+  visit("augment", c.augment, "auto, none, flip, shift, crop, crop-flip or resized-crop");
+  visit("precision", c.precision, "f32");
+  visit("device", c.device, "auto or cpu");
+  visit("weights", c.weights, "safetensors file to start from");
+  visit("freeze", c.freeze, "glob of parameter names that are not trained, e.g. 'layer1.*'");
+  visit("validation-fraction", c.validation_fraction, "share of train held out, where there is no val/");
+  visit("test-fraction", c.test_fraction, "share set aside for test, for <class>/* without train/");
+  visit("keep-checkpoints", c.keep_checkpoints, "keep epoch-NNN.safetensors of the last N epochs");
+  visit("checkpoint-every", c.checkpoint_every, "save every so many steps as well; 0: each epoch");
+  visit("log-every", c.log_every, "steps between lines of history.jsonl");
+  visit("seed", c.seed, "of initial values, shuffling, dropout and augmentation");
+  visit("threads", c.threads, "threads of the engine; 0: one a processor");
+  visit("loader-threads", c.loader_threads, "threads that prepare batches; 0: none of their own");
+  visit("kernel", c.kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
+  visit("on-bad-image", c.on_bad_image, "fail or skip: what a picture that cannot be read does");
+}
+
+// Options that change no bit of the result, or only where things are.
+bool may_change_on_resume(std::string_view option);
+
+// name -> value as text, in TOML's spelling.
+std::map<std::string, std::string> option_values(const TrainConfig& config);
+void write_config(const TrainConfig& config, const std::string& path);
+
+KernelChoices parse_kernels(const std::string& text);
+
+// Everything `train` needs once the data is known: sizes, pipelines and the trainer's options, with
+// what was left to choose filled in.
+struct ResolvedTraining {
+  ModelConfig model;
+  LossConfig loss;
+  Pipeline train_pipeline, test_pipeline;
+  TrainerOptions trainer;
+};
+// Throws usage errors on values out of range; writes what it chose back into `config`.
+ResolvedTraining resolve(TrainConfig& config, const DataSplits& data);
+
+}  // namespace tapescope
