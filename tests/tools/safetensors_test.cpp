@@ -14,7 +14,7 @@ void expect_says(const std::string& message, const std::string& part) {
 }
 
 // What make_safetensors.py put into reference.safetensors.
-std::vector<NamedTensor> reference_tensors() {
+std::vector<StoredTensor> reference_tensors() {
   std::vector<float> weight(24);
   for (std::size_t i = 0; i < 24; ++i) weight[i] = static_cast<float>(i) / 8 - 1;
   return {{"bytes", Tensor::from<std::uint8_t>({5}, {0, 1, 2, 3, 4})},
@@ -29,7 +29,7 @@ TEST(Safetensors, ReadsAndWritesTheReferenceImplementationsBytes) {
   const Safetensors file = read_safetensors(path);
   EXPECT_EQ(file.metadata, (std::map<std::string, std::string>{{"classes", "[\"a\", \"ü\"]"}}));
   ASSERT_EQ(file.tensors.size(), 5u);
-  for (const NamedTensor& expected : reference_tensors()) {
+  for (const StoredTensor& expected : reference_tensors()) {
     const Tensor* found = file.find(expected.name);
     ASSERT_NE(found, nullptr) << expected.name;
     EXPECT_EQ(found->type(), expected.tensor.type());

@@ -180,7 +180,7 @@ Tensor read_tensor(std::ifstream& stream, const Entry& entry, const std::string&
 }  // namespace
 
 const Tensor* Safetensors::find(const std::string& name) const {
-  for (const NamedTensor& named : tensors) {
+  for (const StoredTensor& named : tensors) {
     if (named.name == name) return &named.tensor;
   }
   return nullptr;
@@ -255,11 +255,11 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   return result;
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+void write_safetensors(const std::filesystem::path& path, const std::vector<StoredTensor>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  std::vector<const NamedTensor*> sorted;
+  std::vector<const StoredTensor*> sorted;
   std::set<std::string> names;
-  for (const NamedTensor& named : tensors) {
+  for (const StoredTensor& named : tensors) {
     if (named.name == kMetadata || !names.insert(named.name).second) {
       throw usage_error("{}: two tensors cannot be called \"{}\"; rename one", path.string(),
                         named.name);
@@ -270,7 +270,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
     }
     sorted.push_back(&named);
   }
-  std::sort(sorted.begin(), sorted.end(), [](const NamedTensor* a, const NamedTensor* b) {
+  std::sort(sorted.begin(), sorted.end(), [](const StoredTensor* a, const StoredTensor* b) {
     const std::size_t a_size = size_of(a->tensor.dtype());
     const std::size_t b_size = size_of(b->tensor.dtype());
     return a_size != b_size ? a_size > b_size : a->name < b->name;
@@ -280,7 +280,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
     nlohmann::ordered_json object = nlohmann::ordered_json::object();
     if (!metadata.empty()) object[kMetadata] = metadata;
     std::uint64_t at = 0;
-    for (const NamedTensor* named : sorted) {
+    for (const StoredTensor* named : sorted) {
       const Shape& shape = named->tensor.shape();
       const std::uint64_t end = at + named->tensor.bytes();
       object[named->name] = {{"dtype", file_name_of(named->tensor.dtype())},
@@ -298,7 +298,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
   std::vector<std::span<const std::byte>> parts;
   parts.push_back(std::as_bytes(std::span(&header_bytes, 1)));
   parts.push_back(std::as_bytes(std::span(header)));
-  for (const NamedTensor* named : sorted) {
+  for (const StoredTensor* named : sorted) {
     parts.emplace_back(static_cast<const std::byte*>(named->tensor.data()), named->tensor.bytes());
   }
   write_atomically(path, parts);

@@ -11,13 +11,13 @@
 
 namespace tapescope {
 
-struct NamedTensor {
+struct StoredTensor {
   std::string name;
   Tensor tensor;  // on the host
 };
 
 struct Safetensors {
-  std::vector<NamedTensor> tensors;  // in the order of their data
+  std::vector<StoredTensor> tensors;  // in the order of their data
   std::map<std::string, std::string> metadata;
 
   // Null where there is no tensor of this name.
@@ -34,7 +34,7 @@ Safetensors read_safetensors(const std::filesystem::path& path);
 // bytes: wider dtypes first, then by name, as the reference implementation orders them (which keeps
 // every tensor aligned). dtypes: f32, f64, bf16, i64, u8. Throws a usage error on a name given
 // twice or "__metadata__" as a name, a failure where the file cannot be written.
-void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+void write_safetensors(const std::filesystem::path& path, const std::vector<StoredTensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace tapescope
