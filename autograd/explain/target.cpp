@@ -1,0 +1,34 @@
+#include "autograd/explain/target.h"
+
+#include "autograd/ops/ops.h"
+#include "autograd/tape.h"
+
+namespace tapescope::explain {
+
+Var class_logit(Var logits, Var index) { return gather(logits, index); }
+
+Var class_log_probability(Var logits, Var index) { return gather(log_softmax(logits), index); }
+
+Var class_difference(Var logits, Var index, Var against) {
+  return sub(gather(logits, index), gather(logits, against));
+}
+
+Var unit(Var node, std::int64_t position) {
+  const std::int64_t units = node.shape().elements(1, node.shape().rank());
+  if (position < 0 || position >= units) {
+    throw usage_error("[unit] '{}' has {} units per sample; there is no unit {}", node.path(), units,
+                      position);
+  }
+  return reshape(slice(reshape(node, {units}), 1, position, position + 1), {});
+}
+
+void require_evaluation(const Tape& tape, std::string_view method) {
+  if (tape.mode() == Mode::training) {
+    throw usage_error(
+        "[{}] this is a training tape: its dropout and batch statistics are not what the model "
+        "answers with; record the model on an evaluation tape",
+        method);
+  }
+}
+
+}  // namespace tapescope::explain
