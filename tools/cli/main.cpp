@@ -1,1 +1,109 @@
-int main() { return 0; }
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+
+#include "engine/error.h"
+#include "engine/thread_pool.h"
+#include "tools/cli/cli.h"
+
+namespace tapescope::cli {
+
+// The list of subcommands.
+const Subcommand* const kSubcommands[] = {&kTrain,   &kEval,    &kPredict,
+                                          &kExplain, &kInspect, &kKernels};
+
+void RunOptions::add_to(CLI::App& app, bool required) {
+  auto* option = app.add_option("--run", run, "run directory of `tapescope train`");
+  if (required) option->required();
+  app.add_option("--checkpoint", checkpoint, "best, last, initial or a file")
+      ->capture_default_str();
+  app.add_option("--threads", threads, "threads of the engine; 0: one a processor");
+}
+
+void RunOptions::apply() const {
+  if (threads != 0) set_thread_count(static_cast<int>(threads));
+}
+
+namespace {
+
+// `--config FILE` gives options as if they stood in front of those on the command line, so that
+// what is typed wins. A table [train] holds for that subcommand only.
+std::vector<std::string> with_config(std::vector<std::string> arguments) {
+  std::vector<std::string> from_file;
+  for (std::size_t i = 1; i < arguments.size();) {
+    std::string file;
+    if (arguments[i] == "--config" && i + 1 < arguments.size()) {
+      file = arguments[i + 1];
+      arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i),
+                      arguments.begin() + static_cast<std::ptrdiff_t>(i) + 2);
+    } else if (arguments[i].starts_with("--config=")) {
+      file = arguments[i].substr(9);
+      arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(i));
+    } else {
+      ++i;
+      continue;
+    }
+    std::vector<CLI::ConfigItem> items;
+    try {
+      items = CLI::ConfigTOML().from_file(file);
+    } catch (const CLI::Error& error) {
+      throw usage_error("--config '{}' cannot be read: {}", file, error.what());
+    }
+    for (const CLI::ConfigItem& item : items) {
+      if (item.name == "++" || item.name == "--" || item.inputs.empty()) continue;
+      if (!item.parents.empty() && item.parents[0] != arguments[0]) continue;
+      from_file.push_back("--" + item.name + "=" + item.inputs[0]);
+    }
+  }
+  arguments.insert(arguments.begin() + (arguments.empty() ? 0 : 1), from_file.begin(),
+                   from_file.end());
+  return arguments;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Tapescope trains image classifiers and shows why they answer as they do.",
+               "tapescope");
+  app.set_version_flag("--version", "tapescope 0.1");
+  app.require_subcommand(1);
+  app.footer("tapescope SUBCOMMAND --help tells more, with an example.");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  std::function<int()> chosen;
+  for (const Subcommand* subcommand : kSubcommands) {
+    CLI::App* sub = app.add_subcommand(subcommand->name, subcommand->summary);
+    sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    sub->add_option("--config", "TOML file that may give any of these options");
+    sub->footer(std::string("Example:\n  ") + subcommand->example);
+    const std::function<int()> action = subcommand->setup(*sub);
+    sub->callback([&chosen, action] { chosen = action; });
+  }
+  std::vector<std::string> arguments = with_config({argv + 1, argv + argc});
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+  try {
+    app.parse(arguments);
+  } catch (const CLI::Success& done) {  // --help, --version
+    return app.exit(done);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "tapescope: %s; see --help\n", error.what());
+    return 2;
+  }
+  return chosen();
+}
+
+}  // namespace
+}  // namespace tapescope::cli
+
+int main(int argc, char** argv) {
+  using tapescope::Blame;
+  try {
+    return tapescope::cli::run(argc, argv);
+  } catch (const tapescope::Error& error) {
+    std::fprintf(stderr, "tapescope: %s\n", error.what());
+    return error.blame() == Blame::usage ? 2 : 1;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "tapescope: out of memory; try a smaller --batch-size or --image-size\n");
+    return 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "tapescope: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,34 @@
+// The subcommands. One file each; the list is in main.cpp.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace tapescope::cli {
+
+// A subcommand adds its options to `app` and returns what to do once they are parsed: the function
+// returns the exit status and may throw.
+struct Subcommand {
+  const char* name;
+  const char* summary;
+  const char* example;  // works as printed
+  std::function<int()> (*setup)(CLI::App& app);
+};
+
+extern const Subcommand kTrain, kEval, kPredict, kExplain, kInspect, kKernels;
+
+// --run, --checkpoint and --threads: what every subcommand on a trained model takes.
+struct RunOptions {
+  std::string run;
+  std::string checkpoint = "best";
+  long threads = 0;
+  void add_to(CLI::App& app, bool required = true);
+  void apply() const;  // sets the number of threads
+};
+
+}  // namespace tapescope::cli

@@ -1,0 +1,64 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "engine/device.h"
+#include "engine/isa.h"
+#include "engine/thread_pool.h"
+#include "kernels/common/variant.h"
+#include "tools/cli/cli.h"
+
+namespace tapescope::cli {
+namespace {
+
+std::vector<std::string> dtypes_of(const VariantInfo& info) {
+  std::vector<std::string> names;
+  for (DType dtype : {DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8}) {
+    if (info.dtypes.contains(dtype)) names.emplace_back(name_of(dtype));
+  }
+  return names;
+}
+
+int print_json() {
+  nlohmann::ordered_json kernels = nlohmann::ordered_json::array();
+  for (const VariantInfo& info : all_variants()) {
+    kernels.push_back({{"family", info.family},
+                       {"device", name_of(info.device)},
+                       {"variant", info.name},
+                       {"dtypes", dtypes_of(info)},
+                       {"compiled", info.reason.empty()},
+                       {"reason", info.reason},
+                       {"note", info.note}});
+  }
+  fmt::print("{}\n", nlohmann::ordered_json{{"isa", name_of(isa())}, {"kernels", kernels}}.dump(2));
+  return 0;
+}
+
+int print_table() {
+  fmt::print("instruction set {}, {} threads\n", name_of(isa()), thread_count());
+  for (DeviceKind device : {DeviceKind::cuda, DeviceKind::emulated}) {
+    if (const std::string why = why_unavailable(device); !why.empty()) {
+      fmt::print("device {}: not available, {}\n", name_of(device), why);
+    }
+  }
+  fmt::print("\n{:<28} {:<9} {:<11} {:<20} {}\n", "family", "device", "variant", "dtypes", "");
+  for (const VariantInfo& info : all_variants()) {
+    fmt::print("{:<28} {:<9} {:<11} {:<20} {}\n", info.family, name_of(info.device), info.name,
+               fmt::format("{}", fmt::join(dtypes_of(info), " ")),
+               info.reason.empty() ? std::string(info.note) : "missing: " + std::string(info.reason));
+  }
+  return 0;
+}
+
+std::function<int()> setup(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  app.add_flag("--json", *json, "print one JSON object");
+  return [json] { return *json ? print_json() : print_table(); };
+}
+
+}  // namespace
+
+const Subcommand kKernels = {"kernels", "list every kernel: family, device, variant, dtypes",
+                             "tapescope kernels --json", setup};
+
+}  // namespace tapescope::cli

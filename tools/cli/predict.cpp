@@ -1,0 +1,86 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "autograd/program/program.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/pictures.h"
+
+namespace tapescope::cli {
+
+Picture read_picture(const std::string& path, const ModelInfo& info) {
+  Picture picture;
+  picture.path = path;
+  picture.image = read_image(path, static_cast<int>(info.config.channels));
+  const Shape shape = info.pipeline.output_shape(picture.image.height, picture.image.width,
+                                                 picture.image.channels);
+  const std::int64_t side = info.config.image_size;
+  if (shape[0] != side || shape[1] != side) {
+    throw usage_error("'{}' is {}x{}, but this model takes {}x{} and its pipeline does not resize; "
+                      "resize the picture first",
+                      path, picture.image.height, picture.image.width, side, side);
+  }
+  picture.input = Tensor({DType::f32, shape.with_leading(1)});
+  info.pipeline.apply(view_of(picture.image), {}, picture.input.values<float>().data());
+  return picture;
+}
+
+namespace {
+
+struct Options {
+  RunOptions run;
+  std::vector<std::string> images;
+  std::int64_t top = 5;
+  bool json = false;
+};
+
+int run(const Options& options) {
+  options.run.apply();
+  const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
+  const ModelConfig& config = loaded.info.config;
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var image = tape.input("image", DType::f32,
+                               {1, config.image_size, config.image_size, config.channels});
+  Program program = tape.compile({softmax((*loaded.model)(tape, {{"image", image}}).at("logits"))});
+  nlohmann::ordered_json images = nlohmann::ordered_json::array();
+  for (const std::string& path : options.images) {
+    const Picture picture = read_picture(path, loaded.info);
+    const Tensor probabilities = program.run({{"image", picture.input}})[0];
+    const auto p = probabilities.values<float>();
+    std::vector<std::size_t> order(p.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return p[a] > p[b]; });
+    order.resize(std::min(order.size(), static_cast<std::size_t>(options.top)));
+    nlohmann::ordered_json top = nlohmann::ordered_json::array();
+    if (!options.json) fmt::print("{}\n", path);
+    for (std::size_t c : order) {
+      if (!options.json) fmt::print("  {:>6.2f} %  {}\n", 100 * p[c], loaded.info.classes[c]);
+      top.push_back({{"class", loaded.info.classes[c]}, {"probability", p[c]}});
+    }
+    images.push_back({{"path", path}, {"top", top}});
+  }
+  if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"images", images}}.dump(2));
+  return 0;
+}
+
+std::function<int()> setup(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  options->run.add_to(app);
+  app.add_option("images", options->images, "picture files")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--top", options->top, "classes to list")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_flag("--json", options->json, "print one JSON object");
+  return [options] { return run(*options); };
+}
+
+}  // namespace
+
+const Subcommand kPredict = {"predict", "the most probable classes of pictures",
+                             "tapescope predict --run runs/flowers rose.jpg --top 3", setup};
+
+}  // namespace tapescope::cli
