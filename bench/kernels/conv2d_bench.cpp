@@ -57,6 +57,8 @@ void small_shapes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"N", "I", "O", "H", "K", "stride"});
   b->Args({2, 3, 32, 32, 3, 1})->Args({2, 32, 32, 32, 3, 1})->MeasureProcessCPUTime();
 }
+BENCHMARK_CAPTURE(forward, winograd, "winograd")->Apply(shapes);
+BENCHMARK_CAPTURE(data_gradient, winograd, "winograd")->Apply(shapes);
 BENCHMARK_CAPTURE(forward, onednn, "onednn")->Apply(shapes);
 BENCHMARK_CAPTURE(data_gradient, onednn, "onednn")->Apply(shapes);
 BENCHMARK_CAPTURE(weight_gradient, onednn, "onednn")->Apply(shapes);

@@ -2,11 +2,14 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/onednn.h"
 #include "kernels/conv2d/reference.h"
+#include "kernels/conv2d/winograd.h"
 
 namespace tapescope {
 namespace {
 constexpr DTypes kReference{DType::f32, DType::f64, DType::bf16};
 constexpr DTypes kOnednn{DType::f32, DType::bf16};
+constexpr std::string_view kWinogradNote =
+    "F(4x4, 3x3) over NHWC: a quarter of the multiplications, as 36 matrix products in cache";
 constexpr std::string_view kOnednnNote =
     "oneDNN's direct kernels, one image at a time on each thread of our own";
 constexpr std::string_view kReferenceNote = "loops as the textbook writes them; the oracle";
@@ -14,6 +17,10 @@ constexpr std::string_view kReferenceNote = "loops as the textbook writes them; 
 
 std::span<const Variant<Conv2dShape>> conv2d_variants() {
   static const Variant<Conv2dShape> table[] = {
+      {{"conv2d", "winograd", DeviceKind::cpu, DTypes{DType::f32}, winograd::kErrorFactor,
+        kWinogradNote, ""},
+       winograd::conv2d,
+       winograd::supports_conv2d},
       {{"conv2d", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote, onednn::missing},
        onednn::conv2d,
        onednn::supports_conv2d},
@@ -25,7 +32,12 @@ std::span<const Variant<Conv2dShape>> conv2d_variants() {
 
 std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants() {
   static const Variant<Conv2dShape> table[] = {
-      {{"conv2d_data_gradient", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote, onednn::missing},
+      {{"conv2d_data_gradient", "winograd", DeviceKind::cpu, DTypes{DType::f32},
+        winograd::kErrorFactor, kWinogradNote, ""},
+       winograd::conv2d_data_gradient,
+       winograd::supports_conv2d_data_gradient},
+      {{"conv2d_data_gradient", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote,
+        onednn::missing},
        onednn::conv2d_data_gradient,
        onednn::supports_conv2d_data_gradient},
       {{"conv2d_data_gradient", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},
@@ -36,7 +48,8 @@ std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants() {
 
 std::span<const Variant<Conv2dShape>> conv2d_weight_gradient_variants() {
   static const Variant<Conv2dShape> table[] = {
-      {{"conv2d_weight_gradient", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote, onednn::missing},
+      {{"conv2d_weight_gradient", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote,
+        onednn::missing},
        onednn::conv2d_weight_gradient,
        onednn::supports_conv2d_weight_gradient},
       {{"conv2d_weight_gradient", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},

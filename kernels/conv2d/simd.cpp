@@ -1,0 +1,289 @@
+// Compiled once per instruction set: no STL, no inline function from elsewhere.
+#include "kernels/conv2d/simd.h"
+
+namespace tapescope {
+namespace TAPESCOPE_ISA {
+namespace {
+
+#if defined(TAPESCOPE_ISA_avx512)
+constexpr int kWidth = 16, kRows = 14;
+#elif defined(TAPESCOPE_ISA_avx2)
+constexpr int kWidth = 8, kRows = 6;
+#else
+constexpr int kWidth = 4, kRows = 6;
+#endif
+#define INLINE inline __attribute__((always_inline))
+
+// Read and written at any address. Name the type where it is used: auto forgets the alignment.
+typedef float Vector __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
+
+INLINE Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+INLINE void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+INLINE Vector load(const float* from, std::int64_t count) {
+  if (count >= kWidth) return load(from);
+  Vector value = {};
+  for (std::int64_t i = 0; i < count; ++i) value[i] = from[i];
+  return value;
+}
+INLINE void store(float* to, Vector value, std::int64_t count) {
+  if (count >= kWidth) return store(to, value);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = value[i];
+}
+
+// --- the transforms along one axis ---------------------------------------------------------------
+// F(4x4, 3x3) and F(3x3, 4x4) on the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, "Fast
+// algorithms for convolutional neural networks", 2016).
+
+INLINE void image_axis(const Vector* d, Vector* t) {  // B^T, six to six
+  const Vector even1 = d[4] - 4.0f * d[2], odd1 = d[3] - 4.0f * d[1];
+  const Vector even2 = d[4] - d[2], odd2 = 2.0f * (d[3] - d[1]);
+  t[0] = 4.0f * d[0] - 5.0f * d[2] + d[4];
+  t[1] = even1 + odd1;
+  t[2] = even1 - odd1;
+  t[3] = even2 + odd2;
+  t[4] = even2 - odd2;
+  t[5] = 4.0f * d[1] - 5.0f * d[3] + d[5];
+}
+INLINE void weight_axis(const Vector* g, Vector* t) {  // G, three to six
+  const Vector outer = (-1.0f / 6) * (g[0] + g[2]), middle = (1.0f / 6) * g[1];
+  const Vector outer2 = (1.0f / 24) * g[0] + (1.0f / 6) * g[2], middle2 = (1.0f / 12) * g[1];
+  t[0] = 0.25f * g[0];
+  t[1] = outer - middle;
+  t[2] = outer + middle;
+  t[3] = outer2 + middle2;
+  t[4] = outer2 - middle2;
+  t[5] = g[2];
+}
+INLINE void output_axis(const Vector* m, Vector* y) {  // A^T, six to four
+  const Vector sum1 = m[1] + m[2], difference1 = m[1] - m[2];
+  const Vector sum2 = m[3] + m[4], difference2 = m[3] - m[4];
+  y[0] = m[0] + sum1 + sum2;
+  y[1] = difference1 + 2.0f * difference2;
+  y[2] = sum1 + 4.0f * sum2;
+  y[3] = difference1 + 8.0f * difference2 + m[5];
+}
+INLINE void gradient_axis(const Vector* d, Vector* t) {  // D, four to six: G with four taps
+  const Vector even = (-1.0f / 6) * (d[0] + d[2]), odd = (-1.0f / 6) * (d[1] + d[3]);
+  const Vector even2 = (1.0f / 24) * d[0] + (1.0f / 6) * d[2];
+  const Vector odd2 = (1.0f / 12) * d[1] + (1.0f / 3) * d[3];
+  t[0] = 0.25f * d[0];
+  t[1] = even + odd;
+  t[2] = even - odd;
+  t[3] = even2 + odd2;
+  t[4] = even2 - odd2;
+  t[5] = d[3];
+}
+INLINE void weight_gradient_axis(const Vector* m, Vector* y) {  // E^T, six to three
+  const Vector sum1 = m[1] + m[2], sum2 = m[3] + m[4];
+  y[0] = m[0] + sum1 + sum2;
+  y[1] = (m[1] - m[2]) + 2.0f * (m[3] - m[4]);
+  y[2] = sum1 + 4.0f * sum2 + m[5];
+}
+
+// Along columns, then along rows: `in` {From, From}, out(row, column) takes the To x To results.
+template <int From, int To, void (*Axis)(const Vector*, Vector*), class In, class Out>
+INLINE void both_axes(In&& in, Out&& out) {
+  Vector half[To][From];
+#pragma GCC unroll 6
+  for (int column = 0; column < From; ++column) {
+    Vector d[From], t[To];
+#pragma GCC unroll 6
+    for (int row = 0; row < From; ++row) d[row] = in(row, column);
+    Axis(d, t);
+#pragma GCC unroll 6
+    for (int row = 0; row < To; ++row) half[row][column] = t[row];
+  }
+#pragma GCC unroll 6
+  for (int row = 0; row < To; ++row) {
+    Vector t[To];
+    Axis(half[row], t);
+#pragma GCC unroll 6
+    for (int column = 0; column < To; ++column) out(row, column, t[column]);
+  }
+}
+
+// A window of Size x Size of `image` {H, W, C}, zero outside, transformed channel block by block.
+template <int Size, void (*Axis)(const Vector*, Vector*)>
+INLINE void transform_window(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
+                             std::int64_t top, std::int64_t left, float* v, std::int64_t element,
+                             std::int64_t block_stride) {
+  const float* window = image + (top * W + left) * C;
+  const bool inside = top >= 0 && left >= 0 && top + Size <= H && left + Size <= W;
+  for (std::int64_t c = 0; c < C; c += kWidth, v += block_stride) {
+    const auto write = [&](int row, int column, Vector value) {
+      store(v + (row * 6 + column) * element, value);
+    };
+    if (inside && C - c >= kWidth) {
+      both_axes<Size, 6, Axis>(
+          [&](int row, int column) { return load(window + (row * W + column) * C + c); }, write);
+    } else {
+      Vector d[Size][Size];
+      for (int row = 0; row < Size; ++row) {
+        for (int column = 0; column < Size; ++column) {
+          const bool there =
+              top + row >= 0 && top + row < H && left + column >= 0 && left + column < W;
+          d[row][column] = there ? load(window + (row * W + column) * C + c, C - c) : Vector{};
+        }
+      }
+      both_axes<Size, 6, Axis>([&](int row, int column) { return d[row][column]; }, write);
+    }
+  }
+}
+
+void transform_image(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
+                     std::int64_t top, std::int64_t left, float* v, std::int64_t element,
+                     std::int64_t block_stride) {
+  transform_window<6, image_axis>(image, H, W, C, top, left, v, element, block_stride);
+}
+void transform_gradient(const float* gradient, std::int64_t P, std::int64_t Q, std::int64_t C,
+                        std::int64_t top, std::int64_t left, float* v, std::int64_t element) {
+  transform_window<4, gradient_axis>(gradient, P, Q, C, top, left, v, element, kWidth);
+}
+
+void transform_weights(const float* w, std::int64_t K, std::int64_t count, std::int64_t panel,
+                       std::int64_t k_stride, std::int64_t j_stride, std::int64_t tap_stride,
+                       bool turned, float* u, std::int64_t element) {
+  constexpr int kBlock = 16;  // steps of k gathered at a time, where w runs along k
+  float g[9][kBlock][kWidth];
+  for (std::int64_t j = 0; j < panel; j += kWidth) {
+    const std::int64_t columns = count - j < kWidth ? count - j : kWidth;
+    for (std::int64_t k0 = 0; k0 < K; k0 += kBlock) {
+      const std::int64_t steps = K - k0 < kBlock ? K - k0 : kBlock;
+      for (int tap = 0; tap < 9; ++tap) {
+        const float* from = w + (turned ? 8 - tap : tap) * tap_stride + k0 * k_stride;
+        for (int lane = 0; lane < kWidth; ++lane) {
+          for (std::int64_t k = 0; k < steps; ++k) {
+            g[tap][k][lane] = lane < columns ? from[k * k_stride + (j + lane) * j_stride] : 0.0f;
+          }
+        }
+      }
+      for (std::int64_t k = 0; k < steps; ++k) {
+        float* to = u + (k0 + k) * panel + j;
+        both_axes<3, 6, weight_axis>(
+            [&](int row, int column) { return load(g[row * 3 + column][k]); },
+            [&](int row, int column, Vector value) {
+              store(to + (row * 6 + column) * element, value);
+            });
+      }
+    }
+  }
+}
+
+void transform_output(const float* m, std::int64_t element, std::int64_t C, const float* bias,
+                      float* y, std::int64_t row_stride, std::int64_t rows, std::int64_t columns) {
+  for (std::int64_t c = 0; c < C; c += kWidth) {
+    const Vector shift = bias != nullptr ? load(bias + c, C - c) : Vector{};
+    both_axes<6, 4, output_axis>(
+        [&](int row, int column) { return load(m + (row * 6 + column) * element + c); },
+        [&](int row, int column, Vector value) {
+          if (row < rows && column < columns) {
+            store(y + row * row_stride + column * C + c, value + shift, C - c);
+          }
+        });
+  }
+}
+
+void transform_weight_gradient(const float* m, std::int64_t element, std::int64_t C, float* dw) {
+  for (std::int64_t c = 0; c < C; c += kWidth) {
+    both_axes<6, 3, weight_gradient_axis>(
+        [&](int row, int column) { return load(m + (row * 6 + column) * element + c); },
+        [&](int row, int column, Vector value) {
+          store(dw + (row * 3 + column) * C + c, value, C - c);
+        });
+  }
+}
+
+// --- products: Rows x Vectors sums in registers --------------------------------------------------
+
+template <int Rows, int Vectors>
+INLINE void step(const float* left, std::int64_t stride, const float* right,
+                 Vector (&sum)[Rows][Vectors]) {
+  Vector row[Vectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < Vectors; ++v) row[v] = load(right + v * kWidth);
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    const float scalar = left[r * stride];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) sum[r][v] += scalar * row[v];
+  }
+}
+
+template <int Rows, int Vectors>
+void multiply_tile(std::int64_t K, const float* v, const float* u, float* m,
+                   std::int64_t m_stride) {
+  Vector sum[Rows][Vectors] = {};
+  std::int64_t k = 0;
+  for (; k + kWidth <= K; k += kWidth, v += Rows * kWidth) {
+#pragma GCC unroll 2
+    for (int lane = 0; lane < kWidth; ++lane, u += Vectors * kWidth) {
+      step<Rows, Vectors>(v + lane, kWidth, u, sum);
+    }
+  }
+  for (; k < K; ++k, ++v, u += Vectors * kWidth) step<Rows, Vectors>(v, kWidth, u, sum);
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 2
+    for (int i = 0; i < Vectors; ++i) store(m + r * m_stride + i * kWidth, sum[r][i]);
+  }
+}
+
+template <int Rows, int Vectors>
+void accumulate_tile(std::int64_t tiles, const float* d, std::int64_t d_stride, const float* v,
+                     std::int64_t v_stride, float* m, std::int64_t m_stride) {
+  Vector sum[Rows][Vectors] = {};
+  for (std::int64_t t = 0; t < tiles; ++t, d += d_stride, v += v_stride) {
+    step<Rows, Vectors>(d, 1, v, sum);
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 2
+    for (int i = 0; i < Vectors; ++i) {
+      float* to = m + r * m_stride + i * kWidth;
+      store(to, load(to) + sum[r][i]);
+    }
+  }
+}
+
+// Finds the kernel with this number of rows at compile time.
+template <int Rows>
+void multiply_rows(std::int64_t count, std::int64_t vectors, std::int64_t K, const float* v,
+                   const float* u, float* m, std::int64_t m_stride) {
+  if constexpr (Rows > 0) {
+    if (count != Rows) return multiply_rows<Rows - 1>(count, vectors, K, v, u, m, m_stride);
+    if (vectors == 2) return multiply_tile<Rows, 2>(K, v, u, m, m_stride);
+    multiply_tile<Rows, 1>(K, v, u, m, m_stride);
+  }
+}
+template <int Rows>
+void accumulate_rows(std::int64_t count, std::int64_t vectors, std::int64_t tiles, const float* d,
+                     std::int64_t d_stride, const float* v, std::int64_t v_stride, float* m,
+                     std::int64_t m_stride) {
+  if constexpr (Rows > 0) {
+    if (count != Rows) {
+      return accumulate_rows<Rows - 1>(count, vectors, tiles, d, d_stride, v, v_stride, m,
+                                       m_stride);
+    }
+    if (vectors == 2) return accumulate_tile<Rows, 2>(tiles, d, d_stride, v, v_stride, m, m_stride);
+    accumulate_tile<Rows, 1>(tiles, d, d_stride, v, v_stride, m, m_stride);
+  }
+}
+
+}  // namespace
+
+extern const WinogradKernels winograd_kernels;
+const WinogradKernels winograd_kernels = {
+    kWidth,
+    kRows,
+    2 * kWidth,
+    transform_image,
+    transform_gradient,
+    transform_weights,
+    transform_output,
+    transform_weight_gradient,
+    multiply_rows<kRows>,
+    accumulate_rows<kRows>,
+};
+
+}  // namespace TAPESCOPE_ISA
+}  // namespace tapescope

@@ -1,0 +1,53 @@
+// The parts of Winograd's convolution, once per instruction set. See winograd.h for the algorithm.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/isa_table.h"
+
+namespace tapescope {
+
+// Channels are taken `width` at a time (a block); what is written in between is padded with zeros
+// to whole blocks. e < 36 counts the elements of a transformed tile, `element` is the distance
+// between two of them.
+struct WinogradKernels {
+  std::int64_t width;    // floats in a vector
+  std::int64_t rows;     // most tiles of a panel: their sums stay in registers
+  std::int64_t columns;  // channels of a panel of weights: two vectors
+
+  // v[e * element + block * block_stride + lane] = (B^T d B)[e], d the 6x6 window of an image
+  // {H, W, C} at (top, left), zero outside.
+  void (*transform_image)(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
+                          std::int64_t top, std::int64_t left, float* v, std::int64_t element,
+                          std::int64_t block_stride);
+  // v[e * element + c] = (D d D^T)[e], d the 4x4 window of a gradient {P, Q, C} at (top, left),
+  // zero outside.
+  void (*transform_gradient)(const float* gradient, std::int64_t P, std::int64_t Q, std::int64_t C,
+                             std::int64_t top, std::int64_t left, float* v, std::int64_t element);
+  // u[e * element + k * panel + j] = (G g G^T)[e] for k < K and j < count, zero for count <= j <
+  // panel, where g[t] = w[k * k_stride + j * j_stride + tap * tap_stride], tap = t, or 8 - t where
+  // the weights are turned by half a turn. panel is width or columns.
+  void (*transform_weights)(const float* w, std::int64_t K, std::int64_t count, std::int64_t panel,
+                            std::int64_t k_stride, std::int64_t j_stride, std::int64_t tap_stride,
+                            bool turned, float* u, std::int64_t element);
+  // y[(row * row_stride + column * C) + c] = (A^T m A)[row, column] + bias[c] for row < rows <= 4
+  // and column < columns <= 4, where m[e] = m[e * element + c]; bias may be null.
+  void (*transform_output)(const float* m, std::int64_t element, std::int64_t C, const float* bias,
+                           float* y, std::int64_t row_stride, std::int64_t rows,
+                           std::int64_t columns);
+  // dw[tap * C + c] = (E^T m E)[tap] for the nine taps and c < C.
+  void (*transform_weight_gradient)(const float* m, std::int64_t element, std::int64_t C,
+                                    float* dw);
+
+  // m[r * m_stride + j] = sum_k v[k, r] u[k, j] for r < count <= rows, j < vectors * width, with
+  // v {K / width, count, width} and u {K, vectors * width}; vectors is 1 or 2.
+  void (*multiply)(std::int64_t count, std::int64_t vectors, std::int64_t K, const float* v,
+                   const float* u, float* m, std::int64_t m_stride);
+  // m[r * m_stride + j] += sum_t d[t * d_stride + r] v[t * v_stride + j], likewise.
+  void (*accumulate)(std::int64_t count, std::int64_t vectors, std::int64_t tiles, const float* d,
+                     std::int64_t d_stride, const float* v, std::int64_t v_stride, float* m,
+                     std::int64_t m_stride);
+};
+TAPESCOPE_DECLARE_ISA_TABLE(WinogradKernels, winograd_kernels)
+
+}  // namespace tapescope

@@ -1,0 +1,181 @@
+#include "kernels/conv2d/winograd.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "engine/isa.h"
+#include "engine/thread_pool.h"
+#include "kernels/conv2d/simd.h"
+
+namespace tapescope::winograd {
+namespace {
+
+constexpr std::int64_t kElements = 36;  // of a transformed tile
+constexpr std::int64_t kTile = 4;       // a tile is 4x4 outputs
+
+std::int64_t blocks(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
+std::int64_t padded(std::int64_t count, std::int64_t size) { return blocks(count, size) * size; }
+
+// Where the tiles of a batch of outputs {N, P, Q, .} lie. Tiles of all images are counted through.
+struct Tiles {
+  std::int64_t N, P, Q, rows, columns;
+  Tiles(std::int64_t images, std::int64_t height, std::int64_t width)
+      : N(images),
+        P(height),
+        Q(width),
+        rows(blocks(height, kTile)),
+        columns(blocks(width, kTile)) {}
+  std::int64_t count() const { return N * rows * columns; }
+  struct Place {
+    std::int64_t n, p, q;  // image, first row and column of the output
+  };
+  Place operator[](std::int64_t tile) const {
+    return {tile / (rows * columns), tile / columns % rows * kTile, tile % columns * kTile};
+  }
+};
+
+// A convolution of `in` {N, H, W, K} into `out` {N, P, Q, J}: forward, or the data gradient, whose
+// input is dy. The sums run over K channels.
+struct Problem {
+  const WinogradKernels* kernels;
+  std::int64_t N, H, W, K, P, Q, J, pad_h, pad_w;
+  std::int64_t k_stride, j_stride, tap_stride;  // of the weights, in floats
+  bool turned, bias;
+
+  std::int64_t block = 0;    // tiles taken at a time
+  std::int64_t workers = 0;  // pieces of scratch memory: how many may run at once
+  std::int64_t padded_K() const { return padded(K, kernels->width); }
+  std::int64_t padded_J() const { return padded(J, kernels->width); }
+  std::int64_t weight_floats() const { return kElements * K * padded_J(); }
+  std::int64_t scratch_floats() const { return kElements * block * (padded_K() + padded_J()); }
+};
+
+// Blocks of tiles whose transforms stay in the second cache; where the weights do not fit there
+// either, larger ones, so that reading the weights is shared by more tiles.
+void choose_block(Problem& p) {
+  const std::int64_t cached = 160 * 1024 / (kElements * (p.padded_K() + p.padded_J()));  // floats
+  const std::int64_t rows = p.kernels->rows;
+  std::int64_t panels = std::max<std::int64_t>(1, cached / rows);
+  if (p.K * p.J > 128 * 128) panels = std::max<std::int64_t>(panels, blocks(56, rows));
+  p.block = rows * std::min<std::int64_t>(panels, blocks(112, rows));
+  const std::int64_t tiles = Tiles(p.N, p.P, p.Q).count();
+  p.block = std::max<std::int64_t>(1, std::min(p.block, tiles));
+  // Bits do not depend on it: a worker takes whichever block is next, and blocks are independent.
+  p.workers = std::min<std::int64_t>(thread_count(), blocks(tiles, p.block));
+}
+
+void transform_weights(const Problem& p, const float* w, float* u) {
+  const std::int64_t columns = p.kernels->columns;
+  const std::int64_t element = p.K * p.padded_J();
+  parallel_for(blocks(p.J, columns), [&](std::int64_t i) {
+    const std::int64_t j = i * columns;
+    p.kernels->transform_weights(w + j * p.j_stride, p.K, std::min(columns, p.J - j),
+                                 std::min(columns, p.padded_J() - j), p.k_stride, p.j_stride,
+                                 p.tap_stride, p.turned, u + j * p.K, element);
+  });
+}
+
+// Tiles [first, first + count). v {36, panels, K / width, panel rows, width}, m {36, count, J}.
+void run_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::int64_t count,
+               const float* in, const float* u, const float* bias, float* out, float* scratch) {
+  const WinogradKernels& kernels = *p.kernels;
+  const std::int64_t padded_K = p.padded_K(), padded_J = p.padded_J(), width = kernels.width;
+  const std::int64_t v_element = p.block * padded_K, m_element = p.block * padded_J;
+  float* v = scratch;
+  float* m = scratch + kElements * v_element;
+  // Panels of nearly equal height waste no rows.
+  const std::int64_t panels = blocks(count, kernels.rows);
+  const auto panel_begin = [&](std::int64_t panel) { return panel * count / panels; };
+
+  for (std::int64_t panel = 0; panel < panels; ++panel) {
+    const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const Tiles::Place at = tiles[first + begin + r];
+      kernels.transform_image(in + at.n * p.H * p.W * p.K, p.H, p.W, p.K, at.p - p.pad_h,
+                              at.q - p.pad_w, v + begin * padded_K + r * width, v_element,
+                              rows * width);
+    }
+  }
+  for (std::int64_t e = 0; e < kElements; ++e) {
+    for (std::int64_t j = 0; j < padded_J; j += kernels.columns) {
+      const std::int64_t vectors = std::min<std::int64_t>(2, (padded_J - j) / width);
+      for (std::int64_t panel = 0; panel < panels; ++panel) {
+        const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
+        kernels.multiply(rows, vectors, p.K, v + e * v_element + begin * padded_K,
+                         u + (e * padded_J + j) * p.K, m + e * m_element + begin * padded_J + j,
+                         padded_J);
+      }
+    }
+  }
+  for (std::int64_t t = 0; t < count; ++t) {
+    const Tiles::Place at = tiles[first + t];
+    kernels.transform_output(m + t * padded_J, m_element, p.J, bias,
+                             out + ((at.n * p.P + at.p) * p.Q + at.q) * p.J, p.Q * p.J,
+                             std::min(kTile, p.P - at.p), std::min(kTile, p.Q - at.q));
+  }
+}
+
+void run(const Problem& p, const float* in, const float* w, const float* bias, float* out,
+         float* workspace) {
+  float* u = workspace;
+  float* scratch = workspace + padded(p.weight_floats(), 16);
+  transform_weights(p, w, u);
+  const Tiles tiles(p.N, p.P, p.Q);
+  std::atomic<std::int64_t> next{0};
+  parallel_for(p.workers, [&](std::int64_t worker) {
+    for (;;) {
+      const std::int64_t first = next.fetch_add(p.block, std::memory_order_relaxed);
+      if (first >= tiles.count()) return;
+      run_block(p, tiles, first, std::min(p.block, tiles.count() - first), in, u, bias, out,
+                scratch + worker * padded(p.scratch_floats(), 16));
+    }
+  });
+}
+
+Plan plan(Problem p) {
+  choose_block(p);
+  const std::int64_t floats =
+      padded(p.weight_floats(), 16) + p.workers * padded(p.scratch_floats(), 16);
+  return Plan("winograd", static_cast<std::size_t>(floats) * sizeof(float),
+              [p](const Queue&, const Buffers& b) {
+                run(p, static_cast<const float*>(b.in[0]), static_cast<const float*>(b.in[1]),
+                    p.bias ? static_cast<const float*>(b.in[2]) : nullptr,
+                    static_cast<float*>(b.out[0]), static_cast<float*>(b.workspace));
+              });
+}
+
+bool fits(const Conv2dShape& c) {
+  return c.KH == 3 && c.KW == 3 && c.stride_h == 1 && c.stride_w == 1 && c.dilation_h == 1 &&
+         c.dilation_w == 1 && c.groups == 1 && c.pad_h <= 2 && c.pad_w <= 2;
+}
+
+}  // namespace
+
+// With few channels the transforms cost more than the products save; on maps of less than a tile
+// most of the tile is padding.
+bool supports_conv2d(const Conv2dShape& c) {
+  return fits(c) && c.I >= 16 && c.O >= 16 && c.P() >= 3 && c.Q() >= 3;
+}
+bool supports_conv2d_data_gradient(const Conv2dShape& c) {
+  return fits(c) && c.I >= 16 && c.O >= 16 && c.H >= 3 && c.W >= 3;
+}
+
+Plan conv2d(const Conv2dShape& c) {
+  Problem p{};
+  p.kernels = &TAPESCOPE_ISA_TABLE(winograd_kernels);
+  p.N = c.N, p.H = c.H, p.W = c.W, p.K = c.I, p.P = c.P(), p.Q = c.Q(), p.J = c.O;
+  p.pad_h = c.pad_h, p.pad_w = c.pad_w, p.bias = c.bias;
+  p.k_stride = 1, p.j_stride = 9 * c.I, p.tap_stride = c.I;
+  return plan(p);
+}
+
+Plan conv2d_data_gradient(const Conv2dShape& c) {
+  Problem p{};
+  p.kernels = &TAPESCOPE_ISA_TABLE(winograd_kernels);
+  p.N = c.N, p.H = c.P(), p.W = c.Q(), p.K = c.O, p.P = c.H, p.Q = c.W, p.J = c.I;
+  p.pad_h = 2 - c.pad_h, p.pad_w = 2 - c.pad_w, p.turned = true;
+  p.k_stride = 9 * c.I, p.j_stride = 1, p.tap_stride = c.I;
+  return plan(p);
+}
+
+}  // namespace tapescope::winograd

@@ -1,0 +1,31 @@
+// Winograd's minimal filtering F(4x4, 3x3) for 3x3 convolutions of stride 1 in f32 (Lavin and Gray,
+// 2016): 36 multiplications for a 4x4 tile of the output instead of 144.
+//
+//   forward:          y  = A^T [ (G g G^T) . (B^T d B) ] A     d: a 6x6 window, g: the weights
+//   data gradient:    the same with the weights turned by half a turn, dy in the place of x
+//   weight gradient:  dw = E^T [ sum over tiles (D dy D^T) . (B^T d B) ] E
+//
+// The products . over channels are 36 matrix products with a row for each tile. A tile's row does
+// not depend on its neighbours, so an image's result does not depend on the batch.
+#pragma once
+
+#include "kernels/conv2d/conv2d.h"
+
+namespace tapescope::winograd {
+
+// How much larger the rounding error may be than that of plain sums. With independent data of unit
+// variance, output position j of a tile sees along one axis an error variance of
+//   sum_e A[e,j]^2 |B_e|^2 |G_e|^2 / 3,
+// B_e and G_e the rows of the transforms, relative to a plain sum of three terms: 3.0, 2.9, 5.8 and
+// 31.4 for the four positions. Two axes multiply variances, so the standard deviation at the worst
+// position is larger by sqrt(31.4^2).
+constexpr double kErrorFactor = 32;
+
+bool supports_conv2d(const Conv2dShape& shape);
+bool supports_conv2d_data_gradient(const Conv2dShape& shape);
+bool supports_conv2d_weight_gradient(const Conv2dShape& shape);
+Plan conv2d(const Conv2dShape& shape);
+Plan conv2d_data_gradient(const Conv2dShape& shape);
+Plan conv2d_weight_gradient(const Conv2dShape& shape);
+
+}  // namespace tapescope::winograd
