@@ -90,7 +90,7 @@ int run(const Options& options) {
     const std::int64_t index = target_class(options, loaded, explainer.logits(picture.input));
     const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
     const std::string& class_name = loaded.info.classes[static_cast<std::size_t>(index)];
-    cells.push_back({picture.image, fs::path(path).filename().string()});
+    cells.push_back({picture.image, picture.stem});
     for (const std::string& method : methods) {
       explain::ExplainOptions settings;
       settings.layer = options.layer;
@@ -105,7 +105,7 @@ int run(const Options& options) {
         continue;
       }
       const Map map = shown_map(result.map);
-      const std::string stem = (fs::path(options.out) / fs::path(path).stem()).string() + "." + method;
+      const std::string stem = (fs::path(options.out) / picture.stem).string() + "." + method;
       const Image shown = overlay(picture.image, map, Colors::diverging);
       write_png(stem + ".png", with_color_bar(shown, Colors::diverging,
                                               range_of(map, Colors::diverging)));
