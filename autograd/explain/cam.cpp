@@ -40,7 +40,9 @@ constexpr int kChannels[] = {3};
 Var last_feature_map(Tape& tape, Var target, Var x) {
   const std::vector<bool> on_way = between(tape, x, target);
   for (std::size_t i = on_way.size(); i-- > 0;) {
-    if (!on_way[i] || tape.nodes()[i]->op->is_leaf()) continue;
+    const Op& op = *tape.nodes()[i]->op;
+    // A transposed image no longer has its channels last.
+    if (!on_way[i] || op.is_leaf() || op.name() == "transpose") continue;
     const Var out = tape.nodes()[i]->out();
     if (out.shape().rank() == 4 && out.shape()[1] * out.shape()[2] > 1) return out;
   }

@@ -128,6 +128,7 @@ int run(const Options& options) {
   }
   const std::string sheet = (fs::path(options.out) / "sheet.png").string();
   SheetOptions layout;
+  layout.cell_size = 168;  // wide enough for the methods' names
   layout.columns = static_cast<int>(cells.size() / options.images.size());
   write_png(sheet, contact_sheet(cells, layout));
   if (options.json) {

@@ -1,0 +1,62 @@
+// Whole training steps: forward, gradient, optimiser. Reports images/s, the share of the step spent
+// outside kernels, and the memory planned.
+#include <benchmark/benchmark.h>
+
+#include <numeric>
+
+#include "autograd/program/program.h"
+#include "engine/philox.h"
+#include "layers/losses.h"
+#include "layers/models/zoo.h"
+#include "layers/optimizers/optimizer.h"
+
+namespace tapescope {
+namespace {
+
+void train_step(benchmark::State& state, const char* name, std::int64_t size,
+                std::int64_t channels) {
+  const std::int64_t N = state.range(0);
+  const auto model =
+      make_model({.name = name, .classes = 10, .channels = channels, .image_size = size});
+  Tape tape(Device::cpu(), Mode::training);
+  const Var image = tape.input("image", DType::f32, {N, size, size, channels});
+  const Var label = tape.input("label", DType::i64, {N});
+  const Var loss =
+      mean(cross_entropy((*model)(tape, {{"image", image}}).at("logits"), label));
+  const std::vector<ParameterRef> parameters = model->trained_parameters();
+  Optimizer optimizer(OptimizerConfig{});
+  const Effects effects =
+      optimizer.update(tape, parameters, tape.gradient(loss, parameters));
+  Program step = tape.compile({loss}, effects);
+
+  Tensor images({DType::f32, {N, size, size, channels}}), labels({DType::i64, {N}});
+  PhiloxStream random(1);
+  for (float& x : images.values<float>()) x = static_cast<float>(random.normal());
+  for (std::int64_t& y : labels.values<std::int64_t>()) y = random.below(10);
+  const std::vector<NamedTensor> inputs = {{"image", images},
+                                           {"label", labels},
+                                           {"learning_rate", Tensor::scalar(1e-4f)},
+                                           {"step", Tensor::scalar_i64(0)}};
+  step.run(inputs);
+  std::vector<double> seconds(step.steps().size(), 0.0);
+  step.set_profile(&seconds);
+  double wall = 0;
+  for (auto _ : state) {
+    const auto began = std::chrono::steady_clock::now();
+    benchmark::DoNotOptimize(step.run(inputs));
+    wall += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  }
+  const double kernels = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  state.counters["images/s"] = benchmark::Counter(static_cast<double>(N * state.iterations()),
+                                                  benchmark::Counter::kIsRate);
+  state.counters["outside_kernels_%"] = 100 * (1 - kernels / wall);
+  state.counters["planned_MB"] = static_cast<double>(step.plan().total()) / 1e6;
+}
+
+BENCHMARK_CAPTURE(train_step, lenet_28, "lenet", 28, 1)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_CAPTURE(train_step, resnet20_32, "resnet20", 32, 3)->Arg(128)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_CAPTURE(train_step, resnet18_32, "resnet18", 32, 3)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_CAPTURE(train_step, resnet18_224, "resnet18", 224, 3)->Arg(16)->Unit(benchmark::kMillisecond)->UseRealTime();
+
+}  // namespace
+}  // namespace tapescope
