@@ -94,7 +94,7 @@ double number(T value) {
 template <class T>
 void expect_same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   ASSERT_EQ(a.size(), b.size());
-  if (std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0) return;
+  if (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0) return;
   for (std::size_t i = 0; i < a.size(); ++i) {
     ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(T)), 0)
         << "element " << i << ": " << number(a[i]) << " and " << number(b[i]);
