@@ -1,0 +1,35 @@
+// Checks that any op must pass, each returning what is wrong as sentences: so that a test can show
+// that a check fails where it should.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/autograd/op_cases.h"
+
+namespace tapescope {
+
+using Problems = std::vector<std::string>;
+
+// Every variant of the op's kernel family on the CPU, in every dtype that its table claims, against
+// the f64 reference, with the budget (L + 8) * unit * declared factor * S: L the additions that make
+// an output element, S the result on absolute values where the op is linear (the sum of what is
+// added), the largest result otherwise. Outputs and workspace are filled with NaN beforehand, guard
+// bands stand around every buffer, operands lie one element off alignment, and a second run must
+// give the same bits.
+Problems check_variants(const Case& c);
+
+// The vector-Jacobian product in f64 against central differences of fourth order, to 1e-6.
+Problems check_gradient(const Case& c);
+// The gradient of the gradient likewise, to 1e-5 (it is a difference of what the former checks).
+Problems check_second_gradient(const Case& c);
+
+// What the op claims of itself.
+Problems check_rows_independent(const Case& c);  // c built with 7 rows
+Problems check_overwrite(const Case& c);
+Problems check_threads(const Case& c);
+Problems check_nonnegative(const Case& c);
+// Recorded at 3 rows and run at 7, against a recording at 7; both cases of one sample.
+Problems check_batch_size(const Case& at3, const Case& at7);
+
+}  // namespace tapescope
