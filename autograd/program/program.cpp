@@ -120,10 +120,11 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
   char* const arena = static_cast<char*>(state.arena.data());
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const ReadyStep& step = s.steps[i];
-    if (!step.plan) continue;
     const Buffers buffers{s.pointers.data() + step.first_operand,
                           s.pointers.data() + step.first_output, arena + step.workspace};
-    if (state.profile == nullptr) {
+    if (!step.plan) {
+      // An alias: its operand's memory is its own.
+    } else if (state.profile == nullptr) {
       step.plan.run(state.queue, buffers);
     } else {
       const auto start = std::chrono::steady_clock::now();
