@@ -25,11 +25,12 @@ namespace {
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// Sizes are rounded up to eighths of a power of two (at most 12.5 % lost), so that blocks of
-// nearly one size can stand in for each other.
+// Sizes are rounded up to eighths of a power of two (at most 12.5 % lost), large ones to 64ths, so
+// that blocks of nearly one size can stand in for each other.
 std::size_t size_class(std::size_t bytes) {
   if (bytes <= kAlignment) return kAlignment;
-  const std::size_t step = std::max(kAlignment, std::bit_floor(bytes) / 8);
+  const std::size_t parts = bytes < (std::size_t{1} << 20) ? 8 : 64;
+  const std::size_t step = std::max(kAlignment, std::bit_floor(bytes) / parts);
   return (bytes + step - 1) / step * step;
 }
 

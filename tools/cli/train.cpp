@@ -79,15 +79,17 @@ class History {
   std::ofstream file_;
 };
 
-void print_plan(const MemoryPlan& plan, double flops, const TrainConfig& config, bool json) {
-  // The previous batch, the next ones and the one at hand are in memory together.
+void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops,
+                const TrainConfig& config, bool json) {
+  const std::size_t total = plan.total() + prefetch;
   if (json) {
     fmt::print("{}\n", Json{{"arena_bytes", plan.arena},
                             {"arena_lower_bound_bytes", plan.lower_bound},
                             {"without_sharing_bytes", plan.unpacked},
                             {"parameter_bytes", plan.parameters},
                             {"input_bytes", plan.inputs},
-                            {"total_bytes", plan.total()},
+                            {"prefetch_bytes", prefetch},
+                            {"total_bytes", total},
                             {"step_flops", flops}}
                            .dump(2));
     return;
@@ -99,7 +101,8 @@ void print_plan(const MemoryPlan& plan, double flops, const TrainConfig& config,
              human(static_cast<double>(plan.unpacked)));
   fmt::print("  parameters and moments {:>8}\n", human(static_cast<double>(plan.parameters)));
   fmt::print("  inputs               {:>10}\n", human(static_cast<double>(plan.inputs)));
-  fmt::print("  total                {:>10}\n", human(static_cast<double>(plan.total())));
+  fmt::print("  batches ahead        {:>10}\n", human(static_cast<double>(prefetch)));
+  fmt::print("  total                {:>10}\n", human(static_cast<double>(total)));
   fmt::print("  arithmetic           {:>10.2f} GFLOP\n", flops / 1e9);
 }
 
@@ -121,7 +124,8 @@ DataSplits open(const TrainConfig& config) {
 
 Json metrics_json(const std::unique_ptr<Metrics>& test, const std::filesystem::path& checkpoint,
                   const TrainConfig& config, const Progress& progress, double seconds,
-                  double images_per_second, double data_wait, std::size_t planned) {
+                  double images_per_second, double data_wait, std::size_t planned,
+                  std::size_t peak) {
   Json metrics;
   metrics["test_accuracy"] = test ? Json(test->score()) : Json();
   metrics["test_loss"] = test ? Json(test->loss()) : Json();
@@ -132,7 +136,7 @@ Json metrics_json(const std::unique_ptr<Metrics>& test, const std::filesystem::p
   metrics["seconds"] = seconds;
   metrics["images_per_second"] = images_per_second;
   metrics["seconds_data_wait"] = data_wait;
-  metrics["peak_bytes"] = Allocator::of(Device::cpu()).use().peak;
+  metrics["peak_bytes"] = peak;
   metrics["planned_bytes"] = planned;
   return metrics;
 }
@@ -159,7 +163,7 @@ int train(Options& options) {
                   resolved.test_pipeline, resolved.trainer);
   const MemoryPlan plan = trainer.plan();
   if (options.plan) {
-    print_plan(plan, trainer.step_flops(), config, options.json);
+    print_plan(plan, trainer.prefetch_bytes(), trainer.step_flops(), config, options.json);
     return 0;
   }
   const Checkpoints checkpoints(config.out,
@@ -185,7 +189,7 @@ int train(Options& options) {
       "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} a step; {} training, {} validation and {} "
       "test images of {} classes; lr {}, {} threads",
       config.model, config.image_size, config.image_size, parameters, trainer.step_flops() / 1e9,
-      human(static_cast<double>(plan.total())), data.train->size(),
+      human(static_cast<double>(plan.total() + trainer.prefetch_bytes())), data.train->size(),
       data.validation ? data.validation->size() : 0, data.test ? data.test->size() : 0,
       data.classes.size(), config.lr, thread_count()));
 
@@ -251,7 +255,8 @@ int train(Options& options) {
   }
   const Json metrics =
       metrics_json(test, checkpoints.file("best"), config, progress, seconds,
-                   training_seconds > 0 ? images / training_seconds : 0, data_wait, plan.total());
+                   training_seconds > 0 ? images / training_seconds : 0, data_wait,
+                   plan.total() + trainer.prefetch_bytes(), trainer.peak_bytes());
   std::ofstream(run + "metrics.json") << metrics.dump(2) << "\n";
   if (options.json) fmt::print("{}\n", metrics.dump(2));
   return 0;

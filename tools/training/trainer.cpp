@@ -49,6 +49,7 @@ struct Trainer::State {
   std::unique_ptr<Program> step;  // outputs: loss, gradient norm
   std::unique_ptr<Evaluator> evaluator;
 
+  std::size_t peak = 0;
   Tensor learning_rate = Tensor::scalar(0), step_number = Tensor::scalar_i64(0);
 
   std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate);
@@ -89,6 +90,13 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> 
 Trainer::~Trainer() = default;
 
 MemoryPlan Trainer::plan() { return state_->step->plan(); }
+
+std::size_t Trainer::prefetch_bytes() const {
+  const auto batches = state_->options.loader_threads > 0 ? LoaderOptions{}.prefetch : 0;
+  return state_->step->plan().inputs * static_cast<std::size_t>(batches);
+}
+
+std::size_t Trainer::peak_bytes() const { return state_->peak; }
 
 double Trainer::step_flops() {
   double flops = 0;
@@ -159,6 +167,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       if (stop) return false;
     }
     const double training_seconds = seconds_since(began);
+    if (s.peak == 0) s.peak = Allocator::of(Device::cpu()).use().peak;
     record.epoch = progress.epoch + 1;
     record.step = progress.step;
     record.train_loss = images > 0 ? loss_sum / static_cast<double>(images) : 0;

@@ -75,6 +75,10 @@ class Trainer {
 
   // What a training step allocates, before it is run; and its cost.
   MemoryPlan plan();
+  // The batches that the loader prepares meanwhile.
+  std::size_t prefetch_bytes() const;
+  // The most that was in use during the first epoch's steps.
+  std::size_t peak_bytes() const;
   double step_flops();
   std::int64_t steps_per_epoch() const;
   Optimizer& optimizer();
