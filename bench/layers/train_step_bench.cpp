@@ -2,6 +2,7 @@
 // outside kernels, and the memory planned.
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <numeric>
 
 #include "autograd/program/program.h"
