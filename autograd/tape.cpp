@@ -1,6 +1,7 @@
 #include "autograd/tape.h"
 
 #include <algorithm>
+#include <mutex>
 #include <new>
 
 #include "autograd/leaf.h"
@@ -18,7 +19,34 @@ struct ScopeRecord {
 };
 
 namespace {
-constexpr std::uint32_t kBlock = 256 << 10;
+constexpr std::uint32_t kBlock = 64 << 10;
+
+// Arena blocks outlive their tape, up to a few megabytes: short tapes come one after another, and
+// fresh memory would be faulted in page by page for each.
+class BlockPool {
+ public:
+  std::unique_ptr<std::byte[]> take() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (blocks_.empty()) return std::make_unique_for_overwrite<std::byte[]>(kBlock);
+    std::unique_ptr<std::byte[]> block = std::move(blocks_.back());
+    blocks_.pop_back();
+    return block;
+  }
+  void give(std::vector<std::unique_ptr<std::byte[]>>& blocks) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto& block : blocks) {
+      if (blocks_.size() < 64) blocks_.push_back(std::move(block));
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+};
+BlockPool& block_pool() {
+  static auto* pool = new BlockPool;  // tapes may live in static storage
+  return *pool;
+}
 
 std::string joined(std::string_view scope, std::string_view name) {
   return scope.empty() ? std::string(name) : fmt::format("{}/{}", scope, name);
@@ -51,13 +79,16 @@ Tape::Tape(Device device, Mode mode, TapeOptions options)
   changes_seen_ = Parameter::changes().load(std::memory_order_relaxed);
 }
 
-Tape::~Tape() { rollback(0); }
+Tape::~Tape() {
+  rollback(0);
+  block_pool().give(blocks_);
+}
 
 void* Tape::arena(std::size_t bytes) {
   bytes = (bytes + 15) / 16 * 16;
   if (blocks_.empty() || block_used_ + bytes > kBlock) {
     if (!blocks_.empty()) ++block_;
-    if (block_ == blocks_.size()) blocks_.push_back(std::make_unique<std::byte[]>(kBlock));
+    if (block_ == blocks_.size()) blocks_.push_back(block_pool().take());
     block_used_ = 0;
   }
   void* memory = blocks_[block_].get() + block_used_;
@@ -194,17 +225,19 @@ Node& Tape::record(OpRef op, std::span<const Var> operands) {
     throw usage_error("[{}] {} operands; a node has at most {}", op->name(), operands.size(),
                       kMostOperands);
   }
-  std::array<Type, kMostOperands> types;
+  // Left as it is but for the types at hand: clearing all of it would cost more than the rest.
+  alignas(Type) std::byte memory[kMostOperands * sizeof(Type)];
+  Type* const types = reinterpret_cast<Type*>(memory);
   bool eager = !symbolic_;
   for (std::size_t i = 0; i < operands.size(); ++i) {
     if (!operands[i] || operands[i].node->tape != this) {
       throw usage_error("[{}] operand {} is {}", op->name(), i,
                         operands[i] ? "from another tape" : "missing");
     }
-    types[i] = operands[i].type();
+    new (types + i) Type(operands[i].type());
     eager = eager && operands[i].has_value();
   }
-  const std::span<const Type> operand_types(types.data(), operands.size());
+  const std::span<const Type> operand_types(types, operands.size());
   const Types outputs = op->infer(operand_types);
   if (!eager) return append(std::move(op), operands, outputs, use_of(*current_, op->name()));
 
