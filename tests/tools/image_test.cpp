@@ -152,6 +152,16 @@ TEST(ReadImage, RandomDamageNeverCrashes) {
   }
 }
 
+TEST(ReadImage, ImpossibleHuffmanTablesAreRefusedBeforeDecoding) {
+  std::vector<std::uint8_t> bytes = get(picture("baseline.jpg"));
+  std::size_t tables = 0;
+  while (bytes[tables] != 0xff || bytes[tables + 1] != 0xc4) ++tables;
+  bytes[tables + 5 + 15] = 255;  // so many codes of 16 bits do not fit the table's segment
+  expect_says(usage_message([&] { decode_image(bytes, "x.jpg"); }), "Huffman");
+  bytes[tables + 5] = 3;  // three codes of one bit
+  expect_says(usage_message([&] { check_image(bytes, "x.jpg"); }), "Huffman");
+}
+
 TEST(ReadImage, HugeClaimsAreRefusedBeforeMemoryIsAskedFor) {
   // A PNG header of 15000 x 15000 with right checksums and a tiny IDAT.
   std::vector<std::uint8_t> bytes = {0x89, 'P', 'N', 'G', 13, 10, 26, 10};

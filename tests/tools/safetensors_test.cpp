@@ -19,7 +19,7 @@ std::vector<StoredTensor> reference_tensors() {
   for (std::size_t i = 0; i < 24; ++i) weight[i] = static_cast<float>(i) / 8 - 1;
   return {{"bytes", Tensor::from<std::uint8_t>({5}, {0, 1, 2, 3, 4})},
           {"conv1.weight", Tensor::from<float>({2, 3, 2, 2}, std::span<const float>(weight))},
-          {"empty", Tensor::from<float>({0, 3}, std::span<const float>())},
+          {"empty", Tensor({DType::f32, {0, 3}})},
           {"double", Tensor::from<double>({2}, {1.0 / 3, -2e300})},
           {"bn1.num_batches_tracked", Tensor::scalar_i64(12345678901)}};
 }

@@ -62,6 +62,26 @@ std::string broken_png(Bytes bytes) {
   }
 }
 
+// Huffman tables: a byte of class and number, how many codes there are of each length from 1 to 16,
+// then their symbols, of which there are at most 256. Decoders have trusted these counts too far.
+bool broken_huffman_tables(Bytes segment) {
+  while (!segment.empty()) {
+    if (segment.size() < 17) return true;
+    std::size_t symbols = 0;
+    std::size_t codes_left = 1;  // of the present length
+    for (std::size_t length = 1; length <= 16; ++length) {
+      symbols += segment[length];
+      codes_left *= 2;
+      if (segment[length] > codes_left) return true;
+      codes_left -= segment[length];
+    }
+    if (segment[0] >> 4 > 1 || (segment[0] & 15) > 3 || symbols > 256) return true;
+    if (segment.size() < 17 + symbols) return true;
+    segment = segment.subspan(17 + symbols);
+  }
+  return false;
+}
+
 // Segments have a length; a scan's entropy-coded bytes run up to the next marker that is neither
 // a stuffed zero nor a restart. Decoders invent what a cut-off scan lacks, so the end-of-image
 // marker has to be there.
@@ -91,6 +111,9 @@ std::string broken_jpeg(Bytes bytes) {
     const bool frame =
         marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
     frame_seen = frame_seen || frame;
+    if (marker == 0xc4 && broken_huffman_tables(bytes.subspan(at + 2, length - 2))) {
+      return fmt::format("is corrupt: the Huffman tables at byte {} are impossible", at - 2);
+    }
     if (marker == 0xda) {
       if (!frame_seen) return "is corrupt: picture data before its frame header";
       scan_seen = true;
