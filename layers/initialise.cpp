@@ -41,8 +41,7 @@ Tensor xavier_uniform(const Build& build, std::string_view name, Shape shape, st
   return uniform(build, name, shape, std::sqrt(6.0 / static_cast<double>(fan_in + fan_out)));
 }
 
-Tensor uniform_fan_in(const Build& build, std::string_view name, Shape shape,
-                      std::int64_t fan_in) {
+Tensor uniform_fan_in(const Build& build, std::string_view name, Shape shape, std::int64_t fan_in) {
   return uniform(build, name, shape, 1 / std::sqrt(static_cast<double>(fan_in)));
 }
 

@@ -6,15 +6,13 @@ namespace tapescope {
 
 Conv2d::Conv2d(const Build& build, std::int64_t in, std::int64_t out, std::int64_t kernel,
                const ConvOptions& options)
-    : Layer(build),
-      options_{options.stride,   options.stride,   options.padding, options.padding,
-               options.dilation, options.dilation, options.groups} {
+    : Layer(build), options_{options.stride,   options.stride,   options.padding, options.padding,
+                             options.dilation, options.dilation, options.groups} {
   const std::int64_t per_group = in / options.groups;
-  weight_ = add_parameter(
-      "weight",
-      initialise::he_normal(build, "weight", {out, kernel, kernel, per_group},
-                            kernel * kernel * per_group),
-      Parameter::Kind::weight);
+  weight_ = add_parameter("weight",
+                          initialise::he_normal(build, "weight", {out, kernel, kernel, per_group},
+                                                kernel * kernel * per_group),
+                          Parameter::Kind::weight);
   if (options.bias) {
     bias_ = add_parameter("bias", initialise::constant({out}, 0), Parameter::Kind::bias);
   }
@@ -25,10 +23,19 @@ Var Conv2d::forward(Var x) {
   return conv2d(x, tape.parameter(weight_), bias_ ? tape.parameter(bias_) : Var{}, options_);
 }
 
-Linear::Linear(const Build& build, std::int64_t in, std::int64_t out, bool bias) : Layer(build) {
-  weight_ = add_parameter("weight", initialise::he_normal(build, "weight", {out, in}, in),
+Linear::Linear(const Build& build, std::int64_t in, std::int64_t out, const LinearOptions& options)
+    : Layer(build) {
+  using namespace initialise;
+  const bool he = options.relu_follows;
+  weight_ = add_parameter("weight",
+                          he ? he_normal(build, "weight", {out, in}, in)
+                             : uniform_fan_in(build, "weight", {out, in}, in),
                           Parameter::Kind::weight);
-  if (bias) bias_ = add_parameter("bias", initialise::constant({out}, 0), Parameter::Kind::bias);
+  if (options.bias) {
+    bias_ =
+        add_parameter("bias", he ? constant({out}, 0) : uniform_fan_in(build, "bias", {out}, in),
+                      Parameter::Kind::bias);
+  }
 }
 
 Var Linear::forward(Var x) {
@@ -73,7 +80,7 @@ Var BatchNorm2d::forward(Var x) {
 BasicBlock::BasicBlock(const Build& build, std::int64_t in, std::int64_t out, std::int64_t stride)
     : Layer(build) {
   conv1_ = add_child<Conv2d>("conv1", in, out, 3,
-                       ConvOptions{.stride = stride, .padding = 1, .bias = false});
+                             ConvOptions{.stride = stride, .padding = 1, .bias = false});
   bn1_ = add_child<BatchNorm2d>("bn1", out);
   conv2_ = add_child<Conv2d>("conv2", out, out, 3, ConvOptions{.padding = 1, .bias = false});
   bn2_ = add_child<BatchNorm2d>("bn2", out);

@@ -12,7 +12,7 @@ struct ConvOptions {
   bool bias = true;
 };
 
-// weight {O, K, K, I / groups} (He), bias {O}.
+// weight {O, K, K, I / groups} (He), bias {O} (zero).
 class Conv2d final : public Layer {
  public:
   Conv2d(const Build& build, std::int64_t in, std::int64_t out, std::int64_t kernel,
@@ -24,10 +24,16 @@ class Conv2d final : public Layer {
   ParameterRef weight_, bias_;
 };
 
-// x {N, in} to {N, out}. weight {out, in} (He), bias {out} (zero).
+struct LinearOptions {
+  bool bias = true;
+  bool relu_follows = true;
+};
+
+// x {N, in} to {N, out}. weight {out, in}, bias {out}. Starts as He et al. with zero biases where a
+// ReLU follows, and as PyTorch does, +-1/sqrt(in), where none does: class scores start small.
 class Linear final : public Layer {
  public:
-  Linear(const Build& build, std::int64_t in, std::int64_t out, bool bias = true);
+  Linear(const Build& build, std::int64_t in, std::int64_t out, const LinearOptions& options = {});
   Var forward(Var x) override;
 
  private:
@@ -35,8 +41,9 @@ class Linear final : public Layer {
 };
 
 // PyTorch's BatchNorm2d: eps 1e-5, momentum 0.1; the biased variance normalises, the unbiased one
-// enters running_var. On a training tape the running statistics are assigned (effects), on an
-// evaluation tape they are used.
+// enters running_var (of a single value, 0). On a training tape the running statistics are assigned
+// (effects), one call after the other where the layer is called several times; on an evaluation
+// tape they are used.
 class BatchNorm2d final : public Layer {
  public:
   BatchNorm2d(const Build& build, std::int64_t channels);

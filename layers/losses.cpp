@@ -18,12 +18,18 @@ Var cross_entropy(Var logits, Var label, double smoothing) {
   return add(affine(hard, 1 - smoothing), affine(soft, smoothing));
 }
 
-Var focal_loss(Var logits, Var label, double gamma) {
-  if (!(gamma >= 0)) throw usage_error("the focal loss's gamma is {}; it must not be negative", gamma);
-  const Var log_p = gather(log_softmax(logits), label);
-  if (gamma == 0) return neg(log_p);
-  const Var missing = affine(exp(log_p), -1, 1);  // 1 - p, at least 0 since log p <= 0
-  return neg(mul(gamma == 2 ? square(missing) : pow(missing, gamma), log_p));
+Var focal_loss(Var logits, Var label, double gamma, Var alpha) {
+  if (!(gamma >= 0 && gamma <= 100)) {
+    throw usage_error("the focal loss's gamma is {}; it must be between 0 and 100", gamma);
+  }
+  const Var log_probabilities = log_softmax(logits);
+  const Var log_p = gather(log_probabilities, label);
+  const Var weighted = alpha ? gather(mul(log_probabilities, alpha), label) : log_p;
+  if (gamma == 0) return neg(weighted);
+  // 1 - p, kept off 0: there the derivative of a power below 1 is infinite, and times log p = 0 it
+  // would be NaN.
+  const Var missing = clamp(affine(exp(log_p), -1, 1), 1e-12, 1);
+  return neg(mul(gamma == 2 ? square(missing) : pow(missing, gamma), weighted));
 }
 
 }  // namespace tapescope

@@ -59,8 +59,7 @@ NamedVars Classifier::operator()(Tape& tape, const NamedVars& inputs) {
 }
 
 std::int64_t Classifier::scaled(std::int64_t channels) const {
-  return std::max<std::int64_t>(
-      1, std::llround(static_cast<double>(channels) * config_.width));
+  return std::max<std::int64_t>(1, std::llround(static_cast<double>(channels) * config_.width));
 }
 
 }  // namespace tapescope

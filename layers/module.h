@@ -33,7 +33,8 @@ class Module {
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
-  // This module's and its children's, in order of registration; buffers included.
+  // This module's and its children's, in order of registration, buffers included: PyTorch's
+  // state_dict in its order.
   std::vector<ParameterRef> parameters() const;
   // Those an optimiser updates.
   std::vector<ParameterRef> trained_parameters() const;
@@ -94,8 +95,7 @@ struct ModelConfig {
 // {"image": {N, H, W, channels}} to {"logits": {N, classes}}.
 class Classifier : public Model {
  public:
-  explicit Classifier(const ModelConfig& config)
-      : Model(Build{config.seed, ""}), config_(config) {}
+  explicit Classifier(const ModelConfig& config) : Model(Build{config.seed, ""}), config_(config) {}
   NamedVars operator()(Tape& tape, const NamedVars& inputs) final;
   virtual Var logits(Var image) = 0;
   const ModelConfig& config() const { return config_; }

@@ -16,12 +16,19 @@ void Schedule::check() const {
   if (!(peak > 0) || !std::isfinite(peak)) {
     throw usage_error("the learning rate is {}; it must be a positive number", peak);
   }
+  if (!(warmup >= 0 && warmup < 1)) {
+    throw usage_error("the warm-up takes {} of the steps; it must be at least 0 and below 1",
+                      warmup);
+  }
+  if (!(factor > 0 && factor <= 1)) {
+    throw usage_error("the learning rate falls by a factor of {}; it must be above 0 and at most 1",
+                      factor);
+  }
 }
 
 double Schedule::at(std::int64_t step) const {
-  const double t = std::clamp(static_cast<double>(step) / static_cast<double>(std::max<std::int64_t>(
-                                                              steps, 1)),
-                              0.0, 1.0);
+  const double t = std::clamp(
+      static_cast<double>(step) / static_cast<double>(std::max<std::int64_t>(steps, 1)), 0.0, 1.0);
   const auto cosine = [](double from, double to, double s) {
     return to + (from - to) * (1 + std::cos(std::numbers::pi * s)) / 2;
   };

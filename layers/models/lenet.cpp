@@ -18,7 +18,7 @@ LeNet::LeNet(const ModelConfig& config) : Classifier(config) {
   conv2_ = add_child<Conv2d>("conv2", narrow, wide, 5, ConvOptions{.padding = 2});
   fc1_ = add_child<Linear>("fc1", wide * side * side, hidden);
   dropout_ = add_child<Dropout>("dropout", 0.5);
-  fc2_ = add_child<Linear>("fc2", hidden, config.classes);
+  fc2_ = add_child<Linear>("fc2", hidden, config.classes, LinearOptions{.relu_follows = false});
 }
 
 Var LeNet::logits(Var image) {
@@ -32,11 +32,9 @@ Mlp::Mlp(const ModelConfig& config) : Classifier(config) {
   const std::int64_t hidden1 = scaled(256), hidden2 = scaled(128);
   fc1_ = add_child<Linear>("fc1", pixels, hidden1);
   fc2_ = add_child<Linear>("fc2", hidden1, hidden2);
-  fc3_ = add_child<Linear>("fc3", hidden2, config.classes);
+  fc3_ = add_child<Linear>("fc3", hidden2, config.classes, LinearOptions{.relu_follows = false});
 }
 
-Var Mlp::logits(Var image) {
-  return (*fc3_)(with_relu(*fc2_, with_relu(*fc1_, flatten(image))));
-}
+Var Mlp::logits(Var image) { return (*fc3_)(with_relu(*fc2_, with_relu(*fc1_, flatten(image)))); }
 
 }  // namespace tapescope

@@ -15,7 +15,7 @@ void append_blocks(Sequential& stage, std::int64_t in, std::int64_t out, std::in
 ResNet18::ResNet18(const ModelConfig& config) : Classifier(config) {
   std::int64_t channels = scaled(64);
   conv1_ = add_child<Conv2d>("conv1", config.channels, channels, 7,
-                       ConvOptions{.stride = 2, .padding = 3, .bias = false});
+                             ConvOptions{.stride = 2, .padding = 3, .bias = false});
   bn1_ = add_child<BatchNorm2d>("bn1", channels);
   for (int i = 0; i < 4; ++i) {
     const std::int64_t out = scaled(std::int64_t{64} << i);
@@ -23,7 +23,7 @@ ResNet18::ResNet18(const ModelConfig& config) : Classifier(config) {
     append_blocks(*stages_.back(), channels, out, i == 0 ? 1 : 2, 2);
     channels = out;
   }
-  fc_ = add_child<Linear>("fc", channels, config.classes);
+  fc_ = add_child<Linear>("fc", channels, config.classes, LinearOptions{.relu_follows = false});
 }
 
 Var ResNet18::logits(Var x) {
@@ -36,7 +36,7 @@ Var ResNet18::logits(Var x) {
 ResNet20::ResNet20(const ModelConfig& config) : Classifier(config) {
   std::int64_t channels = scaled(16);
   conv1_ = add_child<Conv2d>("conv1", config.channels, channels, 3,
-                       ConvOptions{.padding = 1, .bias = false});
+                             ConvOptions{.padding = 1, .bias = false});
   bn1_ = add_child<BatchNorm2d>("bn1", channels);
   for (int i = 0; i < 3; ++i) {
     const std::int64_t out = scaled(std::int64_t{16} << i);
@@ -44,7 +44,7 @@ ResNet20::ResNet20(const ModelConfig& config) : Classifier(config) {
     append_blocks(*stages_.back(), channels, out, i == 0 ? 1 : 2, 3);
     channels = out;
   }
-  fc_ = add_child<Linear>("fc", channels, config.classes);
+  fc_ = add_child<Linear>("fc", channels, config.classes, LinearOptions{.relu_follows = false});
 }
 
 Var ResNet20::logits(Var x) {

@@ -17,7 +17,7 @@ SeedNet::SeedNet(const ModelConfig& config) : Classifier(config) {
   const std::int64_t channels[] = {config.channels, narrow, narrow, middle, middle, wide, wide};
   const auto add_conv = [&](int i, std::int64_t out, std::int64_t kernel) {
     convs_.push_back(add_child<Conv2d>("conv" + std::to_string(i + 1), channels[i], out, kernel,
-                                 ConvOptions{.padding = kernel / 2}));
+                                       ConvOptions{.padding = kernel / 2}));
   };
   for (int i = 0; i < 6; ++i) add_conv(i, channels[i + 1], 3);
   add_conv(6, config.classes, 1);

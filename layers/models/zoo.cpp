@@ -24,7 +24,7 @@ constexpr Entry kZoo[] = {
     {{"mlp", "three linear layers", 28, 1}, make<Mlp>},
     {{"seednet", "seven convolutions and spatial means: its class maps localise", 224, 8},
      make<SeedNet>},
-    {{"resnet18", "torchvision's 18-layer residual network", 224, 32}, make<ResNet18>},
+    {{"resnet18", "torchvision's 18-layer residual network", 224, 16}, make<ResNet18>},
     {{"resnet20", "the 20-layer residual network for 32x32 images", 32, 8}, make<ResNet20>},
 };
 
@@ -48,24 +48,24 @@ std::span<const ModelDescription> model_descriptions() {
   return all;
 }
 
-const ModelDescription& describe_model(std::string_view name) {
-  return entry_of(name).description;
-}
+const ModelDescription& describe_model(std::string_view name) { return entry_of(name).description; }
 
 std::unique_ptr<Classifier> make_model(const ModelConfig& config) {
   const Entry& entry = entry_of(config.name);
   if (config.image_size < entry.description.smallest_image) {
-    throw usage_error("images of {0}x{0} are too small for {1}: it needs at least {2}x{2}; use a "
-                      "larger --image-size or another --model",
-                      config.image_size, config.name, entry.description.smallest_image);
+    throw usage_error(
+        "images of {0}x{0} are too small for {1}: it needs at least {2}x{2}; use a "
+        "larger --image-size or another --model",
+        config.image_size, config.name, entry.description.smallest_image);
   }
   if (config.classes < 2) {
     throw usage_error("a classifier needs at least 2 classes, but there is {}", config.classes);
   }
   if (config.channels < 1 || !(config.width > 0)) {
-    throw usage_error("{} cannot be built for {} input channels and width {}; both must be "
-                      "positive",
-                      config.name, config.channels, config.width);
+    throw usage_error(
+        "{} cannot be built for {} input channels and width {}; both must be "
+        "positive",
+        config.name, config.channels, config.width);
   }
   return entry.make(config);
 }

@@ -6,10 +6,14 @@ Optimizer::Optimizer(OptimizerConfig config) : config_(std::move(config)) {
   if (config_.name != "sgd" && config_.name != "adamw") {
     throw usage_error("unknown optimizer '{}'; known are sgd and adamw", config_.name);
   }
-  if (config_.clip_gradient < 0) {
-    throw usage_error("the gradient norm cannot be clipped at {}; give a positive number or 0 for "
-                      "none",
-                      config_.clip_gradient);
+  if (!(config_.weight_decay >= 0)) {
+    throw usage_error("the weight decay is {}; it must not be negative", config_.weight_decay);
+  }
+  if (!(config_.clip_gradient >= 0)) {
+    throw usage_error(
+        "the gradient norm cannot be clipped at {}; give a positive number or 0 for "
+        "none",
+        config_.clip_gradient);
   }
 }
 
@@ -26,30 +30,40 @@ ParameterRef Optimizer::state(const Parameter& parameter, std::string_view name)
 Effects Optimizer::update(Tape& tape, std::span<const ParameterRef> parameters,
                           std::span<const Var> gradients) {
   if (parameters.size() != gradients.size() || parameters.empty()) {
-    throw usage_error("[{}] {} parameters but {} gradients; there must be one each, and at least "
-                      "one",
-                      config_.name, parameters.size(), gradients.size());
+    throw usage_error(
+        "[{}] {} parameters but {} gradients; there must be one each, and at least "
+        "one",
+        config_.name, parameters.size(), gradients.size());
+  }
+  std::vector<ParameterRef> trained;
+  std::vector<Var> used;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i]->trained()) continue;
+    trained.push_back(parameters[i]);
+    used.push_back(gradients[i]);
+  }
+  if (trained.empty()) {
+    throw usage_error("[{}] all {} parameters are frozen or buffers: there is nothing to train",
+                      config_.name, parameters.size());
   }
   const Tape::Scope in(tape, "optimizer");
   const Var learning_rate = tape.input("learning_rate", DType::f32, {});
-  std::vector<Var> used(gradients.begin(), gradients.end());
   Var total;
-  for (const Var& gradient : gradients) {
+  for (const Var& gradient : used) {
     const Var squares = sum(square(gradient));
     total = total ? add(total, squares) : squares;
   }
   gradient_norm_ = sqrt(total);
   if (config_.clip_gradient > 0) {
     // min(1, clip / norm), with PyTorch's 1e-6 beside the norm.
-    const Var factor = minimum(div(tape.scalar(config_.clip_gradient),
-                                   affine(gradient_norm_, 1, 1e-6)),
-                               tape.scalar(1));
+    const Var factor = minimum(
+        div(tape.scalar(config_.clip_gradient), affine(gradient_norm_, 1, 1e-6)), tape.scalar(1));
     for (Var& gradient : used) gradient = mul(gradient, factor);
   }
   Var count;  // AdamW counts steps from 1
   if (config_.name == "adamw") count = increment(tape.step());
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const ParameterRef& parameter = parameters[i];
+  for (std::size_t i = 0; i < trained.size(); ++i) {
+    const ParameterRef& parameter = trained[i];
     const double decay = parameter->kind == Parameter::Kind::weight ? config_.weight_decay : 0;
     const Var value = tape.pending(parameter);
     if (config_.name == "sgd") {
@@ -65,9 +79,8 @@ Effects Optimizer::update(Tape& tape, std::span<const ParameterRef> parameters,
       options.weight_decay = decay;
       const ParameterRef first = state(*parameter, "exp_avg");
       const ParameterRef second = state(*parameter, "exp_avg_sq");
-      const AdamWResult result =
-          adamw_update(value, used[i], tape.pending(first), tape.pending(second), learning_rate,
-                       count, options);
+      const AdamWResult result = adamw_update(value, used[i], tape.pending(first),
+                                              tape.pending(second), learning_rate, count, options);
       tape.assign(parameter, result.parameter);
       tape.assign(first, result.first_moment);
       tape.assign(second, result.second_moment);

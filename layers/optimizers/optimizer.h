@@ -10,10 +10,10 @@
 namespace tapescope {
 
 struct OptimizerConfig {
-  std::string name = "sgd";  // "sgd" or "adamw"
+  std::string name = "sgd";    // "sgd" or "adamw"
   double weight_decay = 5e-4;  // on weights only, not on biases and norms
-  SgdOptions sgd;
-  AdamWOptions adamw;
+  SgdOptions sgd = {};
+  AdamWOptions adamw = {};
   double clip_gradient = 0;  // largest global norm of all gradients together; 0: none
 };
 
@@ -21,9 +21,11 @@ class Optimizer {
  public:
   explicit Optimizer(OptimizerConfig config);
 
-  // Appends the update of each parameter from its gradient. The tape must be given the inputs
-  // "learning_rate" (f32 scalar) and, for AdamW, "step" (i64 scalar, counting from 0) at each run.
-  // Returns every effect recorded on the tape so far: those of batch norms as well.
+  // Appends the update of each parameter from its gradient. Buffers and frozen parameters may be
+  // among them and stay as they are. The tape must be given the inputs "learning_rate" (f32 scalar)
+  // and, for AdamW, "step" (i64 scalar, counting from 0) at each run.
+  // Returns every effect recorded on the tape so far, those of batch norms as well: what to give to
+  // Tape::compile, with nothing to add.
   Effects update(Tape& tape, std::span<const ParameterRef> parameters,
                  std::span<const Var> gradients);
 
