@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 #include <new>
+#include <unordered_set>
 
 #include "autograd/leaf.h"
 #include "autograd/ops/ops.h"
@@ -379,7 +380,10 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
         });
     const Scope in(*this, "gradient");
     for (std::size_t i = 0; i < wrt.size(); ++i) {
-      if (!result[i]) result[i] = zeros_like(wrt[i]);
+      if (result[i]) continue;
+      // Counters have no derivative; asking for all of a model's parameters includes them.
+      result[i] = is_floating(wrt[i].dtype()) ? zeros_like(wrt[i])
+                                              : constant(Tensor::zeros(wrt[i].type(), device()));
     }
     return result;
   } catch (...) {
@@ -394,6 +398,22 @@ std::vector<Var> Tape::gradient(Var target, std::span<const ParameterRef> parame
   return gradient(target, wrt);
 }
 
+namespace {
+// Whether `value` is computed from `origin`, through operands of any role.
+bool derives_from(Var value, Var origin) {
+  std::vector<const Node*> stack{value.node};
+  std::unordered_set<const Node*> seen;
+  while (!stack.empty()) {
+    const Node* node = stack.back();
+    stack.pop_back();
+    if (node == origin.node) return true;
+    if (node->index < origin.node->index || !seen.insert(node).second) continue;
+    for (const Var& operand : node->operands()) stack.push_back(operand.node);
+  }
+  return false;
+}
+}  // namespace
+
 Effect Tape::assign(const ParameterRef& state, Var value) {
   if (value.type() != state->value.type()) {
     throw usage_error("[assign] '{}' is {} and cannot become '{}' of type {}", state->name,
@@ -401,8 +421,7 @@ Effect Tape::assign(const ParameterRef& state, Var value) {
   }
   for (const Effect& earlier : assignments_) {
     if (earlier.state != state) continue;
-    const Var wrt[] = {pending(state)};
-    if (!depends_on(*this, wrt)[value.node->index]) {
+    if (!derives_from(value, pending(state))) {
       throw usage_error(
           "[assign] '{}' is assigned twice and the second value, '{}', does not derive from "
           "tape.pending(state): the first would be lost",
