@@ -28,7 +28,7 @@ void write(DType dtype, void* data, std::int64_t i, double value) {
 
 Tensor Tensor::zeros(Type type, Device device, Purpose purpose) {
   Tensor tensor(type, device, purpose);
-  std::memset(tensor.data(), 0, tensor.bytes());
+  if (tensor.bytes() > 0) std::memset(tensor.data(), 0, tensor.bytes());
   return tensor;
 }
 
@@ -66,7 +66,7 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
 
 Tensor Tensor::clone() const {
   Tensor copy(type_, device(), storage_->purpose, storage_->label);
-  std::memcpy(copy.data(), data(), bytes());
+  if (bytes() > 0) std::memcpy(copy.data(), data(), bytes());
   return copy;
 }
 

@@ -36,7 +36,7 @@ class Tensor {
       throw usage_error("a tensor of shape {} has {} elements, but {} values were given",
                         to_string(shape), tensor.elements(), values.size());
     }
-    std::memcpy(tensor.data(), values.data(), tensor.bytes());
+    if (!values.empty()) std::memcpy(tensor.data(), values.data(), tensor.bytes());
     return tensor;
   }
   template <class T>
