@@ -48,6 +48,10 @@ std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants() {
 
 std::span<const Variant<Conv2dShape>> conv2d_weight_gradient_variants() {
   static const Variant<Conv2dShape> table[] = {
+      {{"conv2d_weight_gradient", "winograd", DeviceKind::cpu, DTypes{DType::f32},
+        winograd::kErrorFactor, kWinogradNote, ""},
+       winograd::conv2d_weight_gradient,
+       winograd::supports_conv2d_weight_gradient},
       {{"conv2d_weight_gradient", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote,
         onednn::missing},
        onednn::conv2d_weight_gradient,

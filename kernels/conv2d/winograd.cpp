@@ -6,33 +6,10 @@
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
 #include "kernels/conv2d/simd.h"
+#include "kernels/conv2d/winograd_tiles.h"
 
 namespace tapescope::winograd {
 namespace {
-
-constexpr std::int64_t kElements = 36;  // of a transformed tile
-constexpr std::int64_t kTile = 4;       // a tile is 4x4 outputs
-
-std::int64_t blocks(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
-std::int64_t padded(std::int64_t count, std::int64_t size) { return blocks(count, size) * size; }
-
-// Where the tiles of a batch of outputs {N, P, Q, .} lie. Tiles of all images are counted through.
-struct Tiles {
-  std::int64_t N, P, Q, rows, columns;
-  Tiles(std::int64_t images, std::int64_t height, std::int64_t width)
-      : N(images),
-        P(height),
-        Q(width),
-        rows(blocks(height, kTile)),
-        columns(blocks(width, kTile)) {}
-  std::int64_t count() const { return N * rows * columns; }
-  struct Place {
-    std::int64_t n, p, q;  // image, first row and column of the output
-  };
-  Place operator[](std::int64_t tile) const {
-    return {tile / (rows * columns), tile / columns % rows * kTile, tile % columns * kTile};
-  }
-};
 
 // A convolution of `in` {N, H, W, K} into `out` {N, P, Q, J}: forward, or the data gradient, whose
 // input is dy. The sums run over K channels.
@@ -50,6 +27,9 @@ struct Problem {
   std::int64_t scratch_floats() const { return kElements * block * (padded_K() + padded_J()); }
 };
 
+// Fewer blocks than this are done one by one, each in parallel.
+constexpr std::int64_t kFewBlocks = 4;
+
 // Blocks of tiles whose transforms stay in the second cache; where the weights do not fit there
 // either, larger ones, so that reading the weights is shared by more tiles.
 void choose_block(Problem& p) {
@@ -61,7 +41,8 @@ void choose_block(Problem& p) {
   const std::int64_t tiles = Tiles(p.N, p.P, p.Q).count();
   p.block = std::max<std::int64_t>(1, std::min(p.block, tiles));
   // Bits do not depend on it: a worker takes whichever block is next, and blocks are independent.
-  p.workers = std::min<std::int64_t>(thread_count(), blocks(tiles, p.block));
+  const std::int64_t count = blocks(tiles, p.block);
+  p.workers = count < kFewBlocks ? 1 : std::min<std::int64_t>(thread_count(), count);
 }
 
 void transform_weights(const Problem& p, const float* w, float* u) {
@@ -87,7 +68,8 @@ void run_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
   const std::int64_t panels = blocks(count, kernels.rows);
   const auto panel_begin = [&](std::int64_t panel) { return panel * count / panels; };
 
-  for (std::int64_t panel = 0; panel < panels; ++panel) {
+  // Inside a worker these loops run on its thread; where there is one worker, on all of them.
+  parallel_for(panels, [&](std::int64_t panel) {
     const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
     for (std::int64_t r = 0; r < rows; ++r) {
       const Tiles::Place at = tiles[first + begin + r];
@@ -95,8 +77,8 @@ void run_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
                               at.q - p.pad_w, v + begin * padded_K + r * width, v_element,
                               rows * width);
     }
-  }
-  for (std::int64_t e = 0; e < kElements; ++e) {
+  });
+  parallel_for(kElements, [&](std::int64_t e) {
     for (std::int64_t j = 0; j < padded_J; j += kernels.columns) {
       const std::int64_t vectors = std::min<std::int64_t>(2, (padded_J - j) / width);
       for (std::int64_t panel = 0; panel < panels; ++panel) {
@@ -106,13 +88,15 @@ void run_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
                          padded_J);
       }
     }
-  }
-  for (std::int64_t t = 0; t < count; ++t) {
-    const Tiles::Place at = tiles[first + t];
-    kernels.transform_output(m + t * padded_J, m_element, p.J, bias,
-                             out + ((at.n * p.P + at.p) * p.Q + at.q) * p.J, p.Q * p.J,
-                             std::min(kTile, p.P - at.p), std::min(kTile, p.Q - at.q));
-  }
+  });
+  parallel_for(panels, [&](std::int64_t panel) {
+    for (std::int64_t t = panel_begin(panel); t < panel_begin(panel + 1); ++t) {
+      const Tiles::Place at = tiles[first + t];
+      kernels.transform_output(m + t * padded_J, m_element, p.J, bias,
+                               out + ((at.n * p.P + at.p) * p.Q + at.q) * p.J, p.Q * p.J,
+                               std::min(kTile, p.P - at.p), std::min(kTile, p.Q - at.q));
+    }
+  });
 }
 
 void run(const Problem& p, const float* in, const float* w, const float* bias, float* out,
@@ -142,11 +126,6 @@ Plan plan(Problem p) {
                     p.bias ? static_cast<const float*>(b.in[2]) : nullptr,
                     static_cast<float*>(b.out[0]), static_cast<float*>(b.workspace));
               });
-}
-
-bool fits(const Conv2dShape& c) {
-  return c.KH == 3 && c.KW == 3 && c.stride_h == 1 && c.stride_w == 1 && c.dilation_h == 1 &&
-         c.dilation_w == 1 && c.groups == 1 && c.pad_h <= 2 && c.pad_w <= 2;
 }
 
 }  // namespace
