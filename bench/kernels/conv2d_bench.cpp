@@ -60,6 +60,7 @@ void small_shapes(benchmark::internal::Benchmark* b) {
 BENCHMARK_CAPTURE(forward, winograd, "winograd")->Apply(shapes);
 BENCHMARK_CAPTURE(data_gradient, winograd, "winograd")->Apply(shapes);
 BENCHMARK_CAPTURE(weight_gradient, winograd, "winograd")->Apply(shapes);
+BENCHMARK_CAPTURE(data_gradient, few_channels, "few_channels")->Apply(shapes);
 BENCHMARK_CAPTURE(forward, onednn, "onednn")->Apply(shapes);
 BENCHMARK_CAPTURE(data_gradient, onednn, "onednn")->Apply(shapes);
 BENCHMARK_CAPTURE(weight_gradient, onednn, "onednn")->Apply(shapes);

@@ -274,8 +274,32 @@ void accumulate_rows(std::int64_t count, std::int64_t vectors, std::int64_t tile
   }
 }
 
+// --- few channels --------------------------------------------------------------------------------
+
+void add_taps(const TapRow& row, const float* products, std::int64_t row_stride, std::int64_t first,
+              std::int64_t count, float* dx) {
+  for (std::int64_t t = 0; t < count; ++t) {
+    const float* from = products + t * row_stride;
+    const std::int64_t left = (first + t) * row.stride - row.pad;
+    if (row.dilation == 1) {  // the taps lie side by side
+      const std::int64_t begin = left < 0 ? -left : 0;
+      const std::int64_t end = left + row.KW > row.W ? row.W - left : row.KW;
+      float* to = dx + left * row.I;
+      for (std::int64_t i = begin * row.I; i < end * row.I; ++i) to[i] += from[i];
+    } else {
+      for (std::int64_t s = 0; s < row.KW; ++s) {
+        const std::int64_t w = left + s * row.dilation;
+        if (w < 0 || w >= row.W) continue;
+        for (std::int64_t i = 0; i < row.I; ++i) dx[w * row.I + i] += from[s * row.I + i];
+      }
+    }
+  }
+}
+
 }  // namespace
 
+extern const FewChannelsKernels few_channels_kernels;
+const FewChannelsKernels few_channels_kernels = {add_taps};
 extern const WinogradKernels winograd_kernels;
 const WinogradKernels winograd_kernels = {
     kWidth,

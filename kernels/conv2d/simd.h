@@ -1,4 +1,5 @@
-// The parts of Winograd's convolution, once per instruction set. See winograd.h for the algorithm.
+// The inner loops of the project's own convolutions, once per instruction set: see winograd.h and
+// few_channels.h for the algorithms.
 #pragma once
 
 #include <cstdint>
@@ -49,5 +50,17 @@ struct WinogradKernels {
                      std::int64_t m_stride);
 };
 TAPESCOPE_DECLARE_ISA_TABLE(WinogradKernels, winograd_kernels)
+
+struct TapRow {
+  std::int64_t W, I, KW, stride, pad, dilation;  // all along the width
+};
+// dx[q * stride - pad + s * dilation, i] += products[(q - first) * row_stride + s * I + i] for q in
+// [first, first + count), where inside the row dx {W, I}.
+using AddTaps = void (*)(const TapRow& row, const float* products, std::int64_t row_stride,
+                         std::int64_t first, std::int64_t count, float* dx);
+struct FewChannelsKernels {
+  AddTaps add_taps;
+};
+TAPESCOPE_DECLARE_ISA_TABLE(FewChannelsKernels, few_channels_kernels)
 
 }  // namespace tapescope

@@ -1,5 +1,6 @@
 // Which convolution runs where, best first.
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/few_channels.h"
 #include "kernels/conv2d/onednn.h"
 #include "kernels/conv2d/reference.h"
 #include "kernels/conv2d/winograd.h"
@@ -36,6 +37,11 @@ std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants() {
         winograd::kErrorFactor, kWinogradNote, ""},
        winograd::conv2d_data_gradient,
        winograd::supports_conv2d_data_gradient},
+      {{"conv2d_data_gradient", "few_channels", DeviceKind::cpu, DTypes{DType::f32}, 1,
+        "one matrix product for all taps, its rows added where they lie: no empty vector lanes",
+        ""},
+       few_channels::conv2d_data_gradient,
+       few_channels::supports_conv2d_data_gradient},
       {{"conv2d_data_gradient", "onednn", DeviceKind::cpu, kOnednn, 1, kOnednnNote,
         onednn::missing},
        onednn::conv2d_data_gradient,
