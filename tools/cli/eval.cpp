@@ -55,13 +55,17 @@ int run(const Options& options) {
   options.run.apply();
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   DataOptions data_options;
-  data_options.validation_fraction = 0;
+  data_options.validation_fraction =
+      options.split == "test" ? 0 : loaded.info.validation_fraction;
+  data_options.test_fraction = loaded.info.test_fraction;
+  data_options.seed = loaded.info.seed;
   data_options.classes = loaded.info.classes;
   data_options.channels = static_cast<int>(loaded.info.config.channels);
   if (options.on_bad_image == "skip") data_options.on_bad_image = BadImage::skip;
   const DataSplits data = open_data(options.data, data_options);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
-  const Classification task(loaded.info.config, {});
+  for (const std::string& bad : data.bad_images) fmt::print(stderr, "left out: {}\n", bad);
+  const Classification task(loaded.info.config, {.name = loaded.info.loss});
   const std::unique_ptr<Metrics> metrics =
       evaluate(*loaded.model, task, data.split(options.split), loaded.info.pipeline,
                options.batch_size, options.loader_threads);

@@ -9,8 +9,10 @@
 #include "engine/allocator.h"
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
+#include "tools/training/atomic_file.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/config.h"
+#include "tools/training/estimate.h"
 
 namespace tapescope::cli {
 namespace {
@@ -47,25 +49,52 @@ class ProgressLine {
   bool terminal_;
 };
 
-// On --resume the options are those of the run; one that would change its numbers is refused.
-void check_resumed(const TrainConfig& config) {
+// The options of a run that is resumed are those it was started with. One that is typed again must
+// agree, unless it changes no bit of the result.
+void take_stored_options(TrainConfig& config, const CLI::App& app) {
   const std::filesystem::path path = std::filesystem::path(config.out) / "config.toml";
   if (!std::filesystem::exists(path)) {
     throw usage_error("--resume: '{}' is no run directory (no config.toml); leave --resume out",
                       config.out);
   }
-  const std::map<std::string, std::string> now = option_values(config);
-  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_file(path.string())) {
-    const auto it = now.find(item.name);
-    if (it == now.end() || item.inputs.empty() || may_change_on_resume(item.name)) continue;
-    std::string typed = it->second;
-    if (typed.size() >= 2 && typed.front() == '"') typed = typed.substr(1, typed.size() - 2);
-    if (typed != item.inputs[0]) {
-      throw usage_error("--resume: the run has {} = {}, not {}; continue with the options it was "
-                        "started with, or start another run",
-                        item.name, item.inputs[0], typed);
+  std::map<std::string, std::string> stored;
+  try {
+    for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_file(path.string())) {
+      if (!item.inputs.empty()) stored[item.name] = item.inputs[0];
     }
+  } catch (const CLI::Error& error) {
+    throw usage_error("--resume: '{}' cannot be read: {}", path.string(), error.what());
   }
+  for_each_option(config, [&](std::string_view option, auto& value, std::string_view) {
+    const std::string name(option);
+    const bool typed = app.count("--" + name) > 0;
+    const auto it = stored.find(name);
+    if (typed && may_change_on_resume(name)) return;
+    auto old = std::decay_t<decltype(value)>(value);
+    if (it == stored.end()) {
+      old = {};  // an empty text is not written
+    } else if (!CLI::detail::lexical_cast(it->second, old)) {
+      throw usage_error("--resume: '{}' has '{}' for {}, which cannot be understood", path.string(),
+                        it->second, name);
+    }
+    if (typed && old != value) {
+      throw usage_error("--resume: the run has {} = {}, not {}; leave --{} out, or start another "
+                        "run with another --out",
+                        name, old, value, name);
+    }
+    if (it != stored.end()) value = old;
+  });
+}
+
+// Lines of steps after the checkpoint would be written twice.
+void cut_history(const std::string& path, std::int64_t step) {
+  std::ifstream file(path);
+  std::string kept;
+  for (std::string line; std::getline(file, line);) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (json.is_object() && json.value("step", step + 1) <= step) kept += line + "\n";
+  }
+  write_atomically(path, kept);
 }
 
 // Appends lines to RUN/history.jsonl.
@@ -79,7 +108,7 @@ class History {
   std::ofstream file_;
 };
 
-void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops,
+void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops, double total_flops,
                 const TrainConfig& config, bool json) {
   const std::size_t total = plan.total() + prefetch;
   if (json) {
@@ -90,6 +119,7 @@ void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops,
                             {"input_bytes", plan.inputs},
                             {"prefetch_bytes", prefetch},
                             {"total_bytes", total},
+                            {"planned_bytes", total},
                             {"step_flops", flops}}
                            .dump(2));
     return;
@@ -104,6 +134,9 @@ void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops,
   fmt::print("  batches ahead        {:>10}\n", human(static_cast<double>(prefetch)));
   fmt::print("  total                {:>10}\n", human(static_cast<double>(total)));
   fmt::print("  arithmetic           {:>10.2f} GFLOP\n", flops / 1e9);
+  const double speed = measured_flops_per_second();
+  fmt::print("  time for {} epochs    about {}, at the {:.0f} GFLOP/s measured here\n",
+             config.epochs, duration_text(total_flops / speed), speed / 1e9);
 }
 
 DataSplits open(const TrainConfig& config) {
@@ -141,19 +174,20 @@ Json metrics_json(const std::unique_ptr<Metrics>& test, const std::filesystem::p
   return metrics;
 }
 
-int train(Options& options) {
+int train(Options& options, const CLI::App& app) {
   TrainConfig& config = options.config;
   if (config.data.empty()) throw usage_error("--data is required: a folder of images or IDX files");
   if (config.out.empty() && !options.plan) throw usage_error("--out is required: a run directory");
+  if (options.resume && config.out.empty()) throw usage_error("--resume needs --out: the run");
+  if (options.resume) take_stored_options(config, app);
   if (config.threads < 0) throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));
   const DataSplits data = open(config);
   ResolvedTraining resolved = resolve(config, data);
-  if (options.resume) check_resumed(config);
   const std::unique_ptr<Classifier> model = make_model(resolved.model);
   const Classification task(resolved.model, resolved.loss);
   ProgressLine out;
-  if (!config.weights.empty()) {
+  if (!config.weights.empty() && !options.resume) {
     for (const std::string& sentence : load_weights(*model, config.weights)) out.line(sentence);
   }
   if (!config.freeze.empty()) {
@@ -162,17 +196,30 @@ int train(Options& options) {
   Trainer trainer(*model, task, data.train, data.validation, resolved.train_pipeline,
                   resolved.test_pipeline, resolved.trainer);
   const MemoryPlan plan = trainer.plan();
+  const std::size_t planned = plan.total() + trainer.prefetch_bytes();
+  const double total_flops = trainer.step_flops() * static_cast<double>(trainer.steps_per_epoch()) *
+                             static_cast<double>(config.epochs);
   if (options.plan) {
-    print_plan(plan, trainer.prefetch_bytes(), trainer.step_flops(), config, options.json);
+    print_plan(plan, trainer.prefetch_bytes(), trainer.step_flops(), total_flops, config,
+               options.json);
     return 0;
   }
+  if (constexpr double kMuch = 2e14; total_flops > kMuch) {  // minutes of a good machine
+    out.line(fmt::format("this will take about {} and {} of memory",
+                         duration_text(total_flops / measured_flops_per_second()),
+                         human(static_cast<double>(planned))));
+  }
   const Checkpoints checkpoints(config.out,
-                                {resolved.model, data.classes, resolved.test_pipeline},
+                                {resolved.model, data.classes, resolved.test_pipeline, config.loss,
+                                 config.validation_fraction, config.test_fraction, config.seed},
                                 config.keep_checkpoints);
   const std::string run = config.out + "/";
   Progress progress;
   if (options.resume) {
-    progress = checkpoints.resume(*model, trainer.optimizer());
+    std::vector<std::string> notices;
+    progress = checkpoints.resume(*model, trainer.optimizer(), notices);
+    for (const std::string& notice : notices) out.line(notice);
+    cut_history(run + "history.jsonl", progress.step);
     out.line(fmt::format("continuing at step {} (epoch {})", progress.step, progress.epoch + 1));
   } else {
     if (std::filesystem::exists(checkpoints.file("last"))) {
@@ -189,7 +236,7 @@ int train(Options& options) {
       "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} a step; {} training, {} validation and {} "
       "test images of {} classes; lr {}, {} threads",
       config.model, config.image_size, config.image_size, parameters, trainer.step_flops() / 1e9,
-      human(static_cast<double>(plan.total() + trainer.prefetch_bytes())), data.train->size(),
+      human(static_cast<double>(planned)), data.train->size(),
       data.validation ? data.validation->size() : 0, data.test ? data.test->size() : 0,
       data.classes.size(), config.lr, thread_count()));
 
@@ -239,8 +286,9 @@ int train(Options& options) {
   Allocator::of(Device::cpu()).reset_peak();
   const bool finished = trainer.run(progress, events);
   if (!finished) {
-    out.line(fmt::format("stopped at step {}; continue with the same command and --resume",
-                         progress.step));
+    out.line(fmt::format("stopped at step {}, the state is saved; tapescope train --resume --out {} "
+                         "goes on from here",
+                         progress.step, config.out));
     return 130;
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
@@ -255,9 +303,9 @@ int train(Options& options) {
   }
   const Json metrics =
       metrics_json(test, checkpoints.file("best"), config, progress, seconds,
-                   training_seconds > 0 ? images / training_seconds : 0, data_wait,
-                   plan.total() + trainer.prefetch_bytes(), trainer.peak_bytes());
-  std::ofstream(run + "metrics.json") << metrics.dump(2) << "\n";
+                   training_seconds > 0 ? images / training_seconds : 0, data_wait, planned,
+                   trainer.peak_bytes());
+  write_atomically(run + "metrics.json", metrics.dump(2) + "\n");
   if (options.json) fmt::print("{}\n", metrics.dump(2));
   return 0;
 }
@@ -270,7 +318,7 @@ std::function<int()> setup(CLI::App& app) {
   app.add_flag("--resume", options->resume, "continue the training in --out");
   app.add_flag("--plan", options->plan, "print what a step needs, and stop");
   app.add_flag("--json", options->json, "print the final metrics as one JSON object");
-  return [options] { return train(*options); };
+  return [options, &app] { return train(*options, app); };
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/isa.h"
 #include "engine/philox.h"
 #include "tools/data/image.h"
 #include "tools/training/safetensors.h"
@@ -60,6 +61,10 @@ ModelInfo info_of(const Safetensors& file, const fs::path& path) {
     info.config.width = json.at("width");
     info.classes = json.at("classes").get<std::vector<std::string>>();
     info.pipeline = Pipeline::from_json(pipeline->second);
+    info.loss = json.value("loss", info.loss);
+    info.validation_fraction = json.value("validation_fraction", 0.0);
+    info.test_fraction = json.value("test_fraction", 0.0);
+    info.seed = json.value("seed", info.seed);
     return info;
   } catch (const nlohmann::json::exception& error) {
     throw usage_error("'{}' has damaged metadata: {}", path.string(), error.what());
@@ -87,11 +92,12 @@ Match copy_tensors(const Safetensors& file, Module& model) {
       match.missing.push_back(parameter->name);
       continue;
     }
-    const Tensor ours = moved_axes(*stored, false);
+    const Tensor ours = moved_axes(stored->to(parameter->value.dtype()), false);
     if (ours.type() != parameter->value.type()) {
-      match.mismatched.push_back(fmt::format("{} ({} in the file, {} in the model)",
-                                             parameter->name, to_string(ours.type()),
-                                             to_string(parameter->value.type())));
+      match.mismatched.push_back(
+          fmt::format("{} ({} in the file, {} in the model)", parameter->name,
+                      to_string(stored->shape()),
+                      to_string(moved_axes(parameter->value, true).shape())));
       continue;
     }
     parameter->value.copy_from(ours);
@@ -215,7 +221,11 @@ void Checkpoints::write_model(const fs::path& path, const Module& model,
                                                {"classes", info_.classes},
                                                {"channels", info_.config.channels},
                                                {"image_size", info_.config.image_size},
-                                               {"width", info_.config.width}}
+                                               {"width", info_.config.width},
+                                               {"loss", info_.loss},
+                                               {"validation_fraction", info_.validation_fraction},
+                                               {"test_fraction", info_.test_fraction},
+                                               {"seed", info_.seed}}
                                     .dump();
   metadata["tapescope.pipeline"] = info_.pipeline.to_json();
   write_safetensors(path, tensors, metadata);
@@ -240,9 +250,11 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
   tensors.push_back(counter("progress.epoch", progress.epoch));
   tensors.push_back(counter("progress.batch", progress.batch));
   tensors.push_back(counter("progress.best_epoch", progress.best_epoch));
+  tensors.push_back(counter("progress.images", progress.images));
   tensors.push_back({"progress.best_score", Tensor::full({DType::f64, {}}, progress.best_score)});
+  tensors.push_back({"progress.loss_sum", Tensor::full({DType::f64, {}}, progress.loss_sum)});
   const std::string name = fmt::format("state-{}", progress.step);
-  write_safetensors(file(name), tensors);
+  write_safetensors(file(name), tensors, {{"instruction_set", std::string(name_of(isa()))}});
   write_model(file("last"), model,
               {{"tapescope.state", name}, {"tapescope.state_hash", hash_of(file(name))}});
   for (const auto& entry : fs::directory_iterator(run_ / "checkpoints")) {
@@ -251,7 +263,8 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
   }
 }
 
-Progress Checkpoints::resume(Module& model, const Optimizer& optimizer) const {
+Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
+                             std::vector<std::string>& notices) const {
   const fs::path path = file("last");
   if (!fs::exists(path)) {
     throw usage_error("--resume: '{}' has no checkpoint to continue from; leave --resume out",
@@ -285,14 +298,28 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer) const {
     return *found;
   };
   for (const ParameterRef& moment : optimizer.states()) {
+    if (need(moment->name).type() != moment->value.type()) {
+      throw usage_error("--resume: '{}' in '{}' is {} where the model needs {}; it is of another "
+                        "model",
+                        moment->name, state_path.string(), to_string(need(moment->name).type()),
+                        to_string(moment->value.type()));
+    }
     moment->value.copy_from(need(moment->name));
     moment->changed();
   }
   const auto count = [&](const std::string& tensor) {
     return need(tensor).values<std::int64_t>()[0];
   };
-  return {count("progress.step"), count("progress.epoch"), count("progress.batch"),
-          need("progress.best_score").item(), count("progress.best_epoch")};
+  const auto was = state.metadata.find("instruction_set");
+  if (was != state.metadata.end() && was->second != name_of(isa())) {
+    notices.push_back(fmt::format("the training was started with {} instructions and goes on with "
+                                  "{}: bits may differ from an uninterrupted one",
+                                  was->second, name_of(isa())));
+  }
+  return {count("progress.step"),          count("progress.epoch"),
+          count("progress.batch"),         need("progress.best_score").item(),
+          count("progress.best_epoch"),    need("progress.loss_sum").item(),
+          count("progress.images")};
 }
 
 }  // namespace tapescope

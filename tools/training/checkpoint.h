@@ -26,6 +26,10 @@ struct ModelInfo {
   ModelConfig config;
   std::vector<std::string> classes;
   Pipeline pipeline;  // how a picture becomes an input
+  std::string loss = "nll";
+  // How the data was split, so that an evaluation sees the same test pictures.
+  double validation_fraction = 0, test_fraction = 0;
+  std::uint64_t seed = 0;
 };
 
 struct LoadedModel {
@@ -54,8 +58,10 @@ class Checkpoints {
   void save_initial(const Module& model) const;
   void save(const Module& model, const Optimizer& optimizer, const Progress& progress, bool best,
             bool epoch_end) const;
-  // Model, optimiser and position as save() left them.
-  Progress resume(Module& model, const Optimizer& optimizer) const;
+  // Model, optimiser and position as save() left them. `notices` receives what the user should
+  // know: on another instruction set the bits may differ.
+  Progress resume(Module& model, const Optimizer& optimizer,
+                  std::vector<std::string>& notices) const;
   std::filesystem::path file(std::string_view name) const;  // "last" -> RUN/checkpoints/last....
 
  private:

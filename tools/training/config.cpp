@@ -116,7 +116,8 @@ std::map<std::string, std::string> option_values(const TrainConfig& config) {
 void write_config(const TrainConfig& config, const std::string& path) {
   std::ofstream file(path);
   for_each_option(config, [&](std::string_view name, const auto& value, std::string_view help) {
-    file << fmt::format("{} = {}  # {}\n", name, toml(value), help);
+    const std::string text = toml(value);
+    if (text != "\"\"") file << fmt::format("# {}\n{} = {}\n", help, name, text);
   });
   if (!file.flush()) throw usage_error("cannot write '{}'; is the folder writable?", path);
 }

@@ -1,5 +1,6 @@
 #include "tools/training/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -45,6 +46,7 @@ struct Trainer::State {
   const Task& task;
   TrainerOptions options;
   Optimizer optimizer;
+  std::int64_t batch_size = 0;  // of a full batch: what is asked for, but no more than there is
   std::unique_ptr<Loader> train, validation;
   std::unique_ptr<Program> step;  // outputs: loss, gradient norm
   std::unique_ptr<Evaluator> evaluator;
@@ -58,7 +60,8 @@ struct Trainer::State {
 Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
                  std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
                  Pipeline test_pipeline, TrainerOptions options)
-    : state_(new State{task, options, Optimizer(options.optimizer), {}, {}, {}, {}}) {
+    : state_(new State{task, options, Optimizer(options.optimizer),
+                       std::min(options.batch_size, train->size()), {}, {}, {}, {}}) {
   State& s = *state_;
   s.options.schedule.check();
   s.train = std::make_unique<Loader>(
@@ -89,18 +92,19 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> 
 
 Trainer::~Trainer() = default;
 
-MemoryPlan Trainer::plan() { return state_->step->plan(); }
+MemoryPlan Trainer::plan() { return state_->step->plan(state_->batch_size); }
 
 std::size_t Trainer::prefetch_bytes() const {
-  const auto batches = state_->options.loader_threads > 0 ? LoaderOptions{}.prefetch : 0;
-  return state_->step->plan().inputs * static_cast<std::size_t>(batches);
+  const std::int64_t most = state_->options.loader_threads > 0 ? LoaderOptions{}.prefetch : 0;
+  const std::int64_t batches = std::min(most, state_->train->batches() - 1);
+  return state_->step->plan(state_->batch_size).inputs * static_cast<std::size_t>(batches);
 }
 
 std::size_t Trainer::peak_bytes() const { return state_->peak; }
 
 double Trainer::step_flops() {
   double flops = 0;
-  for (const StepInfo& step : state_->step->steps()) {
+  for (const StepInfo& step : state_->step->steps(state_->batch_size)) {
     flops += step.op->cost(step.operands, step.outputs).flops;
   }
   return flops;
@@ -136,8 +140,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
   for (; progress.epoch < s.options.epochs; ++progress.epoch, progress.batch = 0) {
     const Clock::time_point began = Clock::now();
     EpochRecord record;
-    double loss_sum = 0;
-    std::int64_t images = 0;
+    std::int64_t images = 0;  // of this epoch, since this call
     s.train->start(progress.epoch, progress.batch);
     for (Batch batch;;) {
       const Clock::time_point waiting = Clock::now();
@@ -147,7 +150,8 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       const std::vector<Tensor> out = s.run_step(batch, progress, rate);
       const double loss = out[0].item();
       const std::int64_t rows = batch.label.elements();
-      loss_sum += loss * static_cast<double>(rows);
+      progress.loss_sum += loss * static_cast<double>(rows);
+      progress.images += rows;
       images += rows;
       images_logged += rows;
       ++progress.step;
@@ -170,7 +174,10 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
     if (s.peak == 0) s.peak = Allocator::of(Device::cpu()).use().peak;
     record.epoch = progress.epoch + 1;
     record.step = progress.step;
-    record.train_loss = images > 0 ? loss_sum / static_cast<double>(images) : 0;
+    record.train_loss =
+        progress.images > 0 ? progress.loss_sum / static_cast<double>(progress.images) : 0;
+    progress.loss_sum = 0;
+    progress.images = 0;
     record.images_per_second = static_cast<double>(images) / training_seconds;
     double score = static_cast<double>(record.epoch);  // without validation the last is the best
     if (s.validation) {

@@ -20,6 +20,9 @@ struct Progress {
   std::int64_t batch = 0;  // of the next step, within its epoch
   double best_score = -1;  // of the validations so far
   std::int64_t best_epoch = 0;
+  // Of the running epoch, for its mean loss.
+  double loss_sum = 0;
+  std::int64_t images = 0;
 };
 
 struct StepRecord {

@@ -1,0 +1,87 @@
+// Running the built `tapescope` program, and small data sets to run it on.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/philox.h"
+#include "tests/tools/temporary_folder.h"
+#include "tools/report/png.h"
+
+namespace tapescope {
+
+struct Result {
+  int status = -1;
+  std::string out, err;
+};
+
+inline std::string text_of(const std::filesystem::path& path) {
+  const std::vector<std::uint8_t> bytes = get(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+// A running program; its output goes to files.
+class Process {
+ public:
+  explicit Process(const std::vector<std::string>& arguments) {
+    pid_ = ::fork();
+    if (pid_ != 0) return;
+    std::vector<char*> words{const_cast<char*>(TAPESCOPE_BINARY)};
+    for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+    const auto redirect = [](const std::filesystem::path& path, int to) {
+      ::dup2(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), to);
+    };
+    redirect(folder_ / "out", STDOUT_FILENO);
+    redirect(folder_ / "err", STDERR_FILENO);
+    ::execv(TAPESCOPE_BINARY, words.data());
+    ::_exit(127);
+  }
+  void signal(int number) const { ::kill(pid_, number); }
+  Result wait() {
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+            text_of(folder_ / "out"), text_of(folder_ / "err")};
+  }
+
+ private:
+  TemporaryFolder folder_;
+  pid_t pid_ = -1;
+};
+
+inline Result tapescope_program(const std::vector<std::string>& arguments) {
+  return Process(arguments).wait();
+}
+
+// A picture of one colour with noise: red for label 0, blue for 1, green for 2.
+inline Image coloured(int label, int size, std::uint64_t seed) {
+  Image image(size, size, 3);
+  PhiloxStream random(seed);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
+    const bool own = static_cast<int>(i % 3) == (label == 0 ? 0 : label == 1 ? 2 : 1);
+    image.pixels[i] = static_cast<std::uint8_t>(random.below(120) + (own ? 130u : 0u));
+  }
+  return image;
+}
+
+// <folder>/{train,test}/{red,blue}/NN.png of size x size: 12 and 4 a class.
+inline void write_colours(const std::filesystem::path& folder, int size = 24) {
+  const char* const names[] = {"red", "blue"};
+  for (int label = 0; label < 2; ++label) {
+    for (int i = 0; i < 16; ++i) {
+      const auto path = folder / (i < 12 ? "train" : "test") / names[label];
+      std::filesystem::create_directories(path);
+      write_png(path / (std::to_string(10 + i) + ".png"),
+                coloured(label, size, static_cast<std::uint64_t>(100 * label + i)));
+    }
+  }
+}
+
+}  // namespace tapescope

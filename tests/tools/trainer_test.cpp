@@ -1,0 +1,277 @@
+// Training and its checkpoints as a library: resuming, threads, guards, weights from elsewhere.
+#include "tools/training/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/philox.h"
+#include "engine/thread_pool.h"
+#include "tests/tools/temporary_folder.h"
+#include "tools/training/checkpoint.h"
+#include "tools/training/safetensors.h"
+
+namespace tapescope {
+namespace {
+
+constexpr int kSide = 12;
+
+// Noise with a bright upper (class 0) or lower (class 1) half.
+class Halves : public Dataset {
+ public:
+  explicit Halves(std::int64_t size) {
+    for (std::int64_t i = 0; i < size; ++i) {
+      Image image(kSide, kSide, 1);
+      PhiloxStream random(static_cast<std::uint64_t>(i));
+      for (int y = 0; y < kSide; ++y) {
+        for (int x = 0; x < kSide; ++x) {
+          const bool bright = (y < kSide / 2) == (i % 2 == 0);
+          *image.at(y, x) = static_cast<std::uint8_t>(random.below(100) + (bright ? 120u : 0u));
+        }
+      }
+      images_.push_back(std::move(image));
+    }
+  }
+  std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
+  const std::vector<std::string>& classes() const override { return classes_; }
+  std::int64_t label(std::int64_t index) const override { return index % 2; }
+  std::string name(std::int64_t index) const override { return std::to_string(index); }
+  ImageView image(std::int64_t index) const override {
+    return view_of(images_[static_cast<std::size_t>(index)]);
+  }
+  int channels() const override { return 1; }
+
+ private:
+  std::vector<Image> images_;
+  std::vector<std::string> classes_{"upper", "lower"};
+};
+
+struct Setup {
+  std::string model = "lenet", optimizer = "sgd";
+  int loader_threads = 0;
+  double rate = 0.02;
+};
+
+struct Trained {
+  std::vector<std::uint8_t> last, best, state;
+  std::int64_t step = 0;
+};
+
+// Trains for 3 epochs of 5 steps (21 samples, batches of 4 and one of 1, augmented) with
+// interruptions after the given numbers of steps, each time with everything built anew.
+Trained train(const Setup& setup, const std::vector<std::int64_t>& stops = {}) {
+  const TemporaryFolder folder;
+  const auto data = std::make_shared<Halves>(17);
+  const auto held_out = std::make_shared<Halves>(6);
+  const ModelConfig config{setup.model, 2, 1, kSide, 0.25, 7};
+  const Pipeline random({RandomCrop{kSide, kSide, 1}, RandomHorizontalFlip{}, ToTensor{}});
+  const Pipeline plain({ToTensor{}});
+  Trained result;
+  std::vector<std::string> notices;
+  for (std::size_t part = 0; part <= stops.size(); ++part) {
+    const auto model = make_model(config);
+    const Classification task(config, {});
+    TrainerOptions options;
+    options.epochs = 3;
+    options.batch_size = 4;
+    options.seed = 7;
+    options.loader_threads = setup.loader_threads;
+    options.optimizer.name = setup.optimizer;
+    options.schedule.peak = setup.rate;
+    Trainer trainer(*model, task, data, held_out, random, plain, options);
+    const Checkpoints checkpoints(folder.path(), {config, data->classes(), plain}, 0);
+    Progress progress;
+    if (part > 0) progress = checkpoints.resume(*model, trainer.optimizer(), notices);
+    TrainerEvents events;
+    events.save = [&](const Progress& p, bool best, bool epoch_end) {
+      checkpoints.save(*model, trainer.optimizer(), p, best, epoch_end);
+    };
+    std::int64_t steps = 0;
+    if (part < stops.size()) events.stop = [&, part] { return ++steps >= stops[part]; };
+    EXPECT_EQ(trainer.run(progress, events), part == stops.size());
+    result.step = progress.step;
+  }
+  EXPECT_TRUE(notices.empty());
+  result.last = get(folder / "checkpoints/last.safetensors");
+  result.best = get(folder / "checkpoints/best.safetensors");
+  result.state = get(folder / ("checkpoints/state-" + std::to_string(result.step) + ".safetensors"));
+  return result;
+}
+
+void expect_equal(const Trained& a, const Trained& b) {
+  EXPECT_EQ(a.step, b.step);
+  EXPECT_TRUE(a.last == b.last) << "last.safetensors differ";
+  EXPECT_TRUE(a.best == b.best) << "best.safetensors differ";
+  EXPECT_TRUE(a.state == b.state) << "state files differ";
+}
+
+TEST(Trainer, TwoRunsWithOneSeedWriteEqualFiles) {
+  expect_equal(train({}), train({}));
+}
+
+TEST(Trainer, ResumesInTheMiddleOfAnEpochBitForBit) {
+  const Trained whole = train({});
+  EXPECT_EQ(whole.step, 15);
+  expect_equal(whole, train({}, {7}));           // in the middle of the second epoch
+  expect_equal(whole, train({}, {3, 1, 4, 2}));  // again and again
+}
+
+TEST(Trainer, ResumesAtTheEndsOfAnEpochBitForBit) {
+  const Trained whole = train({});
+  expect_equal(whole, train({}, {5}));   // all steps of an epoch, validation still to come
+  expect_equal(whole, train({}, {15}));  // all steps there are
+}
+
+TEST(Trainer, ResumesMomentsAndRunningStatisticsBitForBit) {
+  const Setup setup{.model = "resnet20", .optimizer = "adamw", .rate = 1e-3};
+  expect_equal(train(setup), train(setup, {8}));
+}
+
+TEST(Trainer, ThreadsChangeNoBit) {
+  const Setup setup{.model = "resnet20"};
+  const int before = thread_count();
+  set_thread_count(1);
+  const Trained one = train(setup);
+  set_thread_count(3);
+  const Trained three = train(setup);
+  set_thread_count(before);
+  expect_equal(one, three);
+  expect_equal(one, train({.model = "resnet20", .loader_threads = 3}));
+}
+
+TEST(Trainer, LossThatIsNotFiniteKeepsTheParametersBeforeIt) {
+  const auto data = std::make_shared<Halves>(16);
+  const ModelConfig config{"mlp", 2, 1, kSide, 0.1, 0};
+  const auto model = make_model(config);
+  const Classification task(config, {});
+  TrainerOptions options;
+  options.batch_size = 4;
+  options.loader_threads = 0;
+  options.schedule = {.name = "constant", .peak = 1e25};
+  Trainer trainer(*model, task, data, nullptr, Pipeline(), Pipeline(), options);
+  Progress progress;
+  try {
+    trainer.run(progress, {});
+    FAIL() << "no failure";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.blame(), Blame::failure);
+    EXPECT_NE(std::string(error.what()).find("step"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("fc"), std::string::npos) << error.what();
+  }
+  for (const ParameterRef& parameter : model->parameters()) {
+    for (float value : parameter->value.values<float>()) ASSERT_TRUE(std::isfinite(value));
+  }
+}
+
+TEST(Trainer, PlannedPeakIsWhatIsMeasured) {
+  const auto data = std::make_shared<Halves>(64);
+  const ModelConfig config{"resnet20", 2, 1, kSide, 0.5, 0};
+  const auto model = make_model(config);
+  const Classification task(config, {});
+  TrainerOptions options;
+  options.epochs = 1;
+  options.batch_size = 16;
+  options.loader_threads = 1;
+  Trainer trainer(*model, task, data, data, Pipeline(), Pipeline(), options);
+  Allocator::of(Device::cpu()).reset_peak();
+  Progress progress;
+  trainer.run(progress, {});
+  EXPECT_NEAR(static_cast<double>(trainer.plan().total() + trainer.prefetch_bytes()) /
+                  static_cast<double>(trainer.peak_bytes()),
+              1.0, 0.1);
+}
+
+// --- files -----------------------------------------------------------------------------------------
+
+ModelInfo info_for(const ModelConfig& config) {
+  return {config, {"a", "b", "c"}, Pipeline({Resize{12, 12, 0}, ToTensor{}})};
+}
+
+TEST(Checkpoint, ConvolutionWeightsAreWrittenChannelsFirstAndReadBack) {
+  const TemporaryFolder folder;
+  const ModelConfig config{"lenet", 3, 1, kSide, 0.25, 3};
+  const auto model = make_model(config);
+  const Checkpoints checkpoints(folder.path(), info_for(config), 0);
+  checkpoints.save_initial(*model);
+  const Safetensors file = read_safetensors(folder / "checkpoints/initial.safetensors");
+  for (const ParameterRef& parameter : model->parameters()) {
+    const Tensor* const stored = file.find(parameter->name);
+    ASSERT_NE(stored, nullptr) << parameter->name;
+    const Shape& ours = parameter->value.shape();
+    if (ours.rank() != 4) {
+      EXPECT_EQ(stored->shape(), ours);
+      continue;
+    }
+    ASSERT_EQ(stored->shape(), (Shape{ours[0], ours[3], ours[1], ours[2]}));
+    for (std::int64_t o = 0; o < ours[0]; ++o)
+      for (std::int64_t y = 0; y < ours[1]; ++y)
+        for (std::int64_t x = 0; x < ours[2]; ++x)
+          for (std::int64_t i = 0; i < ours[3]; ++i)
+            ASSERT_EQ(stored->item(((o * ours[3] + i) * ours[1] + y) * ours[2] + x),
+                      parameter->value.item(((o * ours[1] + y) * ours[2] + x) * ours[3] + i));
+  }
+  const LoadedModel loaded = load_model(folder.path(), "initial");
+  EXPECT_EQ(loaded.info.classes, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(loaded.info.pipeline, info_for(config).pipeline);
+  const auto before = model->parameters(), after = loaded.model->parameters();
+  ASSERT_EQ(before.size(), after.size());
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    EXPECT_EQ(0, std::memcmp(before[i]->value.data(), after[i]->value.data(),
+                             before[i]->value.bytes()));
+  }
+}
+
+TEST(Checkpoint, HeadOfAnotherSizeKeepsItsInitialValues) {
+  const TemporaryFolder folder;
+  const ModelConfig three{"lenet", 3, 1, kSide, 0.25, 3}, five{"lenet", 5, 1, kSide, 0.25, 4};
+  const auto source = make_model(three), target = make_model(five), fresh = make_model(five);
+  Checkpoints(folder.path(), info_for(three), 0).save_initial(*source);
+  std::string all;
+  for (const std::string& sentence :
+       load_weights(*target, folder / "checkpoints/initial.safetensors")) {
+    all += sentence + "\n";
+  }
+  EXPECT_NE(all.find("fc2.weight"), std::string::npos) << all;
+  for (std::size_t i = 0; i < target->parameters().size(); ++i) {
+    const Parameter& got = *target->parameters()[i];
+    const Parameter& want = got.name.starts_with("fc2") ? *fresh->parameters()[i]
+                                                        : *source->parameters()[i];
+    EXPECT_EQ(0, std::memcmp(got.value.data(), want.value.data(), want.value.bytes())) << got.name;
+  }
+}
+
+TEST(Checkpoint, WeightsOfAnotherModelOrNoneAreErrors) {
+  const TemporaryFolder folder;
+  const ModelConfig lenet{"lenet", 3, 1, kSide, 0.25, 3}, seednet{"seednet", 3, 1, 12, 0.05, 3};
+  Checkpoints(folder.path(), info_for(lenet), 0).save_initial(*make_model(lenet));
+  const auto path = folder / "checkpoints/initial.safetensors";
+  write_safetensors(folder / "alien.safetensors", {{"x", Tensor::scalar(1)}});
+  const auto target = make_model(seednet);
+  EXPECT_NE(usage_message([&] { load_weights(*target, folder / "alien.safetensors"); }).find("x"),
+            std::string::npos);
+  // A model file whose metadata names another architecture than its tensors are of.
+  const Safetensors file = read_safetensors(path);
+  write_safetensors(folder / "checkpoints/best.safetensors", {{"x", Tensor::scalar(1)}},
+                    file.metadata);
+  EXPECT_NE(usage_message([&] { load_model(folder.path(), "best"); }).find("conv1.weight"),
+            std::string::npos);
+  EXPECT_NE(usage_message([&] { load_model(folder.path(), "last"); }).find("last"),
+            std::string::npos);
+}
+
+TEST(Checkpoint, StateFileThatWasChangedIsRefused) {
+  const TemporaryFolder folder;
+  const ModelConfig config{"mlp", 2, 1, kSide, 0.1, 0};
+  const auto model = make_model(config);
+  const Optimizer optimizer({});
+  const Checkpoints checkpoints(folder.path(), {config, {"a", "b"}, Pipeline()}, 0);
+  checkpoints.save(*model, optimizer, {.step = 3}, true, false);
+  std::vector<std::string> notices;
+  EXPECT_EQ(checkpoints.resume(*model, optimizer, notices).step, 3);
+  write_safetensors(folder / "checkpoints/state-3.safetensors", {{"x", Tensor::scalar(1)}});
+  EXPECT_NE(usage_message([&] { checkpoints.resume(*model, optimizer, notices); }).find("state-3"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace tapescope
