@@ -1,0 +1,125 @@
+// Model files against PyTorch: names, shapes, dtypes and logits of tests/fixtures/make_pytorch.py.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+#include <sstream>
+
+#include "engine/philox.h"
+#include "tests/tools/temporary_folder.h"
+#include "tools/training/checkpoint.h"
+#include "tools/training/safetensors.h"
+
+namespace tapescope {
+namespace {
+
+struct PyTorchNet {
+  ModelConfig config;
+  struct Entry {
+    std::string name, dtype;
+    std::vector<std::int64_t> shape;
+  };
+  std::vector<Entry> tensors;
+  std::vector<double> logits;  // {2, classes}
+};
+
+PyTorchNet read_fixture(const std::string& name) {
+  PyTorchNet net;
+  std::ifstream file(fixture("pytorch/" + name + ".txt"));
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string kind;
+    words >> kind;
+    if (kind == "model") {
+      words >> net.config.name >> net.config.classes >> net.config.channels >>
+          net.config.image_size >> net.config.width;
+    } else if (kind == "tensor") {
+      PyTorchNet::Entry entry;
+      words >> entry.name >> entry.dtype;
+      for (std::int64_t extent; words >> extent;) entry.shape.push_back(extent);
+      net.tensors.push_back(entry);
+    } else if (kind == "logits") {
+      for (double value; words >> value;) net.logits.push_back(value);
+    }
+  }
+  return net;
+}
+
+// The script's fill().
+std::vector<float> fill(const std::string& name, std::int64_t count) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint64_t z = (static_cast<std::uint64_t>(i) + 1) * 0x9E3779B97F4A7C15u + stable_hash(name);
+    z = (z ^ (z >> 29)) * 0xBF58476D1CE4E5B9u;
+    values.push_back(static_cast<float>(static_cast<double>(z >> 40) / 8388608.0 - 1));
+  }
+  return values;
+}
+
+// The script's values_for().
+Tensor values_for(const PyTorchNet::Entry& entry) {
+  const auto has = [&](const char* part) { return entry.name.find(part) != std::string::npos; };
+  const Shape shape{std::span<const std::int64_t>(entry.shape)};
+  if (has("num_batches_tracked")) return Tensor::scalar_i64(7);
+  std::vector<float> v = fill(entry.name, shape.elements());
+  float scale = 0.1f, offset = 0;
+  if (has("running_var")) {
+    scale = 0.5f;
+    offset = 1;
+  } else if (shape.rank() > 1) {
+    scale = static_cast<float>(
+        std::sqrt(3.0 / (static_cast<double>(shape.elements()) / static_cast<double>(shape[0]))));
+  } else if ((has("bn") || has("downsample.1")) && entry.name.ends_with("weight")) {
+    offset = 1;
+  }
+  for (float& x : v) x = x * scale + offset;
+  return Tensor::from<float>(shape, std::span<const float>(v));
+}
+
+class PyTorch : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(PyTorch, StateDictHasItsNamesShapesAndTypes) {
+  const PyTorchNet net = read_fixture(GetParam());
+  ASSERT_FALSE(net.tensors.empty());
+  const TemporaryFolder folder;
+  const auto model = make_model(net.config);
+  Checkpoints(folder.path(), {net.config, {}, Pipeline()}, 0).save_initial(*model);
+  const Safetensors file = read_safetensors(folder / "checkpoints/initial.safetensors");
+  EXPECT_EQ(file.tensors.size(), net.tensors.size());
+  for (const PyTorchNet::Entry& entry : net.tensors) {
+    const Tensor* const stored = file.find(entry.name);
+    ASSERT_NE(stored, nullptr) << entry.name;
+    EXPECT_EQ(stored->shape(), Shape{std::span<const std::int64_t>(entry.shape)}) << entry.name;
+    EXPECT_EQ(name_of(stored->dtype()), entry.dtype == "int64" ? "i64" : "f32") << entry.name;
+  }
+}
+
+TEST_P(PyTorch, ItsWeightsGiveItsLogits) {
+  const PyTorchNet net = read_fixture(GetParam());
+  const TemporaryFolder folder;
+  std::vector<StoredTensor> tensors;
+  for (const auto& entry : net.tensors) tensors.push_back({entry.name, values_for(entry)});
+  write_safetensors(folder / "theirs.safetensors", tensors);
+  const auto model = make_model(net.config);
+  load_weights(*model, folder / "theirs.safetensors");
+
+  const std::int64_t size = net.config.image_size;
+  const Shape shape{2, size, size, net.config.channels};
+  const std::vector<float> pixels = fill("image", shape.elements());
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var image = tape.input("image", Tensor::from<float>(shape, std::span<const float>(pixels)));
+  const Tensor logits = (*model)(tape, {{"image", image}}).at("logits").value();
+  ASSERT_EQ(logits.elements(), static_cast<std::int64_t>(net.logits.size()));
+  double largest = 0;
+  for (double value : net.logits) largest = std::max(largest, std::abs(value));
+  for (std::size_t i = 0; i < net.logits.size(); ++i) {
+    EXPECT_NEAR(logits.item(static_cast<std::int64_t>(i)), net.logits[i], 1e-5 * largest) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Zoo, PyTorch,
+                         ::testing::Values("lenet", "seednet", "resnet18", "resnet20"),
+                         [](const auto& each) { return std::string(each.param); });
+
+}  // namespace
+}  // namespace tapescope
