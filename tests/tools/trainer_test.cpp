@@ -46,7 +46,7 @@ class Halves : public Dataset {
   std::vector<std::string> classes_{"upper", "lower"};
 };
 
-struct Setup {
+struct Prepared {
   std::string model = "lenet", optimizer = "sgd";
   int loader_threads = 0;
   double rate = 0.02;
@@ -59,11 +59,11 @@ struct Trained {
 
 // Trains for 3 epochs of 5 steps (21 samples, batches of 4 and one of 1, augmented) with
 // interruptions after the given numbers of steps, each time with everything built anew.
-Trained train(const Setup& setup, const std::vector<std::int64_t>& stops = {}) {
+Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops = {}) {
   const TemporaryFolder folder;
   const auto data = std::make_shared<Halves>(17);
   const auto held_out = std::make_shared<Halves>(6);
-  const ModelConfig config{setup.model, 2, 1, kSide, 0.25, 7};
+  const ModelConfig config{prepared.model, 2, 1, kSide, 0.25, 7};
   const Pipeline random({RandomCrop{kSide, kSide, 1}, RandomHorizontalFlip{}, ToTensor{}});
   const Pipeline plain({ToTensor{}});
   Trained result;
@@ -75,9 +75,9 @@ Trained train(const Setup& setup, const std::vector<std::int64_t>& stops = {}) {
     options.epochs = 3;
     options.batch_size = 4;
     options.seed = 7;
-    options.loader_threads = setup.loader_threads;
-    options.optimizer.name = setup.optimizer;
-    options.schedule.peak = setup.rate;
+    options.loader_threads = prepared.loader_threads;
+    options.optimizer.name = prepared.optimizer;
+    options.schedule.peak = prepared.rate;
     Trainer trainer(*model, task, data, held_out, random, plain, options);
     const Checkpoints checkpoints(folder.path(), {config, data->classes(), plain}, 0);
     Progress progress;
@@ -123,17 +123,17 @@ TEST(Trainer, ResumesAtTheEndsOfAnEpochBitForBit) {
 }
 
 TEST(Trainer, ResumesMomentsAndRunningStatisticsBitForBit) {
-  const Setup setup{.model = "resnet20", .optimizer = "adamw", .rate = 1e-3};
-  expect_equal(train(setup), train(setup, {8}));
+  const Prepared prepared{.model = "resnet20", .optimizer = "adamw", .rate = 1e-3};
+  expect_equal(train(prepared), train(prepared, {8}));
 }
 
 TEST(Trainer, ThreadsChangeNoBit) {
-  const Setup setup{.model = "resnet20"};
+  const Prepared prepared{.model = "resnet20"};
   const int before = thread_count();
   set_thread_count(1);
-  const Trained one = train(setup);
+  const Trained one = train(prepared);
   set_thread_count(3);
-  const Trained three = train(setup);
+  const Trained three = train(prepared);
   set_thread_count(before);
   expect_equal(one, three);
   expect_equal(one, train({.model = "resnet20", .loader_threads = 3}));
