@@ -76,6 +76,17 @@ int run(int argc, char** argv) {
     const std::function<int()> action = subcommand->setup(*sub);
     sub->callback([&chosen, action] { chosen = action; });
   }
+  if (argc > 1 && argv[1][0] != '-') {
+    std::string known;
+    for (const Subcommand* subcommand : kSubcommands) {
+      known += (known.empty() ? "" : ", ") + std::string(subcommand->name);
+      if (subcommand->name == std::string_view(argv[1])) known.clear();
+      if (known.empty()) break;
+    }
+    if (!known.empty()) {
+      throw usage_error("unknown subcommand '{}'; known are {}", argv[1], known);
+    }
+  }
   std::vector<std::string> arguments = with_config({argv + 1, argv + argc});
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {

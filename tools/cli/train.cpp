@@ -176,10 +176,10 @@ Json metrics_json(const std::unique_ptr<Metrics>& test, const std::filesystem::p
 
 int train(Options& options, const CLI::App& app) {
   TrainConfig& config = options.config;
-  if (config.data.empty()) throw usage_error("--data is required: a folder of images or IDX files");
   if (config.out.empty() && !options.plan) throw usage_error("--out is required: a run directory");
   if (options.resume && config.out.empty()) throw usage_error("--resume needs --out: the run");
   if (options.resume) take_stored_options(config, app);
+  if (config.data.empty()) throw usage_error("--data is required: a folder of images or IDX files");
   if (config.threads < 0) throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));
   const DataSplits data = open(config);
