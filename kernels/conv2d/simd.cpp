@@ -276,23 +276,41 @@ void accumulate_rows(std::int64_t count, std::int64_t vectors, std::int64_t tile
 
 // --- few channels --------------------------------------------------------------------------------
 
+void pack_rows(std::int64_t count, std::int64_t K, const float* rows, float* packed) {
+  for (std::int64_t k = 0; k < K; k += kWidth, packed += count * kWidth) {
+    for (std::int64_t r = 0; r < count; ++r) {
+      store(packed + r * kWidth, load(rows + r * K + k, K - k), K - k);
+    }
+  }
+}
+
+// Neighbouring windows overlap. Taking one tap of all windows at a time, no addition waits for the
+// one before.
+template <int Channels>
+void add_tap(const TapRow& row, const float* products, std::int64_t row_stride, std::int64_t first,
+             std::int64_t count, float* dx) {
+  for (std::int64_t s = 0; s < row.KW; ++s) {
+    const std::int64_t shift = s * row.dilation - row.pad;
+    for (std::int64_t t = 0; t < count; ++t) {
+      const std::int64_t w = (first + t) * row.stride + shift;
+      if (w < 0 || w >= row.W) continue;
+      const float* from = products + t * row_stride + s * Channels;
+#pragma GCC unroll 4
+      for (int i = 0; i < Channels; ++i) dx[w * Channels + i] += from[i];
+    }
+  }
+}
 void add_taps(const TapRow& row, const float* products, std::int64_t row_stride, std::int64_t first,
               std::int64_t count, float* dx) {
-  for (std::int64_t t = 0; t < count; ++t) {
-    const float* from = products + t * row_stride;
-    const std::int64_t left = (first + t) * row.stride - row.pad;
-    if (row.dilation == 1) {  // the taps lie side by side
-      const std::int64_t begin = left < 0 ? -left : 0;
-      const std::int64_t end = left + row.KW > row.W ? row.W - left : row.KW;
-      float* to = dx + left * row.I;
-      for (std::int64_t i = begin * row.I; i < end * row.I; ++i) to[i] += from[i];
-    } else {
-      for (std::int64_t s = 0; s < row.KW; ++s) {
-        const std::int64_t w = left + s * row.dilation;
-        if (w < 0 || w >= row.W) continue;
-        for (std::int64_t i = 0; i < row.I; ++i) dx[w * row.I + i] += from[s * row.I + i];
-      }
-    }
+  switch (row.I) {
+    case 1:
+      return add_tap<1>(row, products, row_stride, first, count, dx);
+    case 2:
+      return add_tap<2>(row, products, row_stride, first, count, dx);
+    case 3:
+      return add_tap<3>(row, products, row_stride, first, count, dx);
+    case 4:
+      return add_tap<4>(row, products, row_stride, first, count, dx);
   }
 }
 
@@ -311,6 +329,7 @@ const WinogradKernels winograd_kernels = {
     transform_output,
     transform_weight_gradient,
     multiply_rows<kRows>,
+    pack_rows,
     accumulate_rows<kRows>,
 };
 

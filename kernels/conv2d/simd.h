@@ -44,6 +44,8 @@ struct WinogradKernels {
   // v {K / width, count, width} and u {K, vectors * width}; vectors is 1 or 2.
   void (*multiply)(std::int64_t count, std::int64_t vectors, std::int64_t K, const float* v,
                    const float* u, float* m, std::int64_t m_stride);
+  // packed {K / width, count, width} from rows {count, K}: multiply's v, not padded.
+  void (*pack_rows)(std::int64_t count, std::int64_t K, const float* rows, float* packed);
   // m[r * m_stride + j] += sum_t d[t * d_stride + r] v[t * v_stride + j], likewise.
   void (*accumulate)(std::int64_t count, std::int64_t vectors, std::int64_t tiles, const float* d,
                      std::int64_t d_stride, const float* v, std::int64_t v_stride, float* m,
