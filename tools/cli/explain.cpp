@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "autograd/explain/explainer.h"
 #include "tools/cli/cli.h"
@@ -85,6 +86,7 @@ int run(const Options& options) {
   const std::vector<std::string> methods = chosen_methods(options.methods);
   nlohmann::ordered_json maps = nlohmann::ordered_json::array();
   std::vector<SheetCell> cells;
+  std::set<std::string> said;  // methods that were left out
   for (const std::string& path : options.images) {
     const Picture picture = read_picture(path, loaded.info);
     const std::int64_t index = target_class(options, loaded, explainer.logits(picture.input));
@@ -101,7 +103,7 @@ int run(const Options& options) {
       } catch (const Error& refused) {
         // Asked for all, a method that this model does not admit is left out and said so.
         if (options.methods != "all") throw;
-        fmt::print(stderr, "left out: {}\n", refused.what());
+        if (said.insert(method).second) fmt::print(stderr, "left out: {}\n", refused.what());
         continue;
       }
       const Map map = shown_map(result.map);
