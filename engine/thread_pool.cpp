@@ -71,8 +71,9 @@ class Pool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   void run(std::int64_t chunks, FunctionRef<void(std::int64_t)> body) {
-    std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
-    if (chunks == 1 || workers_.empty() || inside_parallel_work || !owner.owns_lock()) {
+    std::unique_lock<std::mutex> owner(owner_, std::defer_lock);
+    // Inside a chunk the caller itself may hold the lock, which must not be tried again.
+    if (chunks == 1 || workers_.empty() || inside_parallel_work || !owner.try_lock()) {
       for (std::int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk);
       return;
     }
