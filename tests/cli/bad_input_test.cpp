@@ -72,7 +72,6 @@ TEST_F(BadInput, Classes) {
 }
 
 TEST_F(BadInput, SizesTheModelCannotTake) {
-  Words small = train();
   expect_complaint({"train", "--data", data(), "--model", "resnet18", "--image-size", "8", "--out",
                     out()},
                    2, {"8x8", "resnet18", "--image-size"});

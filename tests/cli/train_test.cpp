@@ -101,8 +101,8 @@ TEST_F(TrainProgram, SeedDecidesAndThreadsDoNot) {
 }
 
 TEST_F(TrainProgram, InterruptedRunGoesOnBitForBit) {
-  ASSERT_EQ(tapescope_program(command("whole", {"--epochs", "60"})).status, 0);
-  Process process(command("part", {"--epochs", "60", "--checkpoint-every", "1"}));
+  ASSERT_EQ(tapescope_program(command("whole", {"--epochs", "24"})).status, 0);
+  Process process(command("part", {"--epochs", "24", "--checkpoint-every", "1"}));
   for (int i = 0; i < 3000; ++i) {  // until it has taken a few steps
     if (std::filesystem::exists(run("part") + "/checkpoints/last.safetensors")) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -136,6 +136,27 @@ TEST_F(TrainProgram, ConfigFileGivesOptionsAndTheCommandLineWins) {
       {"train", "--config", run("typed") + "/config.toml", "--out", run("again")});
   ASSERT_EQ(again.status, 0) << again.err;
   expect_same_checkpoints("typed", "again");
+}
+
+// A folder without train/ and test/ is split by the training; an evaluation must see the same parts.
+TEST_F(TrainProgram, EvaluationSeesTheTestPicturesThatTrainingSetAside) {
+  const auto flat = folder_ / "flat";
+  std::filesystem::create_directories(flat);
+  std::filesystem::copy(folder_ / "data/train", flat, std::filesystem::copy_options::recursive);
+  Words words = command("run", {"--test-fraction", "0.25", "--validation-fraction", "0.25",
+                                "--loss", "focal", "--json"});
+  words[2] = flat;
+  const Result trained = tapescope_program(words);
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  const Result test = tapescope_program({"eval", "--run", run("run"), "--data", flat, "--json"});
+  ASSERT_EQ(test.status, 0) << test.err;
+  EXPECT_EQ(json::parse(test.out)["images"], 6);
+  EXPECT_EQ(json::parse(test.out)["loss"], json::parse(trained.out)["test_loss"]);
+  const Result validation = tapescope_program(
+      {"eval", "--run", run("run"), "--data", flat, "--split", "validation", "--json"});
+  ASSERT_EQ(validation.status, 0) << validation.err;
+  EXPECT_EQ(json::parse(validation.out)["accuracy"],
+            json::parse(trained.out)["best_validation_score"]);
 }
 
 TEST_F(TrainProgram, PlanSaysWhatTrainingThenNeeds) {

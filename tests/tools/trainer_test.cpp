@@ -57,7 +57,7 @@ struct Trained {
   std::int64_t step = 0;
 };
 
-// Trains for 3 epochs of 5 steps (21 samples, batches of 4 and one of 1, augmented) with
+// Trains for 3 epochs of 5 steps (17 samples: four batches of 4 and one of 1, augmented) with
 // interruptions after the given numbers of steps, each time with everything built anew.
 Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops = {}) {
   const TemporaryFolder folder;
