@@ -61,7 +61,9 @@ class Types {
   }
   int size() const { return count_; }
   const Type& operator[](int i) const { return items_[static_cast<std::size_t>(i)]; }
-  operator std::span<const Type>() const { return {items_.data(), static_cast<std::size_t>(count_)}; }
+  operator std::span<const Type>() const {
+    return {items_.data(), static_cast<std::size_t>(count_)};
+  }
 
  private:
   std::array<Type, kCapacity> items_{};
@@ -81,13 +83,13 @@ class AttributeVisitor {
 // How the harness fills an operand of a sample.
 struct OperandSpec {
   enum class Values : std::uint8_t {
-    normal,         // standard normal
-    positive,       // uniform in [0.5, 2)
-    unit,           // uniform in (0.05, 0.95)
-    away_from_zero, // +-[0.2, 1.5): no kink within a finite difference
-    distinct,       // a shuffled ladder: no two elements closer than 0.05
-    log_probability,// rows are log-softmax of normals
-    index,          // integers in [0, bound)
+    normal,           // standard normal
+    positive,         // uniform in [0.5, 2)
+    unit,             // uniform in (0.05, 0.95)
+    away_from_zero,   // +-[0.2, 1.5): no kink within a finite difference
+    distinct,         // a shuffled ladder: no two elements closer than 0.05
+    log_probability,  // rows are log-softmax of normals
+    index,            // integers in [0, bound)
   };
   Type type;  // floating operands are given in f32; the harness changes the dtype
   Values values = Values::normal;

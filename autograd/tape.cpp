@@ -259,8 +259,8 @@ Node& Tape::record(OpRef op, std::span<const Var> operands) {
       values[k] = Tensor(outputs[i], device(), Purpose::activation, use->label);
       out[k] = values[k].data();
     }
-    if (plan.workspace_bytes() > 0 && (!workspace_.defined() ||
-                                       workspace_.bytes() < plan.workspace_bytes())) {
+    if (plan.workspace_bytes() > 0 &&
+        (!workspace_.defined() || workspace_.bytes() < plan.workspace_bytes())) {
       workspace_ = {};
       workspace_ = Tensor(Type{DType::u8, {static_cast<std::int64_t>(plan.workspace_bytes())}},
                           device(), Purpose::workspace, use->label);
@@ -287,8 +287,7 @@ void Tape::compute(Node& node) {
     return;
   }
   for (int i = 0; i < node.output_count; ++i) {
-    node.value_data[i] =
-        Tensor(node.type_data[i], device(), Purpose::activation, node.use->label);
+    node.value_data[i] = Tensor(node.type_data[i], device(), Purpose::activation, node.use->label);
     out[static_cast<std::size_t>(i)] = node.value_data[i].data();
   }
   const Plan plan = node.op->prepare({types.data(), node.operand_count}, node.types(), backend_);

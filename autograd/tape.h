@@ -57,7 +57,9 @@ class Tape {
   // Recorded once however often it is asked for.
   Var parameter(const ParameterRef& parameter);
   Var constant(Tensor value);
-  Var scalar(double value, DType dtype = DType::f32) { return constant(Tensor::full({dtype, {}}, value)); }
+  Var scalar(double value, DType dtype = DType::f32) {
+    return constant(Tensor::full({dtype, {}}, value));
+  }
   // The training step, an i64 scalar input named "step": what random ops are keyed by.
   Var step();
 
@@ -79,7 +81,7 @@ class Tape {
 
    private:
     Tape& tape_;
-    std::size_t length_;      // of the enclosing path
+    std::size_t length_;  // of the enclosing path
     ScopeRecord* outer_;
   };
   Scope scope(std::string_view name) { return Scope(*this, name); }
@@ -140,8 +142,7 @@ class Tape {
   ScopeUse* use_of(ScopeRecord& scope, std::string_view op);
   void check_current();
   void compute(Node& node);
-  Node& append(OpRef op, std::span<const Var> operands, std::span<const Type> types,
-               ScopeUse* use);
+  Node& append(OpRef op, std::span<const Var> operands, std::span<const Type> types, ScopeUse* use);
   Var leaf(OpRef op, const char* label, Type type, Tensor value);
 
   Backend backend_;

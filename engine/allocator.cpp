@@ -180,7 +180,7 @@ class CpuAllocator final : public Allocator {
   MemoryUse use_;
   std::size_t limit_ = 0;
   Storage* live_ = nullptr;
-  std::vector<Storage*> headers_;                  // headers to use again
+  std::vector<Storage*> headers_;                   // headers to use again
   std::map<std::size_t, std::vector<void*>> free_;  // by capacity
 };
 
@@ -188,11 +188,16 @@ class CpuAllocator final : public Allocator {
 
 std::string_view name_of(Purpose purpose) {
   switch (purpose) {
-    case Purpose::parameter: return "parameter";
-    case Purpose::activation: return "activation";
-    case Purpose::gradient: return "gradient";
-    case Purpose::workspace: return "workspace";
-    case Purpose::data: return "data";
+    case Purpose::parameter:
+      return "parameter";
+    case Purpose::activation:
+      return "activation";
+    case Purpose::gradient:
+      return "gradient";
+    case Purpose::workspace:
+      return "workspace";
+    case Purpose::data:
+      return "data";
   }
   return "?";
 }

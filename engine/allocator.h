@@ -1,8 +1,8 @@
 // Memory: one pool per device, counted by purpose.
 #pragma once
 
-#include <atomic>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -6,18 +6,24 @@ namespace tapescope {
 
 std::string_view name_of(DeviceKind kind) {
   switch (kind) {
-    case DeviceKind::cpu: return "cpu";
-    case DeviceKind::cuda: return "cuda";
-    case DeviceKind::emulated: return "emulated";
+    case DeviceKind::cpu:
+      return "cpu";
+    case DeviceKind::cuda:
+      return "cuda";
+    case DeviceKind::emulated:
+      return "emulated";
   }
   return "?";
 }
 
 std::string why_unavailable(DeviceKind kind) {
   switch (kind) {
-    case DeviceKind::cpu: return "";
-    case DeviceKind::cuda: return "this build has no CUDA kernels";
-    case DeviceKind::emulated: return "this build has no emulated CUDA kernels";
+    case DeviceKind::cpu:
+      return "";
+    case DeviceKind::cuda:
+      return "this build has no CUDA kernels";
+    case DeviceKind::emulated:
+      return "this build has no emulated CUDA kernels";
   }
   return "unknown device";
 }

@@ -18,8 +18,7 @@ enum class Blame {
 // out-of-memory) that names the operation, the values and shapes involved, and what to try.
 class Error : public std::runtime_error {
  public:
-  Error(Blame blame, std::string message)
-      : std::runtime_error(std::move(message)), blame_(blame) {}
+  Error(Blame blame, std::string message) : std::runtime_error(std::move(message)), blame_(blame) {}
   Blame blame() const { return blame_; }
 
  private:

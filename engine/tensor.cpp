@@ -5,22 +5,37 @@ namespace {
 
 double read(DType dtype, const void* data, std::int64_t i) {
   switch (dtype) {
-    case DType::f32: return static_cast<const float*>(data)[i];
-    case DType::bf16: return static_cast<float>(static_cast<const bf16*>(data)[i]);
-    case DType::f64: return static_cast<const double*>(data)[i];
-    case DType::i64: return static_cast<double>(static_cast<const std::int64_t*>(data)[i]);
-    case DType::u8: return static_cast<const std::uint8_t*>(data)[i];
+    case DType::f32:
+      return static_cast<const float*>(data)[i];
+    case DType::bf16:
+      return static_cast<float>(static_cast<const bf16*>(data)[i]);
+    case DType::f64:
+      return static_cast<const double*>(data)[i];
+    case DType::i64:
+      return static_cast<double>(static_cast<const std::int64_t*>(data)[i]);
+    case DType::u8:
+      return static_cast<const std::uint8_t*>(data)[i];
   }
   return 0;
 }
 
 void write(DType dtype, void* data, std::int64_t i, double value) {
   switch (dtype) {
-    case DType::f32: static_cast<float*>(data)[i] = static_cast<float>(value); break;
-    case DType::bf16: static_cast<bf16*>(data)[i] = bf16(static_cast<float>(value)); break;
-    case DType::f64: static_cast<double*>(data)[i] = value; break;
-    case DType::i64: static_cast<std::int64_t*>(data)[i] = static_cast<std::int64_t>(value); break;
-    case DType::u8: static_cast<std::uint8_t*>(data)[i] = static_cast<std::uint8_t>(value); break;
+    case DType::f32:
+      static_cast<float*>(data)[i] = static_cast<float>(value);
+      break;
+    case DType::bf16:
+      static_cast<bf16*>(data)[i] = bf16(static_cast<float>(value));
+      break;
+    case DType::f64:
+      static_cast<double*>(data)[i] = value;
+      break;
+    case DType::i64:
+      static_cast<std::int64_t*>(data)[i] = static_cast<std::int64_t>(value);
+      break;
+    case DType::u8:
+      static_cast<std::uint8_t*>(data)[i] = static_cast<std::uint8_t>(value);
+      break;
   }
 }
 
@@ -59,8 +74,8 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
   }
   Tensor result = *this;
   result.type_.shape[0] = end - begin;
-  result.offset_ += static_cast<std::size_t>(begin * shape().elements(1, shape().rank())) *
-                    size_of(dtype());
+  result.offset_ +=
+      static_cast<std::size_t>(begin * shape().elements(1, shape().rank())) * size_of(dtype());
   return result;
 }
 

@@ -20,8 +20,7 @@ class Tensor {
   // Uninitialised memory.
   explicit Tensor(Type type, Device device = Device::cpu(), Purpose purpose = Purpose::activation,
                   const char* label = "")
-      : type_(type),
-        storage_(Allocator::of(device).allocate(type.bytes(), purpose, label)) {}
+      : type_(type), storage_(Allocator::of(device).allocate(type.bytes(), purpose, label)) {}
 
   static Tensor zeros(Type type, Device device = Device::cpu(),
                       Purpose purpose = Purpose::activation);

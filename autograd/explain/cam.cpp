@@ -26,10 +26,11 @@ std::vector<bool> between(Tape& tape, Var from, Var to) {
 
 void require_feature_map(Var feature_map, std::string_view method) {
   if (feature_map.shape().rank() != 4) {
-    throw usage_error("[{}] '{}' has shape {}; a class activation map needs a feature map "
-                      "{{N,h,w,K}}: give the path of a convolution or activation before the "
-                      "classifier",
-                      method, feature_map.path(), to_string(feature_map.shape()));
+    throw usage_error(
+        "[{}] '{}' has shape {}; a class activation map needs a feature map "
+        "{{N,h,w,K}}: give the path of a convolution or activation before the "
+        "classifier",
+        method, feature_map.path(), to_string(feature_map.shape()));
   }
 }
 
@@ -87,8 +88,7 @@ Var cam(Tape& tape, Var target, Var feature_map) {
   }
   const Var gradient = tape.gradient(target, {feature_map})[0];
   const Tape::Scope in(tape, "cam");
-  const double positions =
-      static_cast<double>(feature_map.shape()[1] * feature_map.shape()[2]);
+  const double positions = static_cast<double>(feature_map.shape()[1] * feature_map.shape()[2]);
   return affine(reduce_sum(mul(feature_map, gradient), kChannels), positions);
 }
 

@@ -13,8 +13,8 @@ Var last_feature_map(Tape& tape, Var target, Var x);
 
 // Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) before its ReLU: {N,h,w,1} with
 //   M(p) = sum_k w_k A_k(p),  w_k = mean_p dy/dA_k(p).
-// Signed: an all-negative map is an answer too, and a ReLU would turn it into nothing. `feature_map`
-// is a node of shape {N,h,w,K}.
+// Signed: an all-negative map is an answer too, and a ReLU would turn it into nothing.
+// `feature_map` is a node of shape {N,h,w,K}.
 Var grad_cam(Tape& tape, Var target, Var feature_map);
 Var grad_cam(Tape& tape, Var target, std::string_view path);
 

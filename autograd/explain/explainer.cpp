@@ -32,7 +32,7 @@ Tensor residual_of(const Tensor& target, const Tensor& map) {
 struct Explainer::Method {
   std::string node;
   Program program;
-  double forward_passes = 2;   // forward, and a gradient with respect to the input only
+  double forward_passes = 2;  // forward, and a gradient with respect to the input only
 };
 
 Explainer::Explainer(Record record, Shape image_shape, Device device, KernelChoices kernels)
@@ -74,8 +74,7 @@ Explainer::Method& Explainer::prepared(std::string_view method, const std::strin
   } else if (method == "input-x-gradient") {
     map = input_x_gradient(tape, target, x);
   } else {
-    const Var features =
-        layer.empty() ? last_feature_map(tape, target, x) : tape.find(layer);
+    const Var features = layer.empty() ? last_feature_map(tape, target, x) : tape.find(layer);
     node = features.path();
     map = method == "cam" ? cam(tape, target, features) : grad_cam(tape, target, features);
   }
@@ -114,8 +113,7 @@ Attribution Explainer::explain(std::string_view method, const Tensor& image, con
 // those of all (3(k + 1/2) = 3k + 1 + 1/2), so an estimate of the error costs nothing. One point
 // of the path is in memory at a time.
 Attribution Explainer::integrated_gradients(Method& method, const Tensor& image,
-                                            const Tensor& classes,
-                                            const ExplainOptions& options) {
+                                            const Tensor& classes, const ExplainOptions& options) {
   const int affordable = static_cast<int>(options.budget / 2) - 2;
   const int steps = std::max(3, std::min(options.steps, affordable) / 3 * 3);
   const Tensor baseline = options.baseline.defined()

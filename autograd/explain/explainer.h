@@ -15,23 +15,24 @@ namespace tapescope::explain {
 // One explanation of a batch of images.
 struct Attribution {
   std::string method;
-  std::string node;   // the path of what was explained: the input or a feature map
-  Tensor map;         // f32 {N,H,W,C} over the input, or {N,h,w,1} over a feature map; signed, raw
-  Tensor value;       // f32 {N}: the target
+  std::string node;  // the path of what was explained: the input or a feature map
+  Tensor map;        // f32 {N,H,W,C} over the input, or {N,h,w,1} over a feature map; signed, raw
+  Tensor value;      // f32 {N}: the target
   // f32 {N}: target (minus target at the baseline, for path methods) minus the sum of the map, for
   // methods that promise the two are equal. Undefined where there is no such promise.
   Tensor residual;
   // f32 {N}: for path methods, the largest change of any element between a third of the steps and
   // all of them. Undefined elsewhere.
   Tensor error_estimate;
-  double forward_passes = 0;  // cost per image, in forward passes (an input gradient costs one more)
+  double forward_passes =
+      0;  // cost per image, in forward passes (an input gradient costs one more)
 };
 
 struct ExplainOptions {
-  std::string layer;            // feature map for CAM methods; empty: the last one
-  int steps = 51;               // integrated gradients; a multiple of 3
-  double budget = 500;          // most forward passes per image: steps are cut to fit
-  Tensor baseline;              // f32 {H,W,C}: where paths start; undefined: zeros
+  std::string layer;    // feature map for CAM methods; empty: the last one
+  int steps = 51;       // integrated gradients; a multiple of 3
+  double budget = 500;  // most forward passes per image: steps are cut to fit
+  Tensor baseline;      // f32 {H,W,C}: where paths start; undefined: zeros
 };
 
 // What every method needs of a model.

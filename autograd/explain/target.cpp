@@ -16,8 +16,8 @@ Var class_difference(Var logits, Var index, Var against) {
 Var unit(Var node, std::int64_t position) {
   const std::int64_t units = node.shape().elements(1, node.shape().rank());
   if (position < 0 || position >= units) {
-    throw usage_error("[unit] '{}' has {} units per sample; there is no unit {}", node.path(), units,
-                      position);
+    throw usage_error("[unit] '{}' has {} units per sample; there is no unit {}", node.path(),
+                      units, position);
   }
   return reshape(slice(reshape(node, {units}), 1, position, position + 1), {});
 }

@@ -70,10 +70,9 @@ class BatchNormGradient final : public BatchNormBase {
     const Var product = mul(dy, normalised);
     const std::vector<int> axes = reduced_axes_of(x);
     // The two means are over rows; what is left is the part of dy orthogonal to 1 and xhat.
-    const Var centred = sub(sub(dy, reduce_mean(dy, axes)),
-                            mul(normalised, reduce_mean(product, axes)));
-    return {mul(centred, mul(scale, inverse)), reduce_like(product, scale),
-            reduce_like(dy, scale)};
+    const Var centred =
+        sub(sub(dy, reduce_mean(dy, axes)), mul(normalised, reduce_mean(product, axes)));
+    return {mul(centred, mul(scale, inverse)), reduce_like(product, scale), reduce_like(dy, scale)};
   }
   Role role(int) const override { return Role::signal; }
   RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
@@ -99,9 +98,9 @@ class BatchNormTraining final : public BatchNormBase {
       v.give_by_decomposition();
       return;
     }
-    const Node& node = v.tape().record(
-        std::make_shared<BatchNormGradient>(epsilon_),
-        {v.cotangent(), v.operand(0), v.output(1), v.output(2), v.operand(1)});
+    const Node& node =
+        v.tape().record(std::make_shared<BatchNormGradient>(epsilon_),
+                        {v.cotangent(), v.operand(0), v.output(1), v.output(2), v.operand(1)});
     for (int i = 0; i < 3; ++i)
       if (v.wants(i)) v.give(i, node.out(i));
   }
@@ -184,7 +183,8 @@ Var batch_norm_inference(Var x, Var scale, Var shift, Var mean, Var variance, do
 std::vector<Sample> batch_norm_training_samples() {
   std::vector<Sample> samples;
   for (const Shape& x : kShapes) {
-    samples.push_back({to_string(x), std::make_shared<BatchNormTraining>(1e-5),
+    samples.push_back({to_string(x),
+                       std::make_shared<BatchNormTraining>(1e-5),
                        {normal(x), vector_of(x, kPositive), vector_of(x, kNormal)}});
   }
   return samples;
@@ -193,7 +193,8 @@ std::vector<Sample> batch_norm_training_samples() {
 std::vector<Sample> batch_norm_gradient_samples() {
   std::vector<Sample> samples;
   for (const Shape& x : kShapes) {
-    samples.push_back({to_string(x), std::make_shared<BatchNormGradient>(1e-5),
+    samples.push_back({to_string(x),
+                       std::make_shared<BatchNormGradient>(1e-5),
                        {normal(x), normal(x), vector_of(x, kNormal), vector_of(x, kPositive),
                         vector_of(x, kPositive)}});
   }
@@ -203,7 +204,8 @@ std::vector<Sample> batch_norm_gradient_samples() {
 std::vector<Sample> batch_norm_inference_samples() {
   std::vector<Sample> samples;
   for (const Shape& x : {Shape{3, 4, 5, 6}, Shape{3, 7}, Shape{0, 3}}) {
-    samples.push_back({to_string(x), std::make_shared<BatchNormInference>(1e-5),
+    samples.push_back({to_string(x),
+                       std::make_shared<BatchNormInference>(1e-5),
                        {normal(x), vector_of(x, kPositive), vector_of(x, kNormal),
                         vector_of(x, kNormal), vector_of(x, kPositive)}});
   }

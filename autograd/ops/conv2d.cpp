@@ -41,9 +41,10 @@ class Conv2dBase : public Op {
   }
   Conv2dShape checked(const Type& x, const Type& w, bool bias) const {
     if (x.shape.rank() != 4 || w.shape.rank() != 4) {
-      throw usage_error("[{}] the image must be {{N,H,W,C}} and the weights {{O,KH,KW,I}}, not {} "
-                        "and {}",
-                        name(), to_string(x.shape), to_string(w.shape));
+      throw usage_error(
+          "[{}] the image must be {{N,H,W,C}} and the weights {{O,KH,KW,I}}, not {} "
+          "and {}",
+          name(), to_string(x.shape), to_string(w.shape));
     }
     if (x.dtype != w.dtype || !is_floating(x.dtype)) {
       throw usage_error("[{}] image and weights must have one floating dtype, not {} and {}",
@@ -63,9 +64,10 @@ class Conv2dBase : public Op {
                         name());
     }
     if (c.P() < 1 || c.Q() < 1) {
-      throw usage_error("[{}] a {}x{} kernel (dilation {}x{}, padding {}x{}) does not fit an image "
-                        "of {}x{}; use larger images",
-                        name(), c.KH, c.KW, c.dilation_h, c.dilation_w, c.pad_h, c.pad_w, c.H, c.W);
+      throw usage_error(
+          "[{}] a {}x{} kernel (dilation {}x{}, padding {}x{}) does not fit an image "
+          "of {}x{}; use larger images",
+          name(), c.KH, c.KW, c.dilation_h, c.dilation_w, c.pad_h, c.pad_w, c.H, c.W);
     }
     return c;
   }
@@ -116,8 +118,9 @@ class Conv2d final : public Conv2dBase {
     return conv_cost(kernel_shape(t[0].shape, t[1].shape, t[0].dtype, t.size() > 2), t, outputs);
   }
   Footprint footprint() const override {
-    return {Footprint::Kind::window, kernel_h_, kernel_w_, options_.stride_h, options_.stride_w,
-            options_.pad_h, options_.pad_w, options_.dilation_h, options_.dilation_w};
+    return {Footprint::Kind::window, kernel_h_,           kernel_w_,
+            options_.stride_h,       options_.stride_w,   options_.pad_h,
+            options_.pad_w,          options_.dilation_h, options_.dilation_w};
   }
 
  private:
@@ -171,9 +174,7 @@ class Conv2dWeightGradient final : public Conv2dBase {
     if (v.wants(0)) v.give(0, conv2d_data_gradient(v.operand(1), ddw, v.operand(0), options_));
     if (v.wants(1)) v.give(1, conv2d(v.operand(0), ddw, {}, options_));
   }
-  Role role(int operand) const override {
-    return operand == 2 ? Role::shape : Role::signal;
-  }
+  Role role(int operand) const override { return operand == 2 ? Role::shape : Role::signal; }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return conv_cost(kernel_shape(t[0].shape, t[2].shape, t[0].dtype, false), t.first(2), outputs);
   }
@@ -214,9 +215,9 @@ Var conv2d(Var x, Var weight, Var bias, const Conv2dOptions& options) {
   // A weight of the wrong rank is infer's to report.
   const bool ok = weight.shape().rank() == 4;
   return x.tape()
-      .record(std::make_shared<Conv2d>(options, ok ? weight.shape()[1] : 1,
-                                       ok ? weight.shape()[2] : 1),
-              {x, weight, bias})
+      .record(
+          std::make_shared<Conv2d>(options, ok ? weight.shape()[1] : 1, ok ? weight.shape()[2] : 1),
+          {x, weight, bias})
       .out();
 }
 
@@ -233,7 +234,8 @@ std::vector<Sample> conv2d_samples() {
   for (const Case& c : kCases) {
     const OpRef op = std::make_shared<Conv2d>(c.options, c.w[1], c.w[2]);
     samples.push_back({c.label, op, {normal(c.x), fixed_extent(normal(c.w))}});
-    samples.push_back({std::string(c.label) + " with bias", op,
+    samples.push_back({std::string(c.label) + " with bias",
+                       op,
                        {normal(c.x), fixed_extent(normal(c.w)), fixed_extent(normal({c.w[0]}))}});
   }
   return samples;
@@ -242,7 +244,8 @@ std::vector<Sample> conv2d_samples() {
 std::vector<Sample> conv2d_data_gradient_samples() {
   std::vector<Sample> samples;
   for (const Case& c : kCases) {
-    samples.push_back({c.label, std::make_shared<Conv2dDataGradient>(c.options),
+    samples.push_back({c.label,
+                       std::make_shared<Conv2dDataGradient>(c.options),
                        {normal(output_shape(c)), fixed_extent(normal(c.w)), normal(c.x)}});
   }
   return samples;
@@ -251,7 +254,8 @@ std::vector<Sample> conv2d_data_gradient_samples() {
 std::vector<Sample> conv2d_weight_gradient_samples() {
   std::vector<Sample> samples;
   for (const Case& c : kCases) {
-    samples.push_back({c.label, std::make_shared<Conv2dWeightGradient>(c.options),
+    samples.push_back({c.label,
+                       std::make_shared<Conv2dWeightGradient>(c.options),
                        {normal(c.x), normal(output_shape(c)), fixed_extent(normal(c.w))}});
   }
   return samples;

@@ -19,9 +19,10 @@ class Dropout final : public Op {
   }
   Types infer(std::span<const Type> t) const override {
     if (t[0].shape.rank() < 1 || !is_floating(t[0].dtype) || t[1] != Type{DType::i64, {}}) {
-      throw usage_error("[dropout] needs a floating batch {{N, ...}} and a step i64 {{}}, not {} "
-                        "and {}",
-                        to_string(t[0]), to_string(t[1]));
+      throw usage_error(
+          "[dropout] needs a floating batch {{N, ...}} and a step i64 {{}}, not {} "
+          "and {}",
+          to_string(t[0]), to_string(t[1]));
     }
     return {t[0]};
   }

@@ -26,7 +26,8 @@ Var back_to(Var gradient, Var operand) {
   return reduce_like(gradient, operand);
 }
 
-// --- one operand -----------------------------------------------------------------------------------
+// --- one operand
+// -----------------------------------------------------------------------------------
 
 struct UnaryEntry {
   Unary function;
@@ -97,7 +98,8 @@ const UnaryEntry kUnary[] = {
     {Unary::square, kMonotone, true, Values::normal,
      [](Var dy, Var x, Var, double, double) { return affine(mul(dy, x), 2); }},
     {Unary::power, kMonotone, false, Values::positive,
-     [](Var dy, Var x, Var, double p0, double) { return affine(mul(dy, pow(x, p0 - 1)), p0); }, 2.5},
+     [](Var dy, Var x, Var, double p0, double) { return affine(mul(dy, pow(x, p0 - 1)), p0); },
+     2.5},
     {Unary::neg, kLinear, false, Values::normal,
      [](Var dy, Var, Var, double, double) { return neg(dy); }},
     {Unary::abs, kMonotone, true, Values::away_from_zero,
@@ -175,12 +177,13 @@ Var record_unary(Unary function, Var x, double p0, double p1) {
   return x.tape().record(ops[static_cast<std::size_t>(function)], {x}).out();
 }
 
-// --- two operands ----------------------------------------------------------------------------------
+// --- two operands
+// ----------------------------------------------------------------------------------
 
 struct BinaryEntry {
   Binary function;
-  RelevanceClass relevance;       // with both operands active; with one, `add`-like ops are linear
-  bool second_fixed;              // the second operand has no derivative: a mask
+  RelevanceClass relevance;  // with both operands active; with one, `add`-like ops are linear
+  bool second_fixed;         // the second operand has no derivative: a mask
   Values first, second;
   void (*vjp)(Vjp& v, Var dy, Var a, Var b, double p0, double p1);
   double p0 = 0, p1 = 0;
@@ -270,8 +273,8 @@ const BinaryEntry kBinary[] = {
      [](Vjp& v, Var dy, Var, Var b, double, double) {
        // d/dx (Phi + x phi) = phi (2 - x^2)
        gradient_vjp<Binary::gelu_gradient>(v, dy, b, 0, [](Var t, Var x, double) {
-         const Var density = affine(exp(affine(square(x), -0.5)),
-                                    1 / std::sqrt(2 * std::numbers::pi));
+         const Var density =
+             affine(exp(affine(square(x), -0.5)), 1 / std::sqrt(2 * std::numbers::pi));
          return mul(t, mul(density, affine(square(x), -1, 2)));
        });
      }},
@@ -447,10 +450,10 @@ std::vector<Sample> binary_samples() {
     add_sample(normal({3, 5}), normal({3, 5}));
     add_sample(normal({3, 67}), normal({3, 67}));
     add_sample(normal({0, 4}), normal({0, 4}));
-    add_sample(normal({3, 2, 5}), fixed_extent(normal({5})));     // like a bias
-    add_sample(normal({3, 4}), fixed_extent(normal({})));         // a scalar
-    add_sample(fixed_extent(normal({1, 4})), normal({3, 4}));     // the first one is repeated
-    add_sample(normal({3, 2, 1, 5}), normal({3, 1, 4, 5}));       // both are
+    add_sample(normal({3, 2, 5}), fixed_extent(normal({5})));  // like a bias
+    add_sample(normal({3, 4}), fixed_extent(normal({})));      // a scalar
+    add_sample(fixed_extent(normal({1, 4})), normal({3, 4}));  // the first one is repeated
+    add_sample(normal({3, 2, 1, 5}), normal({3, 1, 4, 5}));    // both are
   }
   return samples;
 }

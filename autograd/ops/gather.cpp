@@ -38,12 +38,10 @@ class Gather final : public GatherBase {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    return prepare_from(gather_rows_element_variants(),
-                        {t[0].dtype, t[0].shape[0], t[0].shape[1]}, t[0].dtype, backend);
+    return prepare_from(gather_rows_element_variants(), {t[0].dtype, t[0].shape[0], t[0].shape[1]},
+                        t[0].dtype, backend);
   }
-  void vjp(Vjp& v) const override {
-    v.give(0, scatter(v.cotangent(), v.operand(1), v.operand(0)));
-  }
+  void vjp(Vjp& v) const override { v.give(0, scatter(v.cotangent(), v.operand(1), v.operand(0))); }
   Role role(int operand) const override { return operand == 0 ? Role::signal : Role::fixed; }
 };
 
@@ -61,8 +59,8 @@ class Scatter final : public GatherBase {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    return prepare_from(scatter_rows_element_variants(),
-                        {t[0].dtype, t[2].shape[0], t[2].shape[1]}, t[0].dtype, backend);
+    return prepare_from(scatter_rows_element_variants(), {t[0].dtype, t[2].shape[0], t[2].shape[1]},
+                        t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override { v.give(0, gather(v.cotangent(), v.operand(1))); }
   Role role(int operand) const override {

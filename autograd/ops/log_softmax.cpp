@@ -87,7 +87,8 @@ class Softmax final : public RowsOp {
 
 std::vector<Sample> samples_of(const OpRef& op, bool gradient, OperandSpec::Values second) {
   std::vector<Sample> samples;
-  for (const Shape& shape : {Shape{3, 10}, Shape{3, 1}, Shape{3, 2, 19}, Shape{0, 4}, Shape{3, 133}}) {
+  for (const Shape& shape :
+       {Shape{3, 10}, Shape{3, 1}, Shape{3, 2, 19}, Shape{0, 4}, Shape{3, 133}}) {
     Sample sample{to_string(shape), op, {normal(shape)}};
     if (gradient) sample.operands.push_back(operand(shape, second));
     samples.push_back(std::move(sample));

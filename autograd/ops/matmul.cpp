@@ -20,8 +20,7 @@ class Matmul final : public Op {
   }
   Types infer(std::span<const Type> t) const override {
     const Type &a = t[0], &b = t[1];
-    if (a.shape.rank() != 2 || b.shape.rank() != 2 || a.dtype != b.dtype ||
-        !is_floating(a.dtype)) {
+    if (a.shape.rank() != 2 || b.shape.rank() != 2 || a.dtype != b.dtype || !is_floating(a.dtype)) {
       throw usage_error("[matmul] needs two matrices of one floating dtype, not {} and {}",
                         to_string(a), to_string(b));
     }
@@ -73,8 +72,13 @@ class Matmul final : public Op {
  private:
   MatmulShape shape_of(std::span<const Type> t) const {
     const Shape &a = t[0].shape, &b = t[1].shape;
-    return {t[0].dtype,     t.size() > 2,          transpose_a_,          transpose_b_,
-            a[transpose_a_ ? 1 : 0], b[transpose_b_ ? 0 : 1], a[transpose_a_ ? 0 : 1]};
+    return {t[0].dtype,
+            t.size() > 2,
+            transpose_a_,
+            transpose_b_,
+            a[transpose_a_ ? 1 : 0],
+            b[transpose_b_ ? 0 : 1],
+            a[transpose_a_ ? 0 : 1]};
   }
   bool transpose_a_, transpose_b_;
 };
@@ -98,7 +102,8 @@ std::vector<Sample> matmul_samples() {
         left.batched = !a;  // with a transposed, the batch is summed over, not kept
         right.batched = false;
         samples.push_back({fmt::format("{}x{}x{}", M, N, K), op, {left, right}});
-        samples.push_back({fmt::format("{}x{}x{} with bias", M, N, K), op,
+        samples.push_back({fmt::format("{}x{}x{} with bias", M, N, K),
+                           op,
                            {left, right, fixed_extent(normal({N}))}});
       };
       add_case(3, 5, 7);

@@ -10,16 +10,17 @@
 
 namespace tapescope {
 
-// --- element-wise, with NumPy broadcasting (elementwise.cpp) ---------------------------------------
+// --- element-wise, with NumPy broadcasting (elementwise.cpp)
+// ---------------------------------------
 Var add(Var a, Var b);
 Var sub(Var a, Var b);
 Var mul(Var a, Var b);
 Var div(Var a, Var b);
 Var maximum(Var a, Var b);  // ties: the gradient goes to a
 Var minimum(Var a, Var b);
-Var safe_divide(Var a, Var b);  // 0 where b is 0
-Var equal(Var a, Var b);        // 1 where equal, else 0
-Var greater(Var a, Var b);      // 1 where a > b, else 0
+Var safe_divide(Var a, Var b);    // 0 where b is 0
+Var equal(Var a, Var b);          // 1 where equal, else 0
+Var greater(Var a, Var b);        // 1 where a > b, else 0
 Var mask_positive(Var a, Var b);  // a where b > 0, else 0: relu's vector-Jacobian product
 Var mask_nonzero(Var a, Var b);   // a where b != 0, else 0
 Var weighted_sum(Var a, double weight_a, Var b, double weight_b);
@@ -40,7 +41,7 @@ Var neg(Var x);
 Var reciprocal(Var x);
 Var square(Var x);
 Var sign(Var x);
-Var step_function(Var x);             // 1 where x > 0, else 0
+Var step_function(Var x);  // 1 where x > 0, else 0
 Var softplus(Var x);
 Var rsqrt(Var x);
 Var erf(Var x);
@@ -51,12 +52,14 @@ Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 
 Var affine(Var x, double scale, double offset = 0);  // scale * x + offset
 Var pow(Var x, double exponent);
 
-// --- types (cast.cpp) ------------------------------------------------------------------------------
+// --- types (cast.cpp)
+// ------------------------------------------------------------------------------
 Var cast(Var x, DType dtype);
 Var increment(Var x);  // i64: x + 1
 
-// --- shapes (reshape.cpp, layout.cpp) --------------------------------------------------------------
-// Keeps the leading axis: {N, ...} to {N, per_sample...}. Shares memory.
+// --- shapes (reshape.cpp, layout.cpp)
+// -------------------------------------------------------------- Keeps the leading axis: {N, ...}
+// to {N, per_sample...}. Shares memory.
 Var reshape(Var x, Shape per_sample);
 // All axes, the leading one as well: for what has no batch axis. Shares memory.
 Var reshape_all(Var x, Shape shape);
@@ -70,30 +73,33 @@ Var concat(std::span<const Var> parts, int axis);  // 1 to 15 parts
 // What `parts[part]` contributed to `whole = concat(parts, axis)`; of the parts only the shapes are
 // read, so a batch that was joined along axis 0 can be taken apart at any batch size.
 Var concat_part(Var whole, std::span<const Var> parts, int axis, int part);
-Var upsample_nearest(Var x, std::int64_t factor);                    // {N,H,W,C}
+Var upsample_nearest(Var x, std::int64_t factor);                       // {N,H,W,C}
 Var upsample_bilinear(Var x, std::int64_t height, std::int64_t width);  // half-pixel centres
 
-// --- reductions (reduce.cpp); axes are kept with extent 1 ------------------------------------------
+// --- reductions (reduce.cpp); axes are kept with extent 1
+// ------------------------------------------
 Var reduce_sum(Var x, std::span<const int> axes);
 Var reduce_mean(Var x, std::span<const int> axes);
 Var reduce_max(Var x, std::span<const int> axes);  // ties: the gradient is shared out evenly
-Var sum(Var x);   // all axes, to a scalar {}
-Var mean(Var x);  // all axes, to a scalar {}
+Var sum(Var x);                                    // all axes, to a scalar {}
+Var mean(Var x);                                   // all axes, to a scalar {}
 Var reduce_like(Var x, Var like);     // sums x down to like's shape (broadcasting backwards)
 Var broadcast_like(Var x, Var like);  // repeats x up to like's shape
-// How many elements of x there are for each element of like, a scalar f32 {}: what sums over the batch
-// are divided by, whatever its size.
+// How many elements of x there are for each element of like, a scalar f32 {}: what sums over the
+// batch are divided by, whatever its size.
 Var count_like(Var x, Var like);
 Var zeros_like(Var x);
 Var ones_like(Var x);
 
-// --- matrix product (matmul.cpp) -------------------------------------------------------------------
-// a {M,K} (or {K,M}) times b {K,N} (or {N,K}), plus bias {N} where given.
+// --- matrix product (matmul.cpp)
+// ------------------------------------------------------------------- a {M,K} (or {K,M}) times b
+// {K,N} (or {N,K}), plus bias {N} where given.
 Var matmul(Var a, Var b, bool transpose_a = false, bool transpose_b = false, Var bias = {});
 // x {N, in}, weight {out, in}, bias {out} or null.
 Var linear(Var x, Var weight, Var bias = {});
 
-// --- convolution (conv2d.cpp) ----------------------------------------------------------------------
+// --- convolution (conv2d.cpp)
+// ----------------------------------------------------------------------
 struct Conv2dOptions {
   std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
@@ -104,7 +110,8 @@ Var conv2d(Var x, Var weight, Var bias, const Conv2dOptions& options);
 Var conv2d_data_gradient(Var dy, Var weight, Var like, const Conv2dOptions& options);
 Var conv2d_weight_gradient(Var x, Var dy, Var like, const Conv2dOptions& options);
 
-// --- pooling (pool2d.cpp) --------------------------------------------------------------------------
+// --- pooling (pool2d.cpp)
+// --------------------------------------------------------------------------
 struct Pool2dOptions {
   std::int64_t kernel_h = 2, kernel_w = 2, stride_h = 2, stride_w = 2, pad_h = 0, pad_w = 0;
   bool count_include_pad = true;  // avg only, as PyTorch's default
@@ -113,7 +120,8 @@ Var max_pool2d(Var x, const Pool2dOptions& options);  // ties: the first in scan
 Var avg_pool2d(Var x, const Pool2dOptions& options);
 Var global_avg_pool2d(Var x);  // {N,H,W,C} -> {N,C}
 
-// --- normalisation and random (batch_norm.cpp, dropout.cpp) ----------------------------------------
+// --- normalisation and random (batch_norm.cpp, dropout.cpp)
+// ----------------------------------------
 struct BatchNormResult {
   Var y, mean, variance;  // {N,...,C}, {C}, {C}: the batch's mean and biased variance
 };
@@ -124,7 +132,8 @@ Var batch_norm_inference(Var x, Var scale, Var shift, Var mean, Var variance,
 // tape. The mask is a function of (tape seed, scope, step, row, element) and is never stored.
 Var dropout(Var x, double p);
 
-// --- rows (log_softmax.cpp, gather.cpp, loss.cpp) --------------------------------------------------
+// --- rows (log_softmax.cpp, gather.cpp, loss.cpp)
+// --------------------------------------------------
 Var softmax(Var x);      // last axis
 Var log_softmax(Var x);  // last axis
 // x {N,C}, index i64 {N} -> {N}: x[n, index[n]].
@@ -133,7 +142,8 @@ Var gather(Var x, Var index);
 Var scatter(Var g, Var index, Var like);
 Var one_hot(Var index, std::int64_t classes);  // i64 {N} -> f32 {N, classes}
 
-// --- optimisers (optimizer.cpp): new values; they may be written in place ---------------------------
+// --- optimisers (optimizer.cpp): new values; they may be written in place
+// ---------------------------
 struct SgdOptions {
   double momentum = 0.9, weight_decay = 0;
   bool nesterov = false;

@@ -43,10 +43,10 @@ class SgdUpdate final : public OptimizerOp {
   Types infer(std::span<const Type> t) const override { return check(t, 1); }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    return prepare_from(sgd_variants(),
-                        {t[0].dtype, t[0].elements(), options_.momentum, options_.nesterov,
-                         options_.weight_decay},
-                        t[0].dtype, backend);
+    return prepare_from(
+        sgd_variants(),
+        {t[0].dtype, t[0].elements(), options_.momentum, options_.nesterov, options_.weight_decay},
+        t[0].dtype, backend);
   }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return memory_cost(t, outputs, 3);
@@ -100,9 +100,9 @@ class AdamWUpdate final : public OptimizerOp {
 SgdResult sgd_update(Var parameter, Var gradient, Var velocity, Var learning_rate,
                      const SgdOptions& options) {
   if (options.momentum == 0) {  // plain descent has no velocity to keep
-    const Var decayed =
-        options.weight_decay == 0 ? gradient
-                                  : add(gradient, affine(parameter, options.weight_decay));
+    const Var decayed = options.weight_decay == 0
+                            ? gradient
+                            : add(gradient, affine(parameter, options.weight_decay));
     return {sub(parameter, mul(decayed, learning_rate)), velocity};
   }
   const Node& node = parameter.tape().record(std::make_shared<SgdUpdate>(options),
@@ -125,7 +125,8 @@ std::vector<Sample> sgd_update_samples() {
   for (const SgdOptions& options :
        {SgdOptions{0.5, 0.1, false}, SgdOptions{0.9, 0, false}, SgdOptions{0.9, 0.01, true}}) {
     samples.push_back({fmt::format("momentum {}", options.momentum),
-                       std::make_shared<SgdUpdate>(options), {w, w, w, rate}});
+                       std::make_shared<SgdUpdate>(options),
+                       {w, w, w, rate}});
   }
   return samples;
 }
@@ -136,8 +137,8 @@ std::vector<Sample> adamw_update_samples() {
   const OperandSpec rate = fixed_extent(operand({}, OperandSpec::Values::unit));
   OperandSpec step = fixed_extent(index({}, 100));
   step.first = 1;
-  return {{"weights", std::make_shared<AdamWUpdate>(AdamWOptions{}),
-           {w, w, w, squared, rate, step}}};
+  return {
+      {"weights", std::make_shared<AdamWUpdate>(AdamWOptions{}), {w, w, w, squared, rate, step}}};
 }
 
 }  // namespace tapescope

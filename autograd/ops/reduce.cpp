@@ -81,8 +81,7 @@ class ReduceLike final : public Op {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    ReduceShape shape{t[0].dtype, Reduction::sum, t[0].shape,
-                      reduced_axes(t[0].shape, t[1].shape)};
+    ReduceShape shape{t[0].dtype, Reduction::sum, t[0].shape, reduced_axes(t[0].shape, t[1].shape)};
     if (average_ && shape.count() > 0) shape.op = Reduction::mean;
     return prepare_from(reduce_variants(), shape, shape.dtype, backend);
   }
@@ -113,9 +112,10 @@ class BroadcastLike final : public Op {
   Types infer(std::span<const Type> t) const override {
     require_floating(t[0], name());
     if (!broadcasts_to(t[0].shape, t[1].shape)) {
-      throw usage_error("[broadcast_like] shape {} does not broadcast to {}: an axis must be equal, "
-                        "1 or missing in front",
-                        to_string(t[0].shape), to_string(t[1].shape));
+      throw usage_error(
+          "[broadcast_like] shape {} does not broadcast to {}: an axis must be equal, "
+          "1 or missing in front",
+          to_string(t[0].shape), to_string(t[1].shape));
     }
     return {{t[0].dtype, t[1].shape}};
   }
@@ -187,7 +187,8 @@ void Reduce::vjp(Vjp& v) const {
     return;
   }
   const Var winners = equal(x, v.output());
-  const Var count = v.tape().record(std::make_shared<Reduce>(Reduction::sum, axes_), {winners}).out();
+  const Var count =
+      v.tape().record(std::make_shared<Reduce>(Reduction::sum, axes_), {winners}).out();
   v.give(0, mul(winners, div(dy, count)));
 }
 
@@ -210,12 +211,16 @@ Var over_all(Reduction kind, Var x) {
   return reshape_all(x.tape().record(op, {x}).out(), {});
 }
 
-Var filled_like(Var x, double value) { return broadcast_like(x.tape().scalar(value, x.dtype()), x); }
+Var filled_like(Var x, double value) {
+  return broadcast_like(x.tape().scalar(value, x.dtype()), x);
+}
 
 }  // namespace
 
 Var reduce_sum(Var x, std::span<const int> axes) { return record_reduce(Reduction::sum, x, axes); }
-Var reduce_mean(Var x, std::span<const int> axes) { return record_reduce(Reduction::mean, x, axes); }
+Var reduce_mean(Var x, std::span<const int> axes) {
+  return record_reduce(Reduction::mean, x, axes);
+}
 Var reduce_max(Var x, std::span<const int> axes) { return record_reduce(Reduction::max, x, axes); }
 Var sum(Var x) { return over_all(Reduction::sum, x); }
 Var mean(Var x) { return over_all(Reduction::mean, x); }
@@ -234,18 +239,19 @@ Var ones_like(Var x) { return filled_like(x, 1); }
 std::vector<Sample> reduce_samples() {
   std::vector<Sample> samples;
   for (Reduction kind : {Reduction::sum, Reduction::mean, Reduction::max}) {
-    const auto values = kind == Reduction::max ? OperandSpec::Values::distinct
-                                               : OperandSpec::Values::normal;
+    const auto values =
+        kind == Reduction::max ? OperandSpec::Values::distinct : OperandSpec::Values::normal;
     for (std::uint32_t axes : {0b110u, 0b010u, 0b100u, 0b111u, 0b011u}) {
       const auto op = std::make_shared<Reduce>(kind, axes);
-      samples.push_back({fmt::format("{} axes {:03b}", op->name(), axes), op,
-                         {operand({3, 4, 5}, values)}});
+      samples.push_back(
+          {fmt::format("{} axes {:03b}", op->name(), axes), op, {operand({3, 4, 5}, values)}});
     }
     const auto last = std::make_shared<Reduce>(kind, 0b10u);
     samples.push_back({"long rows", last, {operand({3, 37}, values)}});
     samples.push_back({"extent 1", last, {operand({3, 1}, values)}});
   }
-  samples.push_back({"empty batch", std::make_shared<Reduce>(Reduction::sum, 0b01u), {normal({0, 4})}});
+  samples.push_back(
+      {"empty batch", std::make_shared<Reduce>(Reduction::sum, 0b01u), {normal({0, 4})}});
   return samples;
 }
 
@@ -278,7 +284,8 @@ std::vector<Sample> broadcast_like_samples() {
 
 std::vector<Sample> count_like_samples() {
   const OperandSpec one = fixed_extent(operand({}, OperandSpec::Values::positive));
-  return {{"per channel", std::make_shared<CountLike>(),
+  return {{"per channel",
+           std::make_shared<CountLike>(),
            {one, normal({3, 4, 5}), fixed_extent(normal({5}))}},
           {"in all", std::make_shared<CountLike>(), {one, normal({3, 7}), one}},
           {"empty batch", std::make_shared<CountLike>(), {one, normal({0, 7}), one}}};

@@ -63,8 +63,8 @@ class Lowering {
     step.path = node.path();
     for (const Var& operand : node.operands()) step.operands.push_back(value(operand));
     for (int i = 0; i < node.output_count; ++i) {
-      step.outputs.push_back(add(
-          {Value::Kind::computed, static_cast<int>(result_.steps.size()), node.type_data[i]}));
+      step.outputs.push_back(
+          add({Value::Kind::computed, static_cast<int>(result_.steps.size()), node.type_data[i]}));
       value_of_.try_emplace({node.index, i}, step.outputs.back());  // a cut output stays the input
     }
     result_.steps.push_back(std::move(step));

@@ -6,7 +6,9 @@
 namespace tapescope {
 namespace {
 constexpr std::size_t kAlignment = 64;
-std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 }  // namespace
 
 std::size_t plan_memory(std::span<BufferLife> buffers) {

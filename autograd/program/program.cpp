@@ -28,8 +28,14 @@ struct Program::State {
 
 Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effects,
                  const CompileOptions& options)
-    : state_(new State{lower(tape, outputs, effects, options), tape.backend(),
-                       Queue(tape.device()), {}, {}, nullptr, {}, nullptr}) {}
+    : state_(new State{lower(tape, outputs, effects, options),
+                       tape.backend(),
+                       Queue(tape.device()),
+                       {},
+                       {},
+                       nullptr,
+                       {},
+                       nullptr}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -85,10 +91,14 @@ std::vector<Tensor> Program::State::bind(std::span<const NamedTensor> inputs,
 void* Program::State::address(const Place& place, std::span<Tensor> inputs) {
   const auto i = static_cast<std::size_t>(place.index);
   switch (place.kind) {
-    case Place::Kind::arena: return static_cast<char*>(arena.data()) + place.offset;
-    case Place::Kind::input: return inputs[i].data();
-    case Place::Kind::parameter: return program.parameters[i]->value.data();
-    case Place::Kind::constant: return program.constants[i].data();
+    case Place::Kind::arena:
+      return static_cast<char*>(arena.data()) + place.offset;
+    case Place::Kind::input:
+      return inputs[i].data();
+    case Place::Kind::parameter:
+      return program.parameters[i]->value.data();
+    case Place::Kind::constant:
+      return program.constants[i].data();
   }
   return nullptr;
 }
@@ -149,7 +159,8 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
   }
   for (std::size_t a = 0; a < state.program.assignments.size(); ++a) {
     const auto& assignment = state.program.assignments[a];
-    Parameter& parameter = *state.program.parameters[static_cast<std::size_t>(assignment.parameter)];
+    Parameter& parameter =
+        *state.program.parameters[static_cast<std::size_t>(assignment.parameter)];
     if (!s.assigned_in_place[a]) {
       const Place& place = s.places[static_cast<std::size_t>(assignment.value)];
       std::memcpy(parameter.value.data(), state.address(place, bound), parameter.value.bytes());
@@ -184,7 +195,8 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const Step& step = state_->program.steps[i];
     StepInfo info{step.path, step.op.get(), {}, {}, {}, s.steps[i].in_place};
-    for (int value : step.operands) info.operands.push_back(s.types[static_cast<std::size_t>(value)]);
+    for (int value : step.operands)
+      info.operands.push_back(s.types[static_cast<std::size_t>(value)]);
     for (int value : step.outputs) info.outputs.push_back(s.types[static_cast<std::size_t>(value)]);
     info.variant = s.steps[i].plan ? s.steps[i].plan.variant() : "alias";
     infos.push_back(std::move(info));
@@ -228,10 +240,14 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
     const Value& value = state.program.values[static_cast<std::size_t>(v)];
     const auto source = static_cast<std::size_t>(value.source);
     switch (value.kind) {
-      case Value::Kind::input: return bound[source];
-      case Value::Kind::parameter: return state.program.parameters[source]->value;
-      case Value::Kind::constant: return state.program.constants[source];
-      case Value::Kind::computed: break;
+      case Value::Kind::input:
+        return bound[source];
+      case Value::Kind::parameter:
+        return state.program.parameters[source]->value;
+      case Value::Kind::constant:
+        return state.program.constants[source];
+      case Value::Kind::computed:
+        break;
     }
     return values[static_cast<std::size_t>(v)];
   };
@@ -239,8 +255,9 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const Step& step = state.program.steps[i];
     if (const int aliased = step.op->alias(); aliased >= 0) {
-      value_at(step.outputs[0]) = value_at(step.operands[static_cast<std::size_t>(aliased)])
-                                      .reshape(s.types[static_cast<std::size_t>(step.outputs[0])].shape);
+      value_at(step.outputs[0]) =
+          value_at(step.operands[static_cast<std::size_t>(aliased)])
+              .reshape(s.types[static_cast<std::size_t>(step.outputs[0])].shape);
       continue;
     }
     std::vector<const void*> in;
@@ -251,7 +268,8 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
       value_at(v) = Tensor(s.types[static_cast<std::size_t>(v)], state.backend.device);
       out.push_back(value_at(v).data());
     }
-    Tensor workspace(Type{DType::u8, {static_cast<std::int64_t>(s.steps[i].plan.workspace_bytes())}});
+    Tensor workspace(
+        Type{DType::u8, {static_cast<std::int64_t>(s.steps[i].plan.workspace_bytes())}});
     s.steps[i].plan.run(state.queue, {in.data(), out.data(), workspace.data()});
     for (int v : step.outputs) {
       if (!State::finite(value_at(v).type(), value_at(v).data())) return step.path;
@@ -260,7 +278,8 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
   return "";
 }
 
-// --- Tape's side -----------------------------------------------------------------------------------
+// --- Tape's side
+// -----------------------------------------------------------------------------------
 
 Program Tape::compile(std::span<const Var> outputs, const Effects& effects) {
   return Program(*this, outputs, effects, {});

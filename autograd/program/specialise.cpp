@@ -98,9 +98,8 @@ class Specialiser {
         const int output = step.outputs[o];
         for (std::size_t i = 0; i < step.operands.size(); ++i) {
           const int operand = root_[at(step.operands[i])];
-          const auto uses = std::count_if(step.operands.begin(), step.operands.end(), [&](int v) {
-            return root_[at(v)] == operand;
-          });
+          const auto uses = std::count_if(step.operands.begin(), step.operands.end(),
+                                          [&](int v) { return root_[at(v)] == operand; });
           if (!step.op->may_overwrite(static_cast<int>(i), static_cast<int>(o)) || uses != 1 ||
               result_.types[at(operand)].bytes() != result_.types[at(output)].bytes() ||
               last_[at(operand)] != s ||
@@ -159,10 +158,18 @@ class Specialiser {
       const Value& value = program_.values[root];
       Place place;
       switch (value.kind) {
-        case Value::Kind::computed: place.offset = buffers[at(buffer_of[root])].offset; break;
-        case Value::Kind::input: place = {Place::Kind::input, value.source, 0}; break;
-        case Value::Kind::parameter: place = {Place::Kind::parameter, value.source, 0}; break;
-        case Value::Kind::constant: place = {Place::Kind::constant, value.source, 0}; break;
+        case Value::Kind::computed:
+          place.offset = buffers[at(buffer_of[root])].offset;
+          break;
+        case Value::Kind::input:
+          place = {Place::Kind::input, value.source, 0};
+          break;
+        case Value::Kind::parameter:
+          place = {Place::Kind::parameter, value.source, 0};
+          break;
+        case Value::Kind::constant:
+          place = {Place::Kind::constant, value.source, 0};
+          break;
       }
       result_.places.push_back(place);
       if (program_.values[v].kind == Value::Kind::input) memory.inputs += result_.types[v].bytes();

@@ -22,12 +22,10 @@ void train_step(benchmark::State& state, const char* name, std::int64_t size,
   Tape tape(Device::cpu(), Mode::training);
   const Var image = tape.input("image", DType::f32, {N, size, size, channels});
   const Var label = tape.input("label", DType::i64, {N});
-  const Var loss =
-      mean(cross_entropy((*model)(tape, {{"image", image}}).at("logits"), label));
+  const Var loss = mean(cross_entropy((*model)(tape, {{"image", image}}).at("logits"), label));
   const std::vector<ParameterRef> parameters = model->trained_parameters();
   Optimizer optimizer(OptimizerConfig{});
-  const Effects effects =
-      optimizer.update(tape, parameters, tape.gradient(loss, parameters));
+  const Effects effects = optimizer.update(tape, parameters, tape.gradient(loss, parameters));
   Program step = tape.compile({loss}, effects);
 
   Tensor images({DType::f32, {N, size, size, channels}}), labels({DType::i64, {N}});
@@ -48,16 +46,28 @@ void train_step(benchmark::State& state, const char* name, std::int64_t size,
     wall += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   }
   const double kernels = std::accumulate(seconds.begin(), seconds.end(), 0.0);
-  state.counters["images/s"] = benchmark::Counter(static_cast<double>(N * state.iterations()),
-                                                  benchmark::Counter::kIsRate);
+  state.counters["images/s"] =
+      benchmark::Counter(static_cast<double>(N * state.iterations()), benchmark::Counter::kIsRate);
   state.counters["outside_kernels_%"] = 100 * (1 - kernels / wall);
   state.counters["planned_MB"] = static_cast<double>(step.plan().total()) / 1e6;
 }
 
-BENCHMARK_CAPTURE(train_step, lenet_28, "lenet", 28, 1)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(train_step, resnet20_32, "resnet20", 32, 3)->Arg(128)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(train_step, resnet18_32, "resnet18", 32, 3)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(train_step, resnet18_224, "resnet18", 224, 3)->Arg(16)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_CAPTURE(train_step, lenet_28, "lenet", 28, 1)
+    ->Arg(64)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(train_step, resnet20_32, "resnet20", 32, 3)
+    ->Arg(128)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(train_step, resnet18_32, "resnet18", 32, 3)
+    ->Arg(64)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(train_step, resnet18_224, "resnet18", 224, 3)
+    ->Arg(16)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace tapescope

@@ -17,10 +17,14 @@ using Accumulator = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
 template <class F>
 auto with_floating(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::f32: return f(float{});
-    case DType::f64: return f(double{});
-    case DType::bf16: return f(bf16{});
-    default: throw usage_error("a floating dtype is needed, not {}", name_of(dtype));
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::bf16:
+      return f(bf16{});
+    default:
+      throw usage_error("a floating dtype is needed, not {}", name_of(dtype));
   }
 }
 

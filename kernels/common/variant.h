@@ -83,9 +83,10 @@ Plan prepare_from(std::span<const Variant<Shape>> table, const Shape& shape, DTy
                         variant.reason);
     }
   }
-  throw usage_error("[{}] no {}variant covers dtype {} and this shape on {}; see `tapescope kernels`",
-                    table.front().family, wanted.empty() ? "" : fmt::format("'{}' ", wanted),
-                    name_of(dtype), name_of(backend.device.kind));
+  throw usage_error(
+      "[{}] no {}variant covers dtype {} and this shape on {}; see `tapescope kernels`",
+      table.front().family, wanted.empty() ? "" : fmt::format("'{}' ", wanted), name_of(dtype),
+      name_of(backend.device.kind));
 }
 
 // Every variant of every family, in the order of kernels/families.cpp.

@@ -20,8 +20,8 @@ Plan matmul(const MatmulShape& s) {
         for (std::int64_t n = 0; n < s.N; ++n) {
           A sum = bias != nullptr ? static_cast<A>(bias[n]) : A(0);
           for (std::int64_t k = 0; k < s.K; ++k) {
-            sum += static_cast<A>(a[m * a_row + k * a_k]) *
-                   static_cast<A>(b[k * b_k + n * b_column]);
+            sum +=
+                static_cast<A>(a[m * a_row + k * a_k]) * static_cast<A>(b[k * b_k + n * b_column]);
           }
           c[m * s.N + n] = static_cast<T>(sum);
         }

@@ -46,7 +46,8 @@ void pack_b(std::int64_t K, const float* b, std::int64_t k_stride, std::int64_t 
   }
   for (int j = 0; j < kColumns; ++j) {
     const float* column = b + j * column_stride;
-    for (std::int64_t k = 0; k < K; ++k) packed[k * kColumns + j] = j < count ? column[k * k_stride] : 0;
+    for (std::int64_t k = 0; k < K; ++k)
+      packed[k * kColumns + j] = j < count ? column[k * k_stride] : 0;
   }
 }
 

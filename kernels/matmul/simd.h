@@ -17,8 +17,8 @@ struct GemmKernels {
   void (*pack_a)(std::int64_t K, const float* a, std::int64_t row_stride, std::int64_t k_stride,
                  std::int64_t count, float* packed);
   // packed[k][j] = b[k * k_stride + j * column_stride] for j < count, else 0.
-  void (*pack_b)(std::int64_t K, const float* b, std::int64_t k_stride,
-                 std::int64_t column_stride, std::int64_t count, float* packed);
+  void (*pack_b)(std::int64_t K, const float* b, std::int64_t k_stride, std::int64_t column_stride,
+                 std::int64_t count, float* packed);
   // c[r][j] = (accumulate ? c[r][j] : 0) + sum_k a[k][r] b[k][j] (+ bias[j]) for r < rows and
   // j < columns. a {K, rows}, b {K, columns} packed, c with rows `stride` apart, bias may be null.
   void (*tile)(std::int64_t K, const float* a, const float* b, float* c, std::int64_t stride,

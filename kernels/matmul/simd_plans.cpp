@@ -12,7 +12,7 @@ namespace {
 // Along k a panel of b of this many steps stays in the first cache while panels of a pass by. The
 // cuts depend on K alone, and sums are added in their order: that fixes every element's bits.
 constexpr std::int64_t kDepth = 256;
-constexpr std::int64_t kRowPanels = 6;     // panels of a in a chunk: they stay in the second cache
+constexpr std::int64_t kRowPanels = 6;      // panels of a in a chunk: they stay in the second cache
 constexpr std::int64_t kColumnChunk = 256;  // columns in a chunk
 constexpr std::int64_t kMostTileRows = 14;
 

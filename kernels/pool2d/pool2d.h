@@ -1,6 +1,7 @@
 // Maximum and mean over windows of an image, and their gradients.
 //
-//   max_pool2d:          y = max over the window; k = its place in the window (row-major), the first
+//   max_pool2d:          y = max over the window; k = its place in the window (row-major), the
+//   first
 //                        of equals; a NaN wins. Padding never wins.
 //   max_pool2d_scatter:  dx at the place that won += dy          (the VJP)
 //   max_pool2d_gather:   y = x at the place that won             (the scatter's VJP)

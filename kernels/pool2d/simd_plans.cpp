@@ -31,8 +31,8 @@ Plan max_pool2d(const Pool2dShape& s) {
   return Plan("simd", 0, [p = prepared(s)](const Queue&, const Buffers& b) {
     auto* k = static_cast<std::uint8_t*>(b.out[1]);
     parallel_for(p.N, [&](std::int64_t n) {
-      p.kernels->max_pool(p.image, in_f32(b, 0) + n * p.x_elements,
-                          out_f32(b) + n * p.y_elements, k + n * p.y_elements);
+      p.kernels->max_pool(p.image, in_f32(b, 0) + n * p.x_elements, out_f32(b) + n * p.y_elements,
+                          k + n * p.y_elements);
     });
   });
 }

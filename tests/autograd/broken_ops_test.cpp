@@ -57,7 +57,8 @@ class BrokenSquare final : public Op {
         for (std::int64_t i = 0; i < n; ++i) y[i] = 0;
       }
       const T last = n > 0 ? x[n - 1] : T(0);
-      const std::int64_t end = n - (fault == Fault::unhandled_tail) + (fault == Fault::write_past_end);
+      const std::int64_t end =
+          n - (fault == Fault::unhandled_tail) + (fault == Fault::write_past_end);
       for (std::int64_t i = 0; i < end; ++i) {
         y[i] = i < n ? x[i] * x[i] : T(0);
         if (fault == Fault::mixed_rows) y[i] += last;
@@ -95,7 +96,8 @@ class BrokenSquare final : public Op {
 };
 
 Case broken(Fault fault, std::int64_t rows) {
-  Case c{{"broken", std::make_shared<BrokenSquare>(fault, rows),
+  Case c{{"broken",
+          std::make_shared<BrokenSquare>(fault, rows),
           {{{DType::f32, {3, 5}}, OperandSpec::Values::normal}}},
          {}};
   c.operands.push_back(fill(c.sample.operands[0], rows, 1));
@@ -116,12 +118,12 @@ Problems threads(Fault f) { return check_threads(broken(f, 3)); }
 Problems nonnegative(Fault f) { return check_nonnegative(broken(f, 3)); }
 
 const Planted kPlanted[] = {
-    {Fault::unhandled_tail, variants},    {Fault::write_past_end, variants},
-    {Fault::write_to_operand, variants},  {Fault::wrong_value, variants},
+    {Fault::unhandled_tail, variants},      {Fault::write_past_end, variants},
+    {Fault::write_to_operand, variants},    {Fault::wrong_value, variants},
     {Fault::other_bits_each_run, variants}, {Fault::gradient_sign, gradient},
-    {Fault::gradient_factor, gradient},   {Fault::constant_gradient, second},
-    {Fault::batch_in_attribute, batch},   {Fault::mixed_rows, rows},
-    {Fault::unsafe_overwrite, overwrite}, {Fault::depends_on_threads, threads},
+    {Fault::gradient_factor, gradient},     {Fault::constant_gradient, second},
+    {Fault::batch_in_attribute, batch},     {Fault::mixed_rows, rows},
+    {Fault::unsafe_overwrite, overwrite},   {Fault::depends_on_threads, threads},
     {Fault::negative, nonnegative},
 };
 

@@ -61,12 +61,12 @@ struct OnesNet {
 // Two convolutions and a linear layer with mixed signs and biases; y = [25, -22] on the counting
 // image, [4, -2] on zeros.
 Var two_conv_net(Tape& tape, Var x) {
-  const Var w1 = tape.constant(
-      f32({2, 3, 3, 1}, {0, 1, 0, 1, -2, 1, 0, 1, 0, 1, 0, 0, 0, -1, 0, 0, 0, 1}));
+  const Var w1 =
+      tape.constant(f32({2, 3, 3, 1}, {0, 1, 0, 1, -2, 1, 0, 1, 0, 1, 0, 0, 0, -1, 0, 0, 0, 1}));
   const Var h1 = relu(conv2d(x, w1, tape.constant(f32({2}, {0, -1})), {}));
   // {O, KH, KW, I}: for output 0, [[1,-1],[0,1]] on channel 0 and [[-1,0],[1,0]] on channel 1.
-  const Var w2 = tape.constant(
-      f32({2, 2, 2, 2}, {1, -1, -1, 0, 0, 1, 1, 0, -1, 1, 0, 1, 0, -1, 0.5, 0}));
+  const Var w2 =
+      tape.constant(f32({2, 2, 2, 2}, {1, -1, -1, 0, 0, 1, 1, 0, -1, 1, 0, 1, 0, -1, 0.5, 0}));
   const Var h2 = relu(conv2d(h1, w2, tape.constant(f32({2}, {1, -0.5})), {}));
   return linear(flatten(h2), tape.constant(f32({2, 2}, {1, -2, -1, 4})),
                 tape.constant(f32({2}, {3, -1})));
@@ -77,8 +77,7 @@ TEST(Saliency, OfAKinkedFunctionUsesZeroSlopeAtTheKink) {
   const Var x = tape.input("x", f32({6}, {1, 2, 3, 0, -1, 7}));
   const Var y = affine(relu(affine(x, -1, 1)), -1, 1);
   EXPECT_EQ(numbers(saliency(tape, y, x).value()), (std::vector<float>{0, 0, 0, 1, 1, 0}));
-  EXPECT_EQ(numbers(input_x_gradient(tape, y, x).value()),
-            (std::vector<float>{0, 0, 0, 0, -1, 0}));
+  EXPECT_EQ(numbers(input_x_gradient(tape, y, x).value()), (std::vector<float>{0, 0, 0, 0, -1, 0}));
 }
 
 TEST(Saliency, OfTheTwoConvNet) {
@@ -86,9 +85,8 @@ TEST(Saliency, OfTheTwoConvNet) {
   const Var x = tape.input("x", counting_image());
   const Var y = two_conv_net(tape, x);
   EXPECT_EQ(numbers(y.value()), (std::vector<float>{25, -22}));
-  const std::vector<float> expected[2] = {
-      {-3, 1, -1, 0, 6, -4, 7, -1, 0, 0, -4, -2, 0, 0, 3, 0},
-      {5, -1, 1, 0, -10, 6, -10, 1, 0, 1, 4, 5, 0, 0, -4, 0}};
+  const std::vector<float> expected[2] = {{-3, 1, -1, 0, 6, -4, 7, -1, 0, 0, -4, -2, 0, 0, 3, 0},
+                                          {5, -1, 1, 0, -10, 6, -10, 1, 0, 1, 4, 5, 0, 0, -4, 0}};
   const float products[2] = {18, -14};  // sum of x * g
   for (int c : {0, 1}) {
     const Var target = class_logit(y, tape.constant(classes({c})));

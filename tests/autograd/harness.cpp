@@ -51,7 +51,8 @@ class Guarded {
 
 std::vector<Tensor> in_dtype(const std::vector<Tensor>& operands, DType dtype) {
   std::vector<Tensor> result;
-  for (const Tensor& t : operands) result.push_back(is_floating(t.dtype()) ? t.to(dtype) : t.clone());
+  for (const Tensor& t : operands)
+    result.push_back(is_floating(t.dtype()) ? t.to(dtype) : t.clone());
   return result;
 }
 
@@ -158,9 +159,10 @@ Var cotangent_sum(Tape& tape, const Node& node) {
   Var total;
   for (int o = 0; o < node.output_count; ++o) {
     if (node.type_data[o].dtype != DType::f64) continue;
-    const OperandSpec spec{{DType::f32, node.type_data[o].shape}, OperandSpec::Values::normal, 0, 0,
-                           false};
-    const Var term = sum(mul(node.out(o), tape.constant(fill(spec, -1, 900 + static_cast<std::uint64_t>(o)))));
+    const OperandSpec spec{
+        {DType::f32, node.type_data[o].shape}, OperandSpec::Values::normal, 0, 0, false};
+    const Var term =
+        sum(mul(node.out(o), tape.constant(fill(spec, -1, 900 + static_cast<std::uint64_t>(o)))));
     total = total ? add(total, term) : term;
   }
   return total;
@@ -196,8 +198,8 @@ Evaluated evaluate(const Case& c, int order, bool with_gradient) {
     const std::vector<Var> gradient = tape.gradient(total, wrt);
     Var along;
     for (std::size_t k = 0; k < gradient.size(); ++k) {
-      const OperandSpec spec{{DType::f32, gradient[k].shape()}, OperandSpec::Values::normal, 0, 0,
-                             false};
+      const OperandSpec spec{
+          {DType::f32, gradient[k].shape()}, OperandSpec::Values::normal, 0, 0, false};
       const Var term = sum(mul(gradient[k], tape.constant(fill(spec, -1, 300 + k))));
       along = along ? add(along, term) : term;
     }
@@ -231,11 +233,13 @@ Problems check_derivative(const Case& c, int order, double tolerance) {
       Case moved = c;
       moved.operands[wrt[k]] = x.clone();
       auto values = moved.operands[wrt[k]].values<double>();
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] += h * direction.values<double>()[i];
+      for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] += h * direction.values<double>()[i];
       return evaluate(moved, order, false).value;
     };
     constexpr double h = 1e-3;
-    const double difference = (8 * (shifted(h) - shifted(-h)) - (shifted(2 * h) - shifted(-2 * h))) / (12 * h);
+    const double difference =
+        (8 * (shifted(h) - shifted(-h)) - (shifted(2 * h) - shifted(-2 * h))) / (12 * h);
     if (!(std::abs(along - difference) <= tolerance * (1 + size))) {
       problems.push_back(fmt::format("operand {}: the gradient gives {} but differences give {}",
                                      wrt[k], along, difference));
@@ -283,7 +287,8 @@ Problems check_variants(const Case& c) {
     if (info.family != family || info.device != DeviceKind::cpu || !info.reason.empty()) continue;
     for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::i64}) {
       if (!info.dtypes.contains(dtype)) continue;
-      const std::vector<Tensor> operands = in_dtype(c.operands, dtype == DType::i64 ? DType::f32 : dtype);
+      const std::vector<Tensor> operands =
+          in_dtype(c.operands, dtype == DType::i64 ? DType::f32 : dtype);
       const Backend backend{Device::cpu(), {{family, std::string(info.name)}}};
       const std::string where = fmt::format("{} {}: ", info.name, name_of(dtype));
       Problems found;
@@ -303,14 +308,15 @@ Problems check_variants(const Case& c) {
       const Types types = op.infer(types_of(operands));
       const Cost cost = op.cost(types_of(operands), types);
       for (std::size_t o = 0; o < got.size(); ++o) {
-        const double length = got[o].elements() > 0 ? cost.flops / static_cast<double>(got[o].elements()) : 0;
+        const double length =
+            got[o].elements() > 0 ? cost.flops / static_cast<double>(got[o].elements()) : 0;
         const double budget = (length + 8) * unit_of(dtype) * info.error_factor * scale[o];
         for (std::int64_t i = 0; i < got[o].elements(); ++i) {
           const double x = got[o].item(i), y = want[o].item(i);
           if ((std::isnan(x) && std::isnan(y)) || x == y) continue;
           if (!(std::abs(x - y) <= budget)) {
-            found.push_back(fmt::format("output {} element {} is {}, should be {} +- {:.2g}", o, i, x,
-                                        y, budget));
+            found.push_back(fmt::format("output {} element {} is {}, should be {} +- {:.2g}", o, i,
+                                        x, y, budget));
             break;
           }
         }

@@ -14,7 +14,8 @@ class OpHarness : public testing::TestWithParam<std::size_t> {
     for (Sample& sample : all_ops()[op].samples()) {
       Case c{std::move(sample), {}};
       std::uint64_t seed = 1;
-      for (const OperandSpec& spec : c.sample.operands) c.operands.push_back(fill(spec, rows, seed++));
+      for (const OperandSpec& spec : c.sample.operands)
+        c.operands.push_back(fill(spec, rows, seed++));
       result.push_back(std::move(c));
     }
     return result;

@@ -1,5 +1,5 @@
-// Whatever is wrong with the input: one clear sentence on stderr, the right exit status, and nothing
-// lost.
+// Whatever is wrong with the input: one clear sentence on stderr, the right exit status, and
+// nothing lost.
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/program.h"
@@ -16,8 +16,9 @@ class BadInput : public ::testing::Test {
   std::string data() const { return folder_ / "data"; }
   std::string out() const { return folder_ / "run"; }
   Words train(const Words& more = {}) const {
-    Words words{"train", "--data", data(), "--model", "lenet", "--width", "0.25", "--epochs", "1",
-                "--batch-size", "8", "--image-size", "24", "--out", out()};
+    Words words{"train",   "--data",       data(),     "--model", "lenet",
+                "--width", "0.25",         "--epochs", "1",       "--batch-size",
+                "8",       "--image-size", "24",       "--out",   out()};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -72,9 +73,9 @@ TEST_F(BadInput, Classes) {
 }
 
 TEST_F(BadInput, SizesTheModelCannotTake) {
-  expect_complaint({"train", "--data", data(), "--model", "resnet18", "--image-size", "8", "--out",
-                    out()},
-                   2, {"8x8", "resnet18", "--image-size"});
+  expect_complaint(
+      {"train", "--data", data(), "--model", "resnet18", "--image-size", "8", "--out", out()}, 2,
+      {"8x8", "resnet18", "--image-size"});
 }
 
 TEST_F(BadInput, IdxFiles) {
@@ -113,12 +114,15 @@ TEST_F(BadInput, Checkpoints) {
   expect_complaint(train(), 2, {"run", "--resume"});  // it holds a training
   const fs::path best = folder_ / "run/checkpoints/best.safetensors";
   const std::vector<std::uint8_t> whole = get(best);
-  for (const std::size_t length : {std::size_t{0}, std::size_t{5}, std::size_t{100}, whole.size() - 1}) {
+  for (const std::size_t length :
+       {std::size_t{0}, std::size_t{5}, std::size_t{100}, whole.size() - 1}) {
     put(best, std::span(whole.data(), length));
     expect_complaint({"eval", "--run", out(), "--data", data()}, 2, {"best.safetensors"});
   }
   // The others stay readable.
-  EXPECT_EQ(tapescope_program({"eval", "--run", out(), "--data", data(), "--checkpoint", "last"}).status, 0);
+  EXPECT_EQ(
+      tapescope_program({"eval", "--run", out(), "--data", data(), "--checkpoint", "last"}).status,
+      0);
   expect_complaint({"eval", "--run", out(), "--data", data(), "--checkpoint", "middle"}, 2,
                    {"middle"});
   expect_complaint({"eval", "--run", folder_ / "nothing", "--data", data()}, 2, {"nothing"});
@@ -165,7 +169,9 @@ TEST_F(BadInput, OutputThatCannotBeWritten) {
 TEST_F(BadInput, LossThatIsNotFinite) {
   expect_complaint(train({"--lr", "1e30", "--schedule", "constant", "--epochs", "4"}), 1,
                    {"not finite", "step", "--lr"});
-  EXPECT_EQ(tapescope_program({"eval", "--run", out(), "--data", data(), "--checkpoint", "initial"}).status, 0);
+  EXPECT_EQ(tapescope_program({"eval", "--run", out(), "--data", data(), "--checkpoint", "initial"})
+                .status,
+            0);
 }
 
 TEST(Program, HelpAndVersion) {

@@ -1,8 +1,8 @@
 // Running the built `tapescope` program, and small data sets to run it on.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>

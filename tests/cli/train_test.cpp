@@ -18,9 +18,9 @@ class TrainProgram : public ::testing::Test {
   std::string data() const { return folder_ / "data"; }
   std::string run(const std::string& name) const { return folder_ / name; }
   Words command(const std::string& out, const Words& more = {}) const {
-    Words words{"train",   "--data", data(), "--model", "lenet", "--width",        "0.25",
-                "--epochs", "3",     "--batch-size", "4", "--image-size", "24",
-                "--lr",     "0.02",  "--out", run(out)};
+    Words words{"train", "--data",   data(), "--model",      "lenet", "--width",
+                "0.25",  "--epochs", "3",    "--batch-size", "4",     "--image-size",
+                "24",    "--lr",     "0.02", "--out",        run(out)};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -39,9 +39,9 @@ TEST_F(TrainProgram, TrainsEvaluatesAndPredicts) {
   const Result trained = tapescope_program(command("run", {"--json", "--keep-checkpoints", "2"}));
   ASSERT_EQ(trained.status, 0) << trained.err;
   const json metrics = json::parse(trained.out);  // one object and nothing else
-  for (const char* key : {"test_accuracy", "test_loss", "checkpoint", "epochs", "seconds",
-                          "images_per_second", "seconds_data_wait", "peak_bytes",
-                          "planned_bytes"}) {
+  for (const char* key :
+       {"test_accuracy", "test_loss", "checkpoint", "epochs", "seconds", "images_per_second",
+        "seconds_data_wait", "peak_bytes", "planned_bytes"}) {
     EXPECT_TRUE(metrics.contains(key)) << key;
   }
   EXPECT_EQ(metrics, json::parse(text_of(run("run") + "/metrics.json")));
@@ -79,9 +79,9 @@ TEST_F(TrainProgram, TrainsEvaluatesAndPredicts) {
   const Result table = tapescope_program({"eval", "--run", run("run"), "--data", data()});
   EXPECT_NE(table.out.find("recall"), std::string::npos);
 
-  const Result predicted = tapescope_program(
-      {"predict", "--run", run("run"), data() + "/test/red/22.png", data() + "/test/blue/22.png",
-       "--top", "1", "--json"});
+  const Result predicted =
+      tapescope_program({"predict", "--run", run("run"), data() + "/test/red/22.png",
+                         data() + "/test/blue/22.png", "--top", "1", "--json"});
   ASSERT_EQ(predicted.status, 0) << predicted.err;
   const json images = json::parse(predicted.out)["images"];
   ASSERT_EQ(images.size(), 2u);
@@ -93,8 +93,10 @@ TEST_F(TrainProgram, TrainsEvaluatesAndPredicts) {
 }
 
 TEST_F(TrainProgram, SeedDecidesAndThreadsDoNot) {
-  ASSERT_EQ(tapescope_program(command("one", {"--threads", "1", "--loader-threads", "0"})).status, 0);
-  ASSERT_EQ(tapescope_program(command("two", {"--threads", "2", "--loader-threads", "3"})).status, 0);
+  ASSERT_EQ(tapescope_program(command("one", {"--threads", "1", "--loader-threads", "0"})).status,
+            0);
+  ASSERT_EQ(tapescope_program(command("two", {"--threads", "2", "--loader-threads", "3"})).status,
+            0);
   ASSERT_EQ(tapescope_program(command("other", {"--seed", "1"})).status, 0);
   expect_same_checkpoints("one", "two");
   EXPECT_FALSE(checkpoint("one", "last") == checkpoint("other", "last"));
@@ -127,8 +129,8 @@ TEST_F(TrainProgram, ConfigFileGivesOptionsAndTheCommandLineWins) {
   ASSERT_EQ(tapescope_program(command("typed")).status, 0);
   put(folder_ / "options.toml", "data = \"" + data() + "\"\nmodel = \"lenet\"\nwidth = 0.25\n" +
                                     "epochs = 9\nbatch-size = 4\nimage-size = 24\nlr = 0.02\n");
-  const Result result = tapescope_program({"train", "--config", folder_ / "options.toml",
-                                           "--epochs", "3", "--out", run("file")});
+  const Result result = tapescope_program(
+      {"train", "--config", folder_ / "options.toml", "--epochs", "3", "--out", run("file")});
   ASSERT_EQ(result.status, 0) << result.err;
   expect_same_checkpoints("typed", "file");
   // What was resolved is written beside the results, and is a config file itself.
@@ -165,8 +167,9 @@ TEST_F(TrainProgram, PlanSaysWhatTrainingThenNeeds) {
   EXPECT_FALSE(std::filesystem::exists(run("run")));
   ASSERT_EQ(tapescope_program(command("run")).status, 0);
   const json metrics = json::parse(text_of(run("run") + "/metrics.json"));
-  EXPECT_NEAR(json::parse(plan.out)["planned_bytes"].get<double>() /
-                  metrics["peak_bytes"].get<double>(), 1, 0.1);
+  EXPECT_NEAR(
+      json::parse(plan.out)["planned_bytes"].get<double>() / metrics["peak_bytes"].get<double>(), 1,
+      0.1);
   const Result words = tapescope_program(command("run", {"--plan"}));
   EXPECT_NE(words.out.find("GFLOP"), std::string::npos) << words.out;
 }

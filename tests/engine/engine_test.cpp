@@ -28,9 +28,9 @@ TEST(Shape, CountsAndRefuses) {
 
 TEST(Bf16, RoundsToNearestEven) {
   EXPECT_EQ(bf16(1.0f).bits, 0x3F80);
-  EXPECT_EQ(bf16(1.0f + 0x1p-8f).bits, 0x3F80);            // half way: to even, down
-  EXPECT_EQ(bf16(1.0f + 3 * 0x1p-8f).bits, 0x3F82);        // half way: to even, up
-  EXPECT_EQ(bf16(1.0f + 0x1p-8f + 0x1p-20f).bits, 0x3F81); // above half way
+  EXPECT_EQ(bf16(1.0f + 0x1p-8f).bits, 0x3F80);             // half way: to even, down
+  EXPECT_EQ(bf16(1.0f + 3 * 0x1p-8f).bits, 0x3F82);         // half way: to even, up
+  EXPECT_EQ(bf16(1.0f + 0x1p-8f + 0x1p-20f).bits, 0x3F81);  // above half way
   EXPECT_EQ(bf16(-INFINITY).bits, 0xFF80);
   EXPECT_TRUE(std::isnan(static_cast<float>(bf16(NAN))));
   for (int bits = 0; bits < 0x7F80; ++bits) {
@@ -109,8 +109,8 @@ TEST(Allocator, OutOfMemorySaysWhoHoldsWhatAndWhatToTry) {
     text = error.what();
   }
   allocator.set_limit(0);
-  for (const char* part : {"16.0 MiB asked for by 'conv2/conv2d'", "activation", "conv1/conv2d",
-                           "--batch-size"}) {
+  for (const char* part :
+       {"16.0 MiB asked for by 'conv2/conv2d'", "activation", "conv1/conv2d", "--batch-size"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
   }
 }
@@ -149,9 +149,10 @@ TEST_F(Threads, NestAndShareAndPassOnExceptions) {
   other.join();
   EXPECT_EQ(both.load(), 3200);
 
-  EXPECT_THROW(parallel_for(16, [](std::int64_t chunk) {
-                 if (chunk == 5) throw usage_error("chunk {}", chunk);
-               }),
+  EXPECT_THROW(parallel_for(16,
+                            [](std::int64_t chunk) {
+                              if (chunk == 5) throw usage_error("chunk {}", chunk);
+                            }),
                Error);
   std::atomic<int> after{0};
   parallel_for(16, [&](std::int64_t) { ++after; });

@@ -94,7 +94,8 @@ Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops =
   EXPECT_TRUE(notices.empty());
   result.last = get(folder / "checkpoints/last.safetensors");
   result.best = get(folder / "checkpoints/best.safetensors");
-  result.state = get(folder / ("checkpoints/state-" + std::to_string(result.step) + ".safetensors"));
+  result.state =
+      get(folder / ("checkpoints/state-" + std::to_string(result.step) + ".safetensors"));
   return result;
 }
 
@@ -105,9 +106,7 @@ void expect_equal(const Trained& a, const Trained& b) {
   EXPECT_TRUE(a.state == b.state) << "state files differ";
 }
 
-TEST(Trainer, TwoRunsWithOneSeedWriteEqualFiles) {
-  expect_equal(train({}), train({}));
-}
+TEST(Trainer, TwoRunsWithOneSeedWriteEqualFiles) { expect_equal(train({}), train({})); }
 
 TEST(Trainer, ResumesInTheMiddleOfAnEpochBitForBit) {
   const Trained whole = train({});
@@ -181,7 +180,8 @@ TEST(Trainer, PlannedPeakIsWhatIsMeasured) {
               1.0, 0.1);
 }
 
-// --- files -----------------------------------------------------------------------------------------
+// --- files
+// -----------------------------------------------------------------------------------------
 
 ModelInfo info_for(const ModelConfig& config) {
   return {config, {"a", "b", "c"}, Pipeline({Resize{12, 12, 0}, ToTensor{}})};
@@ -216,8 +216,8 @@ TEST(Checkpoint, ConvolutionWeightsAreWrittenChannelsFirstAndReadBack) {
   const auto before = model->parameters(), after = loaded.model->parameters();
   ASSERT_EQ(before.size(), after.size());
   for (std::size_t i = 0; i < before.size(); ++i) {
-    EXPECT_EQ(0, std::memcmp(before[i]->value.data(), after[i]->value.data(),
-                             before[i]->value.bytes()));
+    EXPECT_EQ(
+        0, std::memcmp(before[i]->value.data(), after[i]->value.data(), before[i]->value.bytes()));
   }
 }
 
@@ -234,8 +234,8 @@ TEST(Checkpoint, HeadOfAnotherSizeKeepsItsInitialValues) {
   EXPECT_NE(all.find("fc2.weight"), std::string::npos) << all;
   for (std::size_t i = 0; i < target->parameters().size(); ++i) {
     const Parameter& got = *target->parameters()[i];
-    const Parameter& want = got.name.starts_with("fc2") ? *fresh->parameters()[i]
-                                                        : *source->parameters()[i];
+    const Parameter& want =
+        got.name.starts_with("fc2") ? *fresh->parameters()[i] : *source->parameters()[i];
     EXPECT_EQ(0, std::memcmp(got.value.data(), want.value.data(), want.value.bytes())) << got.name;
   }
 }

@@ -55,8 +55,7 @@ int run(const Options& options) {
   options.run.apply();
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   DataOptions data_options;
-  data_options.validation_fraction =
-      options.split == "test" ? 0 : loaded.info.validation_fraction;
+  data_options.validation_fraction = options.split == "test" ? 0 : loaded.info.validation_fraction;
   data_options.test_fraction = loaded.info.test_fraction;
   data_options.seed = loaded.info.seed;
   data_options.classes = loaded.info.classes;

@@ -38,8 +38,7 @@ std::vector<std::string> chosen_methods(const std::string& text) {
   return methods;
 }
 
-std::int64_t target_class(const Options& options, const LoadedModel& loaded,
-                          const Tensor& logits) {
+std::int64_t target_class(const Options& options, const LoadedModel& loaded, const Tensor& logits) {
   const auto scores = logits.values<float>();
   if (options.target == "predicted") {
     return std::max_element(scores.begin(), scores.end()) - scores.begin();
@@ -109,8 +108,8 @@ int run(const Options& options) {
       const Map map = shown_map(result.map);
       const std::string stem = (fs::path(options.out) / picture.stem).string() + "." + method;
       const Image shown = overlay(picture.image, map, Colors::diverging);
-      write_png(stem + ".png", with_color_bar(shown, Colors::diverging,
-                                              range_of(map, Colors::diverging)));
+      write_png(stem + ".png",
+                with_color_bar(shown, Colors::diverging, range_of(map, Colors::diverging)));
       write_npy(stem + ".npy", result.map);
       cells.push_back({shown, method + ": " + class_name});
       maps.push_back({{"image", path},

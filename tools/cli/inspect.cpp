@@ -23,9 +23,12 @@ nlohmann::ordered_json extents(const Shape& shape) {
 }
 
 nlohmann::ordered_json to_json(const inspection::StructureRow& row) {
-  return {{"parameters", row.parameters}, {"buffers", row.buffers},
-          {"macs", row.macs},             {"flops", row.flops},
-          {"bytes_moved", row.bytes_moved}, {"output_bytes", row.output_bytes}};
+  return {{"parameters", row.parameters},
+          {"buffers", row.buffers},
+          {"macs", row.macs},
+          {"flops", row.flops},
+          {"bytes_moved", row.bytes_moved},
+          {"output_bytes", row.output_bytes}};
 }
 
 int run(Options& options) {
@@ -47,8 +50,8 @@ int run(Options& options) {
   }
   Tape tape(Device::cpu(), Mode::evaluation);
   const ModelConfig& config = model->config();
-  const Var image = tape.input("image", DType::f32,
-                               {1, config.image_size, config.image_size, config.channels});
+  const Var image =
+      tape.input("image", DType::f32, {1, config.image_size, config.image_size, config.channels});
   const Var logits = (*model)(tape, {{"image", image}}).at("logits");
   const inspection::Structure structure =
       inspection::structure_of(tape, std::span<const Var>(&logits, 1));
@@ -59,20 +62,19 @@ int run(Options& options) {
   }
   nlohmann::ordered_json nodes = nlohmann::ordered_json::array();
   for (const inspection::StructureRow& row : structure.rows) {
-    nlohmann::ordered_json node = {{"path", row.path},
-                                   {"op", row.op},
-                                   {"attributes", row.attributes},
-                                   {"input_shape", extents(row.operands.empty()
-                                                               ? Shape{}
-                                                               : row.operands[0].shape)},
-                                   {"output_shape", extents(row.output.shape)}};
+    nlohmann::ordered_json node = {
+        {"path", row.path},
+        {"op", row.op},
+        {"attributes", row.attributes},
+        {"input_shape", extents(row.operands.empty() ? Shape{} : row.operands[0].shape)},
+        {"output_shape", extents(row.output.shape)}};
     node.update(to_json(row));
     nodes.push_back(std::move(node));
   }
-  fmt::print("{}\n", nlohmann::ordered_json{{"model", config.name},
-                                            {"nodes", nodes},
-                                            {"totals", to_json(structure.totals)}}
-                         .dump(2));
+  fmt::print("{}\n",
+             nlohmann::ordered_json{
+                 {"model", config.name}, {"nodes", nodes}, {"totals", to_json(structure.totals)}}
+                 .dump(2));
   return 0;
 }
 
@@ -91,8 +93,8 @@ std::function<int()> setup(CLI::App& app) {
 
 }  // namespace
 
-const Subcommand kInspect = {
-    "inspect", "the layer table: shapes, parameters, multiply-adds, bytes",
-    "tapescope inspect structure --model resnet18 --image-size 224", setup};
+const Subcommand kInspect = {"inspect", "the layer table: shapes, parameters, multiply-adds, bytes",
+                             "tapescope inspect structure --model resnet18 --image-size 224",
+                             setup};
 
 }  // namespace tapescope::cli

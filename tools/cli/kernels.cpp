@@ -43,9 +43,10 @@ int print_table() {
   }
   fmt::print("\n{:<28} {:<9} {:<11} {:<20} {}\n", "family", "device", "variant", "dtypes", "");
   for (const VariantInfo& info : all_variants()) {
-    fmt::print("{:<28} {:<9} {:<11} {:<20} {}\n", info.family, name_of(info.device), info.name,
-               fmt::format("{}", fmt::join(dtypes_of(info), " ")),
-               info.reason.empty() ? std::string(info.note) : "missing: " + std::string(info.reason));
+    fmt::print(
+        "{:<28} {:<9} {:<11} {:<20} {}\n", info.family, name_of(info.device), info.name,
+        fmt::format("{}", fmt::join(dtypes_of(info), " ")),
+        info.reason.empty() ? std::string(info.note) : "missing: " + std::string(info.reason));
   }
   return 0;
 }

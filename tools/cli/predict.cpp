@@ -62,16 +62,17 @@ Picture read_picture(const std::string& path, const ModelInfo& info) {
     picture.stem = std::filesystem::path(path).stem().string();
   }
   if (picture.image.channels != info.config.channels) {
-    throw usage_error("'{}' has {} channels, but this model takes {}", path,
-                      picture.image.channels, info.config.channels);
+    throw usage_error("'{}' has {} channels, but this model takes {}", path, picture.image.channels,
+                      info.config.channels);
   }
-  const Shape shape = info.pipeline.output_shape(picture.image.height, picture.image.width,
-                                                 picture.image.channels);
+  const Shape shape =
+      info.pipeline.output_shape(picture.image.height, picture.image.width, picture.image.channels);
   const std::int64_t side = info.config.image_size;
   if (shape[0] != side || shape[1] != side) {
-    throw usage_error("'{}' is {}x{}, but this model takes {}x{} and its pipeline does not resize; "
-                      "resize the picture first",
-                      path, picture.image.height, picture.image.width, side, side);
+    throw usage_error(
+        "'{}' is {}x{}, but this model takes {}x{} and its pipeline does not resize; "
+        "resize the picture first",
+        path, picture.image.height, picture.image.width, side, side);
   }
   picture.input = Tensor({DType::f32, shape.with_leading(1)});
   info.pipeline.apply(view_of(picture.image), {}, picture.input.values<float>().data());
@@ -92,8 +93,8 @@ int run(const Options& options) {
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   const ModelConfig& config = loaded.info.config;
   Tape tape(Device::cpu(), Mode::evaluation);
-  const Var image = tape.input("image", DType::f32,
-                               {1, config.image_size, config.image_size, config.channels});
+  const Var image =
+      tape.input("image", DType::f32, {1, config.image_size, config.image_size, config.channels});
   Program program = tape.compile({softmax((*loaded.model)(tape, {{"image", image}}).at("logits"))});
   nlohmann::ordered_json images = nlohmann::ordered_json::array();
   for (const std::string& path : options.images) {

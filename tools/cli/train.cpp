@@ -29,7 +29,8 @@ volatile std::sig_atomic_t interrupted = 0;
 void interrupt(int) { interrupted = 1; }
 
 std::string human(double bytes) {
-  return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6) : fmt::format("{:.2f} GB", bytes / 1e9);
+  return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6)
+                     : fmt::format("{:.2f} GB", bytes / 1e9);
 }
 
 // A line that a terminal overwrites; elsewhere plain lines, and only the rarer ones.
@@ -78,9 +79,10 @@ void take_stored_options(TrainConfig& config, const CLI::App& app) {
                         it->second, name);
     }
     if (typed && old != value) {
-      throw usage_error("--resume: the run has {} = {}, not {}; leave --{} out, or start another "
-                        "run with another --out",
-                        name, old, value, name);
+      throw usage_error(
+          "--resume: the run has {} = {}, not {}; leave --{} out, or start another "
+          "run with another --out",
+          name, old, value, name);
     }
     if (it != stored.end()) value = old;
   });
@@ -180,7 +182,8 @@ int train(Options& options, const CLI::App& app) {
   if (options.resume && config.out.empty()) throw usage_error("--resume needs --out: the run");
   if (options.resume) take_stored_options(config, app);
   if (config.data.empty()) throw usage_error("--data is required: a folder of images or IDX files");
-  if (config.threads < 0) throw usage_error("--threads is {}; it must be 0 or more", config.threads);
+  if (config.threads < 0)
+    throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));
   const DataSplits data = open(config);
   ResolvedTraining resolved = resolve(config, data);
@@ -256,15 +259,17 @@ int train(Options& options, const CLI::App& app) {
                    {"gradient_norm", r.gradient_norm},
                    {"images_per_second", r.images_per_second}});
     const double elapsed = std::chrono::duration<double>(Clock::now() - began).count();
-    const double left = elapsed / static_cast<double>(std::max<std::int64_t>(1, r.step - first_step)) *
+    const double left = elapsed /
+                        static_cast<double>(std::max<std::int64_t>(1, r.step - first_step)) *
                         static_cast<double>(total_steps - r.step);
     out.update(fmt::format("epoch {}/{} step {}/{}  loss {:.4f}  {:.0f} images/s  {:.0f} s left",
-                           r.epoch, config.epochs, r.step, total_steps, r.loss,
-                           r.images_per_second, left));
+                           r.epoch, config.epochs, r.step, total_steps, r.loss, r.images_per_second,
+                           left));
   };
   events.epoch = [&](const EpochRecord& r) {
     Json line = {{"epoch", r.epoch}, {"step", r.step}, {"train_loss", r.train_loss}};
-    std::string text = fmt::format("epoch {}/{}  loss {:.4f}", r.epoch, config.epochs, r.train_loss);
+    std::string text =
+        fmt::format("epoch {}/{}  loss {:.4f}", r.epoch, config.epochs, r.train_loss);
     if (r.validated) {
       line["validation_loss"] = r.validation_loss;
       line["validation_accuracy"] = r.validation_score;
@@ -286,9 +291,10 @@ int train(Options& options, const CLI::App& app) {
   Allocator::of(Device::cpu()).reset_peak();
   const bool finished = trainer.run(progress, events);
   if (!finished) {
-    out.line(fmt::format("stopped at step {}, the state is saved; tapescope train --resume --out {} "
-                         "goes on from here",
-                         progress.step, config.out));
+    out.line(
+        fmt::format("stopped at step {}, the state is saved; tapescope train --resume --out {} "
+                    "goes on from here",
+                    progress.step, config.out));
     return 130;
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
@@ -301,10 +307,9 @@ int train(Options& options, const CLI::App& app) {
                          100 * test->score(), test->loss(), config.epochs, progress.best_epoch,
                          seconds));
   }
-  const Json metrics =
-      metrics_json(test, checkpoints.file("best"), config, progress, seconds,
-                   training_seconds > 0 ? images / training_seconds : 0, data_wait, planned,
-                   trainer.peak_bytes());
+  const Json metrics = metrics_json(test, checkpoints.file("best"), config, progress, seconds,
+                                    training_seconds > 0 ? images / training_seconds : 0, data_wait,
+                                    planned, trainer.peak_bytes());
   write_atomically(run + "metrics.json", metrics.dump(2) + "\n");
   if (options.json) fmt::print("{}\n", metrics.dump(2));
   return 0;
@@ -323,9 +328,9 @@ std::function<int()> setup(CLI::App& app) {
 
 }  // namespace
 
-const Subcommand kTrain = {
-    "train", "train a classifier on a folder of images or IDX files",
-    "tapescope train --data flowers --model resnet18 --image-size 64 --epochs 10 --out runs/flowers",
-    setup};
+const Subcommand kTrain = {"train", "train a classifier on a folder of images or IDX files",
+                           "tapescope train --data flowers --model resnet18 --image-size 64 "
+                           "--epochs 10 --out runs/flowers",
+                           setup};
 
 }  // namespace tapescope::cli

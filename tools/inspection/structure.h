@@ -9,17 +9,17 @@
 namespace tapescope::inspection {
 
 struct StructureRow {
-  std::string path;              // "layer1/0/conv1/conv2d"
-  std::string op;                // "conv2d"
-  std::string attributes;        // "stride_h=2 pad_h=1 ..."
-  std::vector<Type> operands;    // what it reads, parameters included
-  Type output;                   // for one image: {1, ...}
-  std::int64_t parameters = 0;   // trained; a parameter that is used twice counts where used first
-  std::int64_t buffers = 0;      // saved with the model but not trained
-  double macs = 0;               // multiply-adds of convolutions and matrix products
+  std::string path;             // "layer1/0/conv1/conv2d"
+  std::string op;               // "conv2d"
+  std::string attributes;       // "stride_h=2 pad_h=1 ..."
+  std::vector<Type> operands;   // what it reads, parameters included
+  Type output;                  // for one image: {1, ...}
+  std::int64_t parameters = 0;  // trained; a parameter that is used twice counts where used first
+  std::int64_t buffers = 0;     // saved with the model but not trained
+  double macs = 0;              // multiply-adds of convolutions and matrix products
   double flops = 0;
-  double bytes_moved = 0;        // operands and output, each once
-  std::int64_t output_bytes = 0; // 0 where the output shares its operand's memory
+  double bytes_moved = 0;         // operands and output, each once
+  std::int64_t output_bytes = 0;  // 0 where the output shares its operand's memory
 };
 
 struct Structure {

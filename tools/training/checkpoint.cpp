@@ -39,17 +39,18 @@ Tensor moved_axes(const Tensor& from, bool to_pytorch) {
 
 std::string hash_of(const fs::path& path) {
   const std::vector<std::uint8_t> bytes = read_bytes(path);
-  return fmt::format("{:016x}", stable_hash({reinterpret_cast<const char*>(bytes.data()),
-                                             bytes.size()}));
+  return fmt::format("{:016x}",
+                     stable_hash({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
 }
 
 ModelInfo info_of(const Safetensors& file, const fs::path& path) {
   const auto model = file.metadata.find("tapescope.model");
   const auto pipeline = file.metadata.find("tapescope.pipeline");
   if (model == file.metadata.end() || pipeline == file.metadata.end()) {
-    throw usage_error("'{}' does not say which model it is of (its metadata has no "
-                      "tapescope.model); give it to `train --weights` instead",
-                      path.string());
+    throw usage_error(
+        "'{}' does not say which model it is of (its metadata has no "
+        "tapescope.model); give it to `train --weights` instead",
+        path.string());
   }
   try {
     const auto json = nlohmann::json::parse(model->second);
@@ -94,10 +95,9 @@ Match copy_tensors(const Safetensors& file, Module& model) {
     }
     const Tensor ours = moved_axes(stored->to(parameter->value.dtype()), false);
     if (ours.type() != parameter->value.type()) {
-      match.mismatched.push_back(
-          fmt::format("{} ({} in the file, {} in the model)", parameter->name,
-                      to_string(stored->shape()),
-                      to_string(moved_axes(parameter->value, true).shape())));
+      match.mismatched.push_back(fmt::format(
+          "{} ({} in the file, {} in the model)", parameter->name, to_string(stored->shape()),
+          to_string(moved_axes(parameter->value, true).shape())));
       continue;
     }
     parameter->value.copy_from(ours);
@@ -133,12 +133,12 @@ StoredTensor counter(const std::string& name, std::int64_t value) {
 
 LoadedModel load_model(const fs::path& run, const std::string& which) {
   const bool named = which == "best" || which == "last" || which == "initial";
-  const fs::path path =
-      named ? run / "checkpoints" / (which + ".safetensors") : fs::path(which);
+  const fs::path path = named ? run / "checkpoints" / (which + ".safetensors") : fs::path(which);
   if (named && !fs::exists(path)) {
-    throw usage_error("'{}' has no checkpoint '{}' ({} does not exist); is it a run directory of "
-                      "`tapescope train`?",
-                      run.string(), which, path.string());
+    throw usage_error(
+        "'{}' has no checkpoint '{}' ({} does not exist); is it a run directory of "
+        "`tapescope train`?",
+        run.string(), which, path.string());
   }
   const Safetensors file = read_safetensors(path);
   LoadedModel loaded;
@@ -159,7 +159,8 @@ LoadedModel load_model(const fs::path& run, const std::string& which) {
 std::vector<std::string> load_weights(Module& model, const fs::path& path) {
   const Match match = copy_tensors(read_safetensors(path), model);
   if (match.copied == 0) {
-    throw usage_error("--weights '{}' fits nothing of this model: its tensors are {}", path.string(),
+    throw usage_error("--weights '{}' fits nothing of this model: its tensors are {}",
+                      path.string(),
                       joined(match.unexpected.empty() ? match.mismatched : match.unexpected));
   }
   std::vector<std::string> sentences = {
@@ -217,16 +218,16 @@ void Checkpoints::write_model(const fs::path& path, const Module& model,
   }
   std::map<std::string, std::string> metadata = more;
   metadata["format"] = "pt";
-  metadata["tapescope.model"] = nlohmann::json{{"name", info_.config.name},
-                                               {"classes", info_.classes},
-                                               {"channels", info_.config.channels},
-                                               {"image_size", info_.config.image_size},
-                                               {"width", info_.config.width},
-                                               {"loss", info_.loss},
-                                               {"validation_fraction", info_.validation_fraction},
-                                               {"test_fraction", info_.test_fraction},
-                                               {"seed", info_.seed}}
-                                    .dump();
+  metadata["tapescope.model"] = nlohmann::json{
+      {"name", info_.config.name},
+      {"classes", info_.classes},
+      {"channels", info_.config.channels},
+      {"image_size", info_.config.image_size},
+      {"width", info_.config.width},
+      {"loss", info_.loss},
+      {"validation_fraction", info_.validation_fraction},
+      {"test_fraction", info_.test_fraction},
+      {"seed", info_.seed}}.dump();
   metadata["tapescope.pipeline"] = info_.pipeline.to_json();
   write_safetensors(path, tensors, metadata);
 }
@@ -245,7 +246,8 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
     }
   }
   std::vector<StoredTensor> tensors;
-  for (const ParameterRef& state : optimizer.states()) tensors.push_back({state->name, state->value});
+  for (const ParameterRef& state : optimizer.states())
+    tensors.push_back({state->name, state->value});
   tensors.push_back(counter("progress.step", progress.step));
   tensors.push_back(counter("progress.epoch", progress.epoch));
   tensors.push_back(counter("progress.batch", progress.batch));
@@ -273,8 +275,8 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
   const Safetensors stored = read_safetensors(path);
   const Match match = copy_tensors(stored, model);
   if (!match.missing.empty() || !match.mismatched.empty()) {
-    throw usage_error("--resume: '{}' is of another model: missing {}; mismatched {}", path.string(),
-                      joined(match.missing), joined(match.mismatched));
+    throw usage_error("--resume: '{}' is of another model: missing {}; mismatched {}",
+                      path.string(), joined(match.missing), joined(match.mismatched));
   }
   const auto name = stored.metadata.find("tapescope.state");
   const auto hash = stored.metadata.find("tapescope.state_hash");
@@ -284,9 +286,10 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
   }
   const fs::path state_path = file(name->second);
   if (!fs::exists(state_path) || hash_of(state_path) != hash->second) {
-    throw usage_error("--resume: the state file '{}' is missing or not the one that '{}' was saved "
-                      "with; the model can be used with --weights, the training cannot continue",
-                      state_path.string(), path.string());
+    throw usage_error(
+        "--resume: the state file '{}' is missing or not the one that '{}' was saved "
+        "with; the model can be used with --weights, the training cannot continue",
+        state_path.string(), path.string());
   }
   const Safetensors state = read_safetensors(state_path);
   const auto need = [&](const std::string& tensor) -> const Tensor& {
@@ -299,10 +302,11 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
   };
   for (const ParameterRef& moment : optimizer.states()) {
     if (need(moment->name).type() != moment->value.type()) {
-      throw usage_error("--resume: '{}' in '{}' is {} where the model needs {}; it is of another "
-                        "model",
-                        moment->name, state_path.string(), to_string(need(moment->name).type()),
-                        to_string(moment->value.type()));
+      throw usage_error(
+          "--resume: '{}' in '{}' is {} where the model needs {}; it is of another "
+          "model",
+          moment->name, state_path.string(), to_string(need(moment->name).type()),
+          to_string(moment->value.type()));
     }
     moment->value.copy_from(need(moment->name));
     moment->changed();
@@ -312,13 +316,14 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
   };
   const auto was = state.metadata.find("instruction_set");
   if (was != state.metadata.end() && was->second != name_of(isa())) {
-    notices.push_back(fmt::format("the training was started with {} instructions and goes on with "
-                                  "{}: bits may differ from an uninterrupted one",
-                                  was->second, name_of(isa())));
+    notices.push_back(
+        fmt::format("the training was started with {} instructions and goes on with "
+                    "{}: bits may differ from an uninterrupted one",
+                    was->second, name_of(isa())));
   }
-  return {count("progress.step"),          count("progress.epoch"),
-          count("progress.batch"),         need("progress.best_score").item(),
-          count("progress.best_epoch"),    need("progress.loss_sum").item(),
+  return {count("progress.step"),       count("progress.epoch"),
+          count("progress.batch"),      need("progress.best_score").item(),
+          count("progress.best_epoch"), need("progress.loss_sum").item(),
           count("progress.images")};
 }
 

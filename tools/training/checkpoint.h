@@ -1,13 +1,14 @@
 // Run directories: what is kept of a training, and getting it back.
 //
 //   RUN/config.toml   RUN/history.jsonl   RUN/metrics.json
-//   RUN/checkpoints/{initial,last,best,epoch-NNN}.safetensors   RUN/checkpoints/state-<step>.safetensors
+//   RUN/checkpoints/{initial,last,best,epoch-NNN}.safetensors
+//   RUN/checkpoints/state-<step>.safetensors
 //
 // A model file holds exactly what PyTorch's state_dict of the same network would: the same names,
-// convolution weights {O, I, KH, KW}, num_batches_tracked as a scalar. What else is needed to use it
-// (model, classes, pipeline) is string metadata. last.safetensors also names its state file
-// (optimiser, position) and that file's hash: the state is written first, and renaming the model file
-// commits both.
+// convolution weights {O, I, KH, KW}, num_batches_tracked as a scalar. What else is needed to use
+// it (model, classes, pipeline) is string metadata. last.safetensors also names its state file
+// (optimiser, position) and that file's hash: the state is written first, and renaming the model
+// file commits both.
 #pragma once
 
 #include <filesystem>

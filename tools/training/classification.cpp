@@ -9,13 +9,14 @@ ClassificationMetrics::ClassificationMetrics(std::int64_t classes)
     : confusion_(static_cast<std::size_t>(classes),
                  std::vector<std::int64_t>(static_cast<std::size_t>(classes), 0)) {}
 
-void ClassificationMetrics::add(const Batch& batch, const Tensor& loss,
-                                const Tensor& predictions) {
+void ClassificationMetrics::add(const Batch& batch, const Tensor& loss, const Tensor& predictions) {
   const auto labels = batch.label.values<std::int64_t>();
   for (std::size_t n = 0; n < labels.size(); ++n) {
-    const auto row = predictions.rows(static_cast<std::int64_t>(n), static_cast<std::int64_t>(n) + 1);
+    const auto row =
+        predictions.rows(static_cast<std::int64_t>(n), static_cast<std::int64_t>(n) + 1);
     const auto p = row.values<float>();
-    const auto predicted = static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin());
+    const auto predicted =
+        static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin());
     const auto label = static_cast<std::size_t>(labels[n]);
     ++confusion_[label][predicted];
     correct_ += label == predicted;
@@ -65,8 +66,7 @@ Var Classification::loss(const NamedVars& inputs, const NamedVars& outputs) cons
   const Var logits = outputs.at("logits"), label = inputs.at("label");
   const Tape::Scope in(logits.tape(), "loss");
   // Smoothing is a means of training: evaluations report the plain loss.
-  const double smoothing =
-      logits.tape().mode() == Mode::training ? loss_.label_smoothing : 0;
+  const double smoothing = logits.tape().mode() == Mode::training ? loss_.label_smoothing : 0;
   return loss_.name == "focal" ? focal_loss(logits, label, loss_.gamma)
                                : cross_entropy(logits, label, smoothing);
 }

@@ -59,7 +59,8 @@ Normalize statistics(const Dataset& train) {
   const std::int64_t stride = std::max<std::int64_t>(1, train.size() / 1000);
   for (std::int64_t i = 0; i < train.size(); i += stride) {
     const ImageView view = train.image(i);
-    const std::size_t pixels = static_cast<std::size_t>(view.height) * static_cast<std::size_t>(view.width);
+    const std::size_t pixels =
+        static_cast<std::size_t>(view.height) * static_cast<std::size_t>(view.width);
     for (std::size_t p = 0; p < pixels; ++p) {
       for (std::size_t c = 0; c < sum.size(); ++c) {
         const double value = view.pixels[p * sum.size() + c] / 255.0;
@@ -100,7 +101,7 @@ double chosen_rate(const TrainConfig& c) {
 
 bool may_change_on_resume(std::string_view option) {
   static const std::set<std::string_view> free = {
-      "out",  "threads",   "loader-threads",   "log-every", "checkpoint-every", "keep-checkpoints",
+      "out",  "threads", "loader-threads", "log-every", "checkpoint-every", "keep-checkpoints",
       "data", "weights"};
   return free.contains(option);
 }
@@ -137,9 +138,10 @@ KernelChoices parse_kernels(const std::string& text) {
       found = found || (info.family == family && info.name == variant);
     }
     if (!found) {
-      throw usage_error("--kernel '{}' names no kernel; it must be FAMILY=VARIANT as listed by "
-                        "`tapescope kernels`",
-                        item);
+      throw usage_error(
+          "--kernel '{}' names no kernel; it must be FAMILY=VARIANT as listed by "
+          "`tapescope kernels`",
+          item);
     }
     choices[family] = variant;
   }
@@ -161,11 +163,12 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   if (c.weight_decay < 0) c.weight_decay = c.optimizer == "adamw" ? 0.01 : 5e-4;
 
   ResolvedTraining r;
-  r.model = {c.model, static_cast<std::int64_t>(data.classes.size()), data.channels, c.image_size,
-             c.width, c.seed};
+  r.model = {c.model,       static_cast<std::int64_t>(data.classes.size()),
+             data.channels, c.image_size,
+             c.width,       c.seed};
   r.loss = {c.loss, c.label_smoothing, 2};
-  const Normalize normalize = c.model == "seednet" ? Normalize{{0.475}, {0.224}}
-                                                   : statistics(*data.train);
+  const Normalize normalize =
+      c.model == "seednet" ? Normalize{{0.475}, {0.224}} : statistics(*data.train);
   std::vector<Transform> train, test;
   if (!fits) {
     test.push_back(Resize{.height = size, .width = size});
@@ -179,9 +182,10 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   } else if (c.augment == "shift") {
     train.push_back(RandomCrop{size, size, std::max(1, size / 14)});
   } else if (c.augment != "none" && c.augment != "flip") {
-    throw usage_error("--augment is '{}'; it must be auto, none, flip, shift, crop, crop-flip or "
-                      "resized-crop",
-                      c.augment);
+    throw usage_error(
+        "--augment is '{}'; it must be auto, none, flip, shift, crop, crop-flip or "
+        "resized-crop",
+        c.augment);
   }
   if (c.augment == "flip" || c.augment == "crop-flip" || c.augment == "resized-crop") {
     train.push_back(RandomHorizontalFlip{});

@@ -37,7 +37,8 @@ struct TrainConfig {
 // Calls visit(name, member, help) for each option, in the order in which help lists them.
 template <class Config, class Visit>
 void for_each_option(Config& c, Visit&& visit) {
-  visit("data", c.data, "folder: ImageFolder layout (train/<class>/*, test/<class>/*) or IDX files");
+  visit("data", c.data,
+        "folder: ImageFolder layout (train/<class>/*, test/<class>/*) or IDX files");
   visit("out", c.out, "run directory to write");
   visit("model", c.model, "seednet, lenet, mlp, resnet18 or resnet20");
   visit("width", c.width, "scales the hidden channel counts");
@@ -56,7 +57,8 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("device", c.device, "auto or cpu");
   visit("weights", c.weights, "safetensors file to start from");
   visit("freeze", c.freeze, "glob of parameter names that are not trained, e.g. 'layer1.*'");
-  visit("validation-fraction", c.validation_fraction, "share of train held out, where there is no val/");
+  visit("validation-fraction", c.validation_fraction,
+        "share of train held out, where there is no val/");
   visit("test-fraction", c.test_fraction, "share set aside for test, for <class>/* without train/");
   visit("keep-checkpoints", c.keep_checkpoints, "keep epoch-NNN.safetensors of the last N epochs");
   visit("checkpoint-every", c.checkpoint_every, "save every so many steps as well; 0: each epoch");

@@ -13,7 +13,8 @@ double measured_flops_per_second() {
   constexpr std::int64_t kImages = 4, kSide = 32, kChannels = 64;
   const double flops = 2.0 * kImages * kSide * kSide * kChannels * kChannels * 9;
   Tape tape(Device::cpu(), Mode::evaluation);
-  const Var x = tape.input("x", Tensor::full({DType::f32, {kImages, kSide, kSide, kChannels}}, 0.5));
+  const Var x =
+      tape.input("x", Tensor::full({DType::f32, {kImages, kSide, kSide, kChannels}}, 0.5));
   const Var w = tape.input("w", Tensor::full({DType::f32, {kChannels, 3, 3, kChannels}}, 0.01));
   double best = 1e9;
   for (int i = 0; i < 5; ++i) {

@@ -60,14 +60,21 @@ struct Trainer::State {
 Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
                  std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
                  Pipeline test_pipeline, TrainerOptions options)
-    : state_(new State{task, options, Optimizer(options.optimizer),
-                       std::min(options.batch_size, train->size()), {}, {}, {}, {}}) {
+    : state_(new State{task,
+                       options,
+                       Optimizer(options.optimizer),
+                       std::min(options.batch_size, train->size()),
+                       {},
+                       {},
+                       {},
+                       {}}) {
   State& s = *state_;
   s.options.schedule.check();
-  s.train = std::make_unique<Loader>(
-      std::move(train), std::move(train_pipeline),
-      LoaderOptions{.batch_size = options.batch_size, .shuffle = true, .seed = options.seed,
-                    .threads = options.loader_threads});
+  s.train = std::make_unique<Loader>(std::move(train), std::move(train_pipeline),
+                                     LoaderOptions{.batch_size = options.batch_size,
+                                                   .shuffle = true,
+                                                   .seed = options.seed,
+                                                   .threads = options.loader_threads});
   s.options.schedule.steps = s.train->batches() * options.epochs;
   if (validation) {
     s.validation = std::make_unique<Loader>(
@@ -209,8 +216,7 @@ std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
                                   std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
                                   std::int64_t batch_size, int loader_threads,
                                   const KernelChoices& kernels) {
-  Loader loader(std::move(data), pipeline,
-                {.batch_size = batch_size, .threads = loader_threads});
+  Loader loader(std::move(data), pipeline, {.batch_size = batch_size, .threads = loader_threads});
   return Evaluator(model, task, batch_size, kernels).over(loader);
 }
 
