@@ -21,6 +21,7 @@ struct ScopeRecord {
 
 namespace {
 constexpr std::uint32_t kBlock = 64 << 10;
+constexpr std::size_t kMostOperands = 16;
 
 // Arena blocks outlive their tape, up to a few megabytes: short tapes come one after another, and
 // fresh memory would be faulted in page by page for each.
@@ -221,7 +222,6 @@ Var Tape::step() {
 
 Node& Tape::record(OpRef op, std::span<const Var> operands) {
   while (!operands.empty() && !operands.back()) operands = operands.first(operands.size() - 1);
-  constexpr std::size_t kMostOperands = 16;
   if (operands.size() > kMostOperands) {
     throw usage_error("[{}] {} operands; a node has at most {}", op->name(), operands.size(),
                       kMostOperands);
@@ -245,28 +245,7 @@ Node& Tape::record(OpRef op, std::span<const Var> operands) {
   check_current();
   ScopeUse* use = use_of(*current_, op->name());
   std::array<Tensor, Types::kCapacity> values;
-  if (const int aliased = op->alias(); aliased >= 0) {
-    values[0] = operands[static_cast<std::size_t>(aliased)].value().reshape(outputs[0].shape);
-  } else {
-    const Plan plan = op->prepare(operand_types, outputs, backend_);
-    std::array<const void*, kMostOperands> in{};
-    std::array<void*, Types::kCapacity> out{};
-    for (std::size_t i = 0; i < operands.size(); ++i) {
-      in[i] = operands[i].node->value_data[operands[i].output].data();
-    }
-    for (int i = 0; i < outputs.size(); ++i) {
-      const auto k = static_cast<std::size_t>(i);
-      values[k] = Tensor(outputs[i], device(), Purpose::activation, use->label);
-      out[k] = values[k].data();
-    }
-    if (plan.workspace_bytes() > 0 &&
-        (!workspace_.defined() || workspace_.bytes() < plan.workspace_bytes())) {
-      workspace_ = {};
-      workspace_ = Tensor(Type{DType::u8, {static_cast<std::int64_t>(plan.workspace_bytes())}},
-                          device(), Purpose::workspace, use->label);
-    }
-    plan.run(queue_, {in.data(), out.data(), workspace_.defined() ? workspace_.data() : nullptr});
-  }
+  compute(*op, operand_types, operands, outputs, use->label, values.data());
   Node& node = append(std::move(op), operands, outputs, use);
   for (int i = 0; i < outputs.size(); ++i) {
     node.value_data[i] = std::move(values[static_cast<std::size_t>(i)]);
@@ -274,29 +253,29 @@ Node& Tape::record(OpRef op, std::span<const Var> operands) {
   return node;
 }
 
-void Tape::compute(Node& node) {
-  std::array<Type, 16> types;
-  std::array<const void*, 16> in{};
-  std::array<void*, Types::kCapacity> out{};
-  for (std::size_t i = 0; i < node.operand_count; ++i) {
-    types[i] = node.operand_data[i].type();
-    in[i] = node.operand_data[i].value().data();
-  }
-  if (const int aliased = node.op->alias(); aliased >= 0) {
-    node.value_data[0] = node.operand_data[aliased].value().reshape(node.type_data[0].shape);
+void Tape::compute(const Op& op, std::span<const Type> types, std::span<const Var> operands,
+                   std::span<const Type> outputs, const char* label, Tensor* values) {
+  if (const int aliased = op.alias(); aliased >= 0) {
+    values[0] = operands[static_cast<std::size_t>(aliased)].value().reshape(outputs[0].shape);
     return;
   }
-  for (int i = 0; i < node.output_count; ++i) {
-    node.value_data[i] = Tensor(node.type_data[i], device(), Purpose::activation, node.use->label);
-    out[static_cast<std::size_t>(i)] = node.value_data[i].data();
+  const Plan plan = op.prepare(types, outputs, backend_);
+  std::array<const void*, kMostOperands> in{};
+  std::array<void*, Types::kCapacity> out{};
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    in[i] = operands[i].node->value_data[operands[i].output].data();
   }
-  const Plan plan = node.op->prepare({types.data(), node.operand_count}, node.types(), backend_);
-  Tensor workspace;
-  if (plan.workspace_bytes() > 0) {
-    workspace = Tensor(Type{DType::u8, {static_cast<std::int64_t>(plan.workspace_bytes())}},
-                       device(), Purpose::workspace, node.use->label);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    values[i] = Tensor(outputs[i], device(), Purpose::activation, label);
+    out[i] = values[i].data();
   }
-  plan.run(queue_, {in.data(), out.data(), workspace.defined() ? workspace.data() : nullptr});
+  if (plan.workspace_bytes() > 0 &&
+      (!workspace_.defined() || workspace_.bytes() < plan.workspace_bytes())) {
+    workspace_ = {};
+    workspace_ = Tensor(Type{DType::u8, {static_cast<std::int64_t>(plan.workspace_bytes())}},
+                        device(), Purpose::workspace, label);
+  }
+  plan.run(queue_, {in.data(), out.data(), workspace_.defined() ? workspace_.data() : nullptr});
 }
 
 void Tape::check_current() {
@@ -320,7 +299,10 @@ void Tape::refresh() {
   }
   changes_seen_ = Parameter::changes().load(std::memory_order_relaxed);
   for (Node* node : nodes_) {
-    if (node->eager() && !node->op->is_leaf()) compute(*node);
+    if (!node->eager() || node->op->is_leaf()) continue;
+    std::vector<Type> types;
+    for (const Var& operand : node->operands()) types.push_back(operand.type());
+    compute(*node->op, types, node->operands(), node->types(), node->use->label, node->value_data);
   }
   replays_.clear();
 }

@@ -1,7 +1,6 @@
 // The tape: a recorded program. See DESIGN in autograd/README.md for the four things done to it.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -141,7 +140,9 @@ class Tape {
   ScopeRecord* enter(std::string_view path);
   ScopeUse* use_of(ScopeRecord& scope, std::string_view op);
   void check_current();
-  void compute(Node& node);
+  // Computes an op into fresh tensors: `values`, one an output.
+  void compute(const Op& op, std::span<const Type> types, std::span<const Var> operands,
+               std::span<const Type> outputs, const char* label, Tensor* values);
   Node& append(OpRef op, std::span<const Var> operands, std::span<const Type> types, ScopeUse* use);
   Var leaf(OpRef op, const char* label, Type type, Tensor value);
 

@@ -77,6 +77,11 @@ Var BatchNorm2d::forward(Var x) {
   return result.y;
 }
 
+Var with_relu(Layer& layer, Var x) {
+  const Tape::Scope in(x.tape(), layer.scope_name());
+  return relu(layer.forward(x));
+}
+
 BasicBlock::BasicBlock(const Build& build, std::int64_t in, std::int64_t out, std::int64_t stride)
     : Layer(build) {
   conv1_ = add_child<Conv2d>("conv1", in, out, 3,

@@ -63,6 +63,9 @@ class Dropout final : public Layer {
   double p_;
 };
 
+// The layer and a ReLU in its scope: "conv1/conv2d", "conv1/relu".
+Var with_relu(Layer& layer, Var x);
+
 // A function as a layer: Function(build, relu), Function(build, flatten), ...
 class Function final : public Layer {
  public:

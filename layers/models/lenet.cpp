@@ -1,15 +1,6 @@
 #include "layers/models/lenet.h"
 
 namespace tapescope {
-namespace {
-
-// The layer and a ReLU in one scope: "conv1/conv2d", "conv1/relu".
-Var with_relu(Layer& layer, Var x) {
-  const Tape::Scope in(x.tape(), layer.scope_name());
-  return relu(layer.forward(x));
-}
-
-}  // namespace
 
 LeNet::LeNet(const ModelConfig& config) : Classifier(config) {
   const std::int64_t narrow = scaled(24), wide = scaled(48), hidden = scaled(256);

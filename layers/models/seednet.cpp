@@ -27,10 +27,7 @@ SeedNet::SeedNet(const ModelConfig& config) : Classifier(config) {
 }
 
 Var SeedNet::logits(Var x) {
-  for (std::size_t i = 0; i < 5; ++i) {
-    const Tape::Scope in(x.tape(), convs_[i]->scope_name());
-    x = relu(convs_[i]->forward(x));
-  }
+  for (std::size_t i = 0; i < 5; ++i) x = with_relu(*convs_[i], x);
   x = window_mean((*dropout1_)(x), 8);
   x = window_mean((*dropout2_)((*convs_[5])(x)), 2);
   return global_avg_pool2d((*dropout3_)((*convs_[6])(x)));
