@@ -19,11 +19,10 @@ std::string_view name_of(DeviceKind kind) {
 std::string why_unavailable(DeviceKind kind) {
   switch (kind) {
     case DeviceKind::cpu:
+    case DeviceKind::emulated:
       return "";
     case DeviceKind::cuda:
       return "this build has no CUDA kernels";
-    case DeviceKind::emulated:
-      return "this build has no emulated CUDA kernels";
   }
   return "unknown device";
 }

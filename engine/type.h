@@ -40,7 +40,7 @@ DType dtype_from_name(std::string_view name);
 struct bf16 {
   std::uint16_t bits = 0;
   bf16() = default;
-  explicit bf16(float value) {
+  explicit constexpr bf16(float value) {
     auto u = __builtin_bit_cast(std::uint32_t, value);
     if ((u & 0x7fffffffu) > 0x7f800000u) {  // NaN stays NaN: rounding could carry it into infinity
       bits = static_cast<std::uint16_t>((u >> 16) | 0x40u);
@@ -48,7 +48,7 @@ struct bf16 {
       bits = static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
     }
   }
-  explicit operator float() const {
+  explicit constexpr operator float() const {
     return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 16);
   }
 };

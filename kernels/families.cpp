@@ -16,11 +16,45 @@
 
 namespace tapescope {
 namespace {
+
+// One family: its table for the CPU, then those of the other devices. Where there is no CUDA the
+// rungs are listed all the same, with the reason.
 template <class Shape>
-void append(std::vector<VariantInfo>& all, std::span<const Variant<Shape>> table) {
-  all.insert(all.end(), table.begin(), table.end());
+void append(std::vector<VariantInfo>& all, std::span<const Variant<Shape>> cpu) {
+  const std::string_view family = cpu.front().family;
+  all.insert(all.end(), cpu.begin(), cpu.end());
+  const auto emulated = gpu_variants<Shape>(DeviceKind::emulated, family);
+  all.insert(all.end(), emulated.begin(), emulated.end());
+  static const std::string why = why_unavailable(DeviceKind::cuda);
+  if (why.empty()) {
+    const auto cuda = gpu_variants<Shape>(DeviceKind::cuda, family);
+    all.insert(all.end(), cuda.begin(), cuda.end());
+    return;
+  }
+  for (VariantInfo info : emulated) {
+    info.device = DeviceKind::cuda;
+    info.reason = why;
+    all.push_back(info);
+  }
 }
+
 }  // namespace
+
+void throw_no_variant(std::string_view family, std::string_view wanted, std::string_view reason,
+                      DType dtype, DeviceKind device) {
+  if (!reason.empty()) {
+    throw usage_error("[{}] variant '{}' cannot be used: {}", family, wanted, reason);
+  }
+  throw usage_error("[{}] no {}variant covers dtype {} and this shape on {}; see `tapescope kernels`",
+                    family, wanted.empty() ? "" : fmt::format("'{}' ", wanted), name_of(dtype),
+                    name_of(device));
+}
+
+GpuTables gpu_tables(DeviceKind device) {
+  if (device == DeviceKind::emulated) return emulated::gpu_tables();
+  throw usage_error("there are no kernels on device '{}': {}", name_of(device),
+                    why_unavailable(device));
+}
 
 std::vector<VariantInfo> all_variants() {
   std::vector<VariantInfo> all;

@@ -11,6 +11,7 @@
 #include "engine/device.h"
 #include "engine/error.h"
 #include "engine/type.h"
+#include "kernels/common/gpu_tables.h"
 #include "kernels/common/plan.h"
 
 namespace tapescope {
@@ -58,38 +59,37 @@ struct Backend {
   KernelChoices choices;
 };
 
-// The first variant of the table that this build has and that covers the device, dtype and shape:
-// the order of the table is the order of preference. A variant asked for by name is taken or
-// refused with the reason, never replaced.
+// Throws: nothing in `table` covers what was asked for. `wanted` is empty or a variant's name.
+[[noreturn]] void throw_no_variant(std::string_view family, std::string_view wanted,
+                                   std::string_view reason, DType dtype, DeviceKind device);
+
+// The first variant of the family's table for the backend's device that this build has and that
+// covers dtype and shape: the order of a table is the order of preference. A variant asked for by
+// name is taken or refused with the reason, never replaced. `cpu` is the table for the CPU; those
+// of other devices are found by its family's name.
 template <class Shape>
-Plan prepare_from(std::span<const Variant<Shape>> table, const Shape& shape, DType dtype,
+Plan prepare_from(std::span<const Variant<Shape>> cpu, const Shape& shape, DType dtype,
                   const Backend& backend) {
-  std::string_view wanted;
+  const std::string_view family = cpu.front().family;
+  const std::span<const Variant<Shape>> table =
+      backend.device.kind == DeviceKind::cpu ? cpu
+                                             : gpu_variants<Shape>(backend.device.kind, family);
+  std::string_view wanted, reason;
   if (!backend.choices.empty()) {
-    if (auto it = backend.choices.find(table.front().family); it != backend.choices.end()) {
-      wanted = it->second;
-    }
+    if (auto it = backend.choices.find(family); it != backend.choices.end()) wanted = it->second;
   }
   for (const Variant<Shape>& variant : table) {
-    if (variant.device != backend.device.kind) continue;
     if (!wanted.empty() && variant.name != wanted) continue;
+    if (!wanted.empty()) reason = variant.reason;
     if (!variant.reason.empty() || !variant.dtypes.contains(dtype)) continue;
     if (variant.supports != nullptr && !variant.supports(shape)) continue;
     return variant.prepare(shape);
   }
-  for (const Variant<Shape>& variant : table) {
-    if (!wanted.empty() && variant.name == wanted && !variant.reason.empty()) {
-      throw usage_error("[{}] variant '{}' cannot be used: {}", table.front().family, wanted,
-                        variant.reason);
-    }
-  }
-  throw usage_error(
-      "[{}] no {}variant covers dtype {} and this shape on {}; see `tapescope kernels`",
-      table.front().family, wanted.empty() ? "" : fmt::format("'{}' ", wanted), name_of(dtype),
-      name_of(backend.device.kind));
+  throw_no_variant(family, wanted, reason, dtype, backend.device.kind);
 }
 
-// Every variant of every family, in the order of kernels/families.cpp.
+// Every variant of every family on every device, in the order of kernels/families.cpp. What cannot
+// run here has a reason.
 std::vector<VariantInfo> all_variants();
 
 }  // namespace tapescope

@@ -1,5 +1,6 @@
 #include "tests/autograd/harness.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -79,7 +80,7 @@ std::vector<Tensor> run(const Op& op, const std::vector<Tensor>& operands, const
   for (Guarded& g : to) out_pointers.push_back(g.data());
   in_pointers.push_back(nullptr);
   out_pointers.push_back(nullptr);
-  plan.run(Queue(Device::cpu()), {in_pointers.data(), out_pointers.data(), workspace.data()});
+  plan.run(Queue(backend.device), {in_pointers.data(), out_pointers.data(), workspace.data()});
   std::vector<Tensor> results;
   for (Guarded& g : to) results.push_back(g.tensor());
   if (problems != nullptr) {
@@ -248,6 +249,13 @@ Problems check_derivative(const Case& c, int order, double tolerance) {
   return problems;
 }
 
+// About 1 GFLOP/s is what the emulator does; every sample runs twice in each dtype and variant.
+bool too_long_to_emulate(const Case& c) {
+  const std::vector<Type> types = types_of(c.operands);
+  const bool full = std::getenv("TAPESCOPE_FULL") != nullptr;
+  return c.sample.op->cost(types, c.sample.op->infer(types)).flops > (full ? 1e9 : 2e6);
+}
+
 // An op whose kernel is in no family: its own kernel against its elementary form.
 Problems check_own_kernel(const Case& c) {
   Problems problems;
@@ -284,13 +292,15 @@ Problems check_variants(const Case& c) {
   if (family.empty()) return check_own_kernel(c);
   const Backend reference{Device::cpu(), {{family, "reference"}}};
   for (const VariantInfo& info : all_variants()) {
-    if (info.family != family || info.device != DeviceKind::cpu || !info.reason.empty()) continue;
+    if (info.family != family || !info.reason.empty()) continue;
+    if (info.device == DeviceKind::emulated && too_long_to_emulate(c)) continue;
     for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::i64}) {
       if (!info.dtypes.contains(dtype)) continue;
       const std::vector<Tensor> operands =
           in_dtype(c.operands, dtype == DType::i64 ? DType::f32 : dtype);
-      const Backend backend{Device::cpu(), {{family, std::string(info.name)}}};
-      const std::string where = fmt::format("{} {}: ", info.name, name_of(dtype));
+      const Backend backend{Device{info.device}, {{family, std::string(info.name)}}};
+      const std::string where =
+          fmt::format("{} {} {}: ", name_of(info.device), info.name, name_of(dtype));
       Problems found;
       std::vector<Tensor> got;
       std::string used;

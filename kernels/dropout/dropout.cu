@@ -1,0 +1,121 @@
+// Dropout on a GPU, in rungs.
+//
+//   naive:      a thread an element, a Philox block each, of which one number in four is used
+//   vectorized: a thread four elements in a row: one Philox block, one 128-bit load and store. Ten
+//               rounds of Philox cost more than the load they hide behind, so a quarter of them is
+//               the difference between bound by arithmetic and bound by memory.
+#include "kernels/dropout/dropout.h"
+
+#include <cmath>
+
+#include "engine/philox.h"
+#include "kernels/common/gpu.h"
+#include "kernels/common/numeric.h"
+#include "kernels/common/vector.h"
+
+namespace tapescope::TAPESCOPE_GPU {
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+// u >= p for u = (bits >> 8) / 2^24 is (bits >> 8) >= ceil(p * 2^24): no rounding of p decides.
+std::uint32_t threshold_of(double p) { return static_cast<std::uint32_t>(std::ceil(p * 16777216)); }
+
+__device__ PhiloxBlock random_block(std::uint64_t seed_key, std::int64_t step, std::int64_t row,
+                                    std::int64_t quad) {
+  return philox(philox_key(mix(seed_key, static_cast<std::uint64_t>(step))),
+                {static_cast<std::uint32_t>(row),
+                 static_cast<std::uint32_t>(static_cast<std::uint64_t>(row) >> 32),
+                 static_cast<std::uint32_t>(quad), 0});
+}
+
+// x, y: {rows, row_elements}; step: {}
+template <class T>
+__global__ void naive(const T* x, const std::int64_t* step, T* y, std::int64_t n,
+                      std::int64_t row_elements, std::uint32_t threshold, float scale,
+                      std::uint64_t seed_key) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  const std::int64_t row = i / row_elements, e = i % row_elements;
+  const PhiloxBlock bits = random_block(seed_key, *step, row, e / 4);
+  const bool kept = bits[static_cast<std::size_t>(e % 4)] >> 8 >= threshold;
+  y[i] = kept ? static_cast<T>(static_cast<float>(x[i]) * scale) : static_cast<T>(0.0f);
+}
+
+// The same; `Width` is 4 where every quad of a row can be loaded as one vector.
+template <class T, int Width>
+__global__ void vectorized(const T* x, const std::int64_t* step, T* y, std::int64_t rows,
+                           std::int64_t row_elements, std::uint32_t threshold, float scale,
+                           std::uint64_t seed_key) {
+  const std::int64_t quads = (row_elements + 3) / 4;
+  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= rows * quads) return;
+  const std::int64_t row = i / quads, quad = i % quads, at = row * row_elements + quad * 4;
+  const PhiloxBlock bits = random_block(seed_key, *step, row, quad);
+  const auto dropped = [&](int k, T value) {
+    const bool kept = bits[static_cast<std::size_t>(k)] >> 8 >= threshold;
+    return kept ? static_cast<T>(static_cast<float>(value) * scale) : static_cast<T>(0.0f);
+  };
+  if constexpr (Width == 4) {
+    Pack<T, 4> v = load_pack<T, 4>(x + at);
+    for (int k = 0; k < 4; ++k) v[k] = dropped(k, v[k]);
+    store_pack(y + at, v);
+  } else {
+    for (int k = 0; k < 4 && quad * 4 + k < row_elements; ++k) y[at + k] = dropped(k, x[at + k]);
+  }
+}
+
+template <class T>
+Plan prepare_naive(const DropoutShape& s) {
+  return Plan("naive", 0, [s](const Queue& queue, const Buffers& b) {
+    const std::int64_t n = s.rows * s.row_elements;
+    if (n == 0) return;
+    launch<naive<T>>(queue, blocks_for(n, kThreads), kThreads, 0, static_cast<const T*>(b.in[0]),
+                     static_cast<const std::int64_t*>(b.in[1]), static_cast<T*>(b.out[0]), n,
+                     s.row_elements, threshold_of(s.p), static_cast<float>(1 / (1 - s.p)),
+                     s.seed_key);
+  });
+}
+
+template <class T>
+Plan prepare_vectorized(const DropoutShape& s) {
+  return Plan("vectorized", 0, [s](const Queue& queue, const Buffers& b) {
+    const std::int64_t quads = s.rows * ((s.row_elements + 3) / 4);
+    if (quads == 0) return;
+    const T* x = static_cast<const T*>(b.in[0]);  // {rows, row_elements}
+    T* y = static_cast<T*>(b.out[0]);             // {rows, row_elements}
+    const auto go = [&]<int Width>() {
+      launch<vectorized<T, Width>>(queue, blocks_for(quads, kThreads), kThreads, 0, x,
+                                   static_cast<const std::int64_t*>(b.in[1]), y, s.rows,
+                                   s.row_elements, threshold_of(s.p),
+                                   static_cast<float>(1 / (1 - s.p)), s.seed_key);
+    };
+    const bool wide =
+        s.row_elements % 4 == 0 && aligned(x, 4 * sizeof(T)) && aligned(y, 4 * sizeof(T));
+    wide ? go.template operator()<4>() : go.template operator()<1>();
+  });
+}
+
+Plan naive_plan(const DropoutShape& s) {
+  return s.dtype == DType::bf16 ? prepare_naive<bf16>(s) : prepare_naive<float>(s);
+}
+Plan vectorized_plan(const DropoutShape& s) {
+  return s.dtype == DType::bf16 ? prepare_vectorized<bf16>(s) : prepare_vectorized<float>(s);
+}
+
+constexpr DTypes kDTypes{DType::f32, DType::bf16};
+
+}  // namespace
+
+std::span<const Variant<DropoutShape>> dropout_variants() {
+  static constexpr Variant<DropoutShape> table[] = {
+      {{"dropout", "vectorized", kDevice, kDTypes, 1,
+        "a thread four elements: one Philox block, one wide load and store", ""},
+       vectorized_plan},
+      {{"dropout", "naive", kDevice, kDTypes, 1, "a thread an element, a Philox block each", ""},
+       naive_plan},
+  };
+  return table;
+}
+
+}  // namespace tapescope::TAPESCOPE_GPU
