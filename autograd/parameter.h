@@ -43,4 +43,22 @@ struct Parameter {
 
 using ParameterRef = std::shared_ptr<Parameter>;
 
+// Throws a usage error that says how to move it where the parameter's value is on another device.
+inline void check_device(const Parameter& parameter, Device device) {
+  if (parameter.value.device() == device) return;
+  throw usage_error(
+      "parameter '{}' is on device '{}' but is used on '{}'; move the model: move_to()",
+      parameter.name, name_of(parameter.value.device().kind), name_of(device.kind));
+}
+
+// Moves parameters between devices. Tapes and Programs that read them before must not be used
+// again.
+inline void move_to(Device device, std::span<const ParameterRef> parameters) {
+  for (const ParameterRef& parameter : parameters) {
+    if (parameter->value.device() == device) continue;
+    parameter->value = parameter->value.to(device);
+    parameter->changed();
+  }
+}
+
 }  // namespace tapescope

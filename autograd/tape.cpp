@@ -10,6 +10,7 @@
 #include "autograd/program/program.h"
 #include "autograd/walk.h"
 #include "engine/philox.h"
+#include "engine/runtime.h"
 
 namespace tapescope {
 
@@ -76,7 +77,10 @@ std::string_view Node::scope() const {
 }
 
 Tape::Tape(Device device, Mode mode, TapeOptions options)
-    : backend_{device, options.kernels}, mode_(mode), options_(std::move(options)), queue_(device) {
+    : backend_{device, options.kernels},
+      mode_(mode),
+      options_(std::move(options)),
+      queue_(DeviceRuntime::of(device).compute_queue()) {
   current_ = enter("");
   changes_seen_ = Parameter::changes().load(std::memory_order_relaxed);
 }
@@ -192,6 +196,7 @@ Var Tape::input(std::string_view name, DType dtype, Shape shape) {
 
 Var Tape::input(std::string_view name, Tensor value) {
   if (inputs_.contains(name)) throw usage_error("input '{}' is already on the tape", name);
+  value = value.to(device());
   const Type type = value.type();
   const Var var =
       leaf(std::make_shared<InputOp>(std::string(name)), intern(name), type, std::move(value));
@@ -202,6 +207,7 @@ Var Tape::input(std::string_view name, Tensor value) {
 
 Var Tape::parameter(const ParameterRef& parameter) {
   if (auto it = parameters_.find(parameter.get()); it != parameters_.end()) return it->second;
+  check_device(*parameter, device());
   const Var var = leaf(std::make_shared<ParameterOp>(parameter), intern(parameter->name),
                        parameter->value.type(), parameter->value);
   parameters_.emplace(parameter.get(), var);
@@ -210,6 +216,7 @@ Var Tape::parameter(const ParameterRef& parameter) {
 }
 
 Var Tape::constant(Tensor value) {
+  value = value.to(device());
   const Type type = value.type();
   Tensor copy = value;
   return leaf(std::make_shared<ConstantOp>(std::move(copy)), "constant", type, std::move(value));
@@ -294,6 +301,7 @@ void Tape::check_current() {
 
 void Tape::refresh() {
   for (auto& [parameter, version] : parameter_versions_) {
+    check_device(*parameter, device());
     version = parameter->version;
     parameters_.at(parameter.get()).node->value_data[0] = parameter->value;
   }

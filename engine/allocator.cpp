@@ -1,7 +1,5 @@
 #include "engine/allocator.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "engine/error.h"
+#include "engine/runtime.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define TAPESCOPE_POOL_BLOCKS 0  // one malloc a tensor, so that overruns and late reads are seen
@@ -23,7 +22,6 @@ namespace tapescope {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 // Sizes are rounded up to eighths of a power of two (at most 12.5 % lost), large ones to 64ths, so
 // that blocks of nearly one size can stand in for each other.
@@ -40,9 +38,9 @@ std::string human(std::size_t bytes) {
   return fmt::format("{:.2f} GiB", bytes / 1073741824.0);
 }
 
-class CpuAllocator final : public Allocator {
+class PoolAllocator final : public Allocator {
  public:
-  CpuAllocator() {
+  explicit PoolAllocator(Device device) : device_(device), runtime_(DeviceRuntime::of(device)) {
     if (const char* text = std::getenv("TAPESCOPE_MEMORY_LIMIT")) {
       limit_ = std::strtoull(text, nullptr, 10);
     }
@@ -58,7 +56,7 @@ class CpuAllocator final : public Allocator {
     storage->data = data;
     storage->bytes = bytes;
     storage->capacity = capacity;
-    storage->device = Device::cpu();
+    storage->device = device_;
     storage->purpose = purpose;
     storage->label = label;
     storage->references.store(1, std::memory_order_relaxed);
@@ -101,7 +99,7 @@ class CpuAllocator final : public Allocator {
     free_[storage->capacity].push_back(storage->data);
     use_.pooled += storage->capacity;
 #else
-    std::free(storage->data);
+    runtime_.free(storage->data);
 #endif
     headers_.push_back(storage);
   }
@@ -126,19 +124,12 @@ class CpuAllocator final : public Allocator {
 
   void* from_system(std::size_t capacity) {
     ++use_.blocks_from_system;
-    // Large blocks start on a huge page: the first touch of a 51 MB tensor in 4 KiB pages costs
-    // more than a ReLU over it.
-    const bool large = capacity >= kHugePage;
-    const std::size_t alignment = large ? kHugePage : kAlignment;
-    const std::size_t size = (capacity + alignment - 1) / alignment * alignment;
-    void* data = std::aligned_alloc(alignment, size);
-    if (data != nullptr && large) madvise(data, size, MADV_HUGEPAGE);
-    return data;
+    return runtime_.allocate(capacity);
   }
 
   void release_pool() {
     for (auto& [capacity, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
+      for (void* block : blocks) runtime_.free(block);
       use_.pooled -= capacity * blocks.size();
     }
     free_.clear();
@@ -152,8 +143,9 @@ class CpuAllocator final : public Allocator {
   }
 
   Error out_of_memory(std::size_t bytes, const char* label) const {
-    std::string text = fmt::format("out of memory on cpu: {} asked for by '{}'", human(bytes),
-                                   *label != '\0' ? label : "unnamed");
+    std::string text =
+        fmt::format("out of memory on {}: {} asked for by '{}'", name_of(device_.kind),
+                    human(bytes), *label != '\0' ? label : "unnamed");
     text += fmt::format(" with {} in use", human(use_.live));
     if (limit_ != 0) text += fmt::format(" of a limit of {}", human(limit_));
     text += "\n  in use by purpose:";
@@ -176,6 +168,8 @@ class CpuAllocator final : public Allocator {
     return Error(Blame::failure, std::move(text));
   }
 
+  const Device device_;
+  DeviceRuntime& runtime_;
   mutable std::mutex mutex_;
   MemoryUse use_;
   std::size_t limit_ = 0;
@@ -218,12 +212,14 @@ const char* intern(std::string_view text) {
 
 Allocator& Allocator::of(Device device) {
   // Never destroyed: tensors in static storage may outlive any order of destruction.
-  static auto* cpu = new CpuAllocator;
-  if (device.kind != DeviceKind::cpu) {
-    throw usage_error("no memory on device '{}': {}", name_of(device.kind),
-                      why_unavailable(device.kind));
+  static auto* cpu = new PoolAllocator(Device::cpu());
+  if (device.kind == DeviceKind::cpu) return *cpu;
+  if (device.kind == DeviceKind::emulated) {
+    static auto* emulated = new PoolAllocator(Device::emulated());
+    return *emulated;
   }
-  return *cpu;
+  static auto* cuda = new PoolAllocator(Device::cuda());
+  return *cuda;
 }
 
 }  // namespace tapescope

@@ -1,5 +1,6 @@
 #include "engine/device.h"
 
+#include "engine/cuda_library.h"
 #include "engine/error.h"
 
 namespace tapescope {
@@ -22,7 +23,7 @@ std::string why_unavailable(DeviceKind kind) {
     case DeviceKind::emulated:
       return "";
     case DeviceKind::cuda:
-      return "this build has no CUDA kernels";
+      return why_no_cuda();
   }
   return "unknown device";
 }

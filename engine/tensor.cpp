@@ -1,5 +1,7 @@
 #include "engine/tensor.h"
 
+#include "engine/runtime.h"
+
 namespace tapescope {
 namespace {
 
@@ -43,19 +45,28 @@ void write(DType dtype, void* data, std::int64_t i, double value) {
 
 Tensor Tensor::zeros(Type type, Device device, Purpose purpose) {
   Tensor tensor(type, device, purpose);
-  if (tensor.bytes() > 0) std::memset(tensor.data(), 0, tensor.bytes());
+  DeviceRuntime& runtime = DeviceRuntime::of(device);
+  runtime.fill_zero(tensor.data(), tensor.bytes(), runtime.compute_queue());
   return tensor;
 }
 
 Tensor Tensor::full(Type type, double value, Device device) {
-  Tensor tensor(type, device);
+  Tensor tensor(type);
   for (std::int64_t i = 0; i < tensor.elements(); ++i) write(type.dtype, tensor.data(), i, value);
-  return tensor;
+  return tensor.to(device);
 }
 
 Tensor Tensor::scalar_i64(std::int64_t value) { return from<std::int64_t>({}, {value}); }
 
-double Tensor::item(std::int64_t index) const { return read(dtype(), data(), index); }
+double Tensor::item(std::int64_t index) const {
+  if (device().kind == DeviceKind::cpu) return read(dtype(), data(), index);
+  const std::size_t size = size_of(dtype());
+  alignas(8) char element[8];
+  DeviceRuntime& runtime = DeviceRuntime::of(device());
+  runtime.copy(element, static_cast<const char*>(data()) + static_cast<std::size_t>(index) * size,
+               size, runtime.compute_queue());
+  return read(dtype(), element, 0);
+}
 
 Tensor Tensor::reshape(Shape shape) const {
   if (shape.elements() != elements()) {
@@ -81,12 +92,13 @@ Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const {
 
 Tensor Tensor::clone() const {
   Tensor copy(type_, device(), storage_->purpose, storage_->label);
-  if (bytes() > 0) std::memcpy(copy.data(), data(), bytes());
+  copy.copy_from(*this);
   return copy;
 }
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == this->dtype()) return clone();
+  check_host(this->dtype());
   Tensor result(Type{dtype, shape()}, device(), storage_->purpose, storage_->label);
   for (std::int64_t i = 0; i < elements(); ++i) {
     write(dtype, result.data(), i, read(this->dtype(), data(), i));
@@ -94,12 +106,22 @@ Tensor Tensor::to(DType dtype) const {
   return result;
 }
 
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  Tensor copy(type_, device, storage_->purpose, storage_->label);
+  copy.copy_from(*this);
+  return copy;
+}
+
 void Tensor::copy_from(const Tensor& source) {
   if (source.type() != type_) {
     throw usage_error("[copy_from] a tensor of type {} cannot take the values of one of type {}",
                       to_string(type_), to_string(source.type()));
   }
-  if (bytes() > 0) std::memmove(data(), source.data(), bytes());
+  // A copy between host and device is the device's work.
+  DeviceRuntime& runtime =
+      DeviceRuntime::of(device().kind == DeviceKind::cpu ? source.device() : device());
+  runtime.copy(data(), source.data(), bytes(), runtime.compute_queue());
 }
 
 Tensor Tensor::view(StorageRef storage, std::size_t byte_offset, Type type) {
@@ -110,8 +132,12 @@ Tensor Tensor::view(StorageRef storage, std::size_t byte_offset, Type type) {
   return tensor;
 }
 
-void Tensor::check_dtype(DType wanted) const {
+void Tensor::check_host(DType wanted) const {
   if (!defined()) throw usage_error("[values] the tensor is empty: nothing was assigned to it");
+  if (device().kind != DeviceKind::cpu) {
+    throw usage_error("[values] a tensor on device '{}' cannot be read in place; copy it: host()",
+                      name_of(device().kind));
+  }
   if (dtype() != wanted) {
     throw usage_error("[values] a tensor of type {} cannot be read as {}", to_string(type_),
                       name_of(wanted));

@@ -52,20 +52,22 @@ class Tensor {
   Device device() const { return storage_->device; }
   const StorageRef& storage() const { return storage_; }
 
+  // An address on device(): host code may follow it on the CPU only.
   void* data() { return static_cast<char*>(storage_->data) + offset_; }
   const void* data() const { return static_cast<const char*>(storage_->data) + offset_; }
-  // Host memory as numbers; throws if the dtype is another one.
+  // Host memory as numbers; throws if the dtype is another one or the device not the CPU.
   template <class T>
   std::span<T> values() {
-    check_dtype(dtype_of<T>());
+    check_host(dtype_of<T>());
     return {static_cast<T*>(data()), static_cast<std::size_t>(elements())};
   }
   template <class T>
   std::span<const T> values() const {
-    check_dtype(dtype_of<T>());
+    check_host(dtype_of<T>());
     return {static_cast<const T*>(data()), static_cast<std::size_t>(elements())};
   }
-  // The one element of a scalar, or element `index`, as a double whatever the dtype.
+  // The one element of a scalar, or element `index`, as a double whatever the dtype. On another
+  // device than the CPU it waits for the work before it.
   double item(std::int64_t index = 0) const;
 
   // The same memory under another shape of as many elements.
@@ -73,15 +75,18 @@ class Tensor {
   // Rows [begin, end) of the leading axis: the same memory.
   Tensor rows(std::int64_t begin, std::int64_t end) const;
   Tensor clone() const;
-  // A copy in another dtype, on the host.
+  // A copy in another dtype; for tensors on the CPU.
   Tensor to(DType dtype) const;
-  // Overwrites this tensor's elements. Types must be equal.
+  // This tensor where it is on that device already, otherwise a copy there.
+  Tensor to(Device device) const;
+  Tensor host() const { return to(Device::cpu()); }
+  // Overwrites this tensor's elements. Types must be equal; devices may differ.
   void copy_from(const Tensor& source);
   // A view of `storage` as a tensor of this type, starting at a byte offset.
   static Tensor view(StorageRef storage, std::size_t byte_offset, Type type);
 
  private:
-  void check_dtype(DType wanted) const;
+  void check_host(DType wanted) const;
   Type type_;
   StorageRef storage_;
   std::size_t offset_ = 0;  // bytes

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "autograd/program/specialise.h"
+#include "engine/runtime.h"
 
 namespace tapescope {
 
@@ -17,25 +18,35 @@ struct Program::State {
   Specialised* last = nullptr;
   Tensor arena;
   std::vector<double>* profile = nullptr;
+  std::vector<Tensor> old_values;  // by assignment
+  Device output_device;
 
+  void run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const;
+  void take_old_values(const Specialised& s);
   Specialised& ready(std::span<const Type> types);
   std::vector<Tensor> bind(std::span<const NamedTensor> inputs, std::vector<Type>& types) const;
   void point(Specialised& s, std::span<Tensor> inputs);
   void* address(const Place& place, std::span<Tensor> inputs);
   std::vector<Type> types_for(std::int64_t batch) const;
-  static bool finite(const Type& type, const void* data);
+  void copy(void* to, const void* from, std::size_t bytes) const {
+    DeviceRuntime::of(backend.device).copy(to, from, bytes, queue);
+  }
+  // What lies at `data` on the device.
+  bool finite(const Type& type, const void* data) const;
 };
 
 Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effects,
                  const CompileOptions& options)
     : state_(new State{lower(tape, outputs, effects, options),
                        tape.backend(),
-                       Queue(tape.device()),
+                       DeviceRuntime::of(tape.device()).compute_queue(),
                        {},
                        {},
                        nullptr,
                        {},
-                       nullptr}) {}
+                       nullptr,
+                       {},
+                       options.keep_on_device ? tape.device() : Device::cpu()}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -82,7 +93,7 @@ std::vector<Tensor> Program::State::bind(std::span<const NamedTensor> inputs,
       throw usage_error("[run] input '{}' was recorded as {} (any first extent) but is {}", name,
                         to_string(recorded), to_string(type));
     }
-    bound.push_back(found->value);
+    bound.push_back(found->value.to(backend.device));
     types.push_back(type);
   }
   return bound;
@@ -96,6 +107,7 @@ void* Program::State::address(const Place& place, std::span<Tensor> inputs) {
     case Place::Kind::input:
       return inputs[i].data();
     case Place::Kind::parameter:
+      check_device(*program.parameters[i], backend.device);
       return program.parameters[i]->value.data();
     case Place::Kind::constant:
       return program.constants[i].data();
@@ -135,39 +147,63 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
     if (!step.plan) {
       // An alias: its operand's memory is its own.
     } else if (state.profile == nullptr) {
-      step.plan.run(state.queue, buffers);
+      state.run_step(i, step.plan, buffers);
     } else {
+      DeviceRuntime& runtime = DeviceRuntime::of(state.backend.device);
       const auto start = std::chrono::steady_clock::now();
-      step.plan.run(state.queue, buffers);
+      state.run_step(i, step.plan, buffers);
+      runtime.wait(state.queue);
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
       state.profile->resize(s.steps.size());
       (*state.profile)[i] += seconds.count();
     }
     if (static_cast<int>(i) == s.guard_step) {
       const auto v = static_cast<std::size_t>(state.program.guard);
-      if (!State::finite(s.types[v], state.address(s.places[v], bound))) return {};
+      if (!state.finite(s.types[v], state.address(s.places[v], bound))) return {};
     }
   }
   std::vector<Tensor> outputs;
   for (int value : state.program.outputs) {
     const auto v = static_cast<std::size_t>(value);
-    Tensor output(s.types[v], state.backend.device);
-    if (output.bytes() > 0) {
-      std::memcpy(output.data(), state.address(s.places[v], bound), output.bytes());
-    }
+    Tensor output(s.types[v], state.output_device);
+    state.copy(output.data(), state.address(s.places[v], bound), output.bytes());
     outputs.push_back(std::move(output));
   }
+  state.take_old_values(s);
   for (std::size_t a = 0; a < state.program.assignments.size(); ++a) {
     const auto& assignment = state.program.assignments[a];
     Parameter& parameter =
         *state.program.parameters[static_cast<std::size_t>(assignment.parameter)];
     if (!s.assigned_in_place[a]) {
       const Place& place = s.places[static_cast<std::size_t>(assignment.value)];
-      std::memcpy(parameter.value.data(), state.address(place, bound), parameter.value.bytes());
+      const void* value =
+          state.old_values[a].defined() ? state.old_values[a].data() : state.address(place, bound);
+      state.copy(parameter.value.data(), value, parameter.value.bytes());
     }
     parameter.changed();
   }
   return outputs;
+}
+
+// A failure in a kernel is told in the name of the node that it belongs to.
+void Program::State::run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const {
+  try {
+    plan.run(queue, buffers);
+  } catch (const Error& error) {
+    throw Error(error.blame(), fmt::format("'{}': {}", program.steps[i].path, error.what()));
+  }
+}
+
+// An assignment whose value is another parameter's old one (a swap) must read it before that
+// parameter is assigned in its turn.
+void Program::State::take_old_values(const Specialised& s) {
+  old_values.assign(program.assignments.size(), {});
+  for (std::size_t a = 0; a < program.assignments.size(); ++a) {
+    const Place& place = s.places[static_cast<std::size_t>(program.assignments[a].value)];
+    if (place.kind == Place::Kind::parameter && !s.assigned_in_place[a]) {
+      old_values[a] = program.parameters[static_cast<std::size_t>(place.index)]->value.clone();
+    }
+  }
 }
 
 std::vector<Type> Program::State::types_for(std::int64_t batch) const {
@@ -206,20 +242,12 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
 
 void Program::set_profile(std::vector<double>* seconds) { state_->profile = seconds; }
 
-bool Program::State::finite(const Type& type, const void* data) {
-  const std::int64_t n = type.elements();
-  if (type.dtype == DType::f32) {
-    const auto* x = static_cast<const float*>(data);
-    for (std::int64_t i = 0; i < n; ++i)
-      if (!std::isfinite(x[i])) return false;
-  } else if (type.dtype == DType::f64) {
-    const auto* x = static_cast<const double*>(data);
-    for (std::int64_t i = 0; i < n; ++i)
-      if (!std::isfinite(x[i])) return false;
-  } else if (type.dtype == DType::bf16) {
-    const auto* x = static_cast<const bf16*>(data);
-    for (std::int64_t i = 0; i < n; ++i)
-      if (!std::isfinite(static_cast<float>(x[i]))) return false;
+bool Program::State::finite(const Type& type, const void* data) const {
+  if (!is_floating(type.dtype)) return true;
+  Tensor host(type);
+  copy(host.data(), data, host.bytes());
+  for (std::int64_t i = 0; i < host.elements(); ++i) {
+    if (!std::isfinite(host.item(i))) return false;
   }
   return true;
 }
@@ -229,10 +257,10 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
   std::vector<Type> types;
   std::vector<Tensor> bound = state.bind(inputs, types);
   for (std::size_t i = 0; i < bound.size(); ++i) {
-    if (!State::finite(bound[i].type(), bound[i].data())) return state.program.inputs[i].first;
+    if (!state.finite(bound[i].type(), bound[i].data())) return state.program.inputs[i].first;
   }
   for (const ParameterRef& parameter : state.program.parameters) {
-    if (!State::finite(parameter->value.type(), parameter->value.data())) return parameter->name;
+    if (!state.finite(parameter->value.type(), parameter->value.data())) return parameter->name;
   }
   // Step by step with memory of its own, so that no effect is applied in place.
   std::vector<Tensor> values(state.program.values.size());
@@ -269,10 +297,11 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
       out.push_back(value_at(v).data());
     }
     Tensor workspace(
-        Type{DType::u8, {static_cast<std::int64_t>(s.steps[i].plan.workspace_bytes())}});
-    s.steps[i].plan.run(state.queue, {in.data(), out.data(), workspace.data()});
+        Type{DType::u8, {static_cast<std::int64_t>(s.steps[i].plan.workspace_bytes())}},
+        state.backend.device);
+    state.run_step(i, s.steps[i].plan, {in.data(), out.data(), workspace.data()});
     for (int v : step.outputs) {
-      if (!State::finite(value_at(v).type(), value_at(v).data())) return step.path;
+      if (!state.finite(value_at(v).type(), value_at(v).data())) return step.path;
     }
   }
   return "";

@@ -15,6 +15,9 @@ struct CompileOptions {
   std::vector<Var> cuts;
   // Take the tape's eager values for what depends on no cut, instead of computing it again.
   bool reuse_values = false;
+  // Leave outputs on the tape's device, where other Programs may read them. Otherwise run() brings
+  // them to the CPU.
+  bool keep_on_device = false;
   // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
   // later and returns nothing.
   Var guard;
@@ -53,7 +56,8 @@ class Program {
   Program& operator=(Program&&) noexcept;
   ~Program();
 
-  // Computes the outputs (fresh tensors), then applies the effects: every read has seen the old
+  // Computes the outputs (fresh tensors, on the CPU unless CompileOptions says otherwise), then
+  // applies the effects: every read has seen the old
   // values. Inputs may have another batch size than was recorded; a missing or ill-typed one is an
   // error that says what is expected. Inputs that the outputs do not need are ignored.
   std::vector<Tensor> run(std::span<const NamedTensor> inputs);

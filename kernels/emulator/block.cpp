@@ -39,10 +39,7 @@ std::string where(const Thread& thread) {
     case Thread::State::collective:
       break;
   }
-  return fmt::format("waits in {}", describe(thread.site)) +
-         (thread.state == Thread::State::collective
-              ? fmt::format(" with mask {:#010x}", thread.mask)
-              : "");
+  return fmt::format("waits in {}", describe(thread.site));
 }
 
 std::string name_of(const Thread& thread) {
@@ -177,9 +174,11 @@ void Block::explain_deadlock() const {
           other.site == thread.site) {
         continue;
       }
-      fault(thread, fmt::format("{}, whose mask {:#010x} names lane {}, but {} {}",
-                                where(thread).substr(0, where(thread).find(" with mask")),
-                                thread.mask, lane, name_of(other), where(other)));
+      fault(thread, fmt::format("{}, whose mask {:#010x} names lane {}, but {} {}{}", where(thread),
+                                thread.mask, lane, name_of(other), where(other),
+                                other.state == Thread::State::collective
+                                    ? fmt::format(" with mask {:#010x}", other.mask)
+                                    : ""));
     }
   }
   for (const Thread& thread : threads_) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/common/variant.h"
+
 namespace CLI {
 class App;
 }
@@ -22,13 +24,16 @@ struct Subcommand {
 
 extern const Subcommand kTrain, kEval, kPredict, kExplain, kInspect, kKernels;
 
-// --run, --checkpoint and --threads: what every subcommand on a trained model takes.
+// --run, --checkpoint, --device, --kernel and --threads: what every subcommand on a trained model
+// takes.
 struct RunOptions {
   std::string run;
   std::string checkpoint = "best";
+  std::string device = "auto", kernel;
   long threads = 0;
   void add_to(CLI::App& app, bool required = true);
   void apply() const;  // sets the number of threads
+  Backend backend() const;
 };
 
 }  // namespace tapescope::cli

@@ -67,7 +67,7 @@ int run(const Options& options) {
   const Classification task(loaded.info.config, {.name = loaded.info.loss});
   const std::unique_ptr<Metrics> metrics =
       evaluate(*loaded.model, task, data.split(options.split), loaded.info.pipeline,
-               options.batch_size, options.loader_threads);
+               options.batch_size, options.loader_threads, options.run.backend());
   const auto& classification = dynamic_cast<const ClassificationMetrics&>(*metrics);
   options.json ? print_json(classification, loaded.info.classes)
                : print_table(classification, loaded.info.classes);

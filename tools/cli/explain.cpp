@@ -77,11 +77,13 @@ int run(const Options& options) {
     throw usage_error("--out '{}' cannot be made: {}; choose another folder", options.out,
                       error.message());
   }
+  const Backend backend = options.run.backend();
+  move_to(backend.device, loaded.model->parameters());
   explain::Explainer explainer(
       [&](Tape& tape, Var image) {
         return (*loaded.model)(tape, {{"image", image}}).at("logits");
       },
-      {config.image_size, config.image_size, config.channels});
+      {config.image_size, config.image_size, config.channels}, backend.device, backend.choices);
   const std::vector<std::string> methods = chosen_methods(options.methods);
   nlohmann::ordered_json maps = nlohmann::ordered_json::array();
   std::vector<SheetCell> cells;

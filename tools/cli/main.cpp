@@ -5,6 +5,7 @@
 #include "engine/error.h"
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
+#include "tools/training/config.h"
 
 namespace tapescope::cli {
 
@@ -17,12 +18,18 @@ void RunOptions::add_to(CLI::App& app, bool required) {
   if (required) option->required();
   app.add_option("--checkpoint", checkpoint, "best, last, initial or a file")
       ->capture_default_str();
+  app.add_option("--device", device, "auto (a GPU where there is one), cpu, cuda or emulated")
+      ->capture_default_str();
+  app.add_option("--kernel", kernel,
+                 "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   app.add_option("--threads", threads, "threads of the engine; 0: one a processor");
 }
 
 void RunOptions::apply() const {
   if (threads != 0) set_thread_count(static_cast<int>(threads));
 }
+
+Backend RunOptions::backend() const { return {device_from_name(device), parse_kernels(kernel)}; }
 
 namespace {
 

@@ -92,7 +92,9 @@ int run(const Options& options) {
   options.run.apply();
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   const ModelConfig& config = loaded.info.config;
-  Tape tape(Device::cpu(), Mode::evaluation);
+  const Backend backend = options.run.backend();
+  move_to(backend.device, loaded.model->parameters());
+  Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const Var image =
       tape.input("image", DType::f32, {1, config.image_size, config.image_size, config.channels});
   Program program = tape.compile({softmax((*loaded.model)(tape, {{"image", image}}).at("logits"))});

@@ -288,7 +288,7 @@ int train(Options& options, const CLI::App& app) {
   events.save = [&](const Progress& p, bool best, bool epoch_end) {
     checkpoints.save(*model, trainer.optimizer(), p, best, epoch_end);
   };
-  Allocator::of(Device::cpu()).reset_peak();
+  Allocator::of(resolved.trainer.device).reset_peak();
   const bool finished = trainer.run(progress, events);
   if (!finished) {
     out.line(
@@ -302,7 +302,8 @@ int train(Options& options, const CLI::App& app) {
   if (data.test) {
     const LoadedModel best = load_model(config.out, "best");
     test = evaluate(*best.model, task, data.test, resolved.test_pipeline, config.batch_size,
-                    static_cast<int>(config.loader_threads), resolved.trainer.kernels);
+                    static_cast<int>(config.loader_threads),
+                    {resolved.trainer.device, resolved.trainer.kernels});
     out.line(fmt::format("test accuracy {:.2f} %, loss {:.4f} (best of {} epochs: {}); {:.0f} s",
                          100 * test->score(), test->loss(), config.epochs, progress.best_epoch,
                          seconds));

@@ -97,7 +97,7 @@ Match copy_tensors(const Safetensors& file, Module& model) {
     if (ours.type() != parameter->value.type()) {
       match.mismatched.push_back(fmt::format(
           "{} ({} in the file, {} in the model)", parameter->name, to_string(stored->shape()),
-          to_string(moved_axes(parameter->value, true).shape())));
+          to_string(moved_axes(parameter->value.host(), true).shape())));
       continue;
     }
     parameter->value.copy_from(ours);
@@ -214,7 +214,7 @@ void Checkpoints::write_model(const fs::path& path, const Module& model,
                               const std::map<std::string, std::string>& more) const {
   std::vector<StoredTensor> tensors;
   for (const ParameterRef& parameter : model.parameters()) {
-    tensors.push_back({parameter->name, moved_axes(parameter->value, true)});
+    tensors.push_back({parameter->name, moved_axes(parameter->value.host(), true)});
   }
   std::map<std::string, std::string> metadata = more;
   metadata["format"] = "pt";
@@ -247,7 +247,7 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
   }
   std::vector<StoredTensor> tensors;
   for (const ParameterRef& state : optimizer.states())
-    tensors.push_back({state->name, state->value});
+    tensors.push_back({state->name, state->value.host()});
   tensors.push_back(counter("progress.step", progress.step));
   tensors.push_back(counter("progress.epoch", progress.epoch));
   tensors.push_back(counter("progress.batch", progress.batch));

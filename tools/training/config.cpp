@@ -48,7 +48,6 @@ void check(const TrainConfig& c) {
   if (c.precision != "f32") {
     throw usage_error("--precision {} is not available in this version; use f32", c.precision);
   }
-  device_from_name(c.device);
 }
 
 // Mean and standard deviation of each channel over up to 1000 training pictures, evenly spaced.
@@ -204,6 +203,8 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   t.loader_threads = static_cast<int>(c.loader_threads);
   t.log_every = c.log_every;
   t.checkpoint_every = c.checkpoint_every;
+  t.device = device_from_name(c.device);
+  c.device = name_of(t.device.kind);
   t.kernels = parse_kernels(c.kernel);
   t.optimizer.name = c.optimizer;
   t.optimizer.weight_decay = c.weight_decay;

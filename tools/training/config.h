@@ -54,7 +54,7 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("clip-gradient", c.clip_gradient, "largest global gradient norm; 0: none");
   visit("augment", c.augment, "auto, none, flip, shift, crop, crop-flip or resized-crop");
   visit("precision", c.precision, "f32");
-  visit("device", c.device, "auto or cpu");
+  visit("device", c.device, "auto (a GPU where there is one), cpu, cuda or emulated");
   visit("weights", c.weights, "safetensors file to start from");
   visit("freeze", c.freeze, "glob of parameter names that are not trained, e.g. 'layer1.*'");
   visit("validation-fraction", c.validation_fraction,

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "tools/training/staging.h"
+
 namespace tapescope {
 namespace {
 
@@ -15,14 +17,17 @@ double seconds_since(Clock::time_point start) {
 // Loss and predictions on an evaluation tape over the shared parameters.
 class Evaluator {
  public:
-  Evaluator(Model& model, const Task& task, std::int64_t batch_size, const KernelChoices& kernels)
-      : task_(task), program_(compile(model, task, batch_size, kernels)) {}
+  Evaluator(Model& model, const Task& task, std::int64_t batch_size, const Backend& backend)
+      : task_(task),
+        program_(compile(model, task, batch_size, backend)),
+        staging_(backend.device) {}
 
   std::unique_ptr<Metrics> over(Loader& loader) {
     std::unique_ptr<Metrics> metrics = task_.metrics();
     loader.start(0);
     for (Batch batch; loader.next(batch);) {
-      const std::vector<Tensor> out = program_.run(task_.feed(batch));
+      const std::vector<Tensor> out = program_.run(staging_.stage(task_.feed(batch)));
+      staging_.done();
       metrics->add(batch, out[0], out[1]);
     }
     return metrics;
@@ -30,14 +35,15 @@ class Evaluator {
 
  private:
   static Program compile(Model& model, const Task& task, std::int64_t batch_size,
-                         const KernelChoices& kernels) {
-    Tape tape(Device::cpu(), Mode::evaluation, {0, kernels});
+                         const Backend& backend) {
+    Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
     const NamedVars inputs = task.inputs(tape, batch_size);
     const NamedVars outputs = model(tape, inputs);
     return tape.compile({task.loss(inputs, outputs), task.predictions(outputs)});
   }
   const Task& task_;
   Program program_;
+  Staging staging_;
 };
 
 }  // namespace
@@ -50,6 +56,7 @@ struct Trainer::State {
   std::unique_ptr<Loader> train, validation;
   std::unique_ptr<Program> step;  // outputs: loss, gradient norm
   std::unique_ptr<Evaluator> evaluator;
+  std::unique_ptr<Staging> staging;
 
   std::size_t peak = 0;
   Tensor learning_rate = Tensor::scalar(0), step_number = Tensor::scalar_i64(0);
@@ -67,8 +74,10 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> 
                        {},
                        {},
                        {},
+                       {},
                        {}}) {
   State& s = *state_;
+  move_to(options.device, model.parameters());
   s.options.schedule.check();
   s.train = std::make_unique<Loader>(std::move(train), std::move(train_pipeline),
                                      LoaderOptions{.batch_size = options.batch_size,
@@ -81,7 +90,7 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> 
         std::move(validation), std::move(test_pipeline),
         LoaderOptions{.batch_size = options.batch_size, .threads = options.loader_threads});
   }
-  Tape tape(Device::cpu(), Mode::training, {options.seed, options.kernels});
+  Tape tape(options.device, Mode::training, {options.seed, options.kernels});
   const NamedVars inputs = task.inputs(tape, options.batch_size);
   const Var loss = mean(task.loss(inputs, model(tape, inputs)));
   const std::vector<ParameterRef> parameters = model.trained_parameters();
@@ -94,7 +103,9 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> 
   compile.guard = loss;  // parameters stay as they were before a loss that is not finite
   const Var outputs[] = {loss, s.optimizer.gradient_norm()};
   s.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
-  s.evaluator = std::make_unique<Evaluator>(model, task, options.batch_size, options.kernels);
+  s.evaluator = std::make_unique<Evaluator>(model, task, options.batch_size,
+                                            Backend{options.device, options.kernels});
+  s.staging = std::make_unique<Staging>(options.device);
 }
 
 Trainer::~Trainer() = default;
@@ -128,7 +139,9 @@ std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress&
   std::vector<NamedTensor> inputs = task.feed(batch);
   inputs.push_back({"learning_rate", learning_rate});
   inputs.push_back({"step", step_number});
+  inputs = staging->stage(std::move(inputs));
   std::vector<Tensor> out = step->run(inputs);
+  staging->done();
   if (out.empty()) {
     throw failure(
         "the loss is not finite at step {} of epoch {} (learning rate {:.3g}): the first value to "
@@ -178,7 +191,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       if (stop) return false;
     }
     const double training_seconds = seconds_since(began);
-    if (s.peak == 0) s.peak = Allocator::of(Device::cpu()).use().peak;
+    if (s.peak == 0) s.peak = Allocator::of(s.options.device).use().peak;
     record.epoch = progress.epoch + 1;
     record.step = progress.step;
     record.train_loss =
@@ -215,9 +228,10 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
 std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
                                   std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
                                   std::int64_t batch_size, int loader_threads,
-                                  const KernelChoices& kernels) {
+                                  const Backend& backend) {
+  move_to(backend.device, model.parameters());
   Loader loader(std::move(data), pipeline, {.batch_size = batch_size, .threads = loader_threads});
-  return Evaluator(model, task, batch_size, kernels).over(loader);
+  return Evaluator(model, task, batch_size, backend).over(loader);
 }
 
 }  // namespace tapescope

@@ -48,6 +48,7 @@ struct TrainerOptions {
   int loader_threads = 2;
   std::int64_t log_every = 50;        // steps between StepRecords
   std::int64_t checkpoint_every = 0;  // steps between saves; 0: at the end of each epoch only
+  Device device;
   KernelChoices kernels;
   OptimizerConfig optimizer;
   Schedule schedule;  // its `steps` is set by the trainer
@@ -65,7 +66,8 @@ struct TrainerEvents {
 
 class Trainer {
  public:
-  // `validation` may be null. Models and data outlive the trainer.
+  // `validation` may be null. Models and data outlive the trainer. The model moves to
+  // options.device and stays there.
   Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
           std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
           Pipeline test_pipeline, TrainerOptions options);
@@ -91,10 +93,10 @@ class Trainer {
   std::unique_ptr<State> state_;
 };
 
-// Loss and score of a model over a data set, in its order.
+// Loss and score of a model over a data set, in its order. The model moves to the device.
 std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
                                   std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
                                   std::int64_t batch_size, int loader_threads,
-                                  const KernelChoices& kernels = {});
+                                  const Backend& backend = {});
 
 }  // namespace tapescope

@@ -1,0 +1,73 @@
+#include "engine/cuda_library.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "engine/error.h"
+
+namespace tapescope {
+namespace {
+
+struct Library {
+  void* handle = nullptr;
+  DeviceRuntime* runtime = nullptr;
+  std::string why;
+
+  Library() {
+    // Beside the program, or where an installation puts libraries.
+    std::error_code ignored;
+    const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+    std::string tried;
+    for (const auto& folder : {program, program / "../lib", std::filesystem::path()}) {
+      const std::string path = (folder / "libtapescope_cuda.so").string();
+      handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+      if (handle != nullptr) break;
+      // A library that is there and does not load is worth more words than one that is missing.
+      if (std::filesystem::exists(path, ignored)) {
+        why = fmt::format("{} cannot be loaded: {}", path, dlerror());
+        return;
+      }
+    }
+    if (handle == nullptr) {
+      why = "this build has no CUDA library (configure with -DTAPESCOPE_CUDA=ON)";
+      return;
+    }
+    const auto version =
+        reinterpret_cast<TapescopeCudaVersion*>(dlsym(handle, "tapescope_cuda_version"));
+    if (version == nullptr || version() != kCudaLibraryVersion) {
+      why = "libtapescope_cuda.so belongs to another version of tapescope; build both anew";
+      return;
+    }
+    const auto open = reinterpret_cast<TapescopeCudaOpen*>(dlsym(handle, "tapescope_cuda_open"));
+    if (open == nullptr) {
+      why = "libtapescope_cuda.so has no tapescope_cuda_open; build it anew";
+      return;
+    }
+    runtime = open(&why);
+  }
+};
+
+Library& library() {
+  static auto* opened = new Library;  // never closed: plans point into it
+  return *opened;
+}
+
+}  // namespace
+
+const std::string& why_no_cuda() { return library().why; }
+
+void* cuda_symbol(const char* name) {
+  if (!why_no_cuda().empty()) throw usage_error("CUDA cannot be used: {}", why_no_cuda());
+  void* symbol = dlsym(library().handle, name);
+  if (symbol == nullptr) throw failure("libtapescope_cuda.so has no '{}'; build it anew", name);
+  return symbol;
+}
+
+DeviceRuntime* cuda_runtime() {
+  if (!why_no_cuda().empty()) throw usage_error("CUDA cannot be used: {}", why_no_cuda());
+  return library().runtime;
+}
+
+}  // namespace tapescope

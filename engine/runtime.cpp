@@ -1,0 +1,74 @@
+#include "engine/runtime.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "engine/cuda_library.h"
+#include "engine/error.h"
+
+namespace tapescope {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+// The CPU, and the emulator, whose memory is the host's too. Work is done when a call returns, so
+// there is nothing to wait for.
+class HostRuntime final : public DeviceRuntime {
+ public:
+  explicit HostRuntime(Device device) : queue_(device) {}
+
+  std::string description() const override { return std::string(name_of(queue_.device().kind)); }
+
+  void* allocate(std::size_t bytes) override {
+    // Large blocks start on a huge page: the first touch of a 51 MB tensor in 4 KiB pages costs
+    // more than a ReLU over it.
+    const bool large = bytes >= kHugePage;
+    const std::size_t alignment = large ? kHugePage : kAlignment;
+    const std::size_t size = (bytes + alignment - 1) / alignment * alignment;
+    void* memory = std::aligned_alloc(alignment, size);
+    if (memory != nullptr && large) madvise(memory, size, MADV_HUGEPAGE);
+    return memory;
+  }
+  void free(void* memory) override { std::free(memory); }
+  void* allocate_pinned(std::size_t bytes) override { return allocate(bytes); }
+  void free_pinned(void* memory) override { std::free(memory); }
+
+  Queue compute_queue() override { return queue_; }
+  Queue copy_queue() override { return queue_; }
+  void copy(void* to, const void* from, std::size_t bytes, const Queue&) override {
+    if (bytes > 0) std::memmove(to, from, bytes);
+  }
+  void fill_zero(void* memory, std::size_t bytes, const Queue&) override {
+    if (bytes > 0) std::memset(memory, 0, bytes);
+  }
+  void wait(const Queue&) override {}
+  void* make_event() override { return nullptr; }
+  void free_event(void*) override {}
+  void record(void*, const Queue&) override {}
+  void wait(const Queue&, void*) override {}
+  void wait(void*) override {}
+
+ private:
+  Queue queue_;
+};
+
+}  // namespace
+
+DeviceRuntime& DeviceRuntime::of(Device device) {
+  static HostRuntime cpu(Device::cpu()), emulated(Device::emulated());
+  switch (device.kind) {
+    case DeviceKind::cpu:
+      return cpu;
+    case DeviceKind::emulated:
+      return emulated;
+    case DeviceKind::cuda:
+      break;
+  }
+  static DeviceRuntime* const cuda = cuda_runtime();
+  return *cuda;
+}
+
+}  // namespace tapescope

@@ -1,0 +1,66 @@
+#include "tools/training/staging.h"
+
+#include <cstring>
+
+namespace tapescope {
+
+Staging::Staging(Device device) : device_(device), runtime_(DeviceRuntime::of(device)) {
+  if (device_.kind == DeviceKind::cpu) return;
+  for (Slot& slot : slots_) {
+    slot.copied = runtime_.make_event();
+    slot.used = runtime_.make_event();
+  }
+}
+
+Staging::~Staging() {
+  if (device_.kind == DeviceKind::cpu) return;
+  runtime_.wait(runtime_.copy_queue());
+  runtime_.wait(runtime_.compute_queue());
+  for (Slot& slot : slots_) {
+    for (auto& [name, buffer] : slot.buffers) runtime_.free_pinned(buffer.pinned);
+    runtime_.free_event(slot.copied);
+    runtime_.free_event(slot.used);
+  }
+}
+
+std::vector<NamedTensor> Staging::stage(std::vector<NamedTensor> inputs) {
+  if (device_.kind == DeviceKind::cpu) return inputs;
+  current_ = 1 - current_;
+  Slot& slot = slots_[current_];
+  const Queue copies = runtime_.copy_queue();
+  runtime_.wait(slot.copied);        // the host may write the pinned memory again
+  runtime_.wait(copies, slot.used);  // and the copies the device's
+  for (NamedTensor& input : inputs) {
+    Buffer& buffer = slot.buffers[std::string(input.name)];
+    const std::size_t bytes = input.value.bytes();
+    if (buffer.capacity < bytes) {
+      runtime_.free_pinned(buffer.pinned);
+      buffer.pinned = runtime_.allocate_pinned(bytes);
+      if (buffer.pinned == nullptr) {
+        throw failure(
+            "out of pinned host memory: {} bytes for a batch of '{}'; try a smaller "
+            "--batch-size",
+            bytes, input.name);
+      }
+      buffer.capacity = bytes;
+    }
+    if (!buffer.device.defined() || buffer.device.type() != input.value.type()) {
+      // Memory of the pool may still be read by what the compute queue holds.
+      runtime_.wait(runtime_.compute_queue());
+      buffer.device = Tensor(input.value.type(), device_, Purpose::data, "batch");
+    }
+    std::memcpy(buffer.pinned, input.value.data(), bytes);
+    runtime_.copy(buffer.device.data(), buffer.pinned, bytes, copies);
+    input.value = buffer.device;
+  }
+  runtime_.record(slot.copied, copies);
+  runtime_.wait(runtime_.compute_queue(), slot.copied);
+  return inputs;
+}
+
+void Staging::done() {
+  if (device_.kind == DeviceKind::cpu) return;
+  runtime_.record(slots_[current_].used, runtime_.compute_queue());
+}
+
+}  // namespace tapescope
