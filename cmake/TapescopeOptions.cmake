@@ -10,6 +10,7 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 
 set(TAPESCOPE_ONEDNN AUTO CACHE STRING "CPU convolution, matmul and pooling by oneDNN: AUTO, ON, OFF")
 set(TAPESCOPE_CUDA AUTO CACHE STRING "CUDA kernels: AUTO, ON, OFF")
+set(TAPESCOPE_CUBLAS AUTO CACHE STRING "cuBLAS variants: AUTO, ON, OFF")
 set(TAPESCOPE_CUDNN AUTO CACHE STRING "cuDNN variants: AUTO, ON, OFF")
 set(TAPESCOPE_SANITIZE "" CACHE STRING "Sanitizers, for instance address,undefined or thread")
 option(TAPESCOPE_TESTS "Build the tests (GoogleTest)" ON)
@@ -67,13 +68,56 @@ function(tapescope_onednn_sources target)
 endfunction()
 tapescope_row("oneDNN" ${TAPESCOPE_ONEDNN_FOUND} "${TAPESCOPE_ONEDNN_WHY}")
 
-# CUDA and cuDNN have no kernels in this version: ON is an error, AUTO is off.
-foreach(part CUDA CUDNN)
-  if(TAPESCOPE_${part} STREQUAL "ON")
-    message(FATAL_ERROR "TAPESCOPE_${part}=ON, but this version has no ${part} kernels; configure "
-                        "with -DTAPESCOPE_${part}=OFF")
+# CUDA: nvcc and the runtime library, version 12 or newer. cuBLAS and cuDNN: their headers.
+# tapescope_part(CUBLAS found why_not) decides one part by its option.
+function(tapescope_part part found why)
+  set(state OFF)
+  set(text "")
+  if(TAPESCOPE_${part} STREQUAL "OFF")
+    set(text " (TAPESCOPE_${part}=OFF)")
+  elseif(found)
+    set(state ON)
+  elseif(TAPESCOPE_${part} STREQUAL "ON")
+    message(FATAL_ERROR "TAPESCOPE_${part}=ON, but ${why}; install it or configure with "
+                        "-DTAPESCOPE_${part}=OFF")
+  else()
+    set(text " (${why})")
   endif()
-  tapescope_row("${part}" OFF " (no ${part} kernels in this version)")
+  set(TAPESCOPE_${part}_FOUND ${state} PARENT_SCOPE)
+  set(TAPESCOPE_${part}_TEXT "${text}" PARENT_SCOPE)
+endfunction()
+if(NOT TAPESCOPE_CUDA STREQUAL "OFF")
+  find_package(CUDAToolkit 12 QUIET)
+endif()
+if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE AND TARGET CUDA::cudart_static)
+  tapescope_part(CUDA TRUE "")
+  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
+    # Machine code for Hopper, and PTX that later devices compile for themselves.
+    set(CMAKE_CUDA_ARCHITECTURES 90 CACHE STRING "CUDA architectures")
+  endif()
+  # Static libraries become part of the CUDA library.
+  set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+  find_path(CUBLAS_INCLUDE_DIR cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV CUDNN_PATH
+            PATH_SUFFIXES include)
+  if(NOT CUDNN_INCLUDE_DIR)  # a Python package may have brought it
+    file(GLOB CUDNN_CANDIDATES /usr/lib/python3*/*-packages/nvidia/cudnn/include
+         /usr/local/lib/python3*/*-packages/nvidia/cudnn/include
+         $ENV{HOME}/.local/lib/python3*/site-packages/nvidia/cudnn/include
+         $ENV{VIRTUAL_ENV}/lib/python3*/site-packages/nvidia/cudnn/include)
+    find_path(CUDNN_INCLUDE_DIR cudnn.h PATHS ${CUDNN_CANDIDATES} NO_DEFAULT_PATH)
+  endif()
+  tapescope_part(CUBLAS "${CUBLAS_INCLUDE_DIR}" "cublasLt.h was not found")
+  tapescope_part(CUDNN "${CUDNN_INCLUDE_DIR}" "cudnn.h was not found")
+else()
+  tapescope_part(CUDA "" "no CUDA toolkit 12 or newer with nvcc was found")
+  foreach(part CUBLAS CUDNN)
+    tapescope_part(${part} "" "CUDA is off")
+  endforeach()
+endif()
+foreach(part CUDA CUBLAS CUDNN)
+  tapescope_row("${part}" ${TAPESCOPE_${part}_FOUND} "${TAPESCOPE_${part}_TEXT}")
 endforeach()
 
 # stb (decoding and writing pictures), zlib (.gz), CLI11 and nlohmann-json: header libraries used

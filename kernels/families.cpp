@@ -1,8 +1,10 @@
 // The list of kernel families. A new family is one line here.
+#include "engine/cuda_library.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/cast/cast.h"
 #include "kernels/common/variant.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/cuda/library_variants.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gather/gather.h"
@@ -31,6 +33,10 @@ void append(std::vector<VariantInfo>& all, std::span<const Variant<Shape>> cpu) 
     all.insert(all.end(), cuda.begin(), cuda.end());
     return;
   }
+  for (VariantInfo info : kLibraryVariants) {
+    info.reason = why;
+    if (info.family == family) all.push_back(info);
+  }
   for (VariantInfo info : emulated) {
     info.device = DeviceKind::cuda;
     info.reason = why;
@@ -52,8 +58,13 @@ void throw_no_variant(std::string_view family, std::string_view wanted, std::str
 
 GpuTables gpu_tables(DeviceKind device) {
   if (device == DeviceKind::emulated) return emulated::gpu_tables();
-  throw usage_error("there are no kernels on device '{}': {}", name_of(device),
-                    why_unavailable(device));
+  if (device == DeviceKind::cpu) return {};
+  static const GpuTables cuda = [] {
+    GpuTables tables;
+    reinterpret_cast<void (*)(GpuTables*)>(cuda_symbol("tapescope_cuda_tables"))(&tables);
+    return tables;
+  }();
+  return cuda;
 }
 
 std::vector<VariantInfo> all_variants() {

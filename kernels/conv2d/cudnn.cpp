@@ -1,0 +1,157 @@
+// Convolution by cuDNN's graph API: the ladder's yardstick. See kernels/conv2d/conv2d.h.
+#include "kernels/conv2d/cudnn.h"
+
+#include <array>
+#include <memory>
+
+#include "kernels/cuda/cudnn_graph.h"
+#include "kernels/cuda/cudnn_library.h"
+#include "kernels/cuda/dynamic_library.h"
+
+namespace tapescope::cudnn {
+namespace {
+
+using cuda::Descriptor;
+using cuda::Descriptors;
+using cuda::GraphPlan;
+using cuda::image_tensor;
+using cuda::make;
+
+enum : std::int64_t { kX = 'x', kW = 'w', kY = 'y', kBias = 'b', kSum = 's' };
+
+Descriptor& convolution(Descriptors& all, const Conv2dShape& s) {
+  const std::array<std::int64_t, 2> stride = {s.stride_h, s.stride_w}, pad = {s.pad_h, s.pad_w},
+                                    dilation = {s.dilation_h, s.dilation_w};
+  const std::int64_t dims = 2;
+  using Extents = std::span<const std::int64_t>;
+  return make(all, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)
+      .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, dims)
+      .set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+      .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, CUDNN_CROSS_CORRELATION)
+      .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, Extents(pad))
+      .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, Extents(pad))
+      .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, Extents(dilation))
+      .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, Extents(stride))
+      .finalize("convolution");
+}
+
+// One of the three operations on x, w and y: `attributes` are its own names for them.
+struct Names {
+  cudnnBackendDescriptorType_t operation;
+  cudnnBackendAttributeName_t alpha, beta, description, x, w, y;
+};
+constexpr Names kForward = {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y};
+constexpr Names kDataGradient = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA,
+                                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY};
+constexpr Names kWeightGradient = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
+                                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                                   CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY};
+
+// Weights {O, KH, KW, I} lie in memory as an image of O samples. `sum`: a bias will be added, so
+// the result goes there and not to y.
+Descriptor& operation(Descriptors& all, const Names& names, const Conv2dShape& s,
+                      Descriptor* sum = nullptr) {
+  const float one = 1, zero = 0;
+  Descriptor& y = sum != nullptr ? *sum : image_tensor(all, kY, s.dtype, s.N, s.P(), s.Q(), s.O);
+  Descriptor& how = convolution(all, s);
+  Descriptor& x = image_tensor(all, kX, s.dtype, s.N, s.H, s.W, s.I);
+  Descriptor& w = image_tensor(all, kW, s.dtype, s.O, s.KH, s.KW, s.I / s.groups);
+  return make(all, names.operation)
+      .set(names.alpha, CUDNN_TYPE_FLOAT, one)
+      .set(names.beta, CUDNN_TYPE_FLOAT, zero)
+      .set(names.description, how)
+      .set(names.x, x)
+      .set(names.w, w)
+      .set(names.y, y)
+      .finalize("convolution");
+}
+
+Descriptor& add_bias(Descriptors& all, const Conv2dShape& s, const Descriptor& sum) {
+  Descriptor& add =
+      make(all, CUDNN_BACKEND_POINTWISE_DESCRIPTOR)
+          .set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, CUDNN_POINTWISE_ADD)
+          .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+          .finalize("bias");
+  Descriptor& bias = image_tensor(all, kBias, s.dtype, 1, 1, 1, s.O);
+  Descriptor& y = image_tensor(all, kY, s.dtype, s.N, s.P(), s.Q(), s.O);
+  return make(all, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, add)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, sum)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y)
+      .finalize("bias");
+}
+
+std::unique_ptr<GraphPlan> plan_of(const Names& names, const Conv2dShape& s, bool bias = false) {
+  Descriptors all;
+  std::vector<cudnnBackendDescriptor_t> operations;
+  if (bias) {
+    // In the convolution's own pass: the sum before the bias is never in memory.
+    Descriptor& sum = image_tensor(all, kSum, s.dtype, s.N, s.P(), s.Q(), s.O, true);
+    operations.push_back(operation(all, names, s, &sum).raw());
+    operations.push_back(add_bias(all, s, sum).raw());
+  } else {
+    operations.push_back(operation(all, names, s).raw());
+  }
+  return GraphPlan::choose(std::move(all), operations, s.dtype);
+}
+
+bool empty(const Conv2dShape& s) {
+  return s.N == 0 || s.P() == 0 || s.Q() == 0 || s.O == 0 || s.I == 0;
+}
+
+// `ids` say which tensor operand 0, operand 1, (the bias) and the output are.
+template <std::size_t count>
+Plan ready(std::unique_ptr<GraphPlan> graph, std::array<std::int64_t, count> ids) {
+  const std::size_t workspace = graph->workspace_bytes();
+  return Plan("cudnn", workspace,
+              [graph = std::move(graph), ids](const Queue& queue, const Buffers& b) {
+                std::array<void*, count> memory;
+                for (std::size_t i = 0; i + 1 < count; ++i) memory[i] = const_cast<void*>(b.in[i]);
+                memory[count - 1] = b.out[0];
+                for (const void* pointer : memory) cuda::check_aligned("cudnn", pointer);
+                graph->run(queue, ids, memory, b.workspace);
+              });
+}
+
+}  // namespace
+
+const char* why_missing() { return cuda::cudnn().why_missing.c_str(); }
+
+bool supports_conv2d(const Conv2dShape& s) {
+  return !empty(s) && plan_of(kForward, s, s.bias) != nullptr;
+}
+bool supports_conv2d_data_gradient(const Conv2dShape& s) {
+  return !empty(s) && plan_of(kDataGradient, s) != nullptr;
+}
+bool supports_conv2d_weight_gradient(const Conv2dShape& s) {
+  return !empty(s) && plan_of(kWeightGradient, s) != nullptr;
+}
+
+Plan conv2d(const Conv2dShape& s) {
+  if (s.bias) return ready<4>(plan_of(kForward, s, true), {kX, kW, kBias, kY});
+  return ready<3>(plan_of(kForward, s), {kX, kW, kY});
+}
+Plan conv2d_data_gradient(const Conv2dShape& s) {
+  return ready<3>(plan_of(kDataGradient, s), {kY, kW, kX});
+}
+Plan conv2d_weight_gradient(const Conv2dShape& s) {
+  return ready<3>(plan_of(kWeightGradient, s), {kX, kY, kW});
+}
+
+}  // namespace tapescope::cudnn

@@ -1,0 +1,72 @@
+#include "kernels/cuda/dynamic_library.h"
+
+#include <dlfcn.h>
+#include <glob.h>
+
+#include <cstdlib>
+#include <vector>
+
+#include "engine/error.h"
+
+namespace tapescope::cuda {
+namespace {
+
+// Folders that a library may lie in, the loader's own path ("") first.
+std::vector<std::string> folders() {
+  std::vector<std::string> found = {""};
+  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
+    if (const char* root = std::getenv(variable)) found.push_back(std::string(root) + "/lib64/");
+  }
+  found.push_back("/usr/local/cuda/lib64/");
+  std::vector<std::string> pythons = {"/usr/lib/python3*/*-packages",
+                                      "/usr/local/lib/python3*/*-packages"};
+  for (const char* variable : {"VIRTUAL_ENV", "CONDA_PREFIX"}) {
+    if (const char* root = std::getenv(variable)) {
+      pythons.push_back(std::string(root) + "/lib/python3*/site-packages");
+    }
+  }
+  if (const char* home = std::getenv("HOME")) {
+    pythons.push_back(std::string(home) + "/.local/lib/python3*/site-packages");
+  }
+  for (const std::string& python : pythons) {
+    glob_t matches{};
+    if (glob((python + "/nvidia/*/lib").c_str(), 0, nullptr, &matches) == 0) {
+      for (std::size_t i = 0; i < matches.gl_pathc; ++i) {
+        found.push_back(std::string(matches.gl_pathv[i]) + "/");
+      }
+    }
+    globfree(&matches);
+  }
+  return found;
+}
+
+}  // namespace
+
+DynamicLibrary::DynamicLibrary(std::initializer_list<const char*> names) {
+  static const std::vector<std::string> places = folders();
+  for (const char* name : names) {
+    for (const std::string& place : places) {
+      handle_ = dlopen((place + name).c_str(), RTLD_NOW | RTLD_GLOBAL);
+      if (handle_ != nullptr) return;
+    }
+  }
+  why_ = std::string(*names.begin()) +
+         " was not found in the loader's path, CUDA's folder or Python's nvidia packages";
+}
+
+void check_aligned(const char* library, const void* pointer) {
+  if (reinterpret_cast<std::uintptr_t>(pointer) % kLibraryAlignment == 0) return;
+  throw failure(
+      "[{}] an operand is not aligned to {} bytes (rows of a larger tensor?); clone() it, "
+      "or choose one of our own kernels with --kernel",
+      library, kLibraryAlignment);
+}
+
+void* DynamicLibrary::symbol(const char* name) {
+  if (handle_ == nullptr) return nullptr;
+  void* found = dlsym(handle_, name);
+  if (found == nullptr) why_ = std::string("the library found has no ") + name;
+  return found;
+}
+
+}  // namespace tapescope::cuda
