@@ -17,11 +17,45 @@
 
 namespace tapescope::TAPESCOPE_GPU {
 
+std::span<const Variant<CastShape>> cast_variants();
+std::span<const Variant<GatherShape>> gather_rows_element_variants();
+std::span<const Variant<GatherShape>> scatter_rows_element_variants();
+std::span<const Variant<GatherShape>> one_hot_variants();
+std::span<const Variant<PadShape>> pad_variants();
+std::span<const Variant<SliceShape>> slice_variants();
+std::span<const Variant<ConcatShape>> concat_variants();
+std::span<const Variant<TransposeShape>> transpose_variants();
+std::span<const Variant<UpsampleShape>> upsample_nearest_variants();
+std::span<const Variant<UpsampleShape>> upsample_bilinear_variants();
+std::span<const Variant<UpsampleShape>> upsample_nearest_gradient_variants();
+std::span<const Variant<UpsampleShape>> upsample_bilinear_gradient_variants();
+std::span<const Variant<Pool2dShape>> max_pool2d_variants();
+std::span<const Variant<Pool2dShape>> max_pool2d_scatter_variants();
+std::span<const Variant<Pool2dShape>> max_pool2d_gather_variants();
+std::span<const Variant<Pool2dShape>> avg_pool2d_variants();
+std::span<const Variant<Pool2dShape>> avg_pool2d_gradient_variants();
 std::span<const Variant<DropoutShape>> dropout_variants();
 std::span<const Variant<IncrementShape>> increment_variants();
 
 GpuTables gpu_tables() {
   static const GpuTable tables[] = {
+      gpu_table_of(cast_variants()),
+      gpu_table_of(gather_rows_element_variants()),
+      gpu_table_of(scatter_rows_element_variants()),
+      gpu_table_of(one_hot_variants()),
+      gpu_table_of(pad_variants()),
+      gpu_table_of(slice_variants()),
+      gpu_table_of(concat_variants()),
+      gpu_table_of(transpose_variants()),
+      gpu_table_of(upsample_nearest_variants()),
+      gpu_table_of(upsample_bilinear_variants()),
+      gpu_table_of(upsample_nearest_gradient_variants()),
+      gpu_table_of(upsample_bilinear_gradient_variants()),
+      gpu_table_of(max_pool2d_variants()),
+      gpu_table_of(max_pool2d_scatter_variants()),
+      gpu_table_of(max_pool2d_gather_variants()),
+      gpu_table_of(avg_pool2d_variants()),
+      gpu_table_of(avg_pool2d_gradient_variants()),
       gpu_table_of(dropout_variants()),
       gpu_table_of(increment_variants()),
   };
