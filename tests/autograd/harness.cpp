@@ -11,6 +11,7 @@
 #include "autograd/walk.h"
 #include "engine/runtime.h"
 #include "engine/thread_pool.h"
+#include "kernels/emulator/execution.h"
 
 namespace tapescope {
 namespace {
@@ -278,6 +279,26 @@ bool too_long_to_emulate(const Case& c) {
   return c.sample.op->cost(types, c.sample.op->infer(types)).flops > (full ? 1e9 : 2e6);
 }
 
+// A kernel that misses a barrier gives other bits when its threads run in another order. `again`
+// runs it once more.
+template <class F>
+void check_orders(const std::vector<Tensor>& got, Problems& problems, F&& again) {
+  const emulator::Schedule before = emulator::schedule();
+  if (before.kind != emulator::Schedule::Kind::fibers) return;  // any order may come there
+  const std::uint64_t orders = std::getenv("TAPESCOPE_FULL") != nullptr ? 3 : 1;
+  for (std::uint64_t seed = 1; seed <= orders; ++seed) {
+    emulator::set_schedule({before.kind, emulator::Order::shuffled, before.seed + seed});
+    try {
+      if (!same_bits(got, again())) {
+        problems.push_back(fmt::format("gives other bits with threads in shuffled order {}", seed));
+      }
+    } catch (const Error& error) {
+      problems.push_back(error.what());
+    }
+  }
+  emulator::set_schedule(before);
+}
+
 // An op whose kernel is in no family: its own kernel against its elementary form.
 Problems check_own_kernel(const Case& c) {
   Problems problems;
@@ -288,10 +309,15 @@ Problems check_own_kernel(const Case& c) {
   const std::vector<Var> want = op.decompose(tape, inputs);
   if (want.empty()) return {"is in no kernel family and has no elementary form to compare with"};
   const Backend backend{Device::cpu(), {}};
-  const std::vector<Tensor> got = run(op, c.operands, backend, 1, &problems);
-  if (!same_bits(got, run(op, c.operands, backend, 1, nullptr))) {
-    problems.push_back("gives other bits the second time");
+  std::vector<Tensor> got;
+  try {
+    got = run(op, c.operands, backend, 1, &problems);
+  } catch (const Error& error) {
+    return {error.what()};
   }
+  const auto again = [&] { return run(op, c.operands, backend, 1, nullptr); };
+  if (!same_bits(got, again())) problems.push_back("gives other bits the second time");
+  check_orders(got, problems, again);
   for (std::size_t o = 0; o < got.size(); ++o) {
     for (std::int64_t i = 0; i < got[o].elements(); ++i) {
       const double x = got[o].item(i), y = want[o].value().item(i);
@@ -336,6 +362,9 @@ Problems check_variants(const Case& c) {
       }
       if (!same_bits(got, run(op, operands, backend, shift, nullptr))) {
         found.push_back("gives other bits the second time");
+      }
+      if (info.device == DeviceKind::emulated) {
+        check_orders(got, found, [&] { return run(op, operands, backend, shift, nullptr); });
       }
       // Kernels choose wide loads by the pointers' alignment: those have to be seen too.
       std::vector<Tensor> both = got;

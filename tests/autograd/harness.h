@@ -12,12 +12,13 @@ namespace tapescope {
 using Problems = std::vector<std::string>;
 
 // Every variant of the op's kernel family on every device there is, in every dtype that its table
-// claims, against the f64 reference, with the budget (L + 8) * unit * declared factor * S: L the additions that
-// make an output element, S the result on absolute values where the op is linear (the sum of what
-// is added), the largest result otherwise. Outputs and workspace are filled with NaN beforehand,
-// guard bands stand around every buffer, operands lie one element off alignment, and a second run
-// must give the same bits. On the emulator samples of more than 2 MFLOP are left out unless TAPESCOPE_FULL is
-// set.
+// claims, against the f64 reference, with the budget (L + 8) * unit * declared factor * S: L the
+// additions that make an output element, S the result on absolute values where the op is linear
+// (the sum of what is added), the largest result otherwise. Outputs and workspace are filled with
+// NaN beforehand, guard bands stand around every buffer, operands lie one element off alignment
+// (on a GPU and its emulator aligned ones are tried as well), and a second run must give the same
+// bits. On the emulator so must another order of threads, and samples of more than 2 MFLOP are left
+// out unless TAPESCOPE_FULL is set.
 Problems check_variants(const Case& c);
 
 // The vector-Jacobian product in f64 against central differences of fourth order, to 1e-6.

@@ -190,14 +190,24 @@ TEST_F(Emulator, LimitsAreReported) {
       << text;
 }
 
-#if !defined(__SANITIZE_ADDRESS__)  // which stops at the write itself
 __global__ void shared_overrun(int* out) {
   TAPESCOPE_SHARED(int, scratch, [32]);
-  scratch[threadIdx.x + 1] = 1;
+  scratch[threadIdx.x + 1] = 1;  // the last thread's is past the end
   __syncthreads();
   out[threadIdx.x] = scratch[threadIdx.x];
 }
+[[maybe_unused]] __global__ void global_overrun(int* out) { out[threadIdx.x + 1] = 1; }
 
+#if defined(__SANITIZE_ADDRESS__)
+using EmulatorDeathTest = Emulator;
+TEST_F(EmulatorDeathTest, AddressSanitizerNamesTheLineOfAnOverrun) {
+  std::vector<int> out(32);
+  EXPECT_DEATH(launch<shared_overrun>(kQueue, 1, 32, 0, out.data()),
+               "AddressSanitizer.*use-after-poison(.|\n)*shared_overrun.*emulator_test.cpp");
+  EXPECT_DEATH(launch<global_overrun>(kQueue, 1, 32, 0, out.data()),
+               "AddressSanitizer.*heap-buffer-overflow(.|\n)*global_overrun.*emulator_test.cpp");
+}
+#else
 TEST_F(Emulator, ASharedOverrunIsReported) {
   std::vector<int> out(32);
   const std::string text =
@@ -221,6 +231,21 @@ __global__ void missing_barrier(const float* x, float* y) {
   // __syncthreads() is missing here.
   y[threadIdx.x] = scratch[63 - threadIdx.x];
 }
+
+#if defined(__SANITIZE_THREAD__)
+using EmulatorDeathTest = Emulator;
+TEST_F(EmulatorDeathTest, ThreadSanitizerNamesTheLineOfAMissingBarrier) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  std::vector<float> x(64, 1.0f), y(64);
+  const auto race = [&] {
+    emulator::set_schedule({emulator::Schedule::Kind::os_threads});
+    launch<missing_barrier>(kQueue, 1, 64, 0, static_cast<const float*>(x.data()), y.data());
+    std::exit(0);  // ThreadSanitizer makes it another status
+  };
+  EXPECT_EXIT(race(), testing::ExitedWithCode(66),
+              "ThreadSanitizer: data race(.|\n)*missing_barrier.*emulator_test.cpp");
+}
+#endif
 
 TEST_F(Emulator, AMissingBarrierChangesTheResultWithTheOrder) {
   std::vector<float> x(64), first(64), second(64);
