@@ -17,6 +17,10 @@
 
 namespace tapescope::TAPESCOPE_GPU {
 
+std::span<const Variant<UnaryShape>> unary_variants();
+std::span<const Variant<BinaryShape>> binary_variants();
+std::span<const Variant<ReduceShape>> reduce_variants();
+std::span<const Variant<BroadcastShape>> broadcast_like_variants();
 std::span<const Variant<CastShape>> cast_variants();
 std::span<const Variant<GatherShape>> gather_rows_element_variants();
 std::span<const Variant<GatherShape>> scatter_rows_element_variants();
@@ -39,6 +43,10 @@ std::span<const Variant<IncrementShape>> increment_variants();
 
 GpuTables gpu_tables() {
   static const GpuTable tables[] = {
+      gpu_table_of(unary_variants()),
+      gpu_table_of(binary_variants()),
+      gpu_table_of(reduce_variants()),
+      gpu_table_of(broadcast_like_variants()),
       gpu_table_of(cast_variants()),
       gpu_table_of(gather_rows_element_variants()),
       gpu_table_of(scatter_rows_element_variants()),
