@@ -21,6 +21,15 @@ std::span<const Variant<UnaryShape>> unary_variants();
 std::span<const Variant<BinaryShape>> binary_variants();
 std::span<const Variant<ReduceShape>> reduce_variants();
 std::span<const Variant<BroadcastShape>> broadcast_like_variants();
+std::span<const Variant<SoftmaxShape>> log_softmax_variants();
+std::span<const Variant<SoftmaxShape>> softmax_variants();
+std::span<const Variant<SoftmaxShape>> log_softmax_gradient_variants();
+std::span<const Variant<SoftmaxShape>> softmax_gradient_variants();
+std::span<const Variant<BatchNormShape>> batch_norm_training_variants();
+std::span<const Variant<BatchNormShape>> batch_norm_inference_variants();
+std::span<const Variant<BatchNormShape>> batch_norm_gradient_variants();
+std::span<const Variant<SgdShape>> sgd_variants();
+std::span<const Variant<AdamwShape>> adamw_variants();
 std::span<const Variant<CastShape>> cast_variants();
 std::span<const Variant<GatherShape>> gather_rows_element_variants();
 std::span<const Variant<GatherShape>> scatter_rows_element_variants();
@@ -47,6 +56,15 @@ GpuTables gpu_tables() {
       gpu_table_of(binary_variants()),
       gpu_table_of(reduce_variants()),
       gpu_table_of(broadcast_like_variants()),
+      gpu_table_of(log_softmax_variants()),
+      gpu_table_of(softmax_variants()),
+      gpu_table_of(log_softmax_gradient_variants()),
+      gpu_table_of(softmax_gradient_variants()),
+      gpu_table_of(batch_norm_training_variants()),
+      gpu_table_of(batch_norm_inference_variants()),
+      gpu_table_of(batch_norm_gradient_variants()),
+      gpu_table_of(sgd_variants()),
+      gpu_table_of(adamw_variants()),
       gpu_table_of(cast_variants()),
       gpu_table_of(gather_rows_element_variants()),
       gpu_table_of(scatter_rows_element_variants()),
