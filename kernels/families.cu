@@ -17,6 +17,10 @@
 
 namespace tapescope::TAPESCOPE_GPU {
 
+std::span<const Variant<Conv2dShape>> conv2d_variants();
+std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants();
+std::span<const Variant<Conv2dShape>> conv2d_weight_gradient_variants();
+std::span<const Variant<MatmulShape>> matmul_variants();
 std::span<const Variant<UnaryShape>> unary_variants();
 std::span<const Variant<BinaryShape>> binary_variants();
 std::span<const Variant<ReduceShape>> reduce_variants();
@@ -52,6 +56,10 @@ std::span<const Variant<IncrementShape>> increment_variants();
 
 GpuTables gpu_tables() {
   static const GpuTable tables[] = {
+      gpu_table_of(conv2d_variants()),
+      gpu_table_of(conv2d_data_gradient_variants()),
+      gpu_table_of(conv2d_weight_gradient_variants()),
+      gpu_table_of(matmul_variants()),
       gpu_table_of(unary_variants()),
       gpu_table_of(binary_variants()),
       gpu_table_of(reduce_variants()),

@@ -1,0 +1,160 @@
+// The matrix product on a GPU, in rungs. All add up over k in its order, one accumulator a result,
+// so a row's bits do not depend on how many rows there are.
+//
+//   naive:      a thread a result. Every value of a is read N times and every value of b M times,
+//               all from memory (or its caches).
+//   tiled:      a block 32 x 32 results: tiles of a and b pass through shared memory, so memory is
+//               read a 32nd as often. Now shared memory is what all wait for: two reads a
+//               multiply-add.
+//   vectorized: a thread 4 x 4 or 8 x 8 results in registers: 16 or 64 multiply-adds for 8 or 16
+//               reads. Tiles are loaded 16 bytes at a time. See kernels/common/gemm.h.
+#include "kernels/matmul/matmul.h"
+
+#include "kernels/common/gemm.h"
+#include "kernels/matmul/rungs.h"
+
+namespace tapescope::TAPESCOPE_GPU {
+namespace {
+
+constexpr int kTile = 32;
+
+// Where op(a)[m, k] and op(b)[k, n] lie.
+struct Layout {
+  std::int64_t a_m, a_k, b_k, b_n;
+};
+
+// a: {M,K}, b: {K,N} (or as the layout says), bias: {N} or null, c: {M,N}
+template <class T>
+__global__ void naive(const T* a, const T* b, const T* bias, T* c, std::int64_t M, std::int64_t N,
+                      std::int64_t K, Layout at) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i >= M * N) return;
+  const std::int64_t m = i / N, n = i % N;
+  float sum = 0;
+  for (std::int64_t k = 0; k < K; ++k) {
+    sum += static_cast<float>(a[m * at.a_m + k * at.a_k]) *
+           static_cast<float>(b[k * at.b_k + n * at.b_n]);
+  }
+  if (bias != nullptr) sum += static_cast<float>(bias[n]);
+  c[i] = static_cast<T>(sum);
+}
+
+// A block of 32 x 32 threads, one a result.
+template <class T>
+__global__ void tiled(const T* a, const T* b, const T* bias, T* c, std::int64_t M, std::int64_t N,
+                      std::int64_t K, Layout at, std::int64_t column_tiles) {
+  TAPESCOPE_SHARED(float, tile_a, [kTile][kTile + 1]);
+  TAPESCOPE_SHARED(float, tile_b, [kTile][kTile + 1]);
+  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+  const std::int64_t m = blockIdx.x / column_tiles * kTile + y;
+  const std::int64_t n = blockIdx.x % column_tiles * kTile + x;
+  float sum = 0;
+  for (std::int64_t k0 = 0; k0 < K; k0 += kTile) {
+    // Past an end a tile is zero, and adds nothing.
+    const bool inside_a = m < M && k0 + x < K, inside_b = n < N && k0 + y < K;
+    tile_a[y][x] = inside_a ? static_cast<float>(a[m * at.a_m + (k0 + x) * at.a_k]) : 0.0f;
+    tile_b[y][x] = inside_b ? static_cast<float>(b[(k0 + y) * at.b_k + n * at.b_n]) : 0.0f;
+    __syncthreads();
+    TAPESCOPE_UNROLL
+    for (int k = 0; k < kTile; ++k) sum += tile_a[y][k] * tile_b[k][x];
+    __syncthreads();
+  }
+  if (m >= M || n >= N) return;
+  if (bias != nullptr) sum += static_cast<float>(bias[n]);
+  c[m * N + n] = static_cast<T>(sum);
+}
+
+// --- host
+// ------------------------------------------------------------------------------------------
+
+Layout layout_of(const MatmulShape& s) {
+  return {s.transpose_a ? 1 : s.K, s.transpose_a ? s.M : 1, s.transpose_b ? 1 : s.N,
+          s.transpose_b ? s.K : 1};
+}
+
+template <class T>
+struct Pointers {
+  const T *a, *b, *bias;
+  T* c;
+  Pointers(const MatmulShape& s, const Buffers& buffers)
+      : a(static_cast<const T*>(buffers.in[0])),
+        b(static_cast<const T*>(buffers.in[1])),
+        bias(s.bias ? static_cast<const T*>(buffers.in[2]) : nullptr),
+        c(static_cast<T*>(buffers.out[0])) {}
+};
+
+template <class T>
+Plan naive_plan(const MatmulShape& s) {
+  return Plan("naive", 0, [s](const Queue& queue, const Buffers& buffers) {
+    if (s.M * s.N == 0) return;
+    constexpr unsigned kThreads = 256;
+    const Pointers<T> p(s, buffers);
+    launch<naive<T>>(queue, blocks_for(s.M * s.N, kThreads), kThreads, 0, p.a, p.b, p.bias, p.c,
+                     s.M, s.N, s.K, layout_of(s));
+  });
+}
+
+template <class T>
+Plan tiled_plan(const MatmulShape& s) {
+  return Plan("tiled", 0, [s](const Queue& queue, const Buffers& buffers) {
+    if (s.M * s.N == 0) return;
+    const Pointers<T> p(s, buffers);
+    const std::int64_t column_tiles = ceil_div<std::int64_t>(s.N, kTile);
+    const std::int64_t tiles = ceil_div<std::int64_t>(s.M, kTile) * column_tiles;
+    launch<tiled<T>>(queue, dim3(static_cast<unsigned>(tiles)), dim3(kTile, kTile), 0, p.a, p.b,
+                     p.bias, p.c, s.M, s.N, s.K, layout_of(s), column_tiles);
+  });
+}
+
+// Calls f with both operands as gemm.h wants them.
+template <class T, class F>
+void with_operands(const MatmulShape& s, const Pointers<T>& p, F&& f) {
+  const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
+  const MatrixAlongK<T> a{p.a, M, K, K}, b_transposed{p.b, N, K, K};
+  const MatrixAlongOuter<T> a_transposed{p.a, M, K, M}, b{p.b, N, K, N};
+  if (s.transpose_a) {
+    s.transpose_b ? f(a_transposed, b_transposed) : f(a_transposed, b);
+  } else {
+    s.transpose_b ? f(a, b_transposed) : f(a, b);
+  }
+}
+
+template <class T>
+Plan vectorized_plan(const MatmulShape& s) {
+  return Plan("vectorized", 0, [s](const Queue& queue, const Buffers& buffers) {
+    if (s.M * s.N == 0) return;
+    const Pointers<T> p(s, buffers);
+    constexpr int kWidth = kPackWidth<T>;
+    const bool wide = (s.transpose_a ? s.M : s.K) % kWidth == 0 &&
+                      (s.transpose_b ? s.K : s.N) % kWidth == 0 && aligned(p.a, 16) &&
+                      aligned(p.b, 16);
+    const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
+    with_operands(s, p, [&](const auto& a, const auto& b) {
+      launch_blocked_gemm(queue, wide, a, b, StoreMatrix<T>{p.c, p.bias, M, N}, M, N, K);
+    });
+  });
+}
+
+template <auto for_f32, auto for_bf16>
+Plan prepare(const MatmulShape& s) {
+  return s.dtype == DType::bf16 ? for_bf16(s) : for_f32(s);
+}
+
+}  // namespace
+
+std::span<const Variant<MatmulShape>> matmul_variants() {
+  static constexpr Variant<MatmulShape> table[] = {
+      {{"matmul", "vectorized", kDevice, kMatmulDTypes, 1,
+        "4 x 4 or 8 x 8 results a thread in registers, 16-byte loads", ""},
+       prepare<vectorized_plan<float>, vectorized_plan<bf16>>,
+       matmul_fits_int},
+      {{"matmul", "tiled", kDevice, kMatmulDTypes, 1,
+        "32 x 32 tiles through shared memory: a 32nd of the reads", ""},
+       prepare<tiled_plan<float>, tiled_plan<bf16>>},
+      {{"matmul", "naive", kDevice, kMatmulDTypes, 1, "a thread a result", ""},
+       prepare<naive_plan<float>, naive_plan<bf16>>},
+  };
+  return table;
+}
+
+}  // namespace tapescope::TAPESCOPE_GPU
