@@ -142,9 +142,11 @@ void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops, doub
 }
 
 DataSplits open(const TrainConfig& config) {
+  device_from_name(config.device);  // before the data is read: a missing device is soon told
   DataOptions options;
   options.validation_fraction = config.validation_fraction;
   options.test_fraction = config.test_fraction;
+  options.limit = config.limit;
   options.seed = config.seed;
   if (config.on_bad_image == "skip") options.on_bad_image = BadImage::skip;
   DataSplits data = open_data(config.data, options);

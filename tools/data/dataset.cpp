@@ -76,6 +76,9 @@ void check_options(const DataOptions& options) {
   };
   check("validation", options.validation_fraction);
   check("test", options.test_fraction);
+  if (options.limit < 0) {
+    throw usage_error("the limit of training images is {}; it is 0 (all) or more", options.limit);
+  }
   if (options.channels != 0 && options.channels != 1 && options.channels != 3) {
     throw usage_error("pictures have 1 or 3 channels, not {}", options.channels);
   }
@@ -342,6 +345,12 @@ DataSplits open_data(const fs::path& path, const DataOptions& options) {
     open_idx(path, options, splits);
   } else {
     open_folder(path, options, splits);
+  }
+  if (splits.train != nullptr && options.limit > 0 && options.limit < splits.train->size()) {
+    const double share =
+        static_cast<double>(options.limit) / static_cast<double>(splits.train->size());
+    std::shared_ptr<const Dataset> rest = splits.train;
+    set_aside(rest, splits.train, share, options.seed, "limit");
   }
   if (splits.train != nullptr && splits.validation == nullptr) {
     set_aside(splits.train, splits.validation, options.validation_fraction, options.seed,

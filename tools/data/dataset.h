@@ -55,7 +55,9 @@ enum class BadImage {
 struct DataOptions {
   double validation_fraction = 0.1;  // of train, where there is no val/ folder
   double test_fraction = 0.0;        // of everything, for a folder without train/ and test/
-  std::uint64_t seed = 0;            // chooses the fractions
+  std::int64_t limit = 0;            // training images, validation included, drawn from every
+                                     // class alike; 0: all
+  std::uint64_t seed = 0;            // chooses the fractions and the limit's images
   std::int64_t cache_bytes = std::int64_t{1} << 30;  // decoded pictures kept in memory
   BadImage on_bad_image = BadImage::fail;
   int channels = 0;  // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures

@@ -27,6 +27,7 @@ struct TrainConfig {
   std::string precision = "f32", device = "auto";
   std::string weights, freeze;
   double validation_fraction = 0.1, test_fraction = 0;
+  std::int64_t limit = 0;
   std::int64_t keep_checkpoints = 0, checkpoint_every = 0, log_every = 50;
   std::uint64_t seed = 0;
   std::int64_t threads = 0, loader_threads = 2;  // 0 threads: all processors
@@ -60,6 +61,7 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("validation-fraction", c.validation_fraction,
         "share of train held out, where there is no val/");
   visit("test-fraction", c.test_fraction, "share set aside for test, for <class>/* without train/");
+  visit("limit", c.limit, "train on so many images, drawn from every class alike; 0: all");
   visit("keep-checkpoints", c.keep_checkpoints, "keep epoch-NNN.safetensors of the last N epochs");
   visit("checkpoint-every", c.checkpoint_every, "save every so many steps as well; 0: each epoch");
   visit("log-every", c.log_every, "steps between lines of history.jsonl");
