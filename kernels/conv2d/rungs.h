@@ -37,5 +37,9 @@ Plan conv2d_weight_gradient_tiled(const Conv2dShape& shape);
 Plan conv2d_implicit_gemm(const Conv2dShape& shape);
 Plan conv2d_data_gradient_implicit_gemm(const Conv2dShape& shape);
 Plan conv2d_weight_gradient_implicit_gemm(const Conv2dShape& shape);
+// tensor_core.cu; dense convolutions only: bf16, or f32 as tf32
+Plan conv2d_tensor_core(const Conv2dShape& shape);
+Plan conv2d_data_gradient_tensor_core(const Conv2dShape& shape);
+Plan conv2d_weight_gradient_tensor_core(const Conv2dShape& shape);
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -29,11 +29,10 @@ struct Thread {
   unsigned number = 0;  // in the block, x fastest
   Block* block = nullptr;
 
-  // A copy that cp_async has asked for and no wait has made yet.
+  // A copy of 16 bytes that cp_async has asked for and no wait has made yet.
   struct Copy {
     void* to;
     const void* from;
-    unsigned bytes, filled;  // `bytes` are copied, zeros follow up to `filled`
     int group;
   };
   std::vector<Copy> copies;

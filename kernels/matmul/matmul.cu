@@ -8,9 +8,10 @@
 //               multiply-add.
 //   vectorized: a thread 4 x 4 or 8 x 8 results in registers: 16 or 64 multiply-adds for 8 or 16
 //               reads. Tiles are loaded 16 bytes at a time. See kernels/common/gemm.h.
+//   tensor_core: tensor_core.cu
 #include "kernels/matmul/matmul.h"
 
-#include "kernels/common/gemm.h"
+#include "kernels/common/tensor_gemm.h"
 #include "kernels/matmul/rungs.h"
 
 namespace tapescope::TAPESCOPE_GPU {
@@ -73,22 +74,11 @@ Layout layout_of(const MatmulShape& s) {
 }
 
 template <class T>
-struct Pointers {
-  const T *a, *b, *bias;
-  T* c;
-  Pointers(const MatmulShape& s, const Buffers& buffers)
-      : a(static_cast<const T*>(buffers.in[0])),
-        b(static_cast<const T*>(buffers.in[1])),
-        bias(s.bias ? static_cast<const T*>(buffers.in[2]) : nullptr),
-        c(static_cast<T*>(buffers.out[0])) {}
-};
-
-template <class T>
 Plan naive_plan(const MatmulShape& s) {
   return Plan("naive", 0, [s](const Queue& queue, const Buffers& buffers) {
     if (s.M * s.N == 0) return;
     constexpr unsigned kThreads = 256;
-    const Pointers<T> p(s, buffers);
+    const MatmulPointers<T> p(s, buffers);
     launch<naive<T>>(queue, blocks_for(s.M * s.N, kThreads), kThreads, 0, p.a, p.b, p.bias, p.c,
                      s.M, s.N, s.K, layout_of(s));
   });
@@ -98,7 +88,7 @@ template <class T>
 Plan tiled_plan(const MatmulShape& s) {
   return Plan("tiled", 0, [s](const Queue& queue, const Buffers& buffers) {
     if (s.M * s.N == 0) return;
-    const Pointers<T> p(s, buffers);
+    const MatmulPointers<T> p(s, buffers);
     const std::int64_t column_tiles = ceil_div<std::int64_t>(s.N, kTile);
     const std::int64_t tiles = ceil_div<std::int64_t>(s.M, kTile) * column_tiles;
     launch<tiled<T>>(queue, dim3(static_cast<unsigned>(tiles)), dim3(kTile, kTile), 0, p.a, p.b,
@@ -106,28 +96,12 @@ Plan tiled_plan(const MatmulShape& s) {
   });
 }
 
-// Calls f with both operands as gemm.h wants them.
-template <class T, class F>
-void with_operands(const MatmulShape& s, const Pointers<T>& p, F&& f) {
-  const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
-  const MatrixAlongK<T> a{p.a, M, K, K}, b_transposed{p.b, N, K, K};
-  const MatrixAlongOuter<T> a_transposed{p.a, M, K, M}, b{p.b, N, K, N};
-  if (s.transpose_a) {
-    s.transpose_b ? f(a_transposed, b_transposed) : f(a_transposed, b);
-  } else {
-    s.transpose_b ? f(a, b_transposed) : f(a, b);
-  }
-}
-
 template <class T>
 Plan vectorized_plan(const MatmulShape& s) {
   return Plan("vectorized", 0, [s](const Queue& queue, const Buffers& buffers) {
     if (s.M * s.N == 0) return;
-    const Pointers<T> p(s, buffers);
-    constexpr int kWidth = kPackWidth<T>;
-    const bool wide = (s.transpose_a ? s.M : s.K) % kWidth == 0 &&
-                      (s.transpose_b ? s.K : s.N) % kWidth == 0 && aligned(p.a, 16) &&
-                      aligned(p.b, 16);
+    const MatmulPointers<T> p(s, buffers);
+    const bool wide = in_packs(s, p);
     const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
     with_operands(s, p, [&](const auto& a, const auto& b) {
       launch_blocked_gemm(queue, wide, a, b, StoreMatrix<T>{p.c, p.bias, M, N}, M, N, K);
@@ -144,6 +118,15 @@ Plan prepare(const MatmulShape& s) {
 
 std::span<const Variant<MatmulShape>> matmul_variants() {
   static constexpr Variant<MatmulShape> table[] = {
+      {{"matmul",
+        "tensor_core",
+        kDevice,
+        {DType::bf16},
+        1,
+        "mma on bf16, tiles three steps deep by cp.async: no register waits for memory",
+        ""},
+       matmul_tensor_core,
+       matmul_fits_int},
       {{"matmul", "vectorized", kDevice, kMatmulDTypes, 1,
         "4 x 4 or 8 x 8 results a thread in registers, 16-byte loads", ""},
        prepare<vectorized_plan<float>, vectorized_plan<bf16>>,
@@ -153,6 +136,16 @@ std::span<const Variant<MatmulShape>> matmul_variants() {
        prepare<tiled_plan<float>, tiled_plan<bf16>>},
       {{"matmul", "naive", kDevice, kMatmulDTypes, 1, "a thread a result", ""},
        prepare<naive_plan<float>, naive_plan<bf16>>},
+      // Last, so that only its name chooses it: its arithmetic is not f32's.
+      {{"matmul",
+        "tensor_core_tf32",
+        kDevice,
+        {DType::f32},
+        kTf32ErrorFactor,
+        "mma on f32 rounded to tf32: eight times the arithmetic of f32's own units",
+        ""},
+       matmul_tensor_core,
+       matmul_fits_int},
   };
   return table;
 }

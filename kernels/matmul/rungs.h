@@ -1,7 +1,7 @@
-// The matrix product's rungs that have files of their own.
+// What the matrix product's rungs share, and those that have files of their own.
 #pragma once
 
-#include "kernels/common/gpu.h"
+#include "kernels/common/gemm.h"
 #include "kernels/matmul/matmul.h"
 
 namespace tapescope::TAPESCOPE_GPU {
@@ -13,5 +13,40 @@ inline bool matmul_fits_int(const MatmulShape& s) {
   constexpr std::int64_t kMost = 0x7fffffff - 256;
   return s.M < kMost && s.N < kMost && s.K < kMost;
 }
+
+template <class T>
+struct MatmulPointers {
+  const T *a, *b, *bias;
+  T* c;
+  MatmulPointers(const MatmulShape& s, const Buffers& buffers)
+      : a(static_cast<const T*>(buffers.in[0])),
+        b(static_cast<const T*>(buffers.in[1])),
+        bias(s.bias ? static_cast<const T*>(buffers.in[2]) : nullptr),
+        c(static_cast<T*>(buffers.out[0])) {}
+};
+
+// Calls f with both operands as gemm.h wants them.
+template <class T, class F>
+void with_operands(const MatmulShape& s, const MatmulPointers<T>& p, F&& f) {
+  const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
+  const MatrixAlongK<T> a{p.a, M, K, K}, b_transposed{p.b, N, K, K};
+  const MatrixAlongOuter<T> a_transposed{p.a, M, K, M}, b{p.b, N, K, N};
+  if (s.transpose_a) {
+    s.transpose_b ? f(a_transposed, b_transposed) : f(a_transposed, b);
+  } else {
+    s.transpose_b ? f(a, b_transposed) : f(a, b);
+  }
+}
+
+// Whether 16 bytes of both operands lie together and aligned.
+template <class T>
+bool in_packs(const MatmulShape& s, const MatmulPointers<T>& p) {
+  constexpr int kWidth = kPackWidth<T>;
+  return (s.transpose_a ? s.M : s.K) % kWidth == 0 && (s.transpose_b ? s.K : s.N) % kWidth == 0 &&
+         aligned(p.a, 16) && aligned(p.b, 16);
+}
+
+// tensor_core.cu: bf16, or f32 as tf32.
+Plan matmul_tensor_core(const MatmulShape& shape);
 
 }  // namespace tapescope::TAPESCOPE_GPU
