@@ -51,6 +51,17 @@ constexpr DeviceKind kDevice = DeviceKind::emulated;
 using emulator::kMaxSharedBytes;
 #endif
 
+#if defined(__CUDACC__)  // CUDA's are overloads of a few types
+template <class T>
+constexpr T min(T a, T b) {
+  return b < a ? b : a;
+}
+template <class T>
+constexpr T max(T a, T b) {
+  return a < b ? b : a;
+}
+#endif
+
 template <class T>
 constexpr T ceil_div(T a, T b) {
   return (a + b - 1) / b;

@@ -398,6 +398,69 @@ Problems check_variants(const Case& c) {
 Problems check_gradient(const Case& c) { return check_derivative(c, 0, 1e-6); }
 Problems check_second_gradient(const Case& c) { return check_derivative(c, 1, 1e-5); }
 
+namespace {
+
+// The op's floating outputs and its gradients, for a fixed cotangent, recorded on a device.
+std::vector<Tensor> recorded_on(const Case& c, Device device, DType dtype) {
+  Tape tape(device, Mode::evaluation);
+  const std::vector<Tensor> operands = in_dtype(c.operands, dtype);
+  std::vector<Var> inputs, wrt;
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    inputs.push_back(tape.input(fmt::format("operand {}", i), operands[i]));
+  }
+  for (std::size_t i : differentiable(c)) wrt.push_back(inputs[i]);
+  const Node& node = tape.record(c.sample.op, inputs);
+  std::vector<Tensor> results;
+  Var total;
+  for (int o = 0; o < node.output_count; ++o) {
+    if (!is_floating(node.type_data[o].dtype)) continue;
+    results.push_back(node.out(o).value().host());
+    const OperandSpec spec{
+        {DType::f32, node.type_data[o].shape}, OperandSpec::Values::normal, 0, 0, false};
+    const Tensor cotangent =
+        fill(spec, -1, 900 + static_cast<std::uint64_t>(o)).to(node.type_data[o].dtype);
+    const Var term = sum(mul(node.out(o), tape.constant(cotangent)));
+    total = total ? add(total, term) : term;
+  }
+  if (!total || wrt.empty()) return results;
+  for (const Var& g : tape.gradient(total, wrt)) results.push_back(g.value().host());
+  return results;
+}
+
+}  // namespace
+
+Problems check_devices(const Case& c) {
+  Problems problems;
+  const Types outputs = c.sample.op->infer(types_of(in_dtype(c.operands, DType::f32)));
+  for (int o = 0; o < outputs.size(); ++o) {
+    if (outputs[o].dtype == DType::f64) return problems;  // for the CPU's checks alone
+  }
+  for (const Device device : {Device::emulated(), Device::cuda()}) {
+    if (!why_unavailable(device.kind).empty()) continue;
+    if (device.kind == DeviceKind::emulated && too_long_to_emulate(c)) continue;
+    try {
+      const std::vector<Tensor> want = recorded_on(c, Device::cpu(), DType::f64);
+      const std::vector<Tensor> got = recorded_on(c, device, DType::f32);
+      for (std::size_t k = 0; k < want.size(); ++k) {
+        double scale = got[k].dtype() == DType::bf16 ? 100 : 1;
+        for (std::int64_t i = 0; i < want[k].elements(); ++i) {
+          if (std::isfinite(want[k].item(i))) scale = std::max(scale, std::abs(want[k].item(i)));
+        }
+        for (std::int64_t i = 0; i < want[k].elements(); ++i) {
+          const double x = got[k].item(i), y = want[k].item(i);
+          if ((std::isnan(x) && std::isnan(y)) || std::abs(x - y) <= 1e-4 * scale) continue;
+          problems.push_back(fmt::format("{}: result {} element {} is {}, on the CPU {}",
+                                         name_of(device.kind), k, i, x, y));
+          break;
+        }
+      }
+    } catch (const Error& error) {
+      problems.push_back(fmt::format("{}: {}", name_of(device.kind), error.what()));
+    }
+  }
+  return problems;
+}
+
 Problems check_rows_independent(const Case& c) {
   const Op& op = *c.sample.op;
   if (!op.rows_independent() || op.alias() >= 0) return {};

@@ -26,6 +26,10 @@ Problems check_gradient(const Case& c);
 // The gradient of the gradient likewise, to 1e-5 (it is a difference of what the former checks).
 Problems check_second_gradient(const Case& c);
 
+// The op and its gradient recorded on every other device there is, in f32, against the CPU in f64:
+// what its vector-Jacobian product appends must exist there too.
+Problems check_devices(const Case& c);
+
 // What the op claims of itself.
 Problems check_rows_independent(const Case& c);  // c built with 7 rows
 Problems check_overwrite(const Case& c);

@@ -28,6 +28,7 @@ class OpHarness : public testing::TestWithParam<std::size_t> {
 };
 
 TEST_P(OpHarness, VariantsAgreeWithTheReference) { expect_none(check_variants); }
+TEST_P(OpHarness, EveryDeviceRecordsItAndItsGradient) { expect_none(check_devices); }
 TEST_P(OpHarness, GradientAgreesWithDifferences) { expect_none(check_gradient); }
 TEST_P(OpHarness, SecondGradientAgreesWithDifferences) { expect_none(check_second_gradient); }
 TEST_P(OpHarness, RowsAreIndependentWhereClaimed) { expect_none(check_rows_independent, 7); }
