@@ -20,7 +20,10 @@ class HostRuntime final : public DeviceRuntime {
  public:
   explicit HostRuntime(Device device) : queue_(device) {}
 
-  std::string description() const override { return std::string(name_of(queue_.device().kind)); }
+  std::string description() const override {
+    return queue_.device().kind == DeviceKind::cpu ? "this machine's processor"
+                                                   : "CUDA's execution model on the processor";
+  }
 
   void* allocate(std::size_t bytes) override {
     // Large blocks start on a huge page: the first touch of a 51 MB tensor in 4 KiB pages costs

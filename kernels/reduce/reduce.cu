@@ -180,7 +180,7 @@ void run_block(const Queue& queue, const ReduceState& s, const Buffers& b) {
   }
   float* partial = static_cast<float*>(b.workspace);  // {pieces, results}
   pass<Op>(queue, s, s.count, s.pieces, s.length, s.kept, s.reduced, s.columns, 1.0f, x, partial);
-  Axes results, pieces;
+  Axes results = {}, pieces = {};
   results.rank = pieces.rank = 1;
   results.extent[0] = s.results;
   results.stride[0] = 1;

@@ -4,6 +4,7 @@
 
 #include "engine/device.h"
 #include "engine/isa.h"
+#include "engine/runtime.h"
 #include "engine/thread_pool.h"
 #include "kernels/common/variant.h"
 #include "tools/cli/cli.h"
@@ -37,9 +38,9 @@ int print_json() {
 int print_table() {
   fmt::print("instruction set {}, {} threads\n", name_of(isa()), thread_count());
   for (DeviceKind device : {DeviceKind::cuda, DeviceKind::emulated}) {
-    if (const std::string why = why_unavailable(device); !why.empty()) {
-      fmt::print("device {}: not available, {}\n", name_of(device), why);
-    }
+    const std::string why = why_unavailable(device);
+    fmt::print("device {}: {}\n", name_of(device),
+               why.empty() ? DeviceRuntime::of({device}).description() : "not available, " + why);
   }
   fmt::print("\n{:<28} {:<9} {:<11} {:<20} {}\n", "family", "device", "variant", "dtypes", "");
   for (const VariantInfo& info : all_variants()) {
