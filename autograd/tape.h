@@ -14,6 +14,9 @@ namespace tapescope {
 class Program;
 struct CompileOptions;
 struct ScopeRecord;
+namespace explain {
+class Composite;
+}
 
 enum class Mode : std::uint8_t { training, evaluation };
 
@@ -101,6 +104,13 @@ class Tape {
     return gradient(target, std::span<const Var>(wrt.begin(), wrt.size()), seed);
   }
   std::vector<Var> gradient(Var target, std::span<const ParameterRef> parameters);
+  // The same walk with a composite's rules in place of the derivatives: see explain/relevance.h.
+  std::vector<Var> relevance(Var target, std::span<const Var> wrt,
+                             const explain::Composite& composite, Var seed = {});
+  std::vector<Var> relevance(Var target, std::initializer_list<Var> wrt,
+                             const explain::Composite& composite, Var seed = {}) {
+    return relevance(target, std::span<const Var>(wrt.begin(), wrt.size()), composite, seed);
+  }
 
   // --- effects -----------------------------------------------------------------------------------
   // Records that `state` is to become `value`; nothing happens before a Program that was compiled

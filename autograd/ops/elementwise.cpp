@@ -347,9 +347,9 @@ class BinaryOp final : public Op {
     return operand == 1 && entry_.second_fixed ? Role::fixed : Role::signal;
   }
   RelevanceClass relevance_class(unsigned active) const override {
-    return entry_.relevance == RelevanceClass::product && (active & 3u) != 3u && (active & 1u) != 0
-               ? kLinear
-               : entry_.relevance;
+    // With one operand active a product is linear, a quotient only in its first.
+    const bool linear = active == 1u || (active == 2u && entry_.function == Binary::mul);
+    return entry_.relevance == RelevanceClass::product && linear ? kLinear : entry_.relevance;
   }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return memory_cost(t, outputs, 1);

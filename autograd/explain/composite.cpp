@@ -1,0 +1,185 @@
+#include "autograd/explain/composite.h"
+
+#include <fnmatch.h>
+
+#include "autograd/tape.h"
+#include "autograd/walk.h"
+
+namespace tapescope::explain {
+namespace {
+
+bool has_weights(const Node& node) {
+  for (int i = 0; i < node.operand_count; ++i) {
+    if (node.op->role(i) == Role::weight) return node.op->name() != "batch_norm_inference";
+  }
+  return false;
+}
+
+// By index: whether the node leads to `target` through differentiable operands.
+std::vector<bool> leads_to(const Tape& tape, Var target) {
+  std::vector<bool> leads(tape.nodes().size(), false);
+  leads[target.node->index] = true;
+  for (std::size_t i = leads.size(); i-- > 0;) {
+    if (!leads[i]) continue;
+    const Node& node = *tape.nodes()[i];
+    for (int k = 0; k < node.operand_count; ++k) {
+      if (passes(node.op->role(k))) leads[node.operand_data[k].node->index] = true;
+    }
+  }
+  return leads;
+}
+
+}  // namespace
+
+std::vector<Place> route(const Tape& tape, Var target, std::span<const Var> wrt) {
+  const std::vector<bool> active = depends_on(tape, wrt), leads = leads_to(tape, target);
+  const std::size_t count = tape.nodes().size();
+  // Whether the input is reached from the node, and the target from it, past no weighted node.
+  std::vector<bool> from_input(count, false), to_target(count, false);
+  for (const Var& var : wrt) from_input[var.node->index] = true;
+  std::vector<Place> places;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Node& node = *tape.nodes()[i];
+    if (!active[i] || !leads[i] || node.op->is_leaf()) continue;
+    Place place{&node};
+    bool near = false;
+    for (int k = 0; k < node.operand_count; ++k) {
+      const std::uint32_t from = node.operand_data[k].node->index;
+      if (!passes(node.op->role(k)) || !active[from]) continue;
+      place.active |= 1u << k;
+      near = near || from_input[from];
+    }
+    if (place.active == 0) continue;  // one of wrt, with nothing explained before it
+    place.kind = node.op->relevance_class(place.active);
+    place.weighted = place.kind == RelevanceClass::linear && has_weights(node);
+    place.first_linear = place.weighted && near;
+    // An explained node behind another one is not where the way begins.
+    from_input[i] = near && !place.weighted;
+    places.push_back(place);
+  }
+  to_target[target.node->index] = true;
+  for (std::size_t p = places.size(); p-- > 0;) {
+    Place& place = places[p];
+    if (!to_target[place.node->index]) continue;
+    place.last_linear = place.weighted;
+    if (place.weighted) continue;
+    for (int k = 0; k < place.node->operand_count; ++k) {
+      if (place.active >> k & 1u) to_target[place.node->operand_data[k].node->index] = true;
+    }
+  }
+  return places;
+}
+
+Match op(std::string name) {
+  return [name](const Place& place) { return place.node->op->name() == name; };
+}
+Match scope(std::string glob) {
+  return [glob](const Place& place) {
+    return fnmatch(glob.c_str(), std::string(place.node->scope()).c_str(), 0) == 0;
+  };
+}
+Match relevance_class(RelevanceClass kind) {
+  return [kind](const Place& place) { return place.kind == kind; };
+}
+Match first_linear() {
+  return [](const Place& place) { return place.first_linear; };
+}
+Match last_linear() {
+  return [](const Place& place) { return place.last_linear; };
+}
+Match any() {
+  return [](const Place&) { return true; };
+}
+
+const Rule* Composite::rule_for(const Place& place) const {
+  for (const auto& [match, rule] : entries_) {
+    if (match(place)) return &rule;
+  }
+  return nullptr;
+}
+
+Composite& with_defaults(Composite& composite, double epsilon) {
+  return composite.on(relevance_class(RelevanceClass::monotone), rules::pass())
+      .on(relevance_class(RelevanceClass::routing), rules::gradient())
+      .on(op("upsample_nearest"), rules::gradient())  // repeats elements
+      .on(op("broadcast_like"), rules::gradient())
+      .on(relevance_class(RelevanceClass::linear), explain::rules::epsilon(epsilon));
+}
+
+Composite guided_backprop() {
+  return Composite("guided-backprop", Composite::Domain::gradient).on(op("relu"), rules::guided());
+}
+
+Composite deconvnet() {
+  return Composite("deconvnet", Composite::Domain::gradient).on(op("relu"), rules::deconvnet());
+}
+
+Composite excitation_backprop(bool biases) {
+  Composite composite("excitation-backprop");
+  const Rule rule = biases ? rules::z_plus() : rules::without_bias(rules::z_plus());
+  composite.on([](const Place& place) { return place.weighted; }, rule);
+  return with_defaults(composite);
+}
+
+std::span<const NamedComposite> named_composites() {
+  static constexpr NamedComposite kAll[] = {
+      {"guided-backprop", guided_backprop},
+      {"deconvnet", deconvnet},
+      {"lrp-epsilon", [] { return lrp::epsilon(); }},
+      {"lrp-epsilon-plus", [] { return lrp::epsilon_plus(); }},
+      {"lrp-epsilon-plus-flat", [] { return lrp::epsilon_plus_flat(); }},
+      {"lrp-epsilon-gamma-box", [] { return lrp::epsilon_gamma_box(); }},
+      {"lrp-epsilon-alpha2-beta1", [] { return lrp::epsilon_alpha2_beta1(); }},
+      {"lrp-epsilon-alpha2-beta1-flat", [] { return lrp::epsilon_alpha2_beta1_flat(); }},
+      {"excitation-backprop", [] { return excitation_backprop(); }},
+  };
+  return kAll;
+}
+
+}  // namespace tapescope::explain
+
+namespace tapescope::lrp {
+
+using explain::Composite;
+using explain::Rule;
+using namespace explain::rules;
+
+namespace {
+
+// `conv` for convolutions, epsilon for matrix products.
+Composite of(Composite composite, const Rule& conv, double epsilon) {
+  composite.on(explain::op("conv2d"), conv)
+      .on(explain::op("matmul"), explain::rules::epsilon(epsilon));
+  return explain::with_defaults(composite, epsilon);
+}
+Composite flat_first(std::string name, double epsilon) {
+  return Composite(std::move(name)).on(explain::first_linear(), flat(epsilon));
+}
+
+}  // namespace
+
+Composite epsilon(double epsilon) {
+  Composite composite("lrp-epsilon");
+  return explain::with_defaults(composite, epsilon);
+}
+Composite epsilon_plus(double epsilon) {
+  return of(Composite("lrp-epsilon-plus"), z_plus(epsilon), epsilon);
+}
+Composite epsilon_plus_flat(double epsilon) {
+  return of(flat_first("lrp-epsilon-plus-flat", epsilon), z_plus(epsilon), epsilon);
+}
+Composite epsilon_gamma_box(std::optional<double> low, std::optional<double> high, double gamma,
+                            double epsilon) {
+  Composite composite("lrp-epsilon-gamma-box");
+  composite.on(explain::first_linear(), z_box(low, high, epsilon));
+  return of(std::move(composite), explain::rules::gamma(gamma, epsilon), epsilon);
+}
+Composite epsilon_alpha2_beta1(double epsilon) {
+  return of(Composite("lrp-epsilon-alpha2-beta1"), alpha_beta(2, 1, epsilon), epsilon);
+}
+Composite epsilon_alpha2_beta1_flat(double epsilon) {
+  return of(flat_first("lrp-epsilon-alpha2-beta1-flat", epsilon), alpha_beta(2, 1, epsilon),
+            epsilon);
+}
+
+}  // namespace tapescope::lrp

@@ -1,0 +1,258 @@
+#include "autograd/explain/relevance.h"
+
+#include <array>
+#include <unordered_map>
+
+#include "autograd/explain/linear_rule.h"
+#include "autograd/explain/target.h"
+#include "autograd/ops/ops.h"
+#include "autograd/tape.h"
+#include "autograd/walk.h"
+
+namespace tapescope::explain {
+namespace {
+
+std::string_view name_of(RelevanceClass kind) {
+  switch (kind) {
+    case RelevanceClass::linear:
+      return "linear";
+    case RelevanceClass::routing:
+      return "routing";
+    case RelevanceClass::monotone:
+      return "monotone";
+    case RelevanceClass::product:
+      return "a product of two explained operands";
+    case RelevanceClass::normaliser:
+      return "a normaliser";
+    case RelevanceClass::stop:
+      break;
+  }
+  return "of no relevance class";
+}
+
+// What is decided of a node before anything is appended.
+struct Decision {
+  Place place;
+  const Rule* rule = nullptr;
+  const Node* batch_norm = nullptr;  // folded into this node
+  bool folded_away = false;          // a normalisation that became part of its producer
+};
+using Decisions = std::unordered_map<const Node*, Decision>;
+
+// A normalisation is folded where it alone, of the nodes on the way, reads a weighted node.
+void fold(Decisions& decisions, Var target, std::span<const Var> wrt) {
+  std::unordered_map<const Node*, int> readers;
+  for (const auto& [node, decision] : decisions) {
+    for (int i = 0; i < node->operand_count; ++i) {
+      if (decision.place.active >> i & 1u) ++readers[node->operand_data[i].node];
+    }
+  }
+  for (const Var& var : wrt) readers[var.node] = 2;  // its own relevance is asked for
+  readers[target.node] = 2;
+  for (auto& [node, decision] : decisions) {
+    if (node->op->name() != "batch_norm_inference" || decision.place.active != 1u) continue;
+    const auto producer = decisions.find(node->operand_data[0].node);
+    if (producer == decisions.end() || readers[producer->first] != 1) continue;
+    const std::string_view op = producer->first->op->name();
+    const Rule* rule = producer->second.rule;
+    if (!producer->second.place.weighted || (op != "conv2d" && op != "matmul")) continue;
+    if (rule == nullptr || rule->kind != Rule::Kind::linear) continue;
+    producer->second.batch_norm = node;
+    decision.folded_away = true;
+  }
+}
+
+// Empty, or why the node cannot have the rule it matched.
+std::string objection(const Decision& decision) {
+  const Place& place = decision.place;
+  const Node& node = *place.node;
+  if (decision.folded_away) return "";
+  if (decision.rule == nullptr) return "no rule matches";
+  const bool alone = place.active == 1u && node.operand_data[0].shape() == node.types()[0].shape;
+  switch (decision.rule->kind) {
+    case Rule::Kind::linear:
+      if (place.kind != RelevanceClass::linear) return "it is not linear";
+      return why_not({&node, place.active, decision.batch_norm}, *decision.rule);
+    case Rule::Kind::pass:
+    case Rule::Kind::guided:
+    case Rule::Kind::deconvnet:
+      return alone ? "" : "the rule is for element-wise functions of one operand";
+    case Rule::Kind::gradient:
+      break;
+  }
+  return "";
+}
+
+Decisions decide(const Tape& tape, Var target, std::span<const Var> wrt,
+                 const Composite& composite) {
+  static const Rule kGradient = rules::gradient();
+  Decisions decisions;
+  const std::vector<Place> places = route(tape, target, wrt);
+  for (const Place& place : places) {
+    const Rule* rule = composite.rule_for(place);
+    if (rule == nullptr && composite.domain() == Composite::Domain::gradient) rule = &kGradient;
+    decisions[place.node] = {place, rule};
+  }
+  if (composite.folds_batch_norm() && composite.domain() == Composite::Domain::relevance) {
+    fold(decisions, target, wrt);
+  }
+  std::string missing;
+  for (const Place& place : places) {
+    const Decision& decision = decisions[place.node];
+    if (const std::string why = objection(decision); !why.empty()) {
+      missing += fmt::format("\n  '{}' ({}, {}): {}{}", place.node->path(), place.node->op->name(),
+                             name_of(place.kind),
+                             decision.rule != nullptr ? decision.rule->name + ": " : "", why);
+    }
+    if (target.shape().rank() == 1 && !place.node->op->rows_independent()) {
+      missing += fmt::format("\n  '{}' mixes the rows of a batch", place.node->path());
+    }
+  }
+  if (!missing.empty()) {
+    throw usage_error(
+        "[{}] cannot explain '{}': these nodes on the way to it have no rule; add one with "
+        "Composite::on, or explain a node before them (a logit instead of a probability):{}",
+        composite.name(), target.path(), missing);
+  }
+  return decisions;
+}
+
+// {N}: sums over everything but the rows.
+Var row_sums(Var v) {
+  const int rank = v.shape().rank();
+  if (rank <= 1) return v;
+  std::vector<int> axes;
+  for (int axis = 1; axis < rank; ++axis) axes.push_back(axis);
+  return reshape(reduce_sum(v, axes), {});
+}
+// Of something that may have fewer axes than the value it belongs to.
+Var row_sums(Var v, Var like) {
+  if (v && v.shape() != like.shape()) v = broadcast_like(v, like);
+  return v ? row_sums(v) : Var{};
+}
+
+// What follows the derivative keeps every element's relevance, but for operands not explained.
+void append_gradient(const Decision& decision, std::span<const Var> cotangents,
+                     std::span<Var> results, Taken* taken) {
+  const Node& node = *decision.place.node;
+  unsigned wanted = decision.place.active;
+  if (taken != nullptr) {
+    for (int i = 0; i < node.operand_count; ++i) {
+      if (passes(node.op->role(i))) wanted |= 1u << i;
+    }
+  }
+  Vjp v(node, cotangents, wanted, results);
+  node.op->vjp(v);
+  if (taken == nullptr) return;
+  for (int i = 0; i < node.operand_count; ++i) {
+    Var& result = results[static_cast<std::size_t>(i)];
+    if (decision.place.active >> i & 1u || !result) continue;
+    const Var kept = row_sums(result);
+    taken->bias = taken->bias ? add(taken->bias, kept) : kept;
+    result = {};
+  }
+}
+
+void append_rule(const Decision& decision, std::span<const Var> cotangents, std::span<Var> results,
+                 Taken* taken) {
+  const Node& node = *decision.place.node;
+  const Var arrived = cotangents[0];
+  if (decision.folded_away) {
+    results[0] = arrived;
+    return;
+  }
+  switch (decision.rule->kind) {
+    case Rule::Kind::linear:
+      append_linear({&node, decision.place.active, decision.batch_norm}, *decision.rule, arrived,
+                    results, taken);
+      return;
+    case Rule::Kind::pass:
+      results[0] = arrived;
+      return;
+    case Rule::Kind::gradient:
+      append_gradient(decision, cotangents, results, taken);
+      return;
+    case Rule::Kind::guided:
+      results[0] = mask_positive(relu(arrived), node.out());
+      return;
+    case Rule::Kind::deconvnet:
+      results[0] = relu(arrived);
+      return;
+  }
+}
+
+void account(Ledger& ledger, const Decision& decision, Var arrived, std::span<const Var> results,
+             const Taken& taken) {
+  const Node& node = *decision.place.node;
+  LedgerRow row;
+  row.path = node.path();
+  row.rule = decision.folded_away ? "folded" : decision.rule->name;
+  row.arrived = row_sums(arrived);
+  for (const Var& result : results) {
+    if (!result) continue;
+    const Var sum = row_sums(result);
+    row.passed_on = row.passed_on ? add(row.passed_on, sum) : sum;
+  }
+  const Var nothing = zeros_like(row.arrived);
+  const auto entry = [&](Var v) {
+    if (!v) return nothing;
+    return v.shape() == row.arrived.shape() ? v : row_sums(v, node.out());
+  };
+  if (!row.passed_on) row.passed_on = nothing;
+  row.bias = entry(taken.bias);
+  row.stabiliser = entry(taken.stabiliser);
+  row.empty = entry(taken.empty);
+  ledger.rows.push_back(std::move(row));
+}
+
+}  // namespace
+
+std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
+                           const Composite& composite, Var seed, Ledger* ledger) {
+  require_evaluation(tape, composite.name());
+  if (seed && seed.shape() != target.shape()) {
+    throw usage_error("[{}] the seed has shape {} but '{}' has {}", composite.name(),
+                      to_string(seed.shape()), target.path(), to_string(target.shape()));
+  }
+  const Decisions decisions = decide(tape, target, wrt, composite);
+  const std::uint32_t before = tape.mark();
+  try {
+    if (!seed) {
+      const Tape::Scope in(tape, "relevance");
+      seed = composite.domain() == Composite::Domain::relevance ? target : ones_like(target);
+    }
+    const Seed seeds[] = {{target, seed}};
+    if (ledger != nullptr) *ledger = {row_sums(seed), {}, {}};
+    std::vector<Var> result = walk(
+        tape, seeds, wrt,
+        [&](const Node& node, std::span<const Var> cotangents, unsigned, std::span<Var> results) {
+          const Tape::Scope in = tape.scope_of("relevance", node);
+          const Decision& decision = decisions.at(&node);
+          Taken taken;
+          append_rule(decision, cotangents, results, ledger != nullptr ? &taken : nullptr);
+          if (ledger != nullptr) account(*ledger, decision, cotangents[0], results, taken);
+        });
+    const Tape::Scope in(tape, "relevance");
+    for (std::size_t i = 0; i < wrt.size(); ++i) {
+      if (!result[i]) result[i] = zeros_like(wrt[i]);
+      if (ledger == nullptr) continue;
+      const Var sum = row_sums(result[i]);
+      ledger->reached = ledger->reached ? add(ledger->reached, sum) : sum;
+    }
+    return result;
+  } catch (...) {
+    tape.rollback(before);
+    throw;
+  }
+}
+
+}  // namespace tapescope::explain
+
+namespace tapescope {
+
+std::vector<Var> Tape::relevance(Var target, std::span<const Var> wrt,
+                                 const explain::Composite& composite, Var seed) {
+  return explain::relevance(*this, target, wrt, composite, seed);
+}
+
+}  // namespace tapescope

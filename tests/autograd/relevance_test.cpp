@@ -1,0 +1,574 @@
+// Relevance rules and composites against numbers worked out in another program, and against the
+// accounts that have to balance on any net.
+#include "autograd/explain/relevance.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "autograd/explain/target.h"
+#include "autograd/ops/ops.h"
+#include "autograd/program/program.h"
+#include "autograd/tape.h"
+#include "engine/philox.h"
+
+namespace tapescope::explain {
+namespace {
+
+Tensor f32(Shape shape, std::vector<float> values) {
+  return Tensor::from<float>(shape, std::span<const float>(values));
+}
+
+std::vector<float> numbers(const Tensor& tensor) {
+  const auto values = tensor.values<float>();
+  return {values.begin(), values.end()};
+}
+
+double total(const Tensor& tensor) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) sum += tensor.item(i);
+  return sum;
+}
+
+void expect_near(const std::vector<float>& actual, const std::vector<float>& expected,
+                 float tolerance) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    EXPECT_NEAR(actual[i], expected[i], tolerance) << "element " << i;
+  }
+}
+
+Tensor counting_image() {  // 0..15 as a 4x4 picture of one channel
+  std::vector<float> values(16);
+  std::iota(values.begin(), values.end(), 0.0f);
+  return f32({1, 4, 4, 1}, values);
+}
+
+Var class_of(Tape& tape, Var logits, std::int64_t index) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(logits.shape()[0]), index);
+  return class_logit(logits, tape.constant(Tensor::from<std::int64_t>(
+                                 {logits.shape()[0]}, std::span<const std::int64_t>(all))));
+}
+
+Composite only(Rule rule) {
+  Composite composite("only " + rule.name);
+  composite.on([](const Place& place) { return place.weighted; }, std::move(rule));
+  return with_defaults(composite);
+}
+
+// --- one linear node: W = [[1,-2,.5],[-1.5,.25,2]], b = [.5,-.25], x = [2,-1,3], R = [1,2]
+// --------
+
+struct OneNode {
+  Tape tape{Device::cpu(), Mode::evaluation};
+  Var x = tape.input("x", f32({1, 3}, {2, -1, 3}));
+  std::vector<float> relevance(const Rule& rule, Ledger* ledger = nullptr, bool negate = false) {
+    const float s = negate ? -1.0f : 1.0f;
+    const Var y =
+        linear(x, tape.constant(f32({2, 3}, {s, -2 * s, .5f * s, -1.5f * s, .25f * s, 2 * s})),
+               tape.constant(f32({2}, {.5f * s, -.25f * s})));
+    const Var seed = tape.constant(f32({1, 2}, {1, 2})), wrt[] = {x};
+    return numbers(explain::relevance(tape, y, wrt, only(rule), seed, ledger)[0].value());
+  }
+};
+
+TEST(Rule, OnOneLinearNode) {
+  using namespace rules;
+  const struct {
+    Rule rule;
+    std::vector<float> expected;
+  } cases[] = {
+      {epsilon(), {-2.06666576f, .13333336f, 5.04999804f}},
+      {without_bias(epsilon()), {-1.81818109f, .18181818f, 4.63636200f}},
+      {epsilon(1.0), {-1.42857143f, .14285714f, 3.64285714f}},
+      {z_plus(), {.33333328f, .33333328f, 2.24999963f}},
+      {without_bias(z_plus()), {.36363630f, .36363630f, 2.27272689f}},
+      {alpha_beta(2, 1), {-1.04761867f, .52380945f, 4.49999925f}},
+      {without_bias(alpha_beta(2, 1)), {-1.11888068f, .57342649f, 4.54545378f}},
+      {gamma(.25), {-1.16666634f, .20833332f, 3.99999903f}},
+      {without_bias(gamma(.25)), {-1.04812806f, .24598928f, 3.80213817f}},
+      {z_box(-3, 3), {.52678568f, .57142854f, 1.90178558f}},
+      {w_square(), {.88770039f, .74688044f, 1.30035630f}},
+      {without_bias(w_square()), {.90334733f, .78170659f, 1.31494557f}},
+      {flat(), {1, 1, 1}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.rule.name);
+    expect_near(OneNode().relevance(c.rule), c.expected, 5e-6f);
+  }
+  expect_near(OneNode().relevance(gamma(.25), nullptr, true),
+              {-1.16666634f, .20833332f, 3.99999903f}, 5e-6f);
+}
+
+TEST(Ledger, NamesTheEmptyNegativePart) {
+  OneNode one;
+  Ledger ledger;
+  const std::vector<float> r = one.relevance(rules::alpha_beta(2, 1), &ledger);
+  EXPECT_NEAR(r[0] + r[1] + r[2], 3.976, 1e-3);
+  ASSERT_EQ(ledger.rows.size(), 1u);
+  EXPECT_NEAR(ledger.rows[0].arrived.value().item(), 3, 1e-6);
+  // The first output has nothing that speaks against it and gives out twice what it got.
+  EXPECT_NEAR(ledger.rows[0].empty.value().item(), -1, 1e-5);
+  EXPECT_NEAR(ledger.reached.value().item() + ledger.rows[0].bias.value().item() +
+                  ledger.rows[0].stabiliser.value().item() + ledger.rows[0].empty.value().item(),
+              3, 1e-5);
+}
+
+// --- small nets
+// -----------------------------------------------------------------------------------
+
+TEST(Relevance, OfATwoLayerNet) {
+  const auto net = [](Tape& tape, Var x, float first) {
+    std::vector<float> w(9, 2.0f);
+    w[0] = first;
+    const Var hidden = relu(linear(x, tape.constant(f32({3, 3}, w))));
+    return linear(hidden, tape.constant(f32({1, 3}, {3, 3, 3})));
+  };
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({2, 3}, {1, 2, 3, 3, 6, 9}));
+  const Var y = class_of(tape, net(tape, x, 2), 0);
+  EXPECT_EQ(y.value().item(), 108);
+  expect_near(numbers(tape.relevance(y, {x}, lrp::epsilon())[0].value()),
+              {18, 36, 54, 54, 108, 162}, 1e-3f);
+
+  const auto with = [&](Rule first, Rule last) {
+    Tape other(Device::cpu(), Mode::evaluation);
+    const Var in = other.input("x", f32({1, 3}, {1, 2, 3}));
+    const Var out = class_of(other, net(other, in, -2), 0);
+    Composite composite("two rules");
+    composite.on(first_linear(), std::move(first)).on(last_linear(), std::move(last));
+    return numbers(other.relevance(out, {in}, with_defaults(composite))[0].value());
+  };
+  expect_near(with(rules::gamma(1), rules::gamma(.25)), {28 / 3.f, 104 / 3.f, 52}, 1e-3f);
+  expect_near(with(rules::z_plus(), rules::z_plus()), {12, 33.6f, 50.4f}, 1e-3f);
+  expect_near(with(rules::pass(), rules::epsilon()), {24, 36, 36}, 1e-3f);
+}
+
+// conv 1->2 (3x3 of ones, bias -50 and -75), relu, flatten, linear.
+TEST(Relevance, OfTheOnesNetAndItsHiddenLayer) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", counting_image());
+  const Var conv = conv2d(x, tape.constant(f32({2, 3, 3, 1}, std::vector<float>(18, 1.0f))),
+                          tape.constant(f32({2}, {-50, -75})), {});
+  const std::vector<float> row = {1, 1, 1, 1, 1, -1, -1, -1};
+  std::vector<float> rows;
+  for (int i = 0; i < 4; ++i) rows.insert(rows.end(), row.begin(), row.end());
+  const Var y = class_of(tape, linear(flatten(relu(conv)), tape.constant(f32({4, 8}, rows))), 0);
+  const std::vector<Var> r = tape.relevance(y, {x, conv}, lrp::epsilon());
+  expect_near(numbers(r[0].value()), {0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 0, 0, 0}, 1e-3f);
+  EXPECT_NEAR(total(r[0].value()), 54, 1e-3);
+  expect_near(numbers(r[1].value()), {0, 0, 4, 0, 31, -6, 40, -15}, 1e-3f);
+  // Guided backpropagation and the deconvolutional network.
+  expect_near(numbers(tape.relevance(y, {x}, guided_backprop())[0].value()),
+              {0, 1, 1, 1, 1, 3, 3, 2, 1, 3, 3, 2, 1, 2, 2, 1}, 1e-5f);
+  expect_near(numbers(tape.relevance(y, {x}, deconvnet())[0].value()),
+              {2, 3, 3, 1, 3, 5, 5, 2, 3, 5, 5, 2, 1, 2, 2, 1}, 1e-5f);
+}
+
+TEST(Relevance, OfAResidualSumIsSharedOutOnce) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 2}, {2, 3}));
+  const Var y = add(linear(x, tape.constant(f32({2, 2}, {5, 5, 5, 5}))), x);
+  expect_near(numbers(tape.relevance(class_of(tape, y, 1), {x}, lrp::epsilon())[0].value()),
+              {10, 18}, 1e-4f);
+}
+
+TEST(Relevance, PassesTanhUnchanged) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 3}, {1, 2, 3}));
+  const Var hidden = linear(x, tape.constant(f32({3, 3}, std::vector<float>(9, .1f))));
+  const Var y = linear(tapescope::tanh(hidden), tape.constant(f32({1, 3}, {.1f, .1f, .1f})));
+  const std::vector<Var> r = tape.relevance(class_of(tape, y, 0), {x, hidden}, lrp::epsilon());
+  expect_near(numbers(r[0].value()), {.0268525f, .0537050f, .0805574f}, 1e-5f);
+  expect_near(numbers(r[1].value()), {.0537050f, .0537050f, .0537050f}, 1e-5f);
+}
+
+// Two inputs a and 3a, added inside: the sum's relevance is split, never handed to both.
+TEST(Ledger, ASumOfTwoInputsSplitsItsRelevance) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var a = tape.input("a", f32({1, 3}, {1, 2, 3})),
+            b = tape.input("b", f32({1, 3}, {3, 6, 9}));
+  const Var both = linear(add(a, b), tape.constant(f32({3, 3}, {1, 0, 0, 0, 1, 0, 0, 0, 1})));
+  const Var hidden = relu(linear(both, tape.constant(f32({4, 3}, std::vector<float>(12, 1.0f))),
+                                 tape.constant(f32({4}, {-10, 1, 1, 1}))));
+  const Var y = linear(hidden, tape.constant(f32({2, 4}, std::vector<float>(8, 1.0f))),
+                       tape.constant(f32({2}, {-1, 1})));
+  const Var target = class_of(tape, y, 0), wrt[] = {a, b};
+  EXPECT_EQ(target.value().item(), 88);
+  Ledger ledger;
+  const std::vector<Var> r = relevance(tape, target, wrt, lrp::epsilon(1e-7), {}, &ledger);
+  expect_near(numbers(r[0].value()), {4, 8, 12}, 1e-3f);
+  expect_near(numbers(r[1].value()), {12, 24, 36}, 1e-3f);
+  double bias = 0;
+  for (const LedgerRow& row : ledger.rows) {
+    bias += row.bias.value().item();
+    if (row.path == "add") {
+      EXPECT_NEAR(row.arrived.value().item(), 96, 1e-3);
+      EXPECT_NEAR(row.passed_on.value().item(), 96, 1e-3);
+    }
+  }
+  EXPECT_NEAR(bias, -8, 1e-3);
+}
+
+// --- composites on a net of two convolutions and a linear layer
+// ------------------------------------
+
+struct TwoConvNet {
+  Tape tape{Device::cpu(), Mode::evaluation};
+  Var x, h1, h2, y;
+  TwoConvNet() {
+    x = tape.input("x", counting_image());
+    const Var w1 =
+        tape.constant(f32({2, 3, 3, 1}, {0, 1, 0, 1, -2, 1, 0, 1, 0, 1, 0, 0, 0, -1, 0, 0, 0, 1}));
+    h1 = relu(conv2d(x, w1, tape.constant(f32({2}, {0, -1})), {}));
+    const Var w2 =
+        tape.constant(f32({2, 2, 2, 2}, {1, -1, -1, 0, 0, 1, 1, 0, -1, 1, 0, 1, 0, -1, 0.5, 0}));
+    h2 = relu(conv2d(h1, w2, tape.constant(f32({2}, {1, -0.5})), {}));
+    y = linear(flatten(h2), tape.constant(f32({2, 2}, {1, -2, -1, 4})),
+               tape.constant(f32({2}, {3, -1})));
+  }
+};
+
+// h1 with its first channel row by row, then its second.
+std::vector<float> by_channel(const Tensor& map) {
+  std::vector<float> values;
+  for (std::int64_t c = 0; c < 2; ++c) {
+    for (std::int64_t p = 0; p < 4; ++p) values.push_back(static_cast<float>(map.item(2 * p + c)));
+  }
+  return values;
+}
+
+TEST(Composite, OnTheTwoConvNet) {
+  const std::vector<float> plus_h1 = {5.897436f, 0,         0,         11.268555f,
+                                      -.210526f, -.263158f, 4.717948f, 0};
+  const struct {
+    Composite composite;
+    int target;
+    std::vector<float> h2, h1, x;
+    double sum;
+  } cases[] = {
+      {lrp::epsilon(),
+       0,
+       {23, -1},
+       {30, -12, 0, 0, -12, -10, 24, 0},
+       {0, 1, -2, 0, 24, -20, 42, -7, 0, 0, -40, -22, 0, 0, 42, 0},
+       18},
+      {lrp::epsilon(),
+       1,
+       {-23, 2},
+       {},
+       {0, -1, 2, 0, -40, 30, -60, 7, 0, 9, 40, 55, 0, 0, -56, 0},
+       -14},
+      {lrp::epsilon_plus(),
+       0,
+       {23, -1},
+       plus_h1,
+       {0, .272942f, 0, 0, 2.227920f, 0, 3.459514f, 0, 0, 5.189271f, -.210526f, 2.857625f, 0, 0,
+        7.613509f, 0},
+       21.41025},
+      {lrp::epsilon_plus_flat(),
+       0,
+       {23, -1},
+       plus_h1,
+       {.631879f, .602639f, .602639f, -.029240f, 1.156095f, 2.378917f, 2.378917f, 1.222822f,
+        1.156095f, 2.378917f, 2.378917f, 1.222822f, .524216f, 1.776278f, 1.776278f, 1.252062f},
+       21.41025},
+      {lrp::epsilon_plus_flat(),
+       1,
+       {-23, 2},
+       {},
+       {-.608487f, -.550007f, -.550007f, .058480f, -1.132703f, -2.267806f, -2.267806f, -1.135103f,
+        -1.132703f, -2.267806f, -2.267806f, -1.135103f, -.524216f, -1.717798f, -1.717798f,
+        -1.193582f},
+       -20.41025},
+      {lrp::epsilon_gamma_box(0, 15),
+       0,
+       {23, -1},
+       {10.683387f, -8.427480f, 0, 15.176299f, -3.761541f, -1.190476f, 8.546709f, 0},
+       {0, .210395f, -.401309f, 0, 2.492790f, 2.457651f, -.698317f, -1.404580f, 0, 7.272173f,
+        -.852054f, 2.715203f, 0, 0, 9.234944f, 0},
+       21.02690},
+      {lrp::epsilon_gamma_box(0, 15),
+       1,
+       {-23, 2},
+       {-12.588148f, 8.427480f, 0, -12.795347f, 4.713922f, 2.380952f, -10.070519f, 0},
+       {0, -.201325f, .401309f, 0, -2.937234f, -2.933842f, 1.208521f, 1.404580f, 0, -7.653125f,
+        1.804434f, -1.567811f, 0, 0, -9.457166f, 0},
+       -19.93166},
+      {lrp::epsilon_gamma_box(),
+       0,
+       {23, -1},
+       {},  // the image's own range is [0, 15]
+       {0, .210395f, -.401309f, 0, 2.492790f, 2.457651f, -.698317f, -1.404580f, 0, 7.272173f,
+        -.852054f, 2.715203f, 0, 0, 9.234944f, 0},
+       21.02690},
+      {excitation_backprop(true),
+       0,
+       {22.115384f, 0},
+       {5.670611f, 0, 0, 11.341222f, 0, 0, 4.536489f, 0},
+       {0, .283531f, 0, 0, 2.142231f, 0, 3.402367f, 0, 0, 5.103550f, 0, 3.118836f, 0, 0, 7.497808f,
+        0},
+       21.54832},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.composite.name() + " of class " + std::to_string(c.target));
+    TwoConvNet net;
+    const Var target = class_of(net.tape, net.y, c.target);
+    const std::vector<Var> r = net.tape.relevance(target, {net.x, net.h1, net.h2}, c.composite);
+    expect_near(numbers(r[2].value()), c.h2, 2e-4f);
+    if (!c.h1.empty()) expect_near(by_channel(r[1].value()), c.h1, 2e-4f);
+    expect_near(numbers(r[0].value()), c.x, 2e-4f);
+    EXPECT_NEAR(total(r[0].value()), c.sum, 5e-4);
+  }
+}
+
+TEST(Composite, GuidedAndDeconvnetAgreeWhereEveryUnitIsOn) {
+  for (const Composite& composite : {guided_backprop(), deconvnet()}) {
+    TwoConvNet net;
+    expect_near(
+        numbers(net.tape.relevance(class_of(net.tape, net.y, 0), {net.x}, composite)[0].value()),
+        {0, 1, 0, 0, 2, -2, 2, 0, 0, 1, -2, 1, 0, 0, 2, 0}, 1e-5f);
+    expect_near(
+        numbers(net.tape.relevance(class_of(net.tape, net.y, 1), {net.x}, composite)[0].value()),
+        {4, 4, 0, 0, 0, -4, -2, 0, 0, 2, 0, 6, 0, 0, 2, 0}, 1e-5f);
+  }
+}
+
+TEST(Composite, ListsEveryNodeWithoutARuleBeforeItAppendsAny) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 3}, {1, 2, 3}));
+  const Var gate = mul(x, sigmoid(x));
+  const Var target = class_of(tape, log_softmax(gate), 0);
+  const std::uint32_t before = tape.mark();
+  try {
+    tape.relevance(target, {x}, lrp::epsilon_plus());
+    FAIL() << "a product and a log-softmax have no rule";
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("'mul'"), std::string::npos) << what;
+    EXPECT_NE(what.find("'log_softmax'"), std::string::npos) << what;
+    EXPECT_EQ(error.blame(), Blame::usage);
+  }
+  EXPECT_EQ(tape.mark(), before);
+}
+
+TEST(Composite, MatchesByScopeAndTakesTheFirst) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 2}, {1, -2}));
+  Var y;
+  {
+    const Tape::Scope in(tape, "head");
+    y = linear(x, tape.constant(f32({1, 2}, {1, 1})));
+  }
+  Composite composite("by scope");
+  composite.on(scope("h*d"), rules::flat()).on(any(), rules::epsilon());
+  // Scopes do not match the gather behind the head: it is the second rule's, which cannot have it.
+  EXPECT_THROW(tape.relevance(class_of(tape, y, 0), {x}, composite), Error);
+  Composite first("first");
+  first.on(scope("h*d"), rules::flat());
+  expect_near(numbers(tape.relevance(class_of(tape, y, 0), {x}, with_defaults(first))[0].value()),
+              {-.5f, -.5f}, 1e-5f);
+}
+
+// --- any net
+// --------------------------------------------------------------------------------------
+
+class RandomNet {
+ public:
+  RandomNet(Tape& tape, std::uint64_t seed, DType dtype)
+      : tape_(tape), random_(seed), dtype_(dtype) {}
+  Var constant(Shape shape, double scale, double offset = 0) {
+    Tensor values({DType::f32, shape});
+    for (float& v : values.values<float>())
+      v = static_cast<float>(offset + scale * random_.normal());
+    return tape_.constant(values.to(dtype_));
+  }
+  Var image(std::int64_t rows) {
+    Tensor values({DType::f32, {rows, 6, 6, 3}});
+    for (float& v : values.values<float>()) v = static_cast<float>(random_.normal());
+    return tape_.input("x", values.to(dtype_));
+  }
+  Var conv(Var x, std::int64_t out, bool bias = true) {
+    const std::int64_t in = x.shape()[3];
+    return conv2d(x, constant({out, 3, 3, in}, .3), bias ? constant({out}, .2) : Var{},
+                  {.pad_h = 1, .pad_w = 1});
+  }
+  Var norm(Var x) {
+    const std::int64_t c = x.shape()[3];
+    return batch_norm_inference(x, constant({c}, .2, 1), constant({c}, .3), constant({c}, .3),
+                                square(constant({c}, .2, 1)));
+  }
+  Var head(Var x, std::int64_t classes) {
+    const Var flat = flatten(x);
+    return linear(flat, constant({classes, flat.shape()[1]}, .3), constant({classes}, .3));
+  }
+  // Families of nets: what has to balance must balance on each.
+  Var logits(Var x, int family) {
+    switch (family) {
+      case 0:  // a perceptron
+        return head(relu(head(flatten(x), 9)), 4);
+      case 1:  // convolution, both pools
+        return head(avg_pool2d(relu(conv(max_pool2d(relu(conv(x, 4)), {}), 5)), {}), 4);
+      case 2: {  // residual, batch norm folded; one that cannot be
+        const Var stem = relu(norm(conv(x, 4, false)));
+        const Var block = relu(add(norm(conv(relu(norm(conv(stem, 4, false))), 4)), stem));
+        return head(global_avg_pool2d(relu(norm(block))), 4);
+      }
+      case 3: {  // two branches joined, a shift, tanh and sigmoid
+        const Var a = tapescope::tanh(conv(x, 3)), b = sigmoid(affine(conv(x, 2), 1.5, .25));
+        const Var both[] = {a, b};
+        return head(upsample_nearest(concat(both, 3), 2), 4);
+      }
+      default: {  // one layer used twice
+        const Var w = constant({3, 3, 3, 3}, .3), b = constant({3}, .2);
+        const Conv2dOptions options{.pad_h = 1, .pad_w = 1};
+        return head(relu(conv2d(relu(conv2d(x, w, b, options)), w, b, options)), 4);
+      }
+    }
+  }
+  static constexpr int kFamilies = 5;
+
+ private:
+  Tape& tape_;
+  PhiloxStream random_;
+  DType dtype_;
+};
+
+const Composite kComposites[] = {lrp::epsilon(.05),
+                                 lrp::epsilon_plus(),
+                                 lrp::epsilon_plus_flat(),
+                                 lrp::epsilon_gamma_box(-4, 4, .25, .05),
+                                 lrp::epsilon_gamma_box({}, {}, .25, .05),
+                                 lrp::epsilon_alpha2_beta1(.05),
+                                 lrp::epsilon_alpha2_beta1_flat(.05),
+                                 excitation_backprop(),
+                                 only(rules::w_square(.05))};
+
+TEST(Ledger, ClosesOnAnyNetAndComposite) {
+  for (int family = 0; family < RandomNet::kFamilies; ++family) {
+    for (const Composite& composite : kComposites) {
+      for (const DType dtype : {DType::f64, DType::f32}) {
+        SCOPED_TRACE(fmt::format("family {}, {}, {}", family, composite.name(), name_of(dtype)));
+        Tape tape(Device::cpu(), Mode::evaluation);
+        RandomNet net(tape, 40 + static_cast<std::uint64_t>(family), dtype);
+        const Var x = net.image(3);
+        const Var target = class_of(tape, net.logits(x, family), 1), wrt[] = {x};
+        Ledger ledger;
+        const Var r = relevance(tape, target, wrt, composite, {}, &ledger)[0];
+        for (std::int64_t n = 0; n < 3; ++n) {
+          double taken = 0, largest = 1;
+          for (const LedgerRow& row : ledger.rows) {
+            const double arrived = row.arrived.value().item(n);
+            largest = std::max(largest, std::abs(arrived));
+            const double kept = row.bias.value().item(n) + row.stabiliser.value().item(n) +
+                                row.empty.value().item(n);
+            taken += kept;
+            const double scale = 1 + std::abs(arrived) + std::abs(kept);
+            EXPECT_NEAR(arrived, row.passed_on.value().item(n) + kept,
+                        (dtype == DType::f64 ? 1e-10 : 2e-5) * scale)
+                << row.path << " by " << row.rule;
+          }
+          const double tolerance = (dtype == DType::f64 ? 1e-10 : 1e-4) * largest;
+          EXPECT_NEAR(ledger.seed.value().item(n), ledger.reached.value().item(n) + taken,
+                      tolerance);
+          EXPECT_NEAR(ledger.seed.value().item(n), target.value().item(n), 0);
+          double sum = 0;
+          for (std::int64_t i = 0; i < x.shape().elements(1, 4); ++i) {
+            sum += r.value().item(n * x.shape().elements(1, 4) + i);
+          }
+          EXPECT_NEAR(sum, ledger.reached.value().item(n), tolerance);
+        }
+      }
+    }
+  }
+}
+
+// LRP-0 of a ReLU net is input times gradient, biases or not.
+TEST(Relevance, WithATinyEpsilonIsInputTimesGradientOnReluNets) {
+  for (int family : {0, 1, 2, 4}) {
+    SCOPED_TRACE(family);
+    Tape tape(Device::cpu(), Mode::evaluation);
+    RandomNet net(tape, 7 + static_cast<std::uint64_t>(family), DType::f64);
+    const Var x = net.image(2);
+    const Var target = class_of(tape, net.logits(x, family), 2);
+    const Tensor want = mul(x, tape.gradient(target, {x})[0]).value();
+    for (const bool fold : {true, false}) {
+      const Tensor got =
+          tape.relevance(target, {x}, lrp::epsilon(1e-13).fold_batch_norm(fold))[0].value();
+      for (std::int64_t i = 0; i < want.elements(); ++i) {
+        EXPECT_NEAR(got.item(i), want.item(i), 1e-7) << i;
+      }
+    }
+  }
+}
+
+// A convolution whose normalisation is folded answers as one that was made with those weights.
+TEST(Relevance, OfAFoldedBatchNormIsThatOfTheFoldedConvolution) {
+  for (const Composite& composite : kComposites) {
+    SCOPED_TRACE(composite.name());
+    Tape tape(Device::cpu(), Mode::evaluation);
+    RandomNet net(tape, 5, DType::f64);
+    const Var x = net.image(2);
+    const Var w = net.constant({4, 3, 3, 3}, .3), scale = net.constant({4}, .2, 1),
+              shift = net.constant({4}, .3), mean = net.constant({4}, .3),
+              variance = square(net.constant({4}, .2, 1));
+    const Conv2dOptions options{.pad_h = 1, .pad_w = 1};
+    const Var head = net.constant({3, 4}, .5);
+    const Var normed =
+        batch_norm_inference(conv2d(x, w, {}, options), scale, shift, mean, variance);
+    const Var factor = mul(scale, rsqrt(affine(variance, 1, 1e-5)));
+    const Var made = conv2d(x, mul(w, reshape_all(factor, {4, 1, 1, 1})),
+                            sub(shift, mul(mean, factor)), options);
+    const auto map = [&](Var hidden) {
+      const Var y = linear(global_avg_pool2d(relu(hidden)), head);
+      return tape.relevance(class_of(tape, y, 0), {x}, composite)[0].value();
+    };
+    const Tensor got = map(normed), want = map(made);
+    for (std::int64_t i = 0; i < want.elements(); ++i) {
+      EXPECT_NEAR(got.item(i), want.item(i), 1e-9) << i;
+    }
+  }
+}
+
+TEST(Relevance, OfABatchIsThatOfItsImagesBitForBitAndScalesWithTheSeed) {
+  for (const Composite& composite : kComposites) {
+    SCOPED_TRACE(composite.name());
+    const auto program = [&](std::int64_t rows, bool doubled) {
+      Tape tape(Device::cpu(), Mode::evaluation);
+      RandomNet net(tape, 11, DType::f32);
+      const Var x = tape.input("x", DType::f32, {rows, 6, 6, 3});
+      const Var target = class_of(tape, net.logits(x, 2), 1);
+      const Var seed = doubled ? affine(target, 2) : Var{};
+      return tape.compile({tape.relevance(target, {x}, composite, seed)[0]});
+    };
+    Tensor images({DType::f32, {3, 6, 6, 3}});
+    PhiloxStream random(3);
+    for (float& v : images.values<float>()) v = static_cast<float>(random.normal());
+    const Tensor all = program(3, false).run({{"x", images}})[0];
+    const Tensor twice = program(3, true).run({{"x", images}})[0];
+    Program one = program(1, false);
+    for (std::int64_t n = 0; n < 3; ++n) {
+      const Tensor alone = one.run({{"x", images.rows(n, n + 1)}})[0];
+      EXPECT_EQ(numbers(alone), numbers(all.rows(n, n + 1)));
+    }
+    for (std::int64_t i = 0; i < all.elements(); ++i) {
+      EXPECT_NEAR(twice.item(i), 2 * all.item(i), 1e-5 * (1 + std::abs(all.item(i))));
+    }
+  }
+}
+
+TEST(ExcitationBackprop, IsADistributionOverTheInput) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  RandomNet net(tape, 21, DType::f64);
+  const Var x = tape.input("pixels", square(net.constant({2, 6, 6, 3}, 1)).value());
+  const Var hidden = relu(net.conv(max_pool2d(relu(net.conv(x, 6)), {}), 5));
+  const Var target = class_of(tape, net.head(hidden, 4), 0);
+  const Var one = tape.constant(Tensor::full({DType::f64, {2}}, 1));
+  const Tensor r = tape.relevance(target, {x}, excitation_backprop(), one)[0].value();
+  EXPECT_NEAR(total(r), 2, 1e-4);
+  for (std::int64_t i = 0; i < r.elements(); ++i) EXPECT_GE(r.item(i), 0);
+}
+
+}  // namespace
+}  // namespace tapescope::explain
