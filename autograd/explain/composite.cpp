@@ -117,7 +117,16 @@ Composite deconvnet() {
 Composite excitation_backprop(bool biases) {
   Composite composite("excitation-backprop");
   const Rule rule = biases ? rules::z_plus() : rules::without_bias(rules::z_plus());
-  composite.on([](const Place& place) { return place.weighted; }, rule);
+  composite.start_from_one().on([](const Place& place) { return place.weighted; }, rule);
+  return with_defaults(composite);
+}
+
+Composite inhibition_backprop() {
+  Composite composite("inhibition-backprop");
+  const Rule rule = rules::without_bias(rules::z_plus());
+  composite.start_from_one()
+      .on(last_linear(), rules::z_minus())
+      .on([](const Place& place) { return place.weighted; }, rule);
   return with_defaults(composite);
 }
 

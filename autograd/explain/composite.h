@@ -57,16 +57,23 @@ class Composite {
     return *this;
   }
 
+  // Whether the walk starts from 1, as in the gradient domain, or from the target's value.
+  Composite& start_from_one() {
+    starts_from_one_ = true;
+    return *this;
+  }
+
   // Null where no rule matches.
   const Rule* rule_for(const Place& place) const;
   const std::string& name() const { return name_; }
   Domain domain() const { return domain_; }
   bool folds_batch_norm() const { return folds_; }
+  bool starts_from_one() const { return starts_from_one_ || domain_ == Domain::gradient; }
 
  private:
   std::string name_;
   Domain domain_;
-  bool folds_ = true;
+  bool folds_ = true, starts_from_one_ = false;
   std::vector<std::pair<Match, Rule>> entries_;
 };
 
@@ -81,12 +88,15 @@ Composite& with_defaults(Composite& composite, double epsilon = 1e-6);
 // et al. 2018).
 Composite guided_backprop();
 Composite deconvnet();
-// Excitation backprop (Zhang et al. 2016, arXiv 1608.00507). The paper drops biases; with them it
-// is zennit's.
+// Excitation backprop (Zhang et al. 2016, arXiv 1608.00507): the probability of each element under
+// a walk from the target that follows positive connections only. The paper drops biases; with them
+// it is zennit's.
 Composite excitation_backprop(bool biases = false);
+// The same from the negated weights of the last layer: what speaks against the target. The paper's
+// contrastive map is the difference of the two.
+Composite inhibition_backprop();
 
-// The composite of this name on the command line, with its default settings; an empty function
-// result where there is none of that name.
+// The composites by their names on the command line, with default settings.
 struct NamedComposite {
   std::string_view name;
   Composite (*make)();

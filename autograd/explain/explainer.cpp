@@ -5,13 +5,33 @@
 #include <limits>
 
 #include "autograd/explain/cam.h"
+#include "autograd/explain/deeplift.h"
 #include "autograd/explain/gradient_methods.h"
+#include "autograd/explain/relevance.h"
 #include "autograd/ops/ops.h"
 
 namespace tapescope::explain {
 namespace {
 
 constexpr std::string_view kIntegratedGradients = "integrated-gradients";
+constexpr std::string_view kDeepLift = "deeplift";
+constexpr std::string_view kContrastive = "contrastive-excitation-backprop";
+
+// Null where the method is no composite.
+const NamedComposite* composite_named(std::string_view method) {
+  for (const NamedComposite& named : named_composites()) {
+    if (named.name == method) return &named;
+  }
+  return nullptr;
+}
+
+// Multiply-adds of convolutions and matrix products, which are nearly all of the work.
+double macs(Program& program) {
+  double sum = 0;
+  for (const StepInfo& step : program.steps())
+    sum += step.op->cost(step.operands, step.outputs).macs;
+  return sum;
+}
 
 // f32 {N}: target minus the sum of each sample's map.
 Tensor residual_of(const Tensor& target, const Tensor& map) {
@@ -43,8 +63,13 @@ Explainer::Explainer(Record record, Shape image_shape, Device device, KernelChoi
 Explainer::~Explainer() = default;
 
 const std::vector<std::string_view>& Explainer::methods() {
-  static const std::vector<std::string_view> names = {"saliency", "input-x-gradient",
-                                                      kIntegratedGradients, "grad-cam", "cam"};
+  static const std::vector<std::string_view> names = [] {
+    std::vector<std::string_view> all = {
+        "saliency", "input-x-gradient", kIntegratedGradients, "grad-cam", "cam", kDeepLift};
+    for (const NamedComposite& named : named_composites()) all.push_back(named.name);
+    all.push_back(kContrastive);
+    return all;
+  }();
   return names;
 }
 
@@ -69,7 +94,17 @@ Explainer::Method& Explainer::prepared(std::string_view method, const std::strin
   const Var target = class_logit(logits, index);
   std::string node = image.path();
   Var map;
-  if (method == "saliency" || method == kIntegratedGradients) {
+  if (const NamedComposite* named = composite_named(method)) {
+    map = tape.relevance(target, {x}, named->make())[0];
+  } else if (method == kContrastive) {
+    map = contrastive_excitation_backprop(tape, target, x);
+  } else if (method == kDeepLift) {
+    const Var baseline = tape.input("baseline", DType::f32, image_shape_.with_leading(1));
+    const Var reference = broadcast_like(baseline, x);
+    const Var at_baseline = class_logit(record_(tape, reference), index);
+    map = deeplift(tape, target, x, at_baseline, reference);
+    slot.reset(new Method{std::move(node), tape.compile({map, target, sub(target, at_baseline)})});
+  } else if (method == "saliency" || method == kIntegratedGradients) {
     map = saliency(tape, target, x);
   } else if (method == "input-x-gradient") {
     map = input_x_gradient(tape, target, x);
@@ -78,8 +113,17 @@ Explainer::Method& Explainer::prepared(std::string_view method, const std::strin
     node = features.path();
     map = method == "cam" ? cam(tape, target, features) : grad_cam(tape, target, features);
   }
-  slot.reset(new Method{std::move(node), tape.compile({map, target}), 2});
+  if (!slot) slot.reset(new Method{std::move(node), tape.compile({map, target})});
+  if (const double forward = macs(prepared("logits", "").program); forward > 0) {
+    slot->forward_passes = macs(slot->program) / forward;
+  }
   return *slot;
+}
+
+Tensor Explainer::baseline_of(const ExplainOptions& options) const {
+  const Shape one = image_shape_.with_leading(1);
+  return options.baseline.defined() ? options.baseline.reshape(one)
+                                    : Tensor::zeros({DType::f32, one});
 }
 
 Tensor Explainer::logits(const Tensor& image) {
@@ -98,9 +142,12 @@ Attribution Explainer::explain(std::string_view method, const Tensor& image, con
   if (method == kIntegratedGradients) {
     result = integrated_gradients(prepared, image, classes, options);
   } else {
-    std::vector<Tensor> out = prepared.program.run({{"image", image}, {"class", classes}});
+    std::vector<NamedTensor> inputs = {{"image", image}, {"class", classes}};
+    if (method == kDeepLift) inputs.push_back({"baseline", baseline_of(options)});
+    std::vector<Tensor> out = prepared.program.run(inputs);
     result.map = std::move(out[0]);
     result.value = std::move(out[1]);
+    if (method == kDeepLift) result.residual = residual_of(out[2], result.map);
     result.forward_passes = prepared.forward_passes;
   }
   result.method = method;
@@ -116,9 +163,7 @@ Attribution Explainer::integrated_gradients(Method& method, const Tensor& image,
                                             const Tensor& classes, const ExplainOptions& options) {
   const int affordable = static_cast<int>(options.budget / 2) - 2;
   const int steps = std::max(3, std::min(options.steps, affordable) / 3 * 3);
-  const Tensor baseline = options.baseline.defined()
-                              ? options.baseline.reshape(image_shape_.with_leading(1))
-                              : Tensor::zeros({DType::f32, image_shape_.with_leading(1)});
+  const Tensor baseline = baseline_of(options);
   const auto run = [&](double position) {
     return method.program.run({{"image", image},
                                {"class", classes},

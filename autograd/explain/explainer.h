@@ -32,7 +32,7 @@ struct ExplainOptions {
   std::string layer;    // feature map for CAM methods; empty: the last one
   int steps = 51;       // integrated gradients; a multiple of 3
   double budget = 500;  // most forward passes per image: steps are cut to fit
-  Tensor baseline;      // f32 {H,W,C}: where paths start; undefined: zeros
+  Tensor baseline;      // f32 {H,W,C}: where paths start, DeepLIFT's reference; undefined: zeros
 };
 
 // What every method needs of a model.
@@ -62,6 +62,7 @@ class Explainer {
  private:
   struct Method;
   Method& prepared(std::string_view method, const std::string& layer);
+  Tensor baseline_of(const ExplainOptions& options) const;  // f32 {1,H,W,C}
   Attribution integrated_gradients(Method& method, const Tensor& image, const Tensor& classes,
                                    const ExplainOptions& options);
 

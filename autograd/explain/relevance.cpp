@@ -219,7 +219,7 @@ std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
   try {
     if (!seed) {
       const Tape::Scope in(tape, "relevance");
-      seed = composite.domain() == Composite::Domain::relevance ? target : ones_like(target);
+      seed = composite.starts_from_one() ? ones_like(target) : target;
     }
     const Seed seeds[] = {{target, seed}};
     if (ledger != nullptr) *ledger = {row_sums(seed), {}, {}};
@@ -244,6 +244,12 @@ std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
     tape.rollback(before);
     throw;
   }
+}
+
+Var contrastive_excitation_backprop(Tape& tape, Var target, Var wrt) {
+  const Var all[] = {wrt};
+  const Var excitation = relevance(tape, target, all, excitation_backprop())[0];
+  return sub(excitation, relevance(tape, target, all, inhibition_backprop())[0]);
 }
 
 }  // namespace tapescope::explain

@@ -26,10 +26,14 @@ struct Ledger {
 };
 
 // Appends the program that distributes `target` (one scalar per sample) over `wrt`, one Var each of
-// wrt[i]'s type. The seed is the target's value in the relevance domain and 1 in the gradient
-// domain, unless given. Every node on the way needs a rule: those without one are listed in the
+// wrt[i]'s type. The seed is the target's value, or 1 where the composite starts from that,
+// unless given. Every node on the way needs a rule: those without one are listed in the
 // error before anything is appended. With `ledger` the accounts are appended as well.
 std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
                            const Composite& composite, Var seed = {}, Ledger* ledger = nullptr);
+
+// Contrastive excitation backprop: excitation less inhibition, of wrt's type. Positive where an
+// element speaks for the target more than against it.
+Var contrastive_excitation_backprop(Tape& tape, Var target, Var wrt);
 
 }  // namespace tapescope::explain

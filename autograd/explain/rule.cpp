@@ -22,6 +22,12 @@ Rule epsilon(double epsilon) { return linear("epsilon", {{{Part{}}}}, epsilon); 
 
 Rule z_plus(double epsilon) { return linear("z-plus", {{kPositive}}, epsilon); }
 
+Rule z_minus(double epsilon) {
+  Rule rule = linear("z-minus", {{kNegative}}, epsilon);
+  for (Part& part : rule.groups[0].parts) part.sign = -1;
+  return without_bias(rule);
+}
+
 Rule alpha_beta(double alpha, double beta, double epsilon) {
   if (alpha < 1 || beta < 0 || alpha - beta < 1 - 1e-9 || alpha - beta > 1 + 1e-9) {
     throw usage_error("[alpha-beta] needs alpha - beta = 1 and beta >= 0, not alpha {} and beta {}",

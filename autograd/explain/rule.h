@@ -67,6 +67,8 @@ namespace rules {
 Rule epsilon(double epsilon = 1e-6);
 // q = a+ w+ + a- w-, bias b+ (Bach et al. 2015, alpha 1 beta 0; Montavon et al. 2017).
 Rule z_plus(double epsilon = 1e-6);
+// z-plus without bias on the negated weights.
+Rule z_minus(double epsilon = 1e-6);
 // alpha times the positive parts less beta times the negative ones; alpha - beta = 1.
 Rule alpha_beta(double alpha, double beta, double epsilon = 1e-6);
 // Favours what speaks for an output, whatever signs input and output have.

@@ -7,11 +7,13 @@
 #include <cmath>
 #include <numeric>
 
+#include "autograd/explain/explainer.h"
 #include "autograd/explain/target.h"
 #include "autograd/ops/ops.h"
 #include "autograd/program/program.h"
 #include "autograd/tape.h"
 #include "engine/philox.h"
+#include "tests/autograd/random_net.h"
 
 namespace tapescope::explain {
 namespace {
@@ -315,7 +317,8 @@ TEST(Composite, OnTheTwoConvNet) {
     SCOPED_TRACE(c.composite.name() + " of class " + std::to_string(c.target));
     TwoConvNet net;
     const Var target = class_of(net.tape, net.y, c.target);
-    const std::vector<Var> r = net.tape.relevance(target, {net.x, net.h1, net.h2}, c.composite);
+    const std::vector<Var> r =
+        net.tape.relevance(target, {net.x, net.h1, net.h2}, c.composite, target);
     expect_near(numbers(r[2].value()), c.h2, 2e-4f);
     if (!c.h1.empty()) expect_near(by_channel(r[1].value()), c.h1, 2e-4f);
     expect_near(numbers(r[0].value()), c.x, 2e-4f);
@@ -374,67 +377,6 @@ TEST(Composite, MatchesByScopeAndTakesTheFirst) {
 // --- any net
 // --------------------------------------------------------------------------------------
 
-class RandomNet {
- public:
-  RandomNet(Tape& tape, std::uint64_t seed, DType dtype)
-      : tape_(tape), random_(seed), dtype_(dtype) {}
-  Var constant(Shape shape, double scale, double offset = 0) {
-    Tensor values({DType::f32, shape});
-    for (float& v : values.values<float>())
-      v = static_cast<float>(offset + scale * random_.normal());
-    return tape_.constant(values.to(dtype_));
-  }
-  Var image(std::int64_t rows) {
-    Tensor values({DType::f32, {rows, 6, 6, 3}});
-    for (float& v : values.values<float>()) v = static_cast<float>(random_.normal());
-    return tape_.input("x", values.to(dtype_));
-  }
-  Var conv(Var x, std::int64_t out, bool bias = true) {
-    const std::int64_t in = x.shape()[3];
-    return conv2d(x, constant({out, 3, 3, in}, .3), bias ? constant({out}, .2) : Var{},
-                  {.pad_h = 1, .pad_w = 1});
-  }
-  Var norm(Var x) {
-    const std::int64_t c = x.shape()[3];
-    return batch_norm_inference(x, constant({c}, .2, 1), constant({c}, .3), constant({c}, .3),
-                                square(constant({c}, .2, 1)));
-  }
-  Var head(Var x, std::int64_t classes) {
-    const Var flat = flatten(x);
-    return linear(flat, constant({classes, flat.shape()[1]}, .3), constant({classes}, .3));
-  }
-  // Families of nets: what has to balance must balance on each.
-  Var logits(Var x, int family) {
-    switch (family) {
-      case 0:  // a perceptron
-        return head(relu(head(flatten(x), 9)), 4);
-      case 1:  // convolution, both pools
-        return head(avg_pool2d(relu(conv(max_pool2d(relu(conv(x, 4)), {}), 5)), {}), 4);
-      case 2: {  // residual, batch norm folded; one that cannot be
-        const Var stem = relu(norm(conv(x, 4, false)));
-        const Var block = relu(add(norm(conv(relu(norm(conv(stem, 4, false))), 4)), stem));
-        return head(global_avg_pool2d(relu(norm(block))), 4);
-      }
-      case 3: {  // two branches joined, a shift, tanh and sigmoid
-        const Var a = tapescope::tanh(conv(x, 3)), b = sigmoid(affine(conv(x, 2), 1.5, .25));
-        const Var both[] = {a, b};
-        return head(upsample_nearest(concat(both, 3), 2), 4);
-      }
-      default: {  // one layer used twice
-        const Var w = constant({3, 3, 3, 3}, .3), b = constant({3}, .2);
-        const Conv2dOptions options{.pad_h = 1, .pad_w = 1};
-        return head(relu(conv2d(relu(conv2d(x, w, b, options)), w, b, options)), 4);
-      }
-    }
-  }
-  static constexpr int kFamilies = 5;
-
- private:
-  Tape& tape_;
-  PhiloxStream random_;
-  DType dtype_;
-};
-
 const Composite kComposites[] = {lrp::epsilon(.05),
                                  lrp::epsilon_plus(),
                                  lrp::epsilon_plus_flat(),
@@ -472,7 +414,8 @@ TEST(Ledger, ClosesOnAnyNetAndComposite) {
           const double tolerance = (dtype == DType::f64 ? 1e-10 : 1e-4) * largest;
           EXPECT_NEAR(ledger.seed.value().item(n), ledger.reached.value().item(n) + taken,
                       tolerance);
-          EXPECT_NEAR(ledger.seed.value().item(n), target.value().item(n), 0);
+          EXPECT_EQ(ledger.seed.value().item(n),
+                    composite.starts_from_one() ? 1 : target.value().item(n));
           double sum = 0;
           for (std::int64_t i = 0; i < x.shape().elements(1, 4); ++i) {
             sum += r.value().item(n * x.shape().elements(1, 4) + i);
@@ -539,7 +482,7 @@ TEST(Relevance, OfABatchIsThatOfItsImagesBitForBitAndScalesWithTheSeed) {
       RandomNet net(tape, 11, DType::f32);
       const Var x = tape.input("x", DType::f32, {rows, 6, 6, 3});
       const Var target = class_of(tape, net.logits(x, 2), 1);
-      const Var seed = doubled ? affine(target, 2) : Var{};
+      const Var seed = doubled ? affine(target, 2) : target;
       return tape.compile({tape.relevance(target, {x}, composite, seed)[0]});
     };
     Tensor images({DType::f32, {3, 6, 6, 3}});
@@ -564,10 +507,48 @@ TEST(ExcitationBackprop, IsADistributionOverTheInput) {
   const Var x = tape.input("pixels", square(net.constant({2, 6, 6, 3}, 1)).value());
   const Var hidden = relu(net.conv(max_pool2d(relu(net.conv(x, 6)), {}), 5));
   const Var target = class_of(tape, net.head(hidden, 4), 0);
-  const Var one = tape.constant(Tensor::full({DType::f64, {2}}, 1));
-  const Tensor r = tape.relevance(target, {x}, excitation_backprop(), one)[0].value();
+  const Tensor r = tape.relevance(target, {x}, excitation_backprop())[0].value();
   EXPECT_NEAR(total(r), 2, 1e-4);
   for (std::int64_t i = 0; i < r.elements(); ++i) EXPECT_GE(r.item(i), 0);
+}
+
+TEST(ExcitationBackprop, ContrastiveIsZeroWhereTheClassesAreTwoAlike) {
+  // y = [h, -h]: what excites the first class inhibits the second.
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 3}, {1, 2, 3}));
+  const Var hidden = relu(linear(x, tape.constant(f32({2, 3}, {1, 0, 2, 0, 1, 0}))));
+  const Var y = linear(hidden, tape.constant(f32({2, 2}, {1, -1, -1, 1})));
+  const Tensor first = contrastive_excitation_backprop(tape, class_of(tape, y, 0), x).value();
+  const Tensor second = contrastive_excitation_backprop(tape, class_of(tape, y, 1), x).value();
+  // The first class is excited by hidden 0 alone, which sees x0 once and x2 twice: 1/7 and 6/7.
+  expect_near(numbers(first), {1 / 7.f, -1, 6 / 7.f}, 1e-5f);
+  expect_near(numbers(second), {-1 / 7.f, 1, -6 / 7.f}, 1e-5f);
+}
+
+// Costs in multiply-adds, as multiples of one forward pass.
+TEST(Relevance, CostsNoMoreThanItHasTo) {
+  const auto cost = [](std::string_view method, bool nonnegative) {
+    Explainer explainer(
+        [&](Tape& tape, Var image) {
+          RandomNet net(tape, 1, DType::f32);
+          return net.head(relu(net.conv(relu(net.conv(nonnegative ? relu(image) : image, 8)), 8)),
+                          4);
+        },
+        {6, 6, 3});
+    Tensor image({DType::f32, {1, 6, 6, 3}});
+    PhiloxStream random(3);
+    for (float& v : image.values<float>()) v = static_cast<float>(random.normal());
+    const std::int64_t index[] = {0};
+    return explainer
+        .explain(method, image,
+                 Tensor::from<std::int64_t>({1}, std::span<const std::int64_t>(index)))
+        .forward_passes;
+  };
+  EXPECT_LE(cost("saliency", false), 2.0);
+  EXPECT_LE(cost("lrp-epsilon", false), 2.0);
+  EXPECT_LE(cost("lrp-epsilon-plus", true), 4.0);
+  EXPECT_LE(cost("lrp-epsilon-alpha2-beta1", true), 6.0);
+  EXPECT_LE(cost("deeplift", false), 3.0);
 }
 
 }  // namespace
