@@ -43,6 +43,7 @@ class ThreadBlock final : public Block {
       const std::lock_guard<std::mutex> lock(start_mutex_);
       running_ = static_cast<int>(count);
       participants_ = count;
+      begun_ = 0;
       ++generation_;
     }
     while (workers_.size() < count) {
@@ -110,12 +111,19 @@ class ThreadBlock final : public Block {
         start_.wait(lock, [&] { return stopping_ || (generation_ != seen && i < participants_); });
         if (stopping_) return;
         seen = generation_;
+        // All begin together: what one does at its end must not look as if it came before what
+        // another does at its beginning.
+        if (++begun_ == participants_) {
+          all_begun_.notify_all();
+        } else {
+          all_begun_.wait(lock, [&] { return begun_ == participants_; });
+        }
       }
       Thread& self = threads()[i];
       current = &self;
       try {
         grid().body();
-        leave(self);
+        self.state = Thread::State::done;
       } catch (const Abandoned&) {
       } catch (...) {
         fail(std::current_exception());
@@ -124,8 +132,6 @@ class ThreadBlock final : public Block {
       if (--running_ == 0) finished_.notify_all();
     }
   }
-
-  void leave(Thread& self) { self.state = Thread::State::done; }
 
   void fail(std::exception_ptr error) {
     {
@@ -145,10 +151,10 @@ class ThreadBlock final : public Block {
 
   std::vector<std::thread> workers_;
   std::mutex start_mutex_;
-  std::condition_variable start_, finished_;
+  std::condition_variable start_, all_begun_, finished_;
   bool stopping_ = false;
   std::uint64_t generation_ = 0;
-  std::size_t participants_ = 0;
+  std::size_t participants_ = 0, begun_ = 0;
   int running_ = 0;
   std::exception_ptr error_;
   std::atomic<bool> abandoning_{false};

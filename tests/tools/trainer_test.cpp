@@ -50,11 +50,13 @@ struct Prepared {
   std::string model = "lenet", optimizer = "sgd";
   int loader_threads = 0;
   double rate = 0.02;
+  Device device = Device::cpu();
 };
 
 struct Trained {
   std::vector<std::uint8_t> last, best, state;
   std::int64_t step = 0;
+  std::vector<double> losses;  // by step
 };
 
 // Trains for 3 epochs of 5 steps (17 samples: four batches of 4 and one of 1, augmented) with
@@ -78,6 +80,8 @@ Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops =
     options.loader_threads = prepared.loader_threads;
     options.optimizer.name = prepared.optimizer;
     options.schedule.peak = prepared.rate;
+    options.device = prepared.device;
+    options.log_every = 1;
     Trainer trainer(*model, task, data, held_out, random, plain, options);
     const Checkpoints checkpoints(folder.path(), {config, data->classes(), plain}, 0);
     Progress progress;
@@ -86,6 +90,7 @@ Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops =
     events.save = [&](const Progress& p, bool best, bool epoch_end) {
       checkpoints.save(*model, trainer.optimizer(), p, best, epoch_end);
     };
+    events.step = [&](const StepRecord& step) { result.losses.push_back(step.loss); };
     std::int64_t steps = 0;
     if (part < stops.size()) events.stop = [&, part] { return ++steps >= stops[part]; };
     EXPECT_EQ(trainer.run(progress, events), part == stops.size());
@@ -136,6 +141,27 @@ TEST(Trainer, ThreadsChangeNoBit) {
   set_thread_count(before);
   expect_equal(one, three);
   expect_equal(one, train({.model = "resnet20", .loader_threads = 3}));
+}
+
+// The same numbers from handwritten CUDA kernels: convolution, pooling, dropout (whose mask must be
+// the same bits), batch norm, log-softmax, the optimisers.
+TEST(Trainer, EmulatedDeviceFollowsTheCpu) {
+  for (Prepared prepared :
+       {Prepared{}, Prepared{.model = "resnet20", .optimizer = "adamw", .rate = 1e-3}}) {
+    const Trained cpu = train(prepared);
+    prepared.device = Device::emulated();
+    const Trained emulated = train(prepared);
+    ASSERT_EQ(emulated.losses.size(), cpu.losses.size());
+    for (std::size_t i = 0; i < cpu.losses.size(); ++i) {
+      EXPECT_NEAR(emulated.losses[i], cpu.losses[i], 1e-4 * std::abs(cpu.losses[i]))
+          << prepared.model << ", step " << i + 1;
+    }
+  }
+}
+
+TEST(Trainer, EmulatedDeviceResumesBitForBit) {
+  const Prepared prepared{.device = Device::emulated()};
+  expect_equal(train(prepared), train(prepared, {7}));
 }
 
 TEST(Trainer, LossThatIsNotFiniteKeepsTheParametersBeforeIt) {
