@@ -1,6 +1,7 @@
 #include "autograd/explain/relevance.h"
 
 #include <array>
+#include <bit>
 #include <unordered_map>
 
 #include "autograd/explain/linear_rule.h"
@@ -77,6 +78,8 @@ std::string objection(const Decision& decision) {
     case Rule::Kind::guided:
     case Rule::Kind::deconvnet:
       return alone ? "" : "the rule is for element-wise functions of one operand";
+    case Rule::Kind::share:
+      return place.kind == RelevanceClass::product ? "" : "it is not a product";
     case Rule::Kind::gradient:
       break;
   }
@@ -144,12 +147,28 @@ void append_gradient(const Decision& decision, std::span<const Var> cotangents,
   Vjp v(node, cotangents, wanted, results);
   node.op->vjp(v);
   if (taken == nullptr) return;
+  if (node.op->name() == "pad") {  // relevance of the margin: what the way back leaves out
+    const Node& back = *results[0].node;
+    const Var ones[] = {ones_like(results[0])};
+    std::array<Var, 16> kept{};
+    Vjp again(back, ones, 1u, kept);
+    back.op->vjp(again);
+    taken->bias = row_sums(mul(cotangents[0], affine(kept[0], -1, 1)));
+  }
   for (int i = 0; i < node.operand_count; ++i) {
     Var& result = results[static_cast<std::size_t>(i)];
     if (decision.place.active >> i & 1u || !result) continue;
     const Var kept = row_sums(result);
     taken->bias = taken->bias ? add(taken->bias, kept) : kept;
     result = {};
+  }
+}
+
+void append_share(const Decision& decision, Var arrived, std::span<Var> results) {
+  const unsigned active = decision.place.active;
+  const Var part = affine(arrived, 1.0 / std::popcount(active));
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (active >> i & 1u) results[i] = reduce_like(part, decision.place.node->operand_data[i]);
   }
 }
 
@@ -171,6 +190,9 @@ void append_rule(const Decision& decision, std::span<const Var> cotangents, std:
       return;
     case Rule::Kind::gradient:
       append_gradient(decision, cotangents, results, taken);
+      return;
+    case Rule::Kind::share:
+      append_share(decision, arrived, results);
       return;
     case Rule::Kind::guided:
       results[0] = mask_positive(relu(arrived), node.out());

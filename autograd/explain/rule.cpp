@@ -72,6 +72,7 @@ Rule flat(double epsilon) {
 
 Rule pass() { return plain("pass", Rule::Kind::pass); }
 Rule gradient() { return plain("gradient", Rule::Kind::gradient); }
+Rule share() { return plain("share", Rule::Kind::share); }
 Rule guided() { return plain("guided", Rule::Kind::guided); }
 Rule deconvnet() { return plain("deconvnet", Rule::Kind::deconvnet); }
 

@@ -50,6 +50,7 @@ struct Rule {
     linear,    // the scheme above
     pass,      // R_in = R_out, for element-wise functions of one operand
     gradient,  // the vector-Jacobian product: exact for ops that only move elements
+    share,     // equal parts to every explained operand, for products such as gates
     guided,    // of a ReLU: max(R_out, 0) where the input was positive
     deconvnet  // of a ReLU: max(R_out, 0)
   };
@@ -79,6 +80,7 @@ Rule w_square(double epsilon = 1e-6);  // q = w^2
 Rule flat(double epsilon = 1e-6);      // q = 1 over the kernel's footprint
 Rule pass();
 Rule gradient();
+Rule share();
 Rule guided();
 Rule deconvnet();
 

@@ -53,6 +53,11 @@ class RandomNet {
         const Var both[] = {a, b};
         return head(upsample_nearest(concat(both, 3), 2), 4);
       }
+      case 4: {  // a gate, padding that is not zero
+        constexpr std::int64_t kBefore[] = {0, 1, 0, 0}, kAfter[] = {0, 0, 2, 0};
+        const Var a = conv(pad(x, kBefore, kAfter, .5), 3);
+        return head(mul(relu(a), sigmoid(a)), 4);
+      }
       default: {  // one layer used twice
         const Var w = constant({3, 3, 3, 3}, .3), b = constant({3}, .2);
         const Conv2dOptions options{.pad_h = 1, .pad_w = 1};
@@ -60,7 +65,7 @@ class RandomNet {
       }
     }
   }
-  static constexpr int kFamilies = 5;
+  static constexpr int kFamilies = 6;
 
  private:
   Tape& tape_;

@@ -389,7 +389,8 @@ const Composite kComposites[] = {lrp::epsilon(.05),
 
 TEST(Ledger, ClosesOnAnyNetAndComposite) {
   for (int family = 0; family < RandomNet::kFamilies; ++family) {
-    for (const Composite& composite : kComposites) {
+    for (Composite composite : kComposites) {
+      composite.on(op("mul"), rules::share());
       for (const DType dtype : {DType::f64, DType::f32}) {
         SCOPED_TRACE(fmt::format("family {}, {}, {}", family, composite.name(), name_of(dtype)));
         Tape tape(Device::cpu(), Mode::evaluation);
@@ -427,9 +428,49 @@ TEST(Ledger, ClosesOnAnyNetAndComposite) {
   }
 }
 
+// A rule that hands out half of what it got is seen by the accounts.
+TEST(Ledger, FindsARuleThatLosesRelevance) {
+  Rule rule = rules::z_plus();
+  rule.groups[0].coefficient = 0.5;
+  OneNode one;
+  Ledger ledger;
+  one.relevance(rule, &ledger);
+  const LedgerRow& row = ledger.rows[0];
+  const double out = row.passed_on.value().item() + row.bias.value().item() +
+                     row.stabiliser.value().item() + row.empty.value().item();
+  EXPECT_NEAR(row.arrived.value().item(), 3, 1e-6);
+  EXPECT_NEAR(out, 1.5, 1e-4);
+}
+
+TEST(Relevance, IsTheSameOnTheEmulatedDevice) {
+  for (int family = 0; family < RandomNet::kFamilies; ++family) {
+    for (Composite composite : {lrp::epsilon(.05), lrp::epsilon_gamma_box({}, {}, .25, .05),
+                                lrp::epsilon_alpha2_beta1_flat(.05)}) {
+      SCOPED_TRACE(fmt::format("family {}, {}", family, composite.name()));
+      composite.on(op("mul"), rules::share());
+      const auto map = [&](Device device) {
+        Tape tape(device, Mode::evaluation);
+        RandomNet net(tape, 40 + static_cast<std::uint64_t>(family), DType::f32);
+        const Var x = net.image(2);
+        return tape.relevance(class_of(tape, net.logits(x, family), 1), {x}, composite)[0]
+            .value()
+            .host();
+      };
+      const Tensor want = map(Device::cpu()), got = map(Device::emulated());
+      double largest = 1;
+      for (std::int64_t i = 0; i < want.elements(); ++i) {
+        largest = std::max(largest, std::abs(want.item(i)));
+      }
+      for (std::int64_t i = 0; i < want.elements(); ++i) {
+        EXPECT_NEAR(got.item(i), want.item(i), 1e-3 * largest) << i;
+      }
+    }
+  }
+}
+
 // LRP-0 of a ReLU net is input times gradient, biases or not.
 TEST(Relevance, WithATinyEpsilonIsInputTimesGradientOnReluNets) {
-  for (int family : {0, 1, 2, 4}) {
+  for (int family : {0, 1, 2, 5}) {
     SCOPED_TRACE(family);
     Tape tape(Device::cpu(), Mode::evaluation);
     RandomNet net(tape, 7 + static_cast<std::uint64_t>(family), DType::f64);
