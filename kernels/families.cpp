@@ -11,6 +11,7 @@
 #include "kernels/increment/increment.h"
 #include "kernels/layout/layout.h"
 #include "kernels/log_softmax/log_softmax.h"
+#include "kernels/log_softmax/nll.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool2d/pool2d.h"
@@ -79,12 +80,15 @@ std::vector<VariantInfo> all_variants() {
   append(all, broadcast_like_variants());
   append(all, log_softmax_variants());
   append(all, softmax_variants());
+  append(all, log_softmax_nll_variants());
+  append(all, log_softmax_nll_gradient_variants());
   append(all, log_softmax_gradient_variants());
   append(all, softmax_gradient_variants());
   append(all, batch_norm_training_variants());
   append(all, batch_norm_inference_variants());
   append(all, batch_norm_gradient_variants());
   append(all, dropout_variants());
+  append(all, relu_dropout_variants());
   append(all, pad_variants());
   append(all, slice_variants());
   append(all, concat_variants());

@@ -10,6 +10,7 @@
 #include "kernels/increment/increment.h"
 #include "kernels/layout/layout.h"
 #include "kernels/log_softmax/log_softmax.h"
+#include "kernels/log_softmax/nll.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool2d/pool2d.h"
@@ -27,6 +28,8 @@ std::span<const Variant<ReduceShape>> reduce_variants();
 std::span<const Variant<BroadcastShape>> broadcast_like_variants();
 std::span<const Variant<SoftmaxShape>> log_softmax_variants();
 std::span<const Variant<SoftmaxShape>> softmax_variants();
+std::span<const Variant<SoftmaxShape>> log_softmax_nll_variants();
+std::span<const Variant<SoftmaxShape>> log_softmax_nll_gradient_variants();
 std::span<const Variant<SoftmaxShape>> log_softmax_gradient_variants();
 std::span<const Variant<SoftmaxShape>> softmax_gradient_variants();
 std::span<const Variant<BatchNormShape>> batch_norm_training_variants();
@@ -52,6 +55,7 @@ std::span<const Variant<Pool2dShape>> max_pool2d_gather_variants();
 std::span<const Variant<Pool2dShape>> avg_pool2d_variants();
 std::span<const Variant<Pool2dShape>> avg_pool2d_gradient_variants();
 std::span<const Variant<DropoutShape>> dropout_variants();
+std::span<const Variant<DropoutShape>> relu_dropout_variants();
 std::span<const Variant<IncrementShape>> increment_variants();
 
 GpuTables gpu_tables() {
@@ -66,6 +70,8 @@ GpuTables gpu_tables() {
       gpu_table_of(broadcast_like_variants()),
       gpu_table_of(log_softmax_variants()),
       gpu_table_of(softmax_variants()),
+      gpu_table_of(log_softmax_nll_variants()),
+      gpu_table_of(log_softmax_nll_gradient_variants()),
       gpu_table_of(log_softmax_gradient_variants()),
       gpu_table_of(softmax_gradient_variants()),
       gpu_table_of(batch_norm_training_variants()),
@@ -91,6 +97,7 @@ GpuTables gpu_tables() {
       gpu_table_of(avg_pool2d_variants()),
       gpu_table_of(avg_pool2d_gradient_variants()),
       gpu_table_of(dropout_variants()),
+      gpu_table_of(relu_dropout_variants()),
       gpu_table_of(increment_variants()),
   };
   return tables;

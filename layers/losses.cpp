@@ -10,9 +10,9 @@ Var cross_entropy(Var logits, Var label, double smoothing) {
   if (!(smoothing >= 0 && smoothing < 1)) {
     throw usage_error("label smoothing is {}; it must be at least 0 and below 1", smoothing);
   }
+  if (smoothing == 0) return log_softmax_nll(logits, label);
   const Var log_probabilities = log_softmax(logits);
   const Var hard = nll_loss(log_probabilities, label);
-  if (smoothing == 0) return hard;
   constexpr int kClasses[] = {1};
   const Var soft = neg(reshape(reduce_mean(log_probabilities, kClasses), {}));
   return add(affine(hard, 1 - smoothing), affine(soft, smoothing));

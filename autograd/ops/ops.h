@@ -129,13 +129,16 @@ BatchNormResult batch_norm_training(Var x, Var scale, Var shift, double epsilon 
 Var batch_norm_inference(Var x, Var scale, Var shift, Var mean, Var variance,
                          double epsilon = 1e-5);
 // Zeroes each element with probability p and divides the rest by 1 - p; identity on an evaluation
-// tape. The mask is a function of (tape seed, scope, step, row, element) and is never stored.
+// tape. The mask is a function of (tape seed, scope, step, row, element) and is never stored. Of a
+// relu's result it is recorded as one op on the relu's operand, relu_dropout.
 Var dropout(Var x, double p);
 
 // --- rows (log_softmax.cpp, gather.cpp, loss.cpp)
 // --------------------------------------------------
 Var softmax(Var x);      // last axis
 Var log_softmax(Var x);  // last axis
+// logits {N,C}, label i64 {N} -> {N}: minus the label's log-probability, in one pass.
+Var log_softmax_nll(Var logits, Var label);
 // x {N,C}, index i64 {N} -> {N}: x[n, index[n]].
 Var gather(Var x, Var index);
 // g {N}, index i64 {N} -> like's shape {N,C}, zero elsewhere: gather's adjoint.

@@ -29,8 +29,14 @@ __device__ PhiloxBlock random_block(std::uint64_t seed_key, std::int64_t step, s
                  static_cast<std::uint32_t>(quad), 0});
 }
 
+// What dropout is applied to: the element, or what a relu leaves of it.
+template <bool relu>
+__device__ float passed(float x) {
+  return relu && x < 0 ? 0.0f : x;
+}
+
 // x, y: {rows, row_elements}; step: {}
-template <class T>
+template <class T, bool relu>
 __global__ void naive(const T* x, const std::int64_t* step, T* y, std::int64_t n,
                       std::int64_t row_elements, std::uint32_t threshold, float scale,
                       std::uint64_t seed_key) {
@@ -39,11 +45,12 @@ __global__ void naive(const T* x, const std::int64_t* step, T* y, std::int64_t n
   const std::int64_t row = i / row_elements, e = i % row_elements;
   const PhiloxBlock bits = random_block(seed_key, *step, row, e / 4);
   const bool kept = bits[static_cast<std::size_t>(e % 4)] >> 8 >= threshold;
-  y[i] = kept ? static_cast<T>(static_cast<float>(x[i]) * scale) : static_cast<T>(0.0f);
+  y[i] =
+      kept ? static_cast<T>(passed<relu>(static_cast<float>(x[i])) * scale) : static_cast<T>(0.0f);
 }
 
 // The same; `Width` is 4 where every quad of a row can be loaded as one vector.
-template <class T, int Width>
+template <class T, int Width, bool relu>
 __global__ void vectorized(const T* x, const std::int64_t* step, T* y, std::int64_t rows,
                            std::int64_t row_elements, std::uint32_t threshold, float scale,
                            std::uint64_t seed_key) {
@@ -54,7 +61,8 @@ __global__ void vectorized(const T* x, const std::int64_t* step, T* y, std::int6
   const PhiloxBlock bits = random_block(seed_key, *step, row, quad);
   const auto dropped = [&](int k, T value) {
     const bool kept = bits[static_cast<std::size_t>(k)] >> 8 >= threshold;
-    return kept ? static_cast<T>(static_cast<float>(value) * scale) : static_cast<T>(0.0f);
+    return kept ? static_cast<T>(passed<relu>(static_cast<float>(value)) * scale)
+                : static_cast<T>(0.0f);
   };
   if constexpr (Width == 4) {
     Pack<T, 4> v = load_pack<T, 4>(x + at);
@@ -65,19 +73,19 @@ __global__ void vectorized(const T* x, const std::int64_t* step, T* y, std::int6
   }
 }
 
-template <class T>
+template <class T, bool relu>
 Plan prepare_naive(const DropoutShape& s) {
   return Plan("naive", 0, [s](const Queue& queue, const Buffers& b) {
     const std::int64_t n = s.rows * s.row_elements;
     if (n == 0) return;
-    launch<naive<T>>(queue, blocks_for(n, kThreads), kThreads, 0, static_cast<const T*>(b.in[0]),
-                     static_cast<const std::int64_t*>(b.in[1]), static_cast<T*>(b.out[0]), n,
-                     s.row_elements, threshold_of(s.p), static_cast<float>(1 / (1 - s.p)),
-                     s.seed_key);
+    launch<naive<T, relu>>(
+        queue, blocks_for(n, kThreads), kThreads, 0, static_cast<const T*>(b.in[0]),
+        static_cast<const std::int64_t*>(b.in[1]), static_cast<T*>(b.out[0]), n, s.row_elements,
+        threshold_of(s.p), static_cast<float>(1 / (1 - s.p)), s.seed_key);
   });
 }
 
-template <class T>
+template <class T, bool relu>
 Plan prepare_vectorized(const DropoutShape& s) {
   return Plan("vectorized", 0, [s](const Queue& queue, const Buffers& b) {
     const std::int64_t quads = s.rows * ((s.row_elements + 3) / 4);
@@ -85,10 +93,10 @@ Plan prepare_vectorized(const DropoutShape& s) {
     const T* x = static_cast<const T*>(b.in[0]);  // {rows, row_elements}
     T* y = static_cast<T*>(b.out[0]);             // {rows, row_elements}
     const auto go = [&]<int Width>() {
-      launch<vectorized<T, Width>>(queue, blocks_for(quads, kThreads), kThreads, 0, x,
-                                   static_cast<const std::int64_t*>(b.in[1]), y, s.rows,
-                                   s.row_elements, threshold_of(s.p),
-                                   static_cast<float>(1 / (1 - s.p)), s.seed_key);
+      launch<vectorized<T, Width, relu>>(queue, blocks_for(quads, kThreads), kThreads, 0, x,
+                                         static_cast<const std::int64_t*>(b.in[1]), y, s.rows,
+                                         s.row_elements, threshold_of(s.p),
+                                         static_cast<float>(1 / (1 - s.p)), s.seed_key);
     };
     const bool wide =
         s.row_elements % 4 == 0 && aligned(x, 4 * sizeof(T)) && aligned(y, 4 * sizeof(T));
@@ -96,11 +104,14 @@ Plan prepare_vectorized(const DropoutShape& s) {
   });
 }
 
+template <bool relu>
 Plan naive_plan(const DropoutShape& s) {
-  return s.dtype == DType::bf16 ? prepare_naive<bf16>(s) : prepare_naive<float>(s);
+  return s.dtype == DType::bf16 ? prepare_naive<bf16, relu>(s) : prepare_naive<float, relu>(s);
 }
+template <bool relu>
 Plan vectorized_plan(const DropoutShape& s) {
-  return s.dtype == DType::bf16 ? prepare_vectorized<bf16>(s) : prepare_vectorized<float>(s);
+  return s.dtype == DType::bf16 ? prepare_vectorized<bf16, relu>(s)
+                                : prepare_vectorized<float, relu>(s);
 }
 
 constexpr DTypes kDTypes{DType::f32, DType::bf16};
@@ -111,9 +122,20 @@ std::span<const Variant<DropoutShape>> dropout_variants() {
   static constexpr Variant<DropoutShape> table[] = {
       {{"dropout", "vectorized", kDevice, kDTypes, 1,
         "a thread four elements: one Philox block, one wide load and store", ""},
-       vectorized_plan},
+       vectorized_plan<false>},
       {{"dropout", "naive", kDevice, kDTypes, 1, "a thread an element, a Philox block each", ""},
-       naive_plan},
+       naive_plan<false>},
+  };
+  return table;
+}
+
+std::span<const Variant<DropoutShape>> relu_dropout_variants() {
+  static constexpr Variant<DropoutShape> table[] = {
+      {{"relu_dropout", "vectorized", kDevice, kDTypes, 1,
+        "both in one pass: half the memory traffic of one after the other", ""},
+       vectorized_plan<true>},
+      {{"relu_dropout", "naive", kDevice, kDTypes, 1, "both in one pass, a thread an element", ""},
+       naive_plan<true>},
   };
   return table;
 }

@@ -23,5 +23,7 @@ struct DropoutShape {
 
 // in: x {rows, row_elements}, step {} i64    out: y {rows, row_elements}; may be x
 std::span<const Variant<DropoutShape>> dropout_variants();
+// The same of max(x, 0), in one pass. Its VJP needs no mask: y > 0 says where both let pass.
+std::span<const Variant<DropoutShape>> relu_dropout_variants();
 
 }  // namespace tapescope

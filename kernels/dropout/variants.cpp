@@ -1,9 +1,32 @@
 // Which dropout runs where, best first.
+#include <memory>
+
 #include "kernels/dropout/dropout.h"
 #include "kernels/dropout/reference.h"
 #include "kernels/dropout/simd_plan.h"
+#include "kernels/elementwise/reference.h"
+#include "kernels/elementwise/simd_plans.h"
 
 namespace tapescope {
+namespace {
+
+// relu into y, then dropout of y in place.
+template <Plan (*prepare_relu)(const UnaryShape&), Plan (*prepare_drop)(const DropoutShape&)>
+Plan one_after_the_other(const DropoutShape& s) {
+  const UnaryShape unary{s.dtype, Unary::relu, s.rows * s.row_elements, 0, 0};
+  struct Both {
+    Plan relu, drop;
+  };
+  auto both = std::make_unique<Both>(Both{prepare_relu(unary), prepare_drop(s)});
+  const std::string_view name = both->drop.variant();
+  return Plan(name, 0, [both = std::move(both)](const Queue& queue, const Buffers& b) {
+    both->relu.run(queue, {b.in, b.out, nullptr});
+    const void* inputs[] = {b.out[0], b.in[1]};
+    both->drop.run(queue, {inputs, b.out, nullptr});
+  });
+}
+
+}  // namespace
 
 std::span<const Variant<DropoutShape>> dropout_variants() {
   static constexpr Variant<DropoutShape> table[] = {
@@ -23,6 +46,28 @@ std::span<const Variant<DropoutShape>> dropout_variants() {
         "one Philox block an element; the oracle",
         ""},
        reference::dropout},
+  };
+  return table;
+}
+
+std::span<const Variant<DropoutShape>> relu_dropout_variants() {
+  static constexpr Variant<DropoutShape> table[] = {
+      {{"relu_dropout",
+        "simd",
+        DeviceKind::cpu,
+        {DType::f32},
+        1,
+        "relu, then dropout in place",
+        ""},
+       one_after_the_other<simd::unary, simd::dropout>},
+      {{"relu_dropout",
+        "reference",
+        DeviceKind::cpu,
+        {DType::f32, DType::f64, DType::bf16},
+        1,
+        "relu, then dropout in place; the oracle",
+        ""},
+       one_after_the_other<reference::unary, reference::dropout>},
   };
   return table;
 }
