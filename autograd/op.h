@@ -135,6 +135,14 @@ class Op {
   // A fused op as elementary ops on the same operands, one Var an output: its second derivative,
   // its default relevance rule and its oracle. Empty where the op is elementary.
   virtual std::vector<Var> decompose(Tape& tape, std::span<const Var> operands) const;
+  // Neighbouring steps of a Program as one kernel, in place: this op's, and those of `others`, all
+  // of one name. `elements` counts each one's, this op's first; the pointers of one lie `pitch`
+  // behind those of the one before. An empty plan where the device has no such kernel.
+  virtual Plan prepare_joined(std::span<const Op* const> others,
+                              std::span<const std::int64_t> elements, std::int64_t pitch,
+                              DType dtype, const Backend& backend) const {
+    return (void)others, (void)elements, (void)pitch, (void)dtype, (void)backend, Plan();
+  }
   // A leaf (input, parameter, constant) has no kernel.
   virtual bool is_leaf() const { return false; }
 };

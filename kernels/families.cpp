@@ -13,6 +13,7 @@
 #include "kernels/log_softmax/log_softmax.h"
 #include "kernels/log_softmax/nll.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/optimizer/many.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool2d/pool2d.h"
 #include "kernels/reduce/reduce.h"
@@ -20,11 +21,12 @@
 namespace tapescope {
 namespace {
 
-// One family: its table for the CPU, then those of the other devices. Where there is no CUDA the
-// rungs are listed all the same, with the reason.
+// One family: its table for the CPU (if it has one), then those of the other devices. Where there
+// is no CUDA the rungs are listed all the same, with the reason.
 template <class Shape>
-void append(std::vector<VariantInfo>& all, std::span<const Variant<Shape>> cpu) {
-  const std::string_view family = cpu.front().family;
+void append(std::vector<VariantInfo>& all, std::span<const Variant<Shape>> cpu,
+            std::string_view family = {}) {
+  if (family.empty()) family = cpu.front().family;
   all.insert(all.end(), cpu.begin(), cpu.end());
   const auto emulated = gpu_variants<Shape>(DeviceKind::emulated, family);
   all.insert(all.end(), emulated.begin(), emulated.end());
@@ -52,9 +54,9 @@ void throw_no_variant(std::string_view family, std::string_view wanted, std::str
   if (!reason.empty()) {
     throw usage_error("[{}] variant '{}' cannot be used: {}", family, wanted, reason);
   }
-  throw usage_error("[{}] no {}variant covers dtype {} and this shape on {}; see `tapescope kernels`",
-                    family, wanted.empty() ? "" : fmt::format("'{}' ", wanted), name_of(dtype),
-                    name_of(device));
+  throw usage_error(
+      "[{}] no {}variant covers dtype {} and this shape on {}; see `tapescope kernels`", family,
+      wanted.empty() ? "" : fmt::format("'{}' ", wanted), name_of(dtype), name_of(device));
 }
 
 GpuTables gpu_tables(DeviceKind device) {
@@ -102,6 +104,8 @@ std::vector<VariantInfo> all_variants() {
   append(all, one_hot_variants());
   append(all, sgd_variants());
   append(all, adamw_variants());
+  append<SgdManyShape>(all, {}, "sgd_many");
+  append<AdamwManyShape>(all, {}, "adamw_many");
   append(all, matmul_variants());
   append(all, max_pool2d_variants());
   append(all, max_pool2d_scatter_variants());

@@ -12,6 +12,7 @@
 #include "kernels/log_softmax/log_softmax.h"
 #include "kernels/log_softmax/nll.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/optimizer/many.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool2d/pool2d.h"
 #include "kernels/reduce/reduce.h"
@@ -36,6 +37,8 @@ std::span<const Variant<BatchNormShape>> batch_norm_training_variants();
 std::span<const Variant<BatchNormShape>> batch_norm_inference_variants();
 std::span<const Variant<BatchNormShape>> batch_norm_gradient_variants();
 std::span<const Variant<SgdShape>> sgd_variants();
+std::span<const Variant<SgdManyShape>> sgd_many_variants();
+std::span<const Variant<AdamwManyShape>> adamw_many_variants();
 std::span<const Variant<AdamwShape>> adamw_variants();
 std::span<const Variant<CastShape>> cast_variants();
 std::span<const Variant<GatherShape>> gather_rows_element_variants();
@@ -78,6 +81,8 @@ GpuTables gpu_tables() {
       gpu_table_of(batch_norm_inference_variants()),
       gpu_table_of(batch_norm_gradient_variants()),
       gpu_table_of(sgd_variants()),
+      gpu_table_of(sgd_many_variants()),
+      gpu_table_of(adamw_many_variants()),
       gpu_table_of(adamw_variants()),
       gpu_table_of(cast_variants()),
       gpu_table_of(gather_rows_element_variants()),

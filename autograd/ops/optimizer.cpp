@@ -1,12 +1,28 @@
 // One parameter's optimiser step. Outputs may be written over what they replace.
 #include "kernels/optimizer/optimizer.h"
 
+#include "kernels/optimizer/many.h"
+
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
 namespace {
+
+// The first variant of a family that only GPUs have; an empty plan where there is none, or where
+// kernels were chosen by name.
+template <class Shape>
+Plan joined_plan(std::string_view family, const Shape& shape, DType dtype, const Backend& backend) {
+  if (backend.device.kind == DeviceKind::cpu || backend.choices.contains("sgd") ||
+      backend.choices.contains("adamw")) {
+    return {};
+  }
+  for (const Variant<Shape>& variant : gpu_variants<Shape>(backend.device.kind, family)) {
+    if (variant.reason.empty() && variant.dtypes.contains(dtype)) return variant.prepare(shape);
+  }
+  return {};
+}
 
 class OptimizerOp : public Op {
  public:
@@ -48,6 +64,22 @@ class SgdUpdate final : public OptimizerOp {
         {t[0].dtype, t[0].elements(), options_.momentum, options_.nesterov, options_.weight_decay},
         t[0].dtype, backend);
   }
+  SgdShape shape(std::int64_t n, DType dtype) const {
+    return {dtype, n, options_.momentum, options_.nesterov, options_.weight_decay};
+  }
+  Plan prepare_joined(std::span<const Op* const> others, std::span<const std::int64_t> elements,
+                      std::int64_t pitch, DType dtype, const Backend& backend) const override {
+    std::vector<SgdShape> tensors;
+    for (std::size_t k = 0; k < elements.size(); ++k) {
+      const auto& op = k == 0 ? *this : static_cast<const SgdUpdate&>(*others[k - 1]);
+      tensors.push_back(op.shape(elements[k], dtype));
+      if (tensors[k].momentum != tensors[0].momentum ||
+          tensors[k].nesterov != tensors[0].nesterov) {
+        return {};
+      }
+    }
+    return joined_plan<SgdManyShape>("sgd_many", {tensors, pitch}, dtype, backend);
+  }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return memory_cost(t, outputs, 3);
   }
@@ -82,6 +114,22 @@ class AdamWUpdate final : public OptimizerOp {
                         {t[0].dtype, t[0].elements(), options_.beta1, options_.beta2,
                          options_.epsilon, options_.weight_decay},
                         t[0].dtype, backend);
+  }
+  AdamwShape shape(std::int64_t n, DType dtype) const {
+    return {dtype, n, options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay};
+  }
+  Plan prepare_joined(std::span<const Op* const> others, std::span<const std::int64_t> elements,
+                      std::int64_t pitch, DType dtype, const Backend& backend) const override {
+    std::vector<AdamwShape> tensors;
+    for (std::size_t k = 0; k < elements.size(); ++k) {
+      const auto& op = k == 0 ? *this : static_cast<const AdamWUpdate&>(*others[k - 1]);
+      tensors.push_back(op.shape(elements[k], dtype));
+      if (tensors[k].beta1 != tensors[0].beta1 || tensors[k].beta2 != tensors[0].beta2 ||
+          tensors[k].eps != tensors[0].eps) {
+        return {};
+      }
+    }
+    return joined_plan<AdamwManyShape>("adamw_many", {tensors, pitch}, dtype, backend);
   }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return memory_cost(t, outputs, 5);

@@ -20,6 +20,7 @@ struct Program::State {
   std::vector<double>* profile = nullptr;
   std::vector<Tensor> old_values;  // by assignment
   Device output_device;
+  bool join_steps = true;
 
   void run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const;
   void take_old_values(const Specialised& s);
@@ -46,7 +47,8 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        {},
                        nullptr,
                        {},
-                       options.keep_on_device ? tape.device() : Device::cpu()}) {}
+                       options.keep_on_device ? tape.device() : Device::cpu(),
+                       options.join_steps}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -67,7 +69,7 @@ Specialised& Program::State::ready(std::span<const Type> types) {
   if (last != nullptr && signature == last_signature) return *last;
   auto it = specialised.find(signature);
   if (it == specialised.end()) {
-    it = specialised.emplace(signature, specialise(program, types, backend)).first;
+    it = specialised.emplace(signature, specialise(program, types, backend, join_steps)).first;
   }
   last_signature = std::move(signature);
   last = &it->second;
@@ -146,6 +148,9 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
                           s.pointers.data() + step.first_output, arena + step.workspace};
     if (!step.plan) {
       // An alias: its operand's memory is its own.
+    } else if (step.joined && state.profile == nullptr) {
+      state.run_step(i, step.joined, buffers);
+      i += static_cast<std::size_t>(step.joined_steps) - 1;
     } else if (state.profile == nullptr) {
       state.run_step(i, step.plan, buffers);
     } else {
@@ -235,6 +240,10 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
       info.operands.push_back(s.types[static_cast<std::size_t>(value)]);
     for (int value : step.outputs) info.outputs.push_back(s.types[static_cast<std::size_t>(value)]);
     info.variant = s.steps[i].plan ? s.steps[i].plan.variant() : "alias";
+    if (s.steps[i].joined) {
+      info.variant = fmt::format("{} for {} steps", s.steps[i].joined.variant(),
+                                 s.steps[i].joined_steps);
+    }
     infos.push_back(std::move(info));
   }
   return infos;

@@ -18,6 +18,9 @@ struct CompileOptions {
   // Leave outputs on the tape's device, where other Programs may read them. Otherwise run() brings
   // them to the CPU.
   bool keep_on_device = false;
+  // One launch for steps that can be joined (all parameters' updates), where a device has it. The
+  // bits are the same.
+  bool join_steps = true;
   // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
   // later and returns nothing.
   Var guard;

@@ -13,7 +13,7 @@ std::size_t at(int i) { return static_cast<std::size_t>(i); }
 class Specialiser {
  public:
   Specialiser(const LoweredProgram& program, std::span<const Type> input_types,
-              const Backend& backend)
+              const Backend& backend, bool join)
       : program_(program) {
     infer(input_types);
     prepare(backend);
@@ -22,6 +22,7 @@ class Specialiser {
     share_in_place();
     place();
     list_pointers();
+    if (join) join_steps(backend);
   }
   Specialised take() { return std::move(result_); }
 
@@ -204,6 +205,54 @@ class Specialiser {
     result_.pointers.assign(result_.pointer_values.size(), nullptr);
   }
 
+  // Whether step s may run at the same time as the steps of one op before it, from `first` on: it
+  // writes parameters in place, and nothing of theirs but scalars.
+  bool joins(int first, int s) const {
+    const Step &a = program_.steps[at(first)], &b = program_.steps[at(s)];
+    if (b.op->name() != a.op->name() || b.operands.size() != a.operands.size()) return false;
+    if (result_.steps[at(s)].plan.workspace_bytes() > 0) return false;
+    for (int output : b.outputs) {
+      if (result_.places[at(output)].kind != Place::Kind::parameter) return false;
+    }
+    for (std::size_t i = 0; i < b.operands.size(); ++i) {
+      if (result_.types[at(b.operands[i])].shape.rank() == 0 && b.operands[i] != a.operands[i]) {
+        return false;  // another learning rate or step
+      }
+      for (int t = first; t < s; ++t) {
+        for (int output : program_.steps[at(t)].outputs) {
+          if (root_[at(b.operands[i])] == root_[at(output)]) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  // Runs of steps that are one kernel: the updates of all parameters.
+  void join_steps(const Backend& backend) {
+    const int count = static_cast<int>(program_.steps.size());
+    for (int first = 0; first < count; ++first) {
+      if (!joins(first, first)) continue;
+      int end = first + 1;
+      while (end < count && joins(first, end)) ++end;
+      if (end - first < 2) continue;
+      std::vector<const Op*> others;
+      std::vector<std::int64_t> elements;
+      for (int s = first; s < end; ++s) {
+        const Step& step = program_.steps[at(s)];
+        if (s > first) others.push_back(step.op.get());
+        elements.push_back(result_.types[at(step.outputs[0])].elements());
+      }
+      ReadyStep& ready = result_.steps[at(first)];
+      const int pitch = result_.steps[at(first + 1)].first_operand - ready.first_operand;
+      const Op& op = *program_.steps[at(first)].op;
+      ready.joined =
+          op.prepare_joined(others, elements, pitch,
+                            result_.types[at(program_.steps[at(first)].outputs[0])].dtype, backend);
+      if (ready.joined) ready.joined_steps = end - first;
+      first = end - 1;
+    }
+  }
+
   const LoweredProgram& program_;
   Specialised result_;
   std::vector<int> root_, first_, last_;  // by value; lives by root, in steps
@@ -212,8 +261,8 @@ class Specialiser {
 }  // namespace
 
 Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,
-                       const Backend& backend) {
-  return Specialiser(program, input_types, backend).take();
+                       const Backend& backend, bool join) {
+  return Specialiser(program, input_types, backend, join).take();
 }
 
 }  // namespace tapescope

@@ -5,21 +5,17 @@
 //   is
 //               all that matters.
 //
-// What depends on the step only (AdamW's bias corrections) is computed once a block, in double.
+// What an element becomes is in update.h; many.cu does all parameters in one launch.
 #include "kernels/optimizer/optimizer.h"
 
 #include "kernels/common/gpu.h"
 #include "kernels/common/vector.h"
+#include "kernels/optimizer/update.h"
 
 namespace tapescope::TAPESCOPE_GPU {
 namespace {
 
 constexpr unsigned kThreads = 256;
-
-struct Sgd {
-  float momentum, decay;
-  bool nesterov;
-};
 
 // w, g, u, next_w, next_u: {n}; u and next_u may be null where there is no momentum. lr: {}
 template <int Width>
@@ -27,57 +23,33 @@ __global__ void sgd(const float* w, const float* g, const float* u, const float*
                     float* next_u, std::int64_t n, Sgd s) {
   const std::int64_t at = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * Width;
   if (at >= n) return;
-  const auto weight = load_pack<float, Width>(w + at), gradient = load_pack<float, Width>(g + at);
-  Pack<float, Width> velocity = {}, next;
+  auto weight = load_pack<float, Width>(w + at);
+  const auto gradient = load_pack<float, Width>(g + at);
+  Pack<float, Width> velocity = {};
   if (s.momentum != 0) velocity = load_pack<float, Width>(u + at);
   const float rate = *lr;
   TAPESCOPE_UNROLL
-  for (int k = 0; k < Width; ++k) {
-    float direction = gradient[k] + s.decay * weight[k];
-    if (s.momentum != 0) {
-      velocity[k] = s.momentum * velocity[k] + direction;
-      direction = s.nesterov ? direction + s.momentum * velocity[k] : velocity[k];
-    }
-    next[k] = weight[k] - rate * direction;
-  }
+  for (int k = 0; k < Width; ++k) sgd_element(weight[k], gradient[k], &velocity[k], rate, s);
   if (s.momentum != 0) store_pack(next_u + at, velocity);
-  store_pack(next_w + at, next);
+  store_pack(next_w + at, weight);
 }
-
-struct Adamw {
-  double beta1, beta2, eps, weight_decay;
-};
-struct Corrections {
-  float shrink, rate, root;
-};
 
 // w, g, m, v, next_w, next_m, next_v: {n}; lr, step: {}
 template <int Width>
 __global__ void adamw(const float* w, const float* g, const float* m, const float* v,
                       const float* lr, const std::int64_t* step, float* next_w, float* next_m,
                       float* next_v, std::int64_t n, Adamw s) {
-  TAPESCOPE_SHARED(Corrections, corrections, [1]);
-  if (threadIdx.x == 0) {
-    const double t = static_cast<double>(*step), rate = static_cast<double>(*lr);
-    corrections[0] = {static_cast<float>(1 - rate * s.weight_decay),
-                      static_cast<float>(rate / (1 - pow(s.beta1, t))),
-                      static_cast<float>(sqrt(1 - pow(s.beta2, t)))};
-  }
+  TAPESCOPE_SHARED(AdamwStep, now, [1]);
+  if (threadIdx.x == 0) now[0] = adamw_step(s, *lr, *step);
   __syncthreads();
   const std::int64_t at = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * Width;
   if (at >= n) return;
-  const Corrections c = corrections[0];
-  const float beta1 = static_cast<float>(s.beta1), rest1 = static_cast<float>(1 - s.beta1);
-  const float beta2 = static_cast<float>(s.beta2), rest2 = static_cast<float>(1 - s.beta2);
-  const float eps = static_cast<float>(s.eps);
   auto weight = load_pack<float, Width>(w + at);
   auto first = load_pack<float, Width>(m + at), second = load_pack<float, Width>(v + at);
   const auto gradient = load_pack<float, Width>(g + at);
   TAPESCOPE_UNROLL
   for (int k = 0; k < Width; ++k) {
-    first[k] = beta1 * first[k] + rest1 * gradient[k];
-    second[k] = beta2 * second[k] + rest2 * gradient[k] * gradient[k];
-    weight[k] = c.shrink * weight[k] - c.rate * first[k] / (sqrt(second[k]) / c.root + eps);
+    adamw_element(weight[k], gradient[k], first[k], second[k], now[0]);
   }
   store_pack(next_w + at, weight);
   store_pack(next_m + at, first);
@@ -97,7 +69,7 @@ bool all_aligned(const void* const* pointers, int count) {
 
 template <bool wide>
 Plan prepare_sgd(const SgdShape& s) {
-  const Sgd values{static_cast<float>(s.momentum), static_cast<float>(s.weight_decay), s.nesterov};
+  const Sgd values = sgd_of(s);
   return Plan(wide ? "vectorized" : "naive", 0,
               [values, n = s.n](const Queue& queue, const Buffers& b) {
                 if (n == 0) return;
@@ -120,7 +92,7 @@ Plan prepare_sgd(const SgdShape& s) {
 
 template <bool wide>
 Plan prepare_adamw(const AdamwShape& s) {
-  const Adamw values{s.beta1, s.beta2, s.eps, s.weight_decay};
+  const Adamw values = adamw_of(s);
   return Plan(wide ? "vectorized" : "naive", 0,
               [values, n = s.n](const Queue& queue, const Buffers& b) {
                 if (n == 0) return;

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "autograd/program/program.h"
+#include "engine/philox.h"
 #include "layers/layers.h"
 #include "layers/losses.h"
+#include "layers/models/zoo.h"
 
 namespace tapescope {
 namespace {
@@ -259,6 +262,69 @@ TEST(BatchNorm, OneValueHasNoUnbiasedVariance) {
       tape.compile({y}, tape.effects()).run({{"image", wave({1, 1, 1, 2}, 0)}});
   EXPECT_EQ(out[0].item(0), 0);
   expect_near(norm.parameters()[3], {0.9, 0.9});
+}
+
+// All parameters in one launch, against a launch each: the same bits.
+TEST(Optimizer, OneLaunchForAllParametersGivesTheSameBits) {
+  for (const char* name : {"sgd", "adamw"}) {
+    std::vector<Tensor> results[2];
+    for (const bool join : {true, false}) {
+      const auto model = make_model(
+          {.name = "resnet20", .classes = 3, .channels = 1, .image_size = 8, .width = 0.25});
+      move_to(Device::emulated(), model->parameters());
+      Tape tape(Device::emulated(), Mode::training);
+      const Var image = tape.input("image", DType::f32, {4, 8, 8, 1});
+      const Var label = tape.input("label", DType::i64, {4});
+      const Var loss = mean(cross_entropy((*model)(tape, {{"image", image}}).at("logits"), label));
+      const std::vector<ParameterRef> parameters = model->trained_parameters();
+      OptimizerConfig config;
+      config.name = name;
+      Optimizer optimizer(config);
+      const Effects effects = optimizer.update(tape, parameters, tape.gradient(loss, parameters));
+      CompileOptions options;
+      options.join_steps = join;
+      const Var outputs[] = {loss};
+      Program step = tape.compile(outputs, effects, options);
+      int joined = 0;
+      for (const StepInfo& info : step.steps())
+        joined += info.variant.starts_with("one_launch for");
+      EXPECT_EQ(joined, join ? 1 : 0);
+      Tensor images({DType::f32, {4, 8, 8, 1}});
+      PhiloxStream random(3);
+      for (float& x : images.values<float>()) x = static_cast<float>(random.normal());
+      for (std::int64_t t = 0; t < 3; ++t) {
+        step.run({{"image", images},
+                  {"label", Tensor::from<std::int64_t>({4}, {0, 1, 2, 1})},
+                  {"learning_rate", Tensor::scalar(0.01f)},
+                  {"step", Tensor::scalar_i64(t)}});
+      }
+      for (const ParameterRef& p : model->parameters()) results[join].push_back(p->value.host());
+      for (const ParameterRef& p : optimizer.states()) results[join].push_back(p->value.host());
+    }
+    ASSERT_EQ(results[0].size(), results[1].size());
+    for (std::size_t i = 0; i < results[0].size(); ++i) {
+      EXPECT_EQ(std::memcmp(results[0][i].data(), results[1][i].data(), results[0][i].bytes()), 0)
+          << name << " " << i;
+    }
+  }
+}
+
+// Two states that change places: each assignment reads the other's old value.
+TEST(Program, AssignmentsReadOldValues) {
+  for (const Device device : {Device::cpu(), Device::emulated()}) {
+    const auto state = [&](const char* name, float value) {
+      return std::make_shared<Parameter>(name, Tensor::full({DType::f32, {3}}, value, device),
+                                         Parameter::Kind::buffer);
+    };
+    const ParameterRef a = state("a", 1), b = state("b", 2);
+    Tape tape(device, Mode::training);
+    const Var x = tape.input("x", DType::f32, {});
+    const Effects effects = {tape.assign(a, tape.parameter(b)), tape.assign(b, tape.parameter(a))};
+    Program swap = tape.compile({x}, effects);
+    swap.run({{"x", Tensor::scalar(0)}});
+    EXPECT_EQ(a->value.item(2), 2);
+    EXPECT_EQ(b->value.item(2), 1);
+  }
 }
 
 }  // namespace
