@@ -4,7 +4,8 @@
 //   scatter_rows_element: y[n,c] = g[n] where c = index[n], else 0     (the adjoint)
 //   one_hot:              y[n,c] = 1    where c = index[n], else 0
 //
-// An index outside [0, C) is a usage error naming its value, its position and C.
+// An index outside [0, C) is a usage error naming its value, its position and C; on a GPU, where a
+// kernel cannot throw, its row becomes NaN.
 #pragma once
 
 #include <span>
