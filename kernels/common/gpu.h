@@ -27,7 +27,11 @@
 
 #include "kernels/emulator/cuda.h"
 #define TAPESCOPE_GPU emulated
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TAPESCOPE_UNROLL  // sanitizers check every access: unrolled, a file takes minutes to compile
+#else
 #define TAPESCOPE_UNROLL _Pragma("GCC unroll 16")
+#endif
 // The static variable is one a declaration (and instance of a template): the array's key.
 #define TAPESCOPE_SHARED(T, name, extents)                                               \
   static char name##_key;                                                                \
