@@ -118,8 +118,9 @@ __device__ void read_row(const float* from, float (&to)[n]) {
 
 // `store(m, n, piece, value)` takes the results, those past the end as well. Block (tile, piece)
 // sums k from piece * length on, so that a long sum can be shared out; length is a multiple of BK.
+// Two blocks fit on a multiprocessor: one multiplies while the other waits for its tiles.
 template <class Tile, int Width, class A, class B, class Store>
-__global__ void __launch_bounds__(Tile::kThreads)
+__global__ void __launch_bounds__(Tile::kThreads, 2)
     gemm(A a, B b, Store store, int column_tiles, int K, int length) {
   constexpr int BM = Tile::kBM, BN = Tile::kBN, BK = Tile::kBK, TM = Tile::kTM, TN = Tile::kTN;
   TAPESCOPE_SHARED(float, tile_a, [BK][BM + 4]);  // + 4: transposed stores meet fewer equal banks
@@ -131,7 +132,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const TileLoader<A, BM, BK, Width, Tile::kThreads> load_a(a, m0);
   const TileLoader<B, BN, BK, Width, Tile::kThreads> load_b(b, n0);
   float sum[TM][TN] = {};
-  const int begin = static_cast<int>(blockIdx.y) * length, end = min(K, begin + length);
+  const int begin = static_cast<int>(blockIdx.y) * length, end = begin + min(length, K - begin);
   for (int k0 = begin; k0 < end; k0 += BK) {
     load_a.load(k0, tile_a);
     load_b.load(k0, tile_b);

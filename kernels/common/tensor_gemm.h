@@ -170,7 +170,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const int warp_n = warp % Tile::kWarpColumns * Tile::kWarpN;
   const TensorTileLoader<A, Tile::kBM, Tile::kThreads, wide> load_a(a, m0);
   const TensorTileLoader<B, Tile::kBN, Tile::kThreads, wide> load_b(b, n0);
-  const int begin = static_cast<int>(blockIdx.y) * length, end = min(K, begin + length);
+  const int begin = static_cast<int>(blockIdx.y) * length, end = begin + min(length, K - begin);
   const int steps = (end - begin + BK - 1) / BK;
   const auto ask = [&](int step) {
     const int stage = step % kStages;
@@ -246,7 +246,7 @@ void launch_tensor_tile(const Queue& queue, const A& a, const B& b, const Store&
 // The tile is chosen by the number of columns; `wide` says that 16 bytes lie together and aligned.
 template <class A, class B, class Store>
 void launch_tensor_gemm(const Queue& queue, bool wide, const A& a, const B& b, const Store& store,
-                        int M, int N, int K, int pieces = 1, int length = 0x40000000) {
+                        int M, int N, int K, int pieces = 1, int length = 0x7fffffff) {
   if (!wide) {
     launch_tensor_tile<SmallTensorTile, false>(queue, a, b, store, M, N, K, pieces, length);
   } else if (N < LargeTensorTile::kBN) {

@@ -101,8 +101,8 @@ std::unique_ptr<GraphPlan> plan_of(const Names& names, const Conv2dShape& s, boo
   Descriptors all;
   std::vector<cudnnBackendDescriptor_t> operations;
   if (bias) {
-    // In the convolution's own pass: the sum before the bias is never in memory.
-    Descriptor& sum = image_tensor(all, kSum, s.dtype, s.N, s.P(), s.Q(), s.O, true);
+    // In the convolution's own pass: the sum before the bias is never in memory, and stays f32.
+    Descriptor& sum = image_tensor(all, kSum, DType::f32, s.N, s.P(), s.Q(), s.O, true);
     operations.push_back(operation(all, names, s, &sum).raw());
     operations.push_back(add_bias(all, s, sum).raw());
   } else {
@@ -113,6 +113,15 @@ std::unique_ptr<GraphPlan> plan_of(const Names& names, const Conv2dShape& s, boo
 
 bool empty(const Conv2dShape& s) {
   return s.N == 0 || s.P() == 0 || s.Q() == 0 || s.O == 0 || s.I == 0;
+}
+
+bool has_engine(const Names& names, const Conv2dShape& s, bool bias = false) {
+  if (empty(s)) return false;
+  try {
+    return plan_of(names, s, bias) != nullptr;
+  } catch (const Error&) {  // cuDNN declines some shapes as early as their description
+    return false;
+  }
 }
 
 // `ids` say which tensor operand 0, operand 1, (the bias) and the output are.
@@ -133,14 +142,10 @@ Plan ready(std::unique_ptr<GraphPlan> graph, std::array<std::int64_t, count> ids
 
 const char* why_missing() { return cuda::cudnn().why_missing.c_str(); }
 
-bool supports_conv2d(const Conv2dShape& s) {
-  return !empty(s) && plan_of(kForward, s, s.bias) != nullptr;
-}
-bool supports_conv2d_data_gradient(const Conv2dShape& s) {
-  return !empty(s) && plan_of(kDataGradient, s) != nullptr;
-}
+bool supports_conv2d(const Conv2dShape& s) { return has_engine(kForward, s, s.bias); }
+bool supports_conv2d_data_gradient(const Conv2dShape& s) { return has_engine(kDataGradient, s); }
 bool supports_conv2d_weight_gradient(const Conv2dShape& s) {
-  return !empty(s) && plan_of(kWeightGradient, s) != nullptr;
+  return has_engine(kWeightGradient, s);
 }
 
 Plan conv2d(const Conv2dShape& s) {

@@ -37,7 +37,7 @@ template <class T, class Go>
 void weight_gradient(const Conv& s, const Buffers& b, const Pieces& pieces, const Queue& queue,
                      Go&& go) {
   const int N = s.KH * s.KW * s.I, K = s.N * s.P * s.Q;
-  if (s.O * N == 0) return;
+  if (s.O == 0 || N == 0) return;
   T* dw = static_cast<T*>(b.out[0]);  // {O,KH,KW,I}
   const MatrixAlongOuter<T> dy{in<T>(b, 1), s.O, K, s.O};
   const InputOfWeight<T> x{in<T>(b, 0), s};

@@ -17,7 +17,7 @@ struct TensorCore {
   static constexpr int kStep = kTensorBK<T>;
   static constexpr int kRows = SmallTensorTile::kBM, kColumns = SmallTensorTile::kBN;
   const Queue& queue;
-  Pieces pieces{1, 0x40000000};
+  Pieces pieces{1, 0x7fffffff};
   bool wide = false;
   template <class A, class B, class Store>
   void operator()(const A& a, const B& b, const Store& store, int M, int N, int K) const {

@@ -44,7 +44,11 @@ __global__ void naive(const T* x, const std::int64_t* step, T* y, std::int64_t n
   if (i >= n) return;
   const std::int64_t row = i / row_elements, e = i % row_elements;
   const PhiloxBlock bits = random_block(seed_key, *step, row, e / 4);
-  const bool kept = bits[static_cast<std::size_t>(e % 4)] >> 8 >= threshold;
+  std::uint32_t drawn = bits[0];  // an index known at run time would put the block into memory
+  for (int k = 1; k < 4; ++k) {
+    if (e % 4 == k) drawn = bits[static_cast<std::size_t>(k)];
+  }
+  const bool kept = drawn >> 8 >= threshold;
   y[i] =
       kept ? static_cast<T>(passed<relu>(static_cast<float>(x[i])) * scale) : static_cast<T>(0.0f);
 }

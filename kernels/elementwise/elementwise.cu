@@ -95,12 +95,16 @@ struct Places {
 };
 __device__ Places places_of(std::int64_t i, const Loops& loops) {
   Places at{0, 0};
-  for (int axis = loops.rank - 1; axis >= 0; --axis) {
+  for (int axis = loops.rank - 1; axis > 0; --axis) {
     const auto k = static_cast<std::size_t>(axis);
     const std::int64_t p = i % loops.extent[k];
     i /= loops.extent[k];
     at.a += p * loops.stride[0][k];
     at.b += p * loops.stride[1][k];
+  }
+  if (loops.rank > 0) {  // what is left lies along the first axis: no division where it is alone
+    at.a += i * loops.stride[0][0];
+    at.b += i * loops.stride[1][0];
   }
   return at;
 }

@@ -17,6 +17,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define threadIdx (::tapescope::emulator::current->index)
 #define blockIdx (::tapescope::emulator::current->block->index())
 #define blockDim (::tapescope::emulator::current->block->grid().threads)

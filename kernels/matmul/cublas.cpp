@@ -35,6 +35,9 @@ struct Product {
     if (bias) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type);
+      // What alignment the algorithm may count on is read off this address, which run() replaces.
+      const std::uintptr_t aligned = cuda::kLibraryAlignment;
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, aligned);
     }
     layout(b, type, s.transpose_b ? s.K : s.N, s.transpose_b ? s.N : s.K);
     layout(a, type, s.transpose_a ? s.M : s.K, s.transpose_a ? s.K : s.M);
@@ -74,10 +77,10 @@ struct Product {
       lt.check(lt.preference_set(preference, attribute, &alignment, sizeof alignment),
                "preference");
     }
-    // No sums by atomic additions: equal bits at every run.
-    const std::uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_NONE |
-                                  CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE |
-                                  CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+    // No sums by atomic additions: equal bits at every run. And none of partial sums that were
+    // rounded to the output's dtype: those of bf16 are f32.
+    const std::uint32_t schemes =
+        CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     lt.check(lt.preference_set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes,
                                sizeof schemes),
              "preference");
@@ -99,6 +102,7 @@ struct Product {
     }
     if (bias) {
       const void* values = buffers.in[2];  // {N}
+      cuda::check_aligned("cublas", values);
       lt.check(lt.desc_set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &values, sizeof values),
                "bias");
     }

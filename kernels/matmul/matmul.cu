@@ -42,8 +42,9 @@ __global__ void naive(const T* a, const T* b, const T* bias, T* c, std::int64_t 
 
 // A block of 32 x 32 threads, one a result.
 template <class T>
-__global__ void tiled(const T* a, const T* b, const T* bias, T* c, std::int64_t M, std::int64_t N,
-                      std::int64_t K, Layout at, std::int64_t column_tiles) {
+__global__ void __launch_bounds__(kTile* kTile)
+    tiled(const T* a, const T* b, const T* bias, T* c, std::int64_t M, std::int64_t N,
+          std::int64_t K, Layout at, std::int64_t column_tiles) {
   TAPESCOPE_SHARED(float, tile_a, [kTile][kTile + 1]);
   TAPESCOPE_SHARED(float, tile_b, [kTile][kTile + 1]);
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);

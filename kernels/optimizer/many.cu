@@ -20,7 +20,7 @@ struct Tensors {
   const float* g[kMost];        // {n}
   float* state[States][kMost];  // {n}, replaced
   std::int64_t n[kMost];
-  float decay[kMost];
+  double decay[kMost];
   int first[kMost + 1];
   int count;
 };
@@ -40,7 +40,7 @@ __global__ void sgd_many(Tensors<1> t, const float* lr, Sgd s) {
   const int k = tensor_of(t, static_cast<int>(blockIdx.x));
   const std::int64_t i = element_of(t, k);
   if (i >= t.n[k]) return;
-  s.decay = t.decay[k];
+  s.decay = static_cast<float>(t.decay[k]);
   sgd_element(t.w[k][i], t.g[k][i], s.momentum != 0 ? &t.state[0][k][i] : nullptr, *lr, s);
 }
 
@@ -78,7 +78,7 @@ void for_launches(const Sizes& sizes, const Buffers& b, Go&& go) {
       t.g[slot] = static_cast<const float*>(b.in[at + 1]);
       for (int s = 0; s < States; ++s) t.state[s][slot] = static_cast<float*>(b.out[at + 1 + s]);
       t.n[slot] = sizes.n[k];
-      t.decay[slot] = static_cast<float>(sizes.decay[k]);
+      t.decay[slot] = sizes.decay[k];
       t.first[slot] = static_cast<int>(blocks);
       blocks += ceil_div<std::int64_t>(sizes.n[k], kThreads);
     }

@@ -21,17 +21,21 @@ constexpr int kColumns = 32, kRows = 8;     // of a block that reduces columns
 constexpr std::int64_t kPiece = 16 * 1024;  // elements a result takes before it is cut
 
 // Where things lie: the axes of x, merged, as those that are kept and those that are reduced.
+// Kernels take them as __grid_constant__: an index known at run time then reads the argument where
+// it is, instead of a copy that every thread makes in memory.
 struct Axes {
   int rank = 0;
   std::int64_t extent[Shape::kMaxRank], stride[Shape::kMaxRank];
 };
 __device__ std::int64_t offset_of(std::int64_t i, const Axes& axes) {
   std::int64_t offset = 0;
-  for (int a = axes.rank - 1; a >= 0; --a) {
+  for (int a = axes.rank - 1; a > 0; --a) {
     offset += i % axes.extent[a] * axes.stride[a];
     i /= axes.extent[a];
   }
-  return offset;
+  // What is left lies along the first axis. Most often it is the only one, and nothing is divided:
+  // a division of 64-bit integers is a hundred instructions.
+  return axes.rank > 0 ? offset + i * axes.stride[0] : offset;
 }
 
 template <class T>
@@ -42,7 +46,8 @@ __device__ float number(T x) {
 // Partial results are f32 and become T, scaled, at the end. x: {...}, y: {results}
 template <class Op, class From, class To>
 __global__ void reduce_naive(const From* x, To* y, std::int64_t results, std::int64_t count,
-                             Axes kept, Axes reduced, float scale) {
+                             const __grid_constant__ Axes kept,
+                             const __grid_constant__ Axes reduced, float scale) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= results) return;
   const From* first = x + offset_of(i, kept);
@@ -61,7 +66,8 @@ __global__ void reduce_naive(const From* x, To* y, std::int64_t results, std::in
 // y: {pieces, results}
 template <class Op, class From, class To>
 __global__ void reduce_rows(const From* x, To* y, std::int64_t results, std::int64_t count,
-                            std::int64_t length, Axes kept, Axes reduced, float scale) {
+                            std::int64_t length, const __grid_constant__ Axes kept,
+                            const __grid_constant__ Axes reduced, float scale) {
   TAPESCOPE_SHARED(float, scratch, [32]);
   const std::int64_t i = blockIdx.x, begin = blockIdx.y * length;
   const std::int64_t end = min(count, begin + length);
@@ -78,7 +84,8 @@ __global__ void reduce_rows(const From* x, To* y, std::int64_t results, std::int
 // y: {pieces, results}
 template <class Op, class From, class To>
 __global__ void reduce_columns(const From* x, To* y, std::int64_t results, std::int64_t count,
-                               std::int64_t length, Axes kept, Axes reduced, float scale) {
+                               std::int64_t length, const __grid_constant__ Axes kept,
+                               const __grid_constant__ Axes reduced, float scale) {
   TAPESCOPE_SHARED(float, partial, [kRows][kColumns]);
   const std::int64_t i = std::int64_t{blockIdx.x} * kColumns + threadIdx.x;
   const std::int64_t begin = blockIdx.y * length, end = min(count, begin + length);
@@ -98,7 +105,8 @@ __global__ void reduce_columns(const From* x, To* y, std::int64_t results, std::
 
 // y[i] = scale * x[as `axes` says]. y: {n}
 template <class T>
-__global__ void broadcast(const T* x, T* y, std::int64_t n, Axes axes, float scale) {
+__global__ void broadcast(const T* x, T* y, std::int64_t n, const __grid_constant__ Axes axes,
+                          float scale) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < n) y[i] = static_cast<T>(number(x[offset_of(i, axes)]) * scale);
 }
