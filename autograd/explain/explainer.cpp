@@ -2,31 +2,51 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "autograd/explain/cam.h"
 #include "autograd/explain/deeplift.h"
+#include "autograd/explain/fullgrad.h"
 #include "autograd/explain/gradient_methods.h"
 #include "autograd/explain/relevance.h"
 #include "autograd/ops/ops.h"
 
 namespace tapescope::explain {
+
+// A model on its tape, before a method's nodes are appended.
+struct Explainer::Recording {
+  Tape& tape;
+  Var image, index, logits, target;
+  std::string layer;  // as asked for
+  std::string node;   // what the map is over; set by the method where it is not the image
+  std::vector<Var> cuts = {};
+
+  // The node asked for, or the last feature map.
+  Var at_layer() {
+    const Var var = layer.empty() ? last_feature_map(tape, target, image) : tape.find(layer);
+    node = var.path();
+    return var;
+  }
+};
+
+// A compiled method; the tape is gone, the paths of its nodes are kept.
+struct Explainer::Prepared {
+  std::string node;
+  std::string input;  // what the points of `gradients` are fed to: the image, or the node cut at
+  Program program;
+  double macs = 0;
+};
+
+struct Explainer::Request {
+  std::string_view method;
+  const Tensor& image;
+  const Tensor& classes;
+  const ExplainOptions& options;
+};
+
 namespace {
 
-constexpr std::string_view kIntegratedGradients = "integrated-gradients";
-constexpr std::string_view kDeepLift = "deeplift";
-constexpr std::string_view kContrastive = "contrastive-excitation-backprop";
-
-// Null where the method is no composite.
-const NamedComposite* composite_named(std::string_view method) {
-  for (const NamedComposite& named : named_composites()) {
-    if (named.name == method) return &named;
-  }
-  return nullptr;
-}
-
 // Multiply-adds of convolutions and matrix products, which are nearly all of the work.
-double macs(Program& program) {
+double macs_of(Program& program) {
   double sum = 0;
   for (const StepInfo& step : program.steps())
     sum += step.op->cost(step.operands, step.outputs).macs;
@@ -45,15 +65,29 @@ Tensor residual_of(const Tensor& target, const Tensor& map) {
   return residual;
 }
 
-}  // namespace
+// `tensor` again and again, `times` in all, along the rows.
+Tensor repeated(const Tensor& tensor, std::int64_t times) {
+  Shape shape = tensor.shape();
+  const std::int64_t rows = shape[0];
+  shape[0] = rows * times;
+  Tensor result(Type{tensor.dtype(), shape});
+  for (std::int64_t i = 0; i < times; ++i) {
+    Tensor part = result.rows(i * rows, (i + 1) * rows);
+    part.copy_from(tensor);
+  }
+  return result;
+}
 
-// A method's own tape and Program; the tape must outlive nothing, but the paths of its nodes are
-// reported.
-struct Explainer::Method {
-  std::string node;
-  Program program;
-  double forward_passes = 2;  // forward, and a gradient with respect to the input only
-};
+// `part` of `whole` added to it: the mean of `count` of them in the end.
+void add_share(Tensor& whole, const Tensor& part, double share) {
+  if (!whole.defined()) whole = Tensor::zeros(part.type());
+  const auto from = part.values<float>();
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    whole.values<float>()[i] += static_cast<float>(share * from[i]);
+  }
+}
+
+}  // namespace
 
 Explainer::Explainer(Record record, Shape image_shape, Device device, KernelChoices kernels)
     : record_(std::move(record)),
@@ -64,147 +98,269 @@ Explainer::~Explainer() = default;
 
 const std::vector<std::string_view>& Explainer::methods() {
   static const std::vector<std::string_view> names = [] {
-    std::vector<std::string_view> all = {
-        "saliency", "input-x-gradient", kIntegratedGradients, "grad-cam", "cam", kDeepLift};
-    for (const NamedComposite& named : named_composites()) all.push_back(named.name);
-    all.push_back(kContrastive);
+    std::vector<std::string_view> all;
+    for (const MethodInfo& info : all_methods()) all.push_back(info.name);
     return all;
   }();
   return names;
 }
 
-Explainer::Method& Explainer::prepared(std::string_view method, const std::string& layer) {
-  std::unique_ptr<Method>& slot = prepared_[fmt::format("{} {}", method, layer)];
+Explainer::Prepared& Explainer::prepared(const std::string& key, const std::string& layer,
+                                         const Append& append) {
+  std::unique_ptr<Prepared>& slot = prepared_[key + " " + layer];
   if (slot) return *slot;
   // Recorded for two images: a batch of one would hide which axes are the batch.
   Tape tape(device_, Mode::evaluation, {0, kernels_});
   const Var image = tape.input("image", DType::f32, image_shape_.with_leading(2));
-  Var x = image;
-  if (method == kIntegratedGradients) {
-    const Var baseline = tape.input("baseline", DType::f32, image_shape_.with_leading(1));
-    const Var position = tape.input("position", DType::f32, {});
-    x = add(baseline, mul(position, sub(image, baseline)));
-  }
-  const Var logits = record_(tape, x);
-  if (method == "logits") {
-    slot.reset(new Method{logits.path(), tape.compile({logits}), 1});
-    return *slot;
-  }
+  const Var logits = record_(tape, image);
   const Var index = tape.input("class", DType::i64, {2});
-  const Var target = class_logit(logits, index);
-  std::string node = image.path();
-  Var map;
-  if (const NamedComposite* named = composite_named(method)) {
-    map = tape.relevance(target, {x}, named->make())[0];
-  } else if (method == kContrastive) {
-    map = contrastive_excitation_backprop(tape, target, x);
-  } else if (method == kDeepLift) {
-    const Var baseline = tape.input("baseline", DType::f32, image_shape_.with_leading(1));
-    const Var reference = broadcast_like(baseline, x);
-    const Var at_baseline = class_logit(record_(tape, reference), index);
-    map = deeplift(tape, target, x, at_baseline, reference);
-    slot.reset(new Method{std::move(node), tape.compile({map, target, sub(target, at_baseline)})});
-  } else if (method == "saliency" || method == kIntegratedGradients) {
-    map = saliency(tape, target, x);
-  } else if (method == "input-x-gradient") {
-    map = input_x_gradient(tape, target, x);
-  } else {
-    const Var features = layer.empty() ? last_feature_map(tape, target, x) : tape.find(layer);
-    node = features.path();
-    map = method == "cam" ? cam(tape, target, features) : grad_cam(tape, target, features);
-  }
-  if (!slot) slot.reset(new Method{std::move(node), tape.compile({map, target})});
-  if (const double forward = macs(prepared("logits", "").program); forward > 0) {
-    slot->forward_passes = macs(slot->program) / forward;
-  }
+  Recording recording{tape, image, index, logits, class_logit(logits, index), layer, image.path()};
+  const std::vector<Var> outputs = append(recording);
+  CompileOptions options;
+  options.cuts = recording.cuts;
+  const std::string input = recording.cuts.empty() ? image.path() : recording.cuts[0].path();
+  slot.reset(new Prepared{recording.node, input, tape.compile(outputs, {}, options)});
+  slot->macs = macs_of(slot->program);
   return *slot;
 }
 
-Tensor Explainer::baseline_of(const ExplainOptions& options) const {
-  const Shape one = image_shape_.with_leading(1);
-  return options.baseline.defined() ? options.baseline.reshape(one)
-                                    : Tensor::zeros({DType::f32, one});
+std::vector<Tensor> Explainer::baselines_of(const ExplainOptions& options) const {
+  std::vector<Tensor> all;
+  for (const Tensor& baseline : options.baselines) {
+    const bool one = baseline.shape().rank() < image_shape_.rank() + 1;
+    all.push_back(one ? baseline.reshape(image_shape_.with_leading(1)) : baseline);
+  }
+  if (all.empty()) all.push_back(Tensor::zeros({DType::f32, image_shape_.with_leading(1)}));
+  return all;
 }
 
 Tensor Explainer::logits(const Tensor& image) {
-  return prepared("logits", "").program.run({{"image", image}})[0];
+  Prepared& forward =
+      prepared("logits", "", [](Recording& r) { return std::vector<Var>{r.logits}; });
+  return forward.program.run({{"image", image}})[0];
+}
+
+double Explainer::forward_macs() {
+  return prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; }).macs;
+}
+
+Gradients Explainer::gradients(Prepared& prepared, const Tensor& classes) {
+  return [&prepared, classes](const Tensor& points) {
+    const std::int64_t times = points.shape()[0] / classes.shape()[0];
+    return prepared.program.run({{prepared.input, points}, {"class", repeated(classes, times)}})[0];
+  };
+}
+
+// --- methods that are one Program
+// ---------------------------------------------------------------------
+Attribution Explainer::one_run(const Request& request) {
+  using Map = std::function<Var(Recording&)>;
+  static const std::map<std::string_view, Map> kMaps = {
+      {"saliency", [](Recording& r) { return saliency(r.tape, r.target, r.image); }},
+      {"input-x-gradient",
+       [](Recording& r) { return input_x_gradient(r.tape, r.target, r.image); }},
+      {"contrastive-excitation-backprop",
+       [](Recording& r) { return contrastive_excitation_backprop(r.tape, r.target, r.image); }},
+      {"cam", [](Recording& r) { return cam(r.tape, r.target, r.at_layer()); }},
+      {"grad-cam", [](Recording& r) { return grad_cam(r.tape, r.target, r.at_layer()); }},
+      {"grad-cam++",
+       [](Recording& r) { return grad_cam_plus_plus(r.tape, r.target, r.at_layer()); }},
+      {"xgrad-cam", [](Recording& r) { return xgrad_cam(r.tape, r.target, r.at_layer()); }},
+      {"hires-cam", [](Recording& r) { return hires_cam(r.tape, r.target, r.at_layer()); }},
+      {"layer-cam", [](Recording& r) { return layer_cam(r.tape, r.target, r.at_layer()); }},
+      {"guided-grad-cam",
+       [](Recording& r) {
+         const Var map = guided_grad_cam(r.tape, r.target, r.at_layer(), r.image);
+         r.node = r.image.path();
+         return map;
+       }},
+      {"eigen-cam", [](Recording& r) { return r.at_layer(); }},
+      {"activation", [](Recording& r) { return r.at_layer(); }},
+      {"gradient-x-activation",
+       [](Recording& r) {
+         const Var layer = r.at_layer();
+         return mul(layer, r.tape.gradient(r.target, {layer})[0]);
+       }},
+  };
+  const std::string& layer = find_method(request.method)->at_layer ? request.options.layer : "";
+  Prepared& method = prepared(std::string(request.method), layer, [&](Recording& r) {
+    if (request.method == "fullgrad") {
+      const FullGradient full = full_gradient(r.tape, r.target, r.image);
+      const Var residual = sub(sub(r.target, full.input_part), full.bias_part);
+      return std::vector<Var>{full.map, r.target, residual};
+    }
+    const auto known = kMaps.find(request.method);
+    if (known != kMaps.end()) return std::vector<Var>{known->second(r), r.target};
+    for (const NamedComposite& named : named_composites()) {
+      if (named.name != request.method) continue;
+      return std::vector<Var>{r.tape.relevance(r.target, {r.image}, named.make())[0], r.target};
+    }
+    throw failure("the explanation method '{}' is listed but has no program", request.method);
+  });
+  std::vector<Tensor> out =
+      method.program.run({{"image", request.image}, {"class", request.classes}});
+  Attribution result;
+  result.node = method.node;
+  result.map = request.method == "eigen-cam" ? eigen_cam(out[0]) : std::move(out[0]);
+  result.value = std::move(out[1]);
+  if (out.size() > 2) result.residual = std::move(out[2]);
+  // A net without convolutions and matrix products has no multiply-adds to compare.
+  result.forward_passes = forward_macs() > 0 ? method.macs / forward_macs() : 2;
+  return result;
+}
+
+// One reference, or the mean over several (DeepLIFT-SHAP).
+Attribution Explainer::deeplift(const Request& request) {
+  Prepared& method = prepared("deeplift", "", [&](Recording& r) {
+    const Var baseline = r.tape.input("baseline", DType::f32, image_shape_.with_leading(2));
+    const Var at_baseline = class_logit(record_(r.tape, baseline), r.index);
+    const Var map = explain::deeplift(r.tape, r.target, r.image, at_baseline, baseline);
+    return std::vector<Var>{map, r.target, sub(r.target, at_baseline)};
+  });
+  std::vector<Tensor> baselines = baselines_of(request.options);
+  if (request.method == "deeplift") baselines.resize(1);
+  Attribution result;
+  result.node = method.node;
+  const double share = 1.0 / static_cast<double>(baselines.size());
+  Tensor change;
+  for (const Tensor& baseline : baselines) {
+    const std::int64_t rows = request.image.shape()[0];
+    const Tensor reference = baseline.shape()[0] == rows ? baseline : repeated(baseline, rows);
+    std::vector<Tensor> out = method.program.run(
+        {{"image", request.image}, {"class", request.classes}, {"baseline", reference}});
+    add_share(result.map, out[0], share);
+    add_share(change, out[2], share);
+    result.value = std::move(out[1]);
+  }
+  result.residual = residual_of(change, result.map);
+  const double forward = forward_macs();
+  result.forward_passes =
+      static_cast<double>(baselines.size()) * (forward > 0 ? method.macs / forward : 3);
+  return result;
+}
+
+// --- methods that take the gradient at many points
+// ----------------------------------------------------------
+Attribution Explainer::along_path(const Request& request) {
+  const ExplainOptions& options = request.options;
+  const std::string_view name = request.method;
+  const bool at_layer = name != "integrated-gradients";
+  const bool cut = name == "layer-integrated-gradients";
+  const std::string layer = at_layer ? options.layer : "";
+  Prepared& target =
+      prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
+  Prepared& gradient = prepared(cut        ? "tail-gradient"
+                                : at_layer ? "layer-gradient"
+                                           : "gradient",
+                                layer, [&](Recording& r) {
+                                  const Var wrt = at_layer ? r.at_layer() : r.image;
+                                  if (cut) r.cuts = {wrt};
+                                  return r.tape.gradient(r.target, {wrt});
+                                });
+  const std::vector<Tensor> baselines = baselines_of(options);
+  // A step of conductance is a gradient and a forward pass.
+  const double a_step = name == "conductance" ? 3 : 2;
+  const double affordable = options.budget / a_step / static_cast<double>(baselines.size()) - 2;
+  const int steps = std::max(3, static_cast<int>(std::min<double>(options.steps, affordable)));
+  // Gauss-Legendre tells its error from half as many points of their own.
+  const std::vector<PathPoint> points = quadrature(
+      options.rule, options.rule == PathRule::gauss_legendre ? std::max(3, steps * 2 / 3) : steps);
+  Attribution result;
+  result.node = gradient.node;
+  result.value = gradients(target, request.classes)(request.image);
+  Tensor change = result.value.clone();
+  const double share = 1.0 / static_cast<double>(baselines.size());
+  const Gradients slope = gradients(gradient, request.classes);
+  int taken = 0;
+  for (const Tensor& baseline : baselines) {
+    const std::int64_t rows = request.image.shape()[0];
+    const Tensor start = baseline.shape()[0] == rows ? baseline : repeated(baseline, rows);
+    add_share(change, gradients(target, request.classes)(start), -share);
+    Estimate part;
+    if (cut || name == "conductance") {
+      Prepared& at =
+          prepared("layer", layer, [](Recording& r) { return std::vector<Var>{r.at_layer()}; });
+      const Gradients values = [&](const Tensor& x) { return at.program.run({{"image", x}})[0]; };
+      part = cut ? integrated_gradients(slope, values(request.image), values(start), points,
+                                        options.chunk)
+                 : conductance(slope, values, request.image, start, steps);
+    } else if (at_layer) {
+      part = path_gradient(slope, request.image, start, points, options.chunk);
+    } else {
+      part = integrated_gradients(slope, request.image, start, points, options.chunk);
+    }
+    add_share(result.map, part.map, share);
+    add_share(result.error_estimate, part.error, share);
+    taken += part.points;
+  }
+  if (name != "internal-influence") result.residual = residual_of(change, result.map);
+  result.forward_passes = a_step * (taken + 2 * static_cast<double>(baselines.size()));
+  return result;
+}
+
+Attribution Explainer::from_draws(const Request& request) {
+  const ExplainOptions& options = request.options;
+  Prepared& target =
+      prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
+  Prepared& gradient =
+      prepared("gradient", "", [](Recording& r) { return r.tape.gradient(r.target, {r.image}); });
+  const Gradients slope = gradients(gradient, request.classes);
+  const int draws =
+      std::max(2, static_cast<int>(std::min<double>(options.draws, options.budget / 2 - 1)));
+  Attribution result;
+  result.node = gradient.node;
+  result.value = gradients(target, request.classes)(request.image);
+  Estimate estimate;
+  if (request.method == "gradient-shap") {
+    std::vector<Tensor> baselines = baselines_of(options);
+    Tensor change = result.value.clone();
+    for (Tensor& baseline : baselines) {
+      if (baseline.shape()[0] != request.image.shape()[0]) {
+        baseline = repeated(baseline, request.image.shape()[0]);
+      }
+      add_share(change, gradients(target, request.classes)(baseline),
+                -1.0 / static_cast<double>(baselines.size()));
+    }
+    estimate =
+        expected_gradients(slope, request.image, baselines, draws, options.seed, options.chunk);
+    result.residual = residual_of(change, estimate.map);
+  } else {
+    const NoiseMean what = request.method == "vargrad"              ? NoiseMean::variance
+                           : request.method == "smoothgrad-squared" ? NoiseMean::squared
+                                                                    : NoiseMean::gradient;
+    estimate =
+        noise_mean(slope, request.image, relative_noise(request.image, options.noise, options.seed),
+                   what, draws, options.chunk);
+  }
+  result.map = estimate.map;
+  result.error_estimate = estimate.error;
+  result.forward_passes = 2.0 * estimate.points + 1;
+  return result;
 }
 
 Attribution Explainer::explain(std::string_view method, const Tensor& image, const Tensor& classes,
                                const ExplainOptions& options) {
-  if (std::find(methods().begin(), methods().end(), method) == methods().end()) {
+  using Run = Attribution (Explainer::*)(const Request&);
+  static const std::map<std::string_view, Run> kRuns = {
+      {"integrated-gradients", &Explainer::along_path},
+      {"layer-integrated-gradients", &Explainer::along_path},
+      {"internal-influence", &Explainer::along_path},
+      {"conductance", &Explainer::along_path},
+      {"smoothgrad", &Explainer::from_draws},
+      {"smoothgrad-squared", &Explainer::from_draws},
+      {"vargrad", &Explainer::from_draws},
+      {"gradient-shap", &Explainer::from_draws},
+      {"deeplift", &Explainer::deeplift},
+      {"deeplift-shap", &Explainer::deeplift},
+  };
+  if (find_method(method) == nullptr) {
     throw usage_error("unknown explanation method '{}'; known are {}", method,
                       fmt::join(methods(), ", "));
   }
-  const bool uses_layer = method == "cam" || method == "grad-cam";
-  Method& prepared = this->prepared(method, uses_layer ? options.layer : "");
-  Attribution result;
-  if (method == kIntegratedGradients) {
-    result = integrated_gradients(prepared, image, classes, options);
-  } else {
-    std::vector<NamedTensor> inputs = {{"image", image}, {"class", classes}};
-    if (method == kDeepLift) inputs.push_back({"baseline", baseline_of(options)});
-    std::vector<Tensor> out = prepared.program.run(inputs);
-    result.map = std::move(out[0]);
-    result.value = std::move(out[1]);
-    if (method == kDeepLift) result.residual = residual_of(out[2], result.map);
-    result.forward_passes = prepared.forward_passes;
-  }
+  const Request request{method, image, classes, options};
+  const auto run = kRuns.find(method);
+  Attribution result = run == kRuns.end() ? one_run(request) : (this->*run->second)(request);
   result.method = method;
-  result.node = prepared.node;
-  return result;
-}
-
-// Sundararajan et al. 2017 (arXiv 1703.01365): (x - x') times the mean gradient along the straight
-// path from the baseline x', by the midpoint rule. The points of a third of the steps are among
-// those of all (3(k + 1/2) = 3k + 1 + 1/2), so an estimate of the error costs nothing. One point
-// of the path is in memory at a time.
-Attribution Explainer::integrated_gradients(Method& method, const Tensor& image,
-                                            const Tensor& classes, const ExplainOptions& options) {
-  const int affordable = static_cast<int>(options.budget / 2) - 2;
-  const int steps = std::max(3, std::min(options.steps, affordable) / 3 * 3);
-  const Tensor baseline = baseline_of(options);
-  const auto run = [&](double position) {
-    return method.program.run({{"image", image},
-                               {"class", classes},
-                               {"baseline", baseline},
-                               {"position", Tensor::scalar(static_cast<float>(position))}});
-  };
-  const auto elements = static_cast<std::size_t>(image.elements());
-  std::vector<double> all(elements, 0.0), third(elements, 0.0);
-  for (int k = 0; k < steps; ++k) {
-    const std::vector<Tensor> out = run((k + 0.5) / steps);
-    const auto gradient = out[0].values<float>();
-    for (std::size_t i = 0; i < elements; ++i) all[i] += gradient[i];
-    if (k % 3 == 1) {
-      for (std::size_t i = 0; i < elements; ++i) third[i] += gradient[i];
-    }
-  }
-  Attribution result;
-  result.map = Tensor(image.type());
-  result.value = run(1)[1];
-  Tensor change(result.value.type());  // F(x) - F(x')
-  const Tensor at_baseline = run(0)[1];
-  result.error_estimate = Tensor(result.value.type());
-  const std::int64_t rows = image.shape()[0];
-  const std::size_t units = rows > 0 ? elements / static_cast<std::size_t>(rows) : 0;
-  const auto x = image.values<float>();
-  const auto from = baseline.values<float>();
-  for (std::int64_t n = 0; n < rows; ++n) {
-    double worst = 0;
-    for (std::size_t u = 0; u < units; ++u) {
-      const std::size_t i = static_cast<std::size_t>(n) * units + u;
-      const double distance = static_cast<double>(x[i]) - from[u];
-      const double fine = distance * all[i] / steps;
-      result.map.values<float>()[i] = static_cast<float>(fine);
-      worst = std::max(worst, std::abs(fine - distance * third[i] / (steps / 3)));
-    }
-    const auto row = static_cast<std::size_t>(n);
-    result.error_estimate.values<float>()[row] = static_cast<float>(worst);
-    change.values<float>()[row] = static_cast<float>(result.value.item(n) - at_baseline.item(n));
-  }
-  result.residual = residual_of(change, result.map);
-  result.forward_passes = 2.0 * (steps + 2);
   return result;
 }
 

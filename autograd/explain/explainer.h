@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/explain/methods.h"
+#include "autograd/explain/path_methods.h"
 #include "autograd/program/program.h"
 
 namespace tapescope::explain {
@@ -21,24 +23,27 @@ struct Attribution {
   // f32 {N}: target (minus target at the baseline, for path methods) minus the sum of the map, for
   // methods that promise the two are equal. Undefined where there is no such promise.
   Tensor residual;
-  // f32 {N}: for path methods, the largest change of any element between a third of the steps and
-  // all of them. Undefined elsewhere.
+  // f32 {N}: for methods that average, how far the largest element may be off: see path_methods.h.
+  // Undefined elsewhere.
   Tensor error_estimate;
-  double forward_passes =
-      0;  // cost per image, in forward passes (an input gradient costs one more)
+  // Cost per image, in multiply-adds of one forward pass; for methods that run something many times
+  // in forward passes, an input gradient counting as one more.
+  double forward_passes = 0;
 };
 
 struct ExplainOptions {
-  std::string layer;    // feature map for CAM methods; empty: the last one
-  int steps = 51;       // integrated gradients; a multiple of 3
-  double budget = 500;  // most forward passes per image: steps are cut to fit
-  Tensor baseline;      // f32 {H,W,C}: where paths start, DeepLIFT's reference; undefined: zeros
-};
-
-// What every method needs of a model.
-struct Recorded {
-  Var image;   // the input, f32 {N,H,W,C}
-  Var logits;  // {N,classes}
+  std::string layer;                   // node the layer methods look at; empty: the last
+                                       // feature map
+  PathRule rule = PathRule::midpoint;  // of integrated gradients
+  int steps = 51;                      // on a path
+  int draws = 50;                      // of sampling methods
+  double noise = 0.15;                 // SmoothGrad's, as a share of each picture's range
+  double budget = 500;                 // most forward passes a map: steps and draws are cut
+  std::uint64_t seed = 0;              // of what is drawn
+  int chunk = 8;                       // points in one run; the result does not depend on it
+  // f32 {H,W,C} or {N,H,W,C} each: where paths start, DeepLIFT's references; none: zeros. Methods
+  // that take one baseline average over several.
+  std::vector<Tensor> baselines;
 };
 
 class Explainer {
@@ -49,6 +54,7 @@ class Explainer {
             KernelChoices kernels = {});
   ~Explainer();
 
+  // The names of all_methods().
   static const std::vector<std::string_view>& methods();
 
   // image f32 {N,H,W,C}, classes i64 {N}. Throws a usage error for an unknown method, a missing
@@ -60,17 +66,26 @@ class Explainer {
   Tensor logits(const Tensor& image);
 
  private:
-  struct Method;
-  Method& prepared(std::string_view method, const std::string& layer);
-  Tensor baseline_of(const ExplainOptions& options) const;  // f32 {1,H,W,C}
-  Attribution integrated_gradients(Method& method, const Tensor& image, const Tensor& classes,
-                                   const ExplainOptions& options);
+  struct Recording;
+  struct Prepared;
+  struct Request;
+  using Append = std::function<std::vector<Var>(Recording&)>;
+  // The Program under this key, recorded by `append` at the first time.
+  Prepared& prepared(const std::string& key, const std::string& layer, const Append& append);
+  Attribution one_run(const Request& request);
+  Attribution deeplift(const Request& request);
+  Attribution along_path(const Request& request);
+  Attribution from_draws(const Request& request);
+  // The first output of a Program at any points of its input.
+  Gradients gradients(Prepared& program, const Tensor& classes);
+  std::vector<Tensor> baselines_of(const ExplainOptions& options) const;
+  double forward_macs();
 
   Record record_;
   Shape image_shape_;
   Device device_;
   KernelChoices kernels_;
-  std::map<std::string, std::unique_ptr<Method>> prepared_;
+  std::map<std::string, std::unique_ptr<Prepared>> prepared_;
 };
 
 }  // namespace tapescope::explain

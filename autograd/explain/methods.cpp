@@ -1,0 +1,87 @@
+#include "autograd/explain/methods.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace tapescope::explain {
+namespace {
+
+constexpr std::string_view kSaturation = "inputs whose effect has saturated: their gradient is 0";
+constexpr std::string_view kLaterLayers =
+    "most of the later layers' parameters, hence why this class and not that one";
+constexpr std::string_view kCoarse = "anything finer than the feature map's positions";
+constexpr std::string_view kBaseline = "what the baseline has in common with the picture";
+constexpr std::string_view kFeatures = "a feature map {N,h,w,K}";
+constexpr std::string_view kNode = "a node (--layer)";
+constexpr std::string_view kRules = "a rule for every op on the way";
+
+const std::vector<MethodInfo> kMethods = {
+    {"saliency", "Simonyan et al. 2013, arXiv 1312.6034", "2", "", kSaturation},
+    {"input-x-gradient", "Shrikumar et al. 2016, arXiv 1605.01713", "2", "",
+     "inputs that are 0, and what has saturated"},
+    {"smoothgrad", "Smilkov et al. 2017, arXiv 1706.03825", "2 a draw", "noise, draws",
+     kSaturation},
+    {"smoothgrad-squared", "Hooker et al. 2018, arXiv 1806.10758", "2 a draw", "noise, draws",
+     "signs"},
+    {"vargrad", "Adebayo et al. 2018, arXiv 1810.03292", "2 a draw", "noise, draws",
+     "signs, and everything that acts linearly"},
+    {"integrated-gradients", "Sundararajan et al. 2017, arXiv 1703.01365", "2 a step", "a baseline",
+     kBaseline},
+    {"gradient-shap", "Erion et al. 2019, arXiv 1906.10670", "2 a draw", "baselines", kBaseline},
+    {"fullgrad", "Srinivas and Fleuret 2019, arXiv 1905.00780", "2 to 3", "",
+     "signs: every part is made positive and scaled before it is added"},
+    {"grad-cam", "Selvaraju et al. 2017, arXiv 1610.02391", "2", kFeatures, kCoarse, true},
+    {"cam", "Zhou et al. 2016, arXiv 1512.04150", "1 to 2", "a linear tail behind the feature map",
+     kCoarse, true},
+    {"grad-cam++", "Chattopadhay et al. 2018, arXiv 1710.11063", "2", kFeatures,
+     "evidence against the class: negative gradients are dropped", true},
+    {"xgrad-cam", "Fu et al. 2020, arXiv 2008.02312", "2", kFeatures, kCoarse, true},
+    {"hires-cam", "Draelos and Carin 2020, arXiv 2011.08891", "2", kFeatures, kCoarse, true},
+    {"layer-cam", "Jiang et al. 2021, 10.1109/TIP.2021.3089943", "2", kFeatures,
+     "evidence against the class", true},
+    {"eigen-cam", "Muhammad and Yeasin 2020, arXiv 2008.00299", "1", kFeatures,
+     "the class: it shows what is active, not why", true},
+    {"guided-grad-cam", "Selvaraju et al. 2017, arXiv 1610.02391", "4", "a feature map, ReLUs",
+     kLaterLayers, true},
+    {"activation", "", "1", kNode, "the class", true},
+    {"gradient-x-activation", "", "2", kNode, kSaturation, true},
+    {"conductance", "Dhamdhere et al. 2018, arXiv 1805.12233", "3 a step", "a node, a baseline",
+     kBaseline, true},
+    {"internal-influence", "Leino et al. 2018, arXiv 1802.03788", "2 a step", "a node, a baseline",
+     "how strongly the unit is active", true},
+    {"layer-integrated-gradients", "Sundararajan et al. 2017, arXiv 1703.01365", "2 a step",
+     "a node, a baseline", kBaseline, true},
+    {"deeplift", "Shrikumar et al. 2017, arXiv 1704.02685", "3", "a baseline", kBaseline},
+    {"deeplift-shap", "Lundberg and Lee 2017, arXiv 1705.07874", "3 a baseline", "baselines",
+     kBaseline},
+    {"lrp-epsilon", "Bach et al. 2015, 10.1371/journal.pone.0130140", "2", kRules,
+     "what biases answer for; equals input times gradient on nets of ReLUs"},
+    {"lrp-epsilon-plus", "Montavon et al. 2019; Kohlbrenner et al. 2020, arXiv 1910.09840",
+     "3 to 4", kRules, kLaterLayers},
+    {"lrp-epsilon-plus-flat", "Kohlbrenner et al. 2020, arXiv 1910.09840", "3 to 4", kRules,
+     "detail finer than the first kernel"},
+    {"lrp-epsilon-gamma-box", "Montavon et al. 2019; zennit's composite", "4 to 6", kRules,
+     "evidence against, softened by gamma"},
+    {"lrp-epsilon-alpha2-beta1", "Bach et al. 2015, 10.1371/journal.pone.0130140", "4 to 6", kRules,
+     kLaterLayers},
+    {"lrp-epsilon-alpha2-beta1-flat", "Bach et al. 2015; Kohlbrenner et al. 2020", "4 to 6", kRules,
+     kLaterLayers},
+    {"excitation-backprop", "Zhang et al. 2016, arXiv 1608.00507", "3 to 4", kRules,
+     "everything inhibitory"},
+    {"contrastive-excitation-backprop", "Zhang et al. 2016, arXiv 1608.00507", "5 to 7", kRules,
+     kCoarse},
+    {"guided-backprop", "Springenberg et al. 2014, arXiv 1412.6806", "2", "ReLUs", kLaterLayers},
+    {"deconvnet", "Zeiler and Fergus 2014, arXiv 1311.2901", "2", "ReLUs", kLaterLayers},
+};
+
+}  // namespace
+
+std::span<const MethodInfo> all_methods() { return kMethods; }
+
+const MethodInfo* find_method(std::string_view name) {
+  const auto found = std::find_if(kMethods.begin(), kMethods.end(),
+                                  [&](const MethodInfo& info) { return info.name == name; });
+  return found == kMethods.end() ? nullptr : &*found;
+}
+
+}  // namespace tapescope::explain

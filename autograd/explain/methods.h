@@ -1,0 +1,22 @@
+// The explanation methods: what each is, costs, needs and cannot see.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace tapescope::explain {
+
+struct MethodInfo {
+  std::string_view name;
+  std::string_view paper;
+  std::string_view cost;      // in forward passes; an input gradient costs one beside its forward
+  std::string_view needs;     // of the model or of the options
+  std::string_view blind_to;  // what its map does not show
+  bool at_layer = false;      // looks at a node, ExplainOptions::layer
+};
+
+std::span<const MethodInfo> all_methods();
+// Null where there is no such method.
+const MethodInfo* find_method(std::string_view name);
+
+}  // namespace tapescope::explain

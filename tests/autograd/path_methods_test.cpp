@@ -1,0 +1,279 @@
+// Methods that average gradients, the CAM family and FullGrad against numbers worked out by hand.
+#include <cmath>
+
+#include "autograd/explain/cam.h"
+#include "autograd/explain/explainer.h"
+#include "autograd/explain/fullgrad.h"
+#include "autograd/explain/path_methods.h"
+#include "autograd/ops/ops.h"
+#include "engine/philox.h"
+#include "explain_cases.h"
+
+namespace tapescope::explain {
+namespace {
+
+Tensor classes(std::vector<std::int64_t> values) {
+  return Tensor::from<std::int64_t>({static_cast<std::int64_t>(values.size())},
+                                    std::span<const std::int64_t>(values));
+}
+
+TEST(Quadrature, NodesAndWeights) {
+  const auto middle = quadrature(PathRule::midpoint, 3);
+  ASSERT_EQ(middle.size(), 3u);
+  EXPECT_DOUBLE_EQ(middle[0].position, 1.0 / 6);
+  EXPECT_DOUBLE_EQ(middle[2].position, 5.0 / 6);
+  EXPECT_DOUBLE_EQ(middle[1].coarse_weight, 1) << "the middle of the middle third";
+  const auto ends = quadrature(PathRule::trapezoid, 3);
+  ASSERT_EQ(ends.size(), 3u);
+  EXPECT_DOUBLE_EQ(ends[0].weight, 0.25);
+  EXPECT_DOUBLE_EQ(ends[1].weight, 0.5);
+  EXPECT_DOUBLE_EQ(ends[2].coarse_weight, 0.5);
+  // The three-point Gauss-Legendre rule on [0, 1]: 1/2 and 1/2 +- sqrt(3/5)/2; 5/18, 8/18, 5/18.
+  const auto gauss = quadrature(PathRule::gauss_legendre, 3);
+  EXPECT_NEAR(gauss[0].position, 0.5 - std::sqrt(0.6) / 2, 1e-14);
+  EXPECT_NEAR(gauss[1].weight, 8.0 / 18, 1e-14);
+  EXPECT_NEAR(gauss[2].weight, 5.0 / 18, 1e-14);
+  for (PathRule rule : {PathRule::midpoint, PathRule::trapezoid, PathRule::gauss_legendre}) {
+    double fine = 0, coarse = 0;
+    for (const PathPoint& point : quadrature(rule, 51)) {
+      fine += point.weight;
+      coarse += point.coarse_weight;
+    }
+    EXPECT_NEAR(fine, 1, 1e-12);
+    EXPECT_NEAR(coarse, 1, 1e-12);
+  }
+}
+
+// F = a x^2 / 2, noise +s and -s.
+TEST(SmoothGrad, OfAParabolaUnderAntitheticNoise) {
+  const float a = 3, x = 2, s = 0.5f;
+  const Gradients slope = [&](const Tensor& points) {
+    Tensor result = points.clone();
+    for (float& v : result.values<float>()) v *= a;
+    return result;
+  };
+  const Offset offset = [&](int draw) { return f32({1, 1}, {draw % 2 == 0 ? s : -s}); };
+  const auto mean = [&](NoiseMean what) {
+    return noise_mean(slope, f32({1, 1}, {x}), offset, what, 4).map.item();
+  };
+  EXPECT_NEAR(mean(NoiseMean::gradient), a * x, 1e-6);
+  EXPECT_NEAR(mean(NoiseMean::squared), a * a * (x * x + s * s), 1e-5);
+  EXPECT_NEAR(mean(NoiseMean::variance), a * a * s * s, 1e-6);
+}
+
+// 5 x0 + x1^2 + sin x2 from (.5, 1, 1) to (1, 2, 3).
+TEST(IntegratedGradients, OfASmoothFunctionByEveryRule) {
+  const Gradients slope = [](const Tensor& points) {
+    Tensor result = points.clone();
+    auto v = result.values<float>();
+    for (std::size_t i = 0; i < v.size(); i += 3) {
+      v[i] = 5;
+      v[i + 1] *= 2;
+      v[i + 2] = std::cos(v[i + 2]);
+    }
+    return result;
+  };
+  for (PathRule rule : {PathRule::midpoint, PathRule::trapezoid, PathRule::gauss_legendre}) {
+    const Estimate estimate = integrated_gradients(slope, f32({1, 3}, {1, 2, 3}),
+                                                   f32({1, 3}, {0.5f, 1, 1}), quadrature(rule, 99));
+    expect_near(numbers(estimate.map), {2.5f, 3, -0.7003509768f}, 2e-4f);
+    EXPECT_LT(estimate.error.item(), 2e-3);
+  }
+}
+
+// lin0 = I, lin1 = ones(4x3) + [-10,1,1,1], relu, lin2 = ones(2x4) + [-1,1], as an image {1,1,3,1}.
+Var dense_net(Tape& tape, Var image) {
+  const auto row = [&](std::vector<float> v) {
+    return tape.constant(f32({static_cast<std::int64_t>(v.size())}, v));
+  };
+  Var x;
+  {
+    const Tape::Scope in(tape, "lin0");
+    x = linear(flatten(image), tape.constant(f32({3, 3}, {1, 0, 0, 0, 1, 0, 0, 0, 1})));
+  }
+  {
+    const Tape::Scope in(tape, "lin1");
+    x = linear(x, tape.constant(Tensor::full({DType::f32, {4, 3}}, 1)), row({-10, 1, 1, 1}));
+  }
+  x = relu(x);
+  const Tape::Scope in(tape, "lin2");
+  return linear(x, tape.constant(Tensor::full({DType::f32, {2, 4}}, 1)), row({-1, 1}));
+}
+
+Explainer dense_explainer() { return Explainer(dense_net, {1, 3, 1}); }
+
+Attribution of_dense(std::string_view method, const char* layer, PathRule rule = {}) {
+  Explainer explainer = dense_explainer();
+  ExplainOptions options;
+  options.layer = layer;
+  options.steps = 600;
+  options.budget = 1e9;
+  options.rule = rule;
+  return explainer.explain(method, f32({1, 1, 3, 1}, {0, 100, 0}), classes({0}), options);
+}
+
+TEST(Layers, GradientTimesActivationAtEveryCut) {
+  const auto at = [](const char* layer) {
+    return numbers(of_dense("gradient-x-activation", layer).map);
+  };
+  EXPECT_EQ(at("lin0"), (std::vector<float>{0, 400, 0}));
+  EXPECT_EQ(at("lin1"), (std::vector<float>{90, 101, 101, 101}));
+  EXPECT_EQ(at("relu"), (std::vector<float>{90, 101, 101, 101}));
+  EXPECT_EQ(at("lin2"), (std::vector<float>{392, 0}));
+  EXPECT_EQ(numbers(of_dense("activation", "lin1").map), (std::vector<float>{90, 101, 101, 101}));
+}
+
+TEST(Layers, ConductanceAddsUpToTheChangeAtEveryCut) {
+  for (const char* layer : {"lin0", "lin1", "relu", "lin2"}) {
+    const Attribution result = of_dense("conductance", layer);
+    EXPECT_NEAR(total(result.map), 390, 0.5) << layer;
+    EXPECT_NEAR(result.residual.item(), 390 - total(result.map), 1e-3);
+  }
+  expect_near(numbers(of_dense("conductance", "lin0").map), {0, 390, 0}, 0.5f);
+  expect_near(numbers(of_dense("conductance", "lin1").map), {90, 100, 100, 100}, 0.5f);
+  expect_near(numbers(of_dense("conductance", "relu").map), {90, 100, 100, 100}, 0.5f);
+  expect_near(numbers(of_dense("conductance", "lin2").map), {390, 0}, 1e-2f);
+}
+
+TEST(Layers, IntegratedGradientsAtALayerGoStraightInThatLayersValues) {
+  // Behind lin1 only unit 0 has a kink: it goes from -10 to 90, the others from 1 to 101.
+  expect_near(numbers(of_dense("layer-integrated-gradients", "lin1").map), {90, 100, 100, 100},
+              0.5f);
+  // Without the factor: the share of the path on which unit 0 is on.
+  expect_near(numbers(of_dense("internal-influence", "lin1").map), {0.9f, 1, 1, 1}, 5e-3f);
+}
+
+TEST(IntegratedGradients, KinkErrorOfGaussLegendre) {
+  EXPECT_NEAR(of_dense("integrated-gradients", "", PathRule::midpoint).map.item(1), 390, 0.2);
+  Explainer explainer = dense_explainer();
+  ExplainOptions options;
+  options.rule = PathRule::gauss_legendre;
+  options.steps = 75;  // 50 points, and 25 more for the error
+  const Attribution result = explainer.explain(
+      "integrated-gradients", f32({1, 1, 3, 1}, {0, 100, 0}), classes({0}), options);
+  EXPECT_NEAR(result.map.item(1), 390.179359, 1e-3);
+}
+
+TEST(IntegratedGradients, SeveralBaselinesAverage) {
+  Explainer explainer = dense_explainer();
+  const Tensor x = f32({1, 1, 3, 1}, {0, 100, 0});
+  const Tensor low = f32({1, 3, 1}, {0, 0, 0}), high = f32({1, 3, 1}, {20, 50, 30});
+  for (std::string_view method : {"integrated-gradients", "deeplift-shap"}) {
+    const auto map = [&](std::vector<Tensor> baselines) {
+      ExplainOptions options;
+      options.baselines = std::move(baselines);
+      return explainer.explain(method, x, classes({0}), options);
+    };
+    const Attribution both = map({low, high});
+    const std::vector<float> a = numbers(map({low}).map), b = numbers(map({high}).map);
+    expect_near(numbers(both.map), {(a[0] + b[0]) / 2, (a[1] + b[1]) / 2, (a[2] + b[2]) / 2},
+                1e-4f);
+    EXPECT_NEAR(both.residual.item(), (390 + 0) / 2.0 - total(both.map), 1e-3) << method;
+  }
+}
+
+TEST(GradientShap, IsExactOnALinearFunctionAndTellsItsErrorElsewhere) {
+  Explainer line(
+      [](Tape& tape, Var image) {
+        return linear(flatten(image), tape.constant(f32({1, 3}, {1, -2, 3})));
+      },
+      {1, 3, 1});
+  const Tensor x = f32({1, 1, 3, 1}, {1, 2, 4});
+  const Attribution exact = line.explain("gradient-shap", x, classes({0}));
+  expect_near(numbers(exact.map), {1, -4, 12}, 1e-5f);
+  EXPECT_NEAR(exact.error_estimate.item(), 0, 1e-6);
+  Explainer explainer = dense_explainer();
+  ExplainOptions options;
+  options.draws = 200;
+  const Attribution result =
+      explainer.explain("gradient-shap", f32({1, 1, 3, 1}, {0, 100, 0}), classes({0}), options);
+  EXPECT_GT(result.error_estimate.item(), 0);
+  EXPECT_NEAR(result.map.item(1), 390, 4 * result.error_estimate.item());
+}
+
+TEST(SmoothGrad, OfALinearFunctionIsItsGradientAndItsVarianceIsNothing) {
+  Explainer line(
+      [](Tape& tape, Var image) {
+        return linear(flatten(image), tape.constant(f32({1, 3}, {1, -2, 3})));
+      },
+      {1, 3, 1});
+  const Tensor x = f32({1, 1, 3, 1}, {1, 2, 4});
+  EXPECT_EQ(numbers(line.explain("smoothgrad", x, classes({0})).map),
+            (std::vector<float>{1, -2, 3}));
+  EXPECT_EQ(numbers(line.explain("smoothgrad-squared", x, classes({0})).map),
+            (std::vector<float>{1, 4, 9}));
+  EXPECT_EQ(numbers(line.explain("vargrad", x, classes({0})).map), (std::vector<float>{0, 0, 0}));
+}
+
+TEST(FullGrad, InputAndBiasesAddUpToTheAnswer) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 1, 3, 1}, {0, 100, 0}));
+  const Var target = class_of(tape, dense_net(tape, x), 0);
+  const FullGradient full = full_gradient(tape, target, x);
+  EXPECT_NEAR(target.value().item(), 392, 1e-4);
+  EXPECT_NEAR(full.input_part.value().item(), 400, 1e-4);
+  EXPECT_NEAR(full.bias_part.value().item(), -8, 1e-4);  // -7 of lin1, -1 of lin2
+}
+
+// Fixed feature maps and gradients: the target is sum(g * A), whose gradient is g everywhere.
+struct FixedMaps {
+  Tape tape{Device::cpu(), Mode::evaluation};
+  // A0 = [[1,2],[0,3]], A1 = [[2,0],[1,1]]; g0 = [[.5,-1],[2,1]], g1 = [[-1,.5],[1,-.5]].
+  Var a = tape.input("a", f32({1, 2, 2, 2}, {1, 2, 2, 0, 0, 1, 3, 1}));
+  Var weights = tape.constant(f32({1, 8}, {0.5f, -1, -1, 0.5f, 2, 1, 1, -0.5f}));
+  Var target = class_of(tape, linear(reshape(a, {8}), weights), 0);
+};
+
+TEST(CamFamily, OfFixedMapsAndGradients) {
+  FixedMaps net;
+  const auto check = [&](Var map, std::vector<float> expected) {
+    expect_near(numbers(map.value()), expected, 1e-5f);
+  };
+  check(grad_cam(net.tape, net.target, net.a), {0.625f, 1.25f, 0, 1.875f});
+  check(hires_cam(net.tape, net.target, net.a), {-1.5f, -2, 1, 2.5f});
+  check(layer_cam(net.tape, net.target, net.a), {0.5f, 0, 1, 3});
+  check(xgrad_cam(net.tape, net.target, net.a), {-0.5f, 0.5f, -0.375f, 0.375f});
+  check(grad_cam_plus_plus(net.tape, net.target, net.a),
+        {0.951190f, 0.735714f, 0.291667f, 1.395238f});
+}
+
+TEST(EigenCam, TakesTheFirstSingularVectorWithTheMapsOwnSign) {
+  FixedMaps net;
+  const Tensor a = net.a.value();
+  expect_near(numbers(eigen_cam(a)), {1.767681f, 1.802606f, 0.433189f, 3.137098f}, 1e-5f);
+  // Negated maps have the same singular vectors; the answer follows sum_k A_k and is negated.
+  Tensor negated = a.clone();
+  for (float& v : negated.values<float>()) v = -v;
+  expect_near(numbers(eigen_cam(negated)), {-1.767681f, -1.802606f, -0.433189f, -3.137098f}, 1e-5f);
+  expect_near(numbers(eigen_cam(Tensor::zeros(a.type()))), {0, 0, 0, 0}, 0);
+}
+
+TEST(PathMethods, DoNotDependOnHowManyPointsShareARun) {
+  Explainer explainer = dense_explainer();
+  PhiloxStream random(4);
+  Tensor x(Type{DType::f32, {3, 1, 3, 1}});
+  for (float& v : x.values<float>()) v = static_cast<float>(20 * random.normal());
+  for (std::string_view method :
+       {"integrated-gradients", "smoothgrad", "smoothgrad-squared", "vargrad", "gradient-shap"}) {
+    ExplainOptions options;
+    options.chunk = 1;
+    const std::vector<float> one =
+        numbers(explainer.explain(method, x, classes({0, 1, 0}), options).map);
+    options.chunk = 7;
+    EXPECT_EQ(numbers(explainer.explain(method, x, classes({0, 1, 0}), options).map), one)
+        << method;
+  }
+}
+
+TEST(Methods, EachIsDescribed) {
+  for (const MethodInfo& info : all_methods()) {
+    EXPECT_FALSE(info.cost.empty()) << info.name;
+    EXPECT_FALSE(info.blind_to.empty()) << info.name;
+    EXPECT_TRUE(info.name == "activation" || info.name == "gradient-x-activation" ||
+                !info.paper.empty())
+        << info.name;
+  }
+}
+
+}  // namespace
+}  // namespace tapescope::explain
