@@ -338,6 +338,60 @@ Attribution Explainer::from_draws(const Request& request) {
   return result;
 }
 
+// --- methods that only look at scores
+// -----------------------------------------------------------------
+Attribution Explainer::from_changed_pictures(const Request& request) {
+  const ExplainOptions& options = request.options;
+  Prepared& target =
+      prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
+  const Scores scores = gradients(target, request.classes);
+  const std::int64_t height = request.image.shape()[1], width = request.image.shape()[2];
+  const std::int64_t rows = request.image.shape()[0];
+  Tensor baseline = baselines_of(options)[0];
+  if (baseline.shape()[0] != 1 && baseline.shape()[0] != rows) baseline = repeated(baseline, rows);
+  // A grid of no more features than can be paid for.
+  int cells = std::max(1, options.grid);
+  const double for_all = request.method == "shapley" ? 2 : 1;
+  while (cells > 1 && for_all * (cells * cells + 1) > options.budget) --cells;
+  const Segments segments = Segments::grid(height, width, cells, cells);
+  Attribution result;
+  result.node = target.node;
+  result.value = scores(request.image);
+  Estimate estimate;
+  if (request.method == "occlusion") {
+    const std::int64_t window = options.window > 0
+                                    ? options.window
+                                    : std::max<std::int64_t>(1, std::min(height, width) / 8);
+    std::int64_t stride =
+        options.stride > 0 ? options.stride : std::max<std::int64_t>(1, window / 2);
+    const auto windows = [&](std::int64_t extent) {
+      return std::max<std::int64_t>(0, extent - window + stride - 1) / stride + 1;
+    };
+    while (static_cast<double>(windows(height) * windows(width) + 1) > options.budget &&
+           stride < std::max(height, width)) {
+      ++stride;
+    }
+    estimate = occlusion(scores, request.image, baseline, window, stride, options.chunk);
+  } else if (request.method == "feature-ablation") {
+    estimate = feature_ablation(scores, request.image, baseline, segments, options.chunk);
+  } else if (request.method == "rise") {
+    constexpr int kCells = 7;  // the paper's
+    estimate = rise(scores, request.image, baseline, kCells,
+                    std::max(2, static_cast<int>(options.budget) - 1), options.seed, options.chunk);
+  } else {
+    estimate = shapley_sampling(scores, request.image, baseline, segments, options.budget - 1,
+                                options.seed, options.chunk);
+    Tensor change = result.value.clone();
+    const Tensor start = baseline.shape()[0] == rows ? baseline : repeated(baseline, rows);
+    add_share(change, scores(start), -1);
+    result.residual = residual_of(change, estimate.map);
+  }
+  result.map = estimate.map;
+  result.error_estimate = estimate.error;
+  result.forward_passes = estimate.points + 1;
+  return result;
+}
+
 Attribution Explainer::explain(std::string_view method, const Tensor& image, const Tensor& classes,
                                const ExplainOptions& options) {
   using Run = Attribution (Explainer::*)(const Request&);
@@ -350,6 +404,10 @@ Attribution Explainer::explain(std::string_view method, const Tensor& image, con
       {"smoothgrad-squared", &Explainer::from_draws},
       {"vargrad", &Explainer::from_draws},
       {"gradient-shap", &Explainer::from_draws},
+      {"occlusion", &Explainer::from_changed_pictures},
+      {"feature-ablation", &Explainer::from_changed_pictures},
+      {"rise", &Explainer::from_changed_pictures},
+      {"shapley", &Explainer::from_changed_pictures},
       {"deeplift", &Explainer::deeplift},
       {"deeplift-shap", &Explainer::deeplift},
   };

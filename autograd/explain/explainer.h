@@ -10,6 +10,7 @@
 
 #include "autograd/explain/methods.h"
 #include "autograd/explain/path_methods.h"
+#include "autograd/explain/perturbation.h"
 #include "autograd/program/program.h"
 
 namespace tapescope::explain {
@@ -41,6 +42,9 @@ struct ExplainOptions {
   double budget = 500;                 // most forward passes a map: steps and draws are cut
   std::uint64_t seed = 0;              // of what is drawn
   int chunk = 8;                       // points in one run; the result does not depend on it
+  int window = 0, stride = 0;          // of occlusion, in pixels; 0: an eighth of the shorter
+                                       // side, and half a window or what the budget allows
+  int grid = 8;                        // features of ablation and Shapley: grid x grid cells
   // f32 {H,W,C} or {N,H,W,C} each: where paths start, DeepLIFT's references; none: zeros. Methods
   // that take one baseline average over several.
   std::vector<Tensor> baselines;
@@ -76,6 +80,7 @@ class Explainer {
   Attribution deeplift(const Request& request);
   Attribution along_path(const Request& request);
   Attribution from_draws(const Request& request);
+  Attribution from_changed_pictures(const Request& request);
   // The first output of a Program at any points of its input.
   Gradients gradients(Prepared& program, const Tensor& classes);
   std::vector<Tensor> baselines_of(const ExplainOptions& options) const;

@@ -71,6 +71,14 @@ const std::vector<MethodInfo> kMethods = {
     {"contrastive-excitation-backprop", "Zhang et al. 2016, arXiv 1608.00507", "5 to 7", kRules,
      kCoarse},
     {"guided-backprop", "Springenberg et al. 2014, arXiv 1412.6806", "2", "ReLUs", kLaterLayers},
+    {"occlusion", "Zeiler and Fergus 2014, arXiv 1311.2901", "1 a window", "a baseline",
+     "evidence that is there twice: covering one copy changes nothing"},
+    {"feature-ablation", "Zeiler and Fergus 2014, arXiv 1311.2901", "1 a feature", "a baseline",
+     "evidence that is there twice, and anything finer than a feature"},
+    {"rise", "Petsiuk et al. 2018, arXiv 1806.07421", "the budget", "a baseline",
+     "anything finer than a mask's cell; what is left is noise (error_estimate)"},
+    {"shapley", "Castro et al. 2009, 10.1016/j.cor.2008.04.004", "the budget", "a baseline",
+     "anything finer than a feature"},
     {"deconvnet", "Zeiler and Fergus 2014, arXiv 1311.2901", "2", "ReLUs", kLaterLayers},
 };
 

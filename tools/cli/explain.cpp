@@ -215,6 +215,9 @@ int run(const Options& options) {
                                            {"steps", options.settings.steps},
                                            {"draws", options.settings.draws},
                                            {"noise", options.settings.noise},
+                                           {"window", options.settings.window},
+                                           {"stride", options.settings.stride},
+                                           {"grid", options.settings.grid},
                                            {"budget", options.settings.budget},
                                            {"seed", options.settings.seed}}},
                                          {"maps", maps},
@@ -254,6 +257,16 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("--draws", settings.draws, "samples of the methods that draw")
       ->capture_default_str()
       ->check(CLI::Range(2, 1000000));
+  app.add_option("--window", settings.window,
+                 "occlusion's window in pixels; 0: an eighth of the shorter side")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 100000));
+  app.add_option("--stride", settings.stride, "occlusion's step in pixels; 0: half a window")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 100000));
+  app.add_option("--grid", settings.grid, "features of ablation and shapley: grid x grid cells")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   app.add_option("--noise", settings.noise, "SmoothGrad's, as a share of the picture's range")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 10.0));
