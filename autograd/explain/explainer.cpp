@@ -8,6 +8,7 @@
 #include "autograd/explain/fullgrad.h"
 #include "autograd/explain/gradient_methods.h"
 #include "autograd/explain/relevance.h"
+#include "autograd/explain/score_cam.h"
 #include "autograd/ops/ops.h"
 
 namespace tapescope::explain {
@@ -392,6 +393,35 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
   return result;
 }
 
+Attribution Explainer::from_feature_maps(const Request& request) {
+  const ExplainOptions& options = request.options;
+  Prepared& target =
+      prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
+  Prepared& layer =
+      prepared("layer", options.layer, [](Recording& r) { return std::vector<Var>{r.at_layer()}; });
+  const Tensor features = layer.program.run({{"image", request.image}})[0];
+  const Scores scores = gradients(target, request.classes);
+  const int most = static_cast<int>(std::min(options.budget - 2, 1e6));
+  Attribution result;
+  result.node = layer.node;
+  result.value = scores(request.image);
+  double a_map = 1;
+  Estimate estimate;
+  if (request.method == "score-cam") {
+    estimate = score_cam(scores, request.image, features, most, options.chunk);
+  } else {
+    Prepared& tail = prepared("tail", options.layer, [](Recording& r) {
+      r.cuts = {r.at_layer()};
+      return std::vector<Var>{r.target};
+    });
+    estimate = ablation_cam(gradients(tail, request.classes), features, most, options.chunk);
+    if (forward_macs() > 0) a_map = tail.macs / forward_macs();
+  }
+  result.map = estimate.map;
+  result.forward_passes = 2 + a_map * estimate.points;
+  return result;
+}
+
 Attribution Explainer::explain(std::string_view method, const Tensor& image, const Tensor& classes,
                                const ExplainOptions& options) {
   using Run = Attribution (Explainer::*)(const Request&);
@@ -408,6 +438,8 @@ Attribution Explainer::explain(std::string_view method, const Tensor& image, con
       {"feature-ablation", &Explainer::from_changed_pictures},
       {"rise", &Explainer::from_changed_pictures},
       {"shapley", &Explainer::from_changed_pictures},
+      {"score-cam", &Explainer::from_feature_maps},
+      {"ablation-cam", &Explainer::from_feature_maps},
       {"deeplift", &Explainer::deeplift},
       {"deeplift-shap", &Explainer::deeplift},
   };

@@ -81,6 +81,7 @@ class Explainer {
   Attribution along_path(const Request& request);
   Attribution from_draws(const Request& request);
   Attribution from_changed_pictures(const Request& request);
+  Attribution from_feature_maps(const Request& request);
   // The first output of a Program at any points of its input.
   Gradients gradients(Prepared& program, const Tensor& classes);
   std::vector<Tensor> baselines_of(const ExplainOptions& options) const;

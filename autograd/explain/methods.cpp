@@ -41,6 +41,10 @@ const std::vector<MethodInfo> kMethods = {
      "evidence against the class", true},
     {"eigen-cam", "Muhammad and Yeasin 2020, arXiv 2008.00299", "1", kFeatures,
      "the class: it shows what is active, not why", true},
+    {"score-cam", "Wang et al. 2020, arXiv 1910.01279", "1 a channel", kFeatures,
+     "evidence against the class: all weights are positive", true},
+    {"ablation-cam", "Desai and Ramaswamy 2020, 10.1109/WACV45572.2020.9093360",
+     "the tail's share of one, a channel", kFeatures, kCoarse, true},
     {"guided-grad-cam", "Selvaraju et al. 2017, arXiv 1610.02391", "4", "a feature map, ReLUs",
      kLaterLayers, true},
     {"activation", "", "1", kNode, "the class", true},
@@ -71,6 +75,7 @@ const std::vector<MethodInfo> kMethods = {
     {"contrastive-excitation-backprop", "Zhang et al. 2016, arXiv 1608.00507", "5 to 7", kRules,
      kCoarse},
     {"guided-backprop", "Springenberg et al. 2014, arXiv 1412.6806", "2", "ReLUs", kLaterLayers},
+    {"deconvnet", "Zeiler and Fergus 2014, arXiv 1311.2901", "2", "ReLUs", kLaterLayers},
     {"occlusion", "Zeiler and Fergus 2014, arXiv 1311.2901", "1 a window", "a baseline",
      "evidence that is there twice: covering one copy changes nothing"},
     {"feature-ablation", "Zeiler and Fergus 2014, arXiv 1311.2901", "1 a feature", "a baseline",
@@ -79,7 +84,6 @@ const std::vector<MethodInfo> kMethods = {
      "anything finer than a mask's cell; what is left is noise (error_estimate)"},
     {"shapley", "Castro et al. 2009, 10.1016/j.cor.2008.04.004", "the budget", "a baseline",
      "anything finer than a feature"},
-    {"deconvnet", "Zeiler and Fergus 2014, arXiv 1311.2901", "2", "ReLUs", kLaterLayers},
 };
 
 }  // namespace

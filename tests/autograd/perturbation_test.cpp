@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "autograd/explain/score_cam.h"
 #include "engine/philox.h"
 #include "explain_cases.h"
 
@@ -87,6 +88,43 @@ TEST(Rise, OfALinearFunctionRanksAsItsTermsDo) {
   // As many pictures in a run as one likes: the same bits.
   EXPECT_EQ(numbers(rise(line, x, Tensor::zeros(x.type()), 4, 50, 1, 1).map),
             numbers(rise(line, x, Tensor::zeros(x.type()), 4, 50, 1, 13).map));
+}
+
+// A0 = [[1,2],[0,3]], A1 = [[2,0],[1,1]] under a global mean and weights 2 and -1: y = 3 - 1 = 2.
+Tensor mean_head(const Tensor& maps) {
+  Tensor result(Type{DType::f32, {maps.shape()[0]}});
+  for (std::int64_t n = 0; n < maps.shape()[0]; ++n) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < 8; ++i) sum += maps.item(8 * n + i) * (i % 2 == 0 ? 2 : -1) / 4;
+    result.values<float>()[static_cast<std::size_t>(n)] = static_cast<float>(sum);
+  }
+  return result;
+}
+
+TEST(AblationCam, WeighsAChannelByWhatItsLossCosts) {
+  const Tensor maps = f32({1, 2, 2, 2}, {1, 2, 2, 0, 0, 1, 3, 1});
+  // Without A0 the score falls by 3, without A1 it rises by 1: weights 3/2 and -1/2.
+  expect_near(numbers(ablation_cam(mean_head, maps, 100).map), {0.5f, 3, -0.5f, 4}, 1e-6f);
+  // The stronger channel alone: 6 against 4.
+  expect_near(numbers(ablation_cam(mean_head, maps, 1).map), {1.5f, 3, 0, 4.5f}, 1e-6f);
+}
+
+TEST(ScoreCam, IsASoftmaxOfTheMaskedScores) {
+  const Tensor maps = f32({1, 2, 2, 2}, {1, 2, 2, 0, 0, 1, 3, 1});
+  const Tensor x = f32({1, 2, 2, 1}, {1, 2, 3, 4});
+  const Scores first_pixel = [](const Tensor& pictures) {  // F is the first pixel
+    Tensor result(Type{DType::f32, {pictures.shape()[0]}});
+    for (std::int64_t n = 0; n < pictures.shape()[0]; ++n) {
+      result.values<float>()[static_cast<std::size_t>(n)] =
+          static_cast<float>(pictures.item(4 * n));
+    }
+    return result;
+  };
+  // H_0 is 1/3 at the first pixel and H_1 is 1.
+  const double w0 = std::exp(1.0 / 3) / (std::exp(1.0 / 3) + std::exp(1.0)), w1 = 1 - w0;
+  const auto at = [&](double a0, double a1) { return static_cast<float>(w0 * a0 + w1 * a1); };
+  expect_near(numbers(score_cam(first_pixel, x, maps, 100).map),
+              {at(1, 2), at(2, 0), at(0, 1), at(3, 1)}, 1e-6f);
 }
 
 TEST(Segments, GridAndBadSizes) {
