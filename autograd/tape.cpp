@@ -4,6 +4,7 @@
 #include <mutex>
 #include <new>
 #include <unordered_set>
+#include <utility>
 
 #include "autograd/leaf.h"
 #include "autograd/ops/ops.h"
@@ -443,6 +444,21 @@ Effects Tape::effects() const {
   return last;
 }
 
+// Insertions, deletions and replacements from one word to the other (Levenshtein 1966).
+static std::size_t edits(std::string_view from, std::string_view to) {
+  std::vector<std::size_t> row(to.size() + 1);
+  for (std::size_t j = 0; j <= to.size(); ++j) row[j] = j;
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < to.size(); ++j) {
+      const std::size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row[to.size()];
+}
+
 Var Tape::find(std::string_view path) const {
   for (const Node* node : nodes_)
     if (node->path() == path) return node->out();
@@ -453,12 +469,22 @@ Var Tape::find(std::string_view path) const {
       return (*it)->out();
     }
   }
-  std::string known;
+  std::vector<std::pair<std::size_t, std::string>> known;
   for (const Node* node : nodes_) {
     if (node->op->is_leaf() || std::string_view(node->use->label).starts_with("gradient")) continue;
-    known += (known.empty() ? "" : ", ") + node->path();
+    const std::string name = node->path();
+    known.emplace_back(edits(path, name), name);
   }
-  throw usage_error("there is no node '{}' on the tape; its nodes are {}", path, known);
+  std::stable_sort(known.begin(), known.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::string near;
+  for (std::size_t i = 0; i < std::min<std::size_t>(5, known.size()); ++i) {
+    near += (near.empty() ? "" : ", ") + known[i].second;
+  }
+  throw usage_error(
+      "there is no node '{}' on the tape; near names are {}; `tapescope inspect structure` lists "
+      "all {}",
+      path, near, known.size());
 }
 
 }  // namespace tapescope
