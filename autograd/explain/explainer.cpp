@@ -125,13 +125,15 @@ Explainer::Prepared& Explainer::prepared(const std::string& key, const std::stri
   return *slot;
 }
 
-std::vector<Tensor> Explainer::baselines_of(const ExplainOptions& options) const {
-  std::vector<Tensor> all;
-  for (const Tensor& baseline : options.baselines) {
-    const bool one = baseline.shape().rank() < image_shape_.rank() + 1;
-    all.push_back(one ? baseline.reshape(image_shape_.with_leading(1)) : baseline);
+std::vector<Tensor> Explainer::baselines_of(const Request& request) const {
+  const std::int64_t rows = request.image.shape()[0];
+  const Shape one = image_shape_.with_leading(1);
+  std::vector<Tensor> all = request.options.baselines;
+  if (all.empty()) all.push_back(Tensor::zeros({DType::f32, one}));
+  for (Tensor& baseline : all) {
+    if (baseline.shape().rank() < one.rank()) baseline = baseline.reshape(one);
+    if (baseline.shape()[0] != rows) baseline = repeated(baseline, rows);
   }
-  if (all.empty()) all.push_back(Tensor::zeros({DType::f32, image_shape_.with_leading(1)}));
   return all;
 }
 
@@ -141,8 +143,8 @@ Tensor Explainer::logits(const Tensor& image) {
   return forward.program.run({{"image", image}})[0];
 }
 
-double Explainer::forward_macs() {
-  return prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; }).macs;
+Explainer::Prepared& Explainer::target_program() {
+  return prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
 }
 
 Gradients Explainer::gradients(Prepared& prepared, const Tensor& classes) {
@@ -206,7 +208,7 @@ Attribution Explainer::one_run(const Request& request) {
   result.value = std::move(out[1]);
   if (out.size() > 2) result.residual = std::move(out[2]);
   // A net without convolutions and matrix products has no multiply-adds to compare.
-  result.forward_passes = forward_macs() > 0 ? method.macs / forward_macs() : 2;
+  result.forward_passes = target_program().macs > 0 ? method.macs / target_program().macs : 2;
   return result;
 }
 
@@ -218,23 +220,21 @@ Attribution Explainer::deeplift(const Request& request) {
     const Var map = explain::deeplift(r.tape, r.target, r.image, at_baseline, baseline);
     return std::vector<Var>{map, r.target, sub(r.target, at_baseline)};
   });
-  std::vector<Tensor> baselines = baselines_of(request.options);
+  std::vector<Tensor> baselines = baselines_of(request);
   if (request.method == "deeplift") baselines.resize(1);
   Attribution result;
   result.node = method.node;
   const double share = 1.0 / static_cast<double>(baselines.size());
   Tensor change;
   for (const Tensor& baseline : baselines) {
-    const std::int64_t rows = request.image.shape()[0];
-    const Tensor reference = baseline.shape()[0] == rows ? baseline : repeated(baseline, rows);
     std::vector<Tensor> out = method.program.run(
-        {{"image", request.image}, {"class", request.classes}, {"baseline", reference}});
+        {{"image", request.image}, {"class", request.classes}, {"baseline", baseline}});
     add_share(result.map, out[0], share);
     add_share(change, out[2], share);
     result.value = std::move(out[1]);
   }
   result.residual = residual_of(change, result.map);
-  const double forward = forward_macs();
+  const double forward = target_program().macs;
   result.forward_passes =
       static_cast<double>(baselines.size()) * (forward > 0 ? method.macs / forward : 3);
   return result;
@@ -248,8 +248,7 @@ Attribution Explainer::along_path(const Request& request) {
   const bool at_layer = name != "integrated-gradients";
   const bool cut = name == "layer-integrated-gradients";
   const std::string layer = at_layer ? options.layer : "";
-  Prepared& target =
-      prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
+  Prepared& target = target_program();
   Prepared& gradient = prepared(cut        ? "tail-gradient"
                                 : at_layer ? "layer-gradient"
                                            : "gradient",
@@ -258,7 +257,7 @@ Attribution Explainer::along_path(const Request& request) {
                                   if (cut) r.cuts = {wrt};
                                   return r.tape.gradient(r.target, {wrt});
                                 });
-  const std::vector<Tensor> baselines = baselines_of(options);
+  const std::vector<Tensor> baselines = baselines_of(request);
   // A step of conductance is a gradient and a forward pass.
   const double a_step = name == "conductance" ? 3 : 2;
   const double affordable = options.budget / a_step / static_cast<double>(baselines.size()) - 2;
@@ -273,9 +272,7 @@ Attribution Explainer::along_path(const Request& request) {
   const double share = 1.0 / static_cast<double>(baselines.size());
   const Gradients slope = gradients(gradient, request.classes);
   int taken = 0;
-  for (const Tensor& baseline : baselines) {
-    const std::int64_t rows = request.image.shape()[0];
-    const Tensor start = baseline.shape()[0] == rows ? baseline : repeated(baseline, rows);
+  for (const Tensor& start : baselines) {
     add_share(change, gradients(target, request.classes)(start), -share);
     Estimate part;
     if (cut || name == "conductance") {
@@ -301,8 +298,7 @@ Attribution Explainer::along_path(const Request& request) {
 
 Attribution Explainer::from_draws(const Request& request) {
   const ExplainOptions& options = request.options;
-  Prepared& target =
-      prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
+  Prepared& target = target_program();
   Prepared& gradient =
       prepared("gradient", "", [](Recording& r) { return r.tape.gradient(r.target, {r.image}); });
   const Gradients slope = gradients(gradient, request.classes);
@@ -313,12 +309,9 @@ Attribution Explainer::from_draws(const Request& request) {
   result.value = gradients(target, request.classes)(request.image);
   Estimate estimate;
   if (request.method == "gradient-shap") {
-    std::vector<Tensor> baselines = baselines_of(options);
+    const std::vector<Tensor> baselines = baselines_of(request);
     Tensor change = result.value.clone();
-    for (Tensor& baseline : baselines) {
-      if (baseline.shape()[0] != request.image.shape()[0]) {
-        baseline = repeated(baseline, request.image.shape()[0]);
-      }
+    for (const Tensor& baseline : baselines) {
       add_share(change, gradients(target, request.classes)(baseline),
                 -1.0 / static_cast<double>(baselines.size()));
     }
@@ -343,13 +336,10 @@ Attribution Explainer::from_draws(const Request& request) {
 // -----------------------------------------------------------------
 Attribution Explainer::from_changed_pictures(const Request& request) {
   const ExplainOptions& options = request.options;
-  Prepared& target =
-      prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
+  Prepared& target = target_program();
   const Scores scores = gradients(target, request.classes);
   const std::int64_t height = request.image.shape()[1], width = request.image.shape()[2];
-  const std::int64_t rows = request.image.shape()[0];
-  Tensor baseline = baselines_of(options)[0];
-  if (baseline.shape()[0] != 1 && baseline.shape()[0] != rows) baseline = repeated(baseline, rows);
+  const Tensor baseline = baselines_of(request)[0];
   // A grid of no more features than can be paid for.
   int cells = std::max(1, options.grid);
   const double for_all = request.method == "shapley" ? 2 : 1;
@@ -383,8 +373,7 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
     estimate = shapley_sampling(scores, request.image, baseline, segments, options.budget - 1,
                                 options.seed, options.chunk);
     Tensor change = result.value.clone();
-    const Tensor start = baseline.shape()[0] == rows ? baseline : repeated(baseline, rows);
-    add_share(change, scores(start), -1);
+    add_share(change, scores(baseline), -1);
     result.residual = residual_of(change, estimate.map);
   }
   result.map = estimate.map;
@@ -395,8 +384,7 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
 
 Attribution Explainer::from_feature_maps(const Request& request) {
   const ExplainOptions& options = request.options;
-  Prepared& target =
-      prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
+  Prepared& target = target_program();
   Prepared& layer =
       prepared("layer", options.layer, [](Recording& r) { return std::vector<Var>{r.at_layer()}; });
   const Tensor features = layer.program.run({{"image", request.image}})[0];
@@ -415,7 +403,7 @@ Attribution Explainer::from_feature_maps(const Request& request) {
       return std::vector<Var>{r.target};
     });
     estimate = ablation_cam(gradients(tail, request.classes), features, most, options.chunk);
-    if (forward_macs() > 0) a_map = tail.macs / forward_macs();
+    if (target_program().macs > 0) a_map = tail.macs / target_program().macs;
   }
   result.map = estimate.map;
   result.forward_passes = 2 + a_map * estimate.points;

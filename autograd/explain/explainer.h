@@ -84,8 +84,8 @@ class Explainer {
   Attribution from_feature_maps(const Request& request);
   // The first output of a Program at any points of its input.
   Gradients gradients(Prepared& program, const Tensor& classes);
-  std::vector<Tensor> baselines_of(const ExplainOptions& options) const;
-  double forward_macs();
+  std::vector<Tensor> baselines_of(const Request& request) const;  // {N,H,W,C} each
+  Prepared& target_program();                                      // one forward pass
 
   Record record_;
   Shape image_shape_;

@@ -12,14 +12,6 @@ namespace {
 constexpr int kAllButRows[] = {1, 2, 3};
 constexpr int kChannels[] = {3};
 
-// {N}: sums over everything but the rows.
-Var row_sums(Var v) {
-  if (v.shape().rank() <= 1) return v;
-  std::vector<int> axes;
-  for (int axis = 1; axis < v.shape().rank(); ++axis) axes.push_back(axis);
-  return reshape(reduce_sum(v, axes), {});
-}
-
 // {N,h,w,K} -> {N,H,W,1}
 Var psi(Var part, Var x) {
   const Var mass = reduce_sum(abs(part), kChannels);

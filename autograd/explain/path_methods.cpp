@@ -5,7 +5,6 @@
 #include <numbers>
 
 #include "engine/error.h"
-#include "engine/philox.h"
 
 namespace tapescope::explain {
 namespace {
@@ -253,7 +252,7 @@ Offset relative_noise(const Tensor& x, double level, std::uint64_t seed) {
     deviation.push_back(length > 0 ? static_cast<float>(level * (*high - *low)) : 0);
   }
   return [type = x.type(), length, deviation, seed](int draw) {
-    PhiloxStream random(seed ^ (0x9e3779b97f4a7c15ull * (static_cast<std::uint64_t>(draw) + 1)));
+    PhiloxStream random = stream_of_draw(seed, draw);
     std::vector<float> normal(length);
     for (float& v : normal) v = static_cast<float>(random.normal());
     Tensor noise(type);
@@ -312,7 +311,7 @@ Estimate expected_gradients(const Gradients& gradients, const Tensor& x,
   const Type type = stream(
       gradients, x, each * count, chunk,
       [&](int k, std::span<float> out) {
-        PhiloxStream random(seed ^ (0x9e3779b97f4a7c15ull * (static_cast<std::uint64_t>(k) + 1)));
+        PhiloxStream random = stream_of_draw(seed, k);
         const auto t = static_cast<float>((k / count + random.uniform_f64()) / each);
         for (std::size_t i = 0; i < out.size(); ++i) {
           const float from = shared_row(baseline_of(k), i, length);

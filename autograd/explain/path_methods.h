@@ -8,6 +8,7 @@
 #include <functional>
 #include <vector>
 
+#include "engine/philox.h"
 #include "engine/tensor.h"
 
 namespace tapescope::explain {
@@ -49,6 +50,11 @@ Estimate path_gradient(const Gradients& gradients, const Tensor& x, const Tensor
 // `values` gives h at points of x. `steps` is a multiple of 3.
 Estimate conductance(const Gradients& gradients, const Gradients& values, const Tensor& x,
                      const Tensor& baseline, int steps);
+
+// The random numbers of draw k under a seed.
+inline PhiloxStream stream_of_draw(std::uint64_t seed, int k) {
+  return PhiloxStream(seed ^ (0x9e3779b97f4a7c15ull * (static_cast<std::uint64_t>(k) + 1)));
+}
 
 // --- in a neighbourhood
 // -------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ Estimate rise(const Scores& scores, const Tensor& x, const Tensor& baseline, int
   const auto mask_of = [&](int k) -> const std::vector<float>& {
     std::vector<float>& mask = made[k];
     if (!mask.empty()) return mask;
-    PhiloxStream random(seed ^ (0x9e3779b97f4a7c15ull * (static_cast<std::uint64_t>(k) + 1)));
+    PhiloxStream random = stream_of_draw(seed, k);
     const int side = cells + 1;  // one more, for the shift
     std::vector<float> cell(static_cast<std::size_t>(side * side));
     for (float& v : cell) v = random.below(2) == 1 ? 1.0f : 0.0f;

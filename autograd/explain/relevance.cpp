@@ -120,16 +120,8 @@ Decisions decide(const Tape& tape, Var target, std::span<const Var> wrt,
   return decisions;
 }
 
-// {N}: sums over everything but the rows.
-Var row_sums(Var v) {
-  const int rank = v.shape().rank();
-  if (rank <= 1) return v;
-  std::vector<int> axes;
-  for (int axis = 1; axis < rank; ++axis) axes.push_back(axis);
-  return reshape(reduce_sum(v, axes), {});
-}
 // Of something that may have fewer axes than the value it belongs to.
-Var row_sums(Var v, Var like) {
+Var row_sums_like(Var v, Var like) {
   if (v && v.shape() != like.shape()) v = broadcast_like(v, like);
   return v ? row_sums(v) : Var{};
 }
@@ -218,7 +210,7 @@ void account(Ledger& ledger, const Decision& decision, Var arrived, std::span<co
   const Var nothing = zeros_like(row.arrived);
   const auto entry = [&](Var v) {
     if (!v) return nothing;
-    return v.shape() == row.arrived.shape() ? v : row_sums(v, node.out());
+    return v.shape() == row.arrived.shape() ? v : row_sums_like(v, node.out());
   };
   if (!row.passed_on) row.passed_on = nothing;
   row.bias = entry(taken.bias);

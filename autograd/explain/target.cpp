@@ -22,6 +22,13 @@ Var unit(Var node, std::int64_t position) {
   return reshape(slice(reshape(node, {units}), 1, position, position + 1), {});
 }
 
+Var row_sums(Var v) {
+  const int rank = v.shape().rank();
+  if (rank <= 1) return v;
+  std::vector<int> axes;
+  for (int axis = 1; axis < rank; ++axis) axes.push_back(axis);
+  return reshape(reduce_sum(v, axes), {});
+}
 void require_evaluation(const Tape& tape, std::string_view method) {
   if (tape.mode() == Mode::training) {
     throw usage_error(

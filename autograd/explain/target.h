@@ -18,6 +18,9 @@ Var class_difference(Var logits, Var index, Var against);
 // Activation of one unit of any node, given per sample as a flat position within the sample.
 Var unit(Var node, std::int64_t position);
 
+// {N}: sums over everything but the rows.
+Var row_sums(Var v);
+
 // Attribution reads a model as it answers: a training tape (dropout, batch statistics) is refused.
 void require_evaluation(const Tape& tape, std::string_view method);
 

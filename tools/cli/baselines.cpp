@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/philox.h"
+#include "tools/cli/cli.h"
 
 namespace tapescope::cli {
 namespace {
@@ -71,10 +72,7 @@ Tensor blurred(const Tensor& input) {
 std::vector<Tensor> baselines(const std::string& names, const Picture& picture,
                               const ModelInfo& info, std::uint64_t seed) {
   std::vector<Tensor> result;
-  for (std::size_t begin = 0; begin <= names.size();) {
-    const std::size_t end = std::min(names.find(',', begin), names.size());
-    const std::string name = names.substr(begin, end - begin);
-    begin = end + 1;
+  for (const std::string& name : comma_separated(names)) {
     const auto filled = [&](std::uint8_t value) {
       const Image& like = picture.image;
       return through_pipeline(Image(like.height, like.width, like.channels, value), info,

@@ -36,4 +36,7 @@ struct RunOptions {
   Backend backend() const;
 };
 
+// "a,b" -> a and b; "" is one empty word.
+std::vector<std::string> comma_separated(const std::string& text);
+
 }  // namespace tapescope::cli

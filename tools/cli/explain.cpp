@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -24,7 +25,7 @@ constexpr std::size_t kColumns = 8;  // of the sheet
 struct Options {
   RunOptions run;
   std::vector<std::string> images;
-  std::string methods = "all", target = "predicted", layer, out;
+  std::string methods = "all", target = "predicted", out;
   std::string baseline, quadrature = "midpoint";
   explain::ExplainOptions settings;
   bool json = false, list = false;
@@ -64,17 +65,9 @@ int list_methods(const Options& options) {
 }
 
 std::vector<std::string> chosen_methods(const std::string& text) {
-  std::vector<std::string> methods;
-  if (text == "all") {
-    for (std::string_view name : explain::Explainer::methods()) methods.emplace_back(name);
-    return methods;
-  }
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    methods.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return methods;
+  if (text != "all") return comma_separated(text);
+  const auto& all = explain::Explainer::methods();
+  return {all.begin(), all.end()};
 }
 
 std::int64_t target_class(const Options& options, const LoadedModel& loaded, const Tensor& logits) {
@@ -148,13 +141,15 @@ int run(const Options& options) {
     const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
     const std::string& class_name = loaded.info.classes[static_cast<std::size_t>(index)];
     const std::size_t first = cells.size();
+    std::map<std::string, std::vector<Tensor>> starts;  // of this picture, by name
     cells.push_back({picture.image, picture.stem});
     for (const std::string& method : methods) {
       explain::ExplainOptions settings = options.settings;
-      settings.layer = options.layer;
       settings.rule = path_rule(options.quadrature);
-      settings.baselines =
-          baselines(baseline_names(options, method), picture, loaded.info, settings.seed);
+      const std::string start = baseline_names(options, method);
+      const auto [made, fresh] = starts.try_emplace(start);
+      if (fresh) made->second = baselines(start, picture, loaded.info, settings.seed);
+      settings.baselines = made->second;
       explain::Attribution result;
       try {
         result = explainer.explain(method, picture.input, classes, settings);
@@ -189,7 +184,7 @@ int run(const Options& options) {
                       {"error_estimate", number(result.error_estimate)},
                       {"forward_passes", result.forward_passes},
                       {"nothing_positive", empty},
-                      {"baseline", baseline_names(options, method)},
+                      {"baseline", start},
                       {"png", png},
                       {"npy", stem + ".npy"}});
       if (!options.json) {
@@ -210,7 +205,7 @@ int run(const Options& options) {
   const nlohmann::ordered_json scores = {{"run", options.run.run},
                                          {"checkpoint", options.run.checkpoint},
                                          {"settings",
-                                          {{"layer", options.layer},
+                                          {{"layer", options.settings.layer},
                                            {"quadrature", options.quadrature},
                                            {"steps", options.settings.steps},
                                            {"draws", options.settings.draws},
@@ -242,9 +237,9 @@ std::function<int()> setup(CLI::App& app) {
   app.add_flag("--list", options->list, "print every method's paper, cost, needs and blind spot");
   app.add_option("--target", options->target, "predicted, or the name of a class")
       ->capture_default_str();
-  app.add_option("--layer", options->layer,
-                 "node that the CAM and layer methods look at; default: the last feature map");
   explain::ExplainOptions& settings = options->settings;
+  app.add_option("--layer", settings.layer,
+                 "node that the CAM and layer methods look at; default: the last feature map");
   app.add_option("--baseline", options->baseline,
                  "what paths and references start from: black, white, noise, mean, blur or zero, "
                  "several with commas; default: zero, of the shap methods black,white,blur,noise");

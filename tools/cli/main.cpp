@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <new>
 
@@ -23,6 +24,16 @@ void RunOptions::add_to(CLI::App& app, bool required) {
   app.add_option("--kernel", kernel,
                  "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   app.add_option("--threads", threads, "threads of the engine; 0: one a processor");
+}
+
+std::vector<std::string> comma_separated(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    words.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
 }
 
 void RunOptions::apply() const {
