@@ -5,8 +5,10 @@
 #include <set>
 
 #include "autograd/explain/explainer.h"
-#include "tools/cli/baselines.h"
 #include "tools/cli/cli.h"
+#include "tools/cli/explanation_options.h"
+#include "tools/cli/judge.h"
+#include "tools/cli/judge_json.h"
 #include "tools/cli/pictures.h"
 #include "tools/report/colormap.h"
 #include "tools/report/contact_sheet.h"
@@ -25,23 +27,10 @@ constexpr std::size_t kColumns = 8;  // of the sheet
 struct Options {
   RunOptions run;
   std::vector<std::string> images;
-  std::string methods = "all", target = "predicted", out;
-  std::string baseline, quadrature = "midpoint";
-  explain::ExplainOptions settings;
-  bool json = false, list = false;
+  ExplanationOptions explanation;
+  std::string out, mask;
+  bool json = false, list = false, score = false;
 };
-
-// Methods whose answer is a mean over references get several unless told otherwise.
-std::string baseline_names(const Options& options, std::string_view method) {
-  if (!options.baseline.empty()) return options.baseline;
-  const bool several = method == "gradient-shap" || method == "deeplift-shap";
-  return several ? "black,white,blur,noise" : "zero";
-}
-
-explain::PathRule path_rule(const std::string& name) {
-  if (name == "trapezoid") return explain::PathRule::trapezoid;
-  return name == "gauss-legendre" ? explain::PathRule::gauss_legendre : explain::PathRule::midpoint;
-}
 
 int list_methods(const Options& options) {
   nlohmann::ordered_json methods = nlohmann::ordered_json::array();
@@ -64,37 +53,6 @@ int list_methods(const Options& options) {
   return 0;
 }
 
-std::vector<std::string> chosen_methods(const std::string& text) {
-  if (text != "all") return comma_separated(text);
-  const auto& all = explain::Explainer::methods();
-  return {all.begin(), all.end()};
-}
-
-std::int64_t target_class(const Options& options, const LoadedModel& loaded, const Tensor& logits) {
-  const auto scores = logits.values<float>();
-  if (options.target == "predicted") {
-    return std::max_element(scores.begin(), scores.end()) - scores.begin();
-  }
-  const auto& classes = loaded.info.classes;
-  const auto found = std::find(classes.begin(), classes.end(), options.target);
-  if (found == classes.end()) {
-    throw usage_error("--target '{}' is no class of this model; they are {}", options.target,
-                      fmt::join(classes, ", "));
-  }
-  return found - classes.begin();
-}
-
-// Channels added up: that keeps a complete map complete. {1,h,w,C} to h x w.
-Map shown_map(const Tensor& map) {
-  const Shape& s = map.shape();
-  std::vector<float> sums(static_cast<std::size_t>(s[1] * s[2]), 0.0f);
-  const auto values = map.values<float>();
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    sums[i / static_cast<std::size_t>(s[3])] += values[i];
-  }
-  return Map(static_cast<int>(s[1]), static_cast<int>(s[2]), sums);
-}
-
 nlohmann::ordered_json number(const Tensor& tensor) {
   return tensor.defined() ? nlohmann::ordered_json(tensor.item()) : nlohmann::ordered_json();
 }
@@ -106,16 +64,25 @@ bool nothing_positive(const Tensor& map) {
   return std::none_of(values.begin(), values.end(), [](float v) { return v > 0; });
 }
 
+std::optional<quality::Mask> mask_of(const Options& options, const Picture& picture,
+                                     const ModelInfo& info) {
+  if (options.mask.empty()) return std::nullopt;
+  return read_mask(options.mask, picture, info);
+}
+
 int run(const Options& options) {
   if (options.list) return list_methods(options);
   if (options.run.run.empty()) {
     throw usage_error("--run is required: the run directory of `tapescope train`");
   }
   if (options.images.empty()) throw usage_error("no picture given: name at least one file");
+  if (!options.mask.empty() && (!options.score || options.images.size() != 1)) {
+    throw usage_error(
+        "--mask goes with --score and one picture; benchmark-explanations takes many");
+  }
   if (options.out.empty()) throw usage_error("--out is required: a folder for pictures and arrays");
   options.run.apply();
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
-  const ModelConfig& config = loaded.info.config;
   std::error_code error;
   fs::create_directories(options.out, error);
   if (error) {
@@ -123,39 +90,35 @@ int run(const Options& options) {
                       error.message());
   }
   const Backend backend = options.run.backend();
-  move_to(backend.device, loaded.model->parameters());
-  explain::Explainer explainer(
-      [&](Tape& tape, Var image) {
-        return (*loaded.model)(tape, {{"image", image}}).at("logits");
-      },
-      {config.image_size, config.image_size, config.channels}, backend.device, backend.choices);
-  const std::vector<std::string> methods = chosen_methods(options.methods);
+  explain::Explainer explainer = explainer_of(loaded, backend);
+  PictureBaselines starts(options.explanation, loaded.info);
+  std::optional<Judge> judge;
+  if (options.score) judge.emplace(explainer, loaded, backend, options.explanation);
+  const std::vector<std::string> methods = options.explanation.chosen_methods();
   nlohmann::ordered_json maps = nlohmann::ordered_json::array();
+  nlohmann::ordered_json controls = nlohmann::ordered_json::array();
   std::vector<SheetCell> cells;
   std::vector<StoredTensor> stored;
   std::size_t per_image = 0;
   std::set<std::string> said;  // methods that were left out
   for (const std::string& path : options.images) {
     const Picture picture = read_picture(path, loaded.info);
-    const std::int64_t index = target_class(options, loaded, explainer.logits(picture.input));
+    const std::int64_t index =
+        target_class(options.explanation.target, loaded.info, explainer.logits(picture.input));
     const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
     const std::string& class_name = loaded.info.classes[static_cast<std::size_t>(index)];
     const std::size_t first = cells.size();
-    std::map<std::string, std::vector<Tensor>> starts;  // of this picture, by name
+    if (judge) judge->look_at(picture, index, mask_of(options, picture, loaded.info));
+    std::vector<quality::PanelRow> panels;
     cells.push_back({picture.image, picture.stem});
     for (const std::string& method : methods) {
-      explain::ExplainOptions settings = options.settings;
-      settings.rule = path_rule(options.quadrature);
-      const std::string start = baseline_names(options, method);
-      const auto [made, fresh] = starts.try_emplace(start);
-      if (fresh) made->second = baselines(start, picture, loaded.info, settings.seed);
-      settings.baselines = made->second;
+      const explain::ExplainOptions settings = starts.settings(method, picture);
       explain::Attribution result;
       try {
         result = explainer.explain(method, picture.input, classes, settings);
       } catch (const Error& refused) {
         // Asked for all, a method that this model does not admit is left out and said so.
-        if (options.methods != "all") throw;
+        if (options.explanation.methods != "all") throw;
         if (said.insert(method).second) fmt::print(stderr, "left out: {}\n", refused.what());
         continue;
       }
@@ -165,7 +128,7 @@ int run(const Options& options) {
       std::string png;  // units of a dense layer lie nowhere in the picture
       Image shown;
       if (result.map.shape().rank() == 4) {
-        const Map map = shown_map(result.map);
+        const Map map = quality::channel_sum(result.map);
         shown = overlay(picture.image, map, Colors::diverging);
         png = stem + ".png";
         write_png(png, with_color_bar(shown, Colors::diverging, range_of(map, Colors::diverging)));
@@ -184,13 +147,29 @@ int run(const Options& options) {
                       {"error_estimate", number(result.error_estimate)},
                       {"forward_passes", result.forward_passes},
                       {"nothing_positive", empty},
-                      {"baseline", start},
+                      {"baseline", options.explanation.baseline_names(method)},
                       {"png", png},
                       {"npy", stem + ".npy"}});
+      if (judge) {
+        if (const auto row = judge->score(result, settings)) {
+          panels.push_back(*row);
+          maps.back()["quality"] = quality_json(row->panel);
+        }
+      }
       if (!options.json) {
         fmt::print("{}: {} of '{}' at {}, {:.3g} forward passes: {}\n", path, method, class_name,
                    result.node, result.forward_passes, png.empty() ? stem + ".npy" : png);
       }
+    }
+    if (judge) {
+      for (const quality::PanelRow& row : judge->score_controls()) {
+        panels.push_back(row);
+        controls.push_back({{"image", path},
+                            {"control", row.method},
+                            {"target", class_name},
+                            {"quality", quality_json(row.panel)}});
+      }
+      if (!options.json) fmt::print("\n{}\n", quality::to_text(panels));
     }
     // Each picture begins a row of the sheet.
     per_image = std::max(per_image, cells.size() - first);
@@ -205,17 +184,18 @@ int run(const Options& options) {
   const nlohmann::ordered_json scores = {{"run", options.run.run},
                                          {"checkpoint", options.run.checkpoint},
                                          {"settings",
-                                          {{"layer", options.settings.layer},
-                                           {"quadrature", options.quadrature},
-                                           {"steps", options.settings.steps},
-                                           {"draws", options.settings.draws},
-                                           {"noise", options.settings.noise},
-                                           {"window", options.settings.window},
-                                           {"stride", options.settings.stride},
-                                           {"grid", options.settings.grid},
-                                           {"budget", options.settings.budget},
-                                           {"seed", options.settings.seed}}},
+                                          {{"layer", options.explanation.settings.layer},
+                                           {"quadrature", options.explanation.quadrature},
+                                           {"steps", options.explanation.settings.steps},
+                                           {"draws", options.explanation.settings.draws},
+                                           {"noise", options.explanation.settings.noise},
+                                           {"window", options.explanation.settings.window},
+                                           {"stride", options.explanation.settings.stride},
+                                           {"grid", options.explanation.settings.grid},
+                                           {"budget", options.explanation.settings.budget},
+                                           {"seed", options.explanation.settings.seed}}},
                                          {"maps", maps},
+                                         {"controls", controls},
                                          {"sheet", sheet}};
   write_atomically(fs::path(options.out) / "scores.json", scores.dump(2) + "\n");
   if (options.json) {
@@ -231,45 +211,14 @@ std::function<int()> setup(CLI::App& app) {
   options->run.add_to(app, false);
   app.add_option("images", options->images, "picture files")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--method", options->methods,
-                 "names from --list, several with commas, or all that the model admits")
-      ->capture_default_str();
+  options->explanation.add_to(app);
   app.add_flag("--list", options->list, "print every method's paper, cost, needs and blind spot");
-  app.add_option("--target", options->target, "predicted, or the name of a class")
-      ->capture_default_str();
-  explain::ExplainOptions& settings = options->settings;
-  app.add_option("--layer", settings.layer,
-                 "node that the CAM and layer methods look at; default: the last feature map");
-  app.add_option("--baseline", options->baseline,
-                 "what paths and references start from: black, white, noise, mean, blur or zero, "
-                 "several with commas; default: zero, of the shap methods black,white,blur,noise");
-  app.add_option("--quadrature", options->quadrature, "of integrated gradients")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"midpoint", "trapezoid", "gauss-legendre"}));
-  app.add_option("--steps", settings.steps, "points on a path")
-      ->capture_default_str()
-      ->check(CLI::Range(3, 1000000));
-  app.add_option("--draws", settings.draws, "samples of the methods that draw")
-      ->capture_default_str()
-      ->check(CLI::Range(2, 1000000));
-  app.add_option("--window", settings.window,
-                 "occlusion's window in pixels; 0: an eighth of the shorter side")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 100000));
-  app.add_option("--stride", settings.stride, "occlusion's step in pixels; 0: half a window")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 100000));
-  app.add_option("--grid", settings.grid, "features of ablation and shapley: grid x grid cells")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  app.add_option("--noise", settings.noise, "SmoothGrad's, as a share of the picture's range")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 10.0));
-  app.add_option("--seed", settings.seed, "of what is drawn")->capture_default_str();
-  app.add_option("--budget", settings.budget, "most forward passes a map")
-      ->capture_default_str()
-      ->check(CLI::Range(10.0, 1e9));
   app.add_option("--out", options->out, "folder for pictures and arrays");
+  app.add_flag("--score", options->score,
+               "score each map (deletion, ROAD, ...) beside maps that know nothing of the model");
+  app.add_option(
+      "--mask", options->mask,
+      "picture of the same size, white where the cause of the answer is: scored against");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

@@ -1,0 +1,100 @@
+#include "tools/cli/explanation_options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "tools/cli/baselines.h"
+
+namespace tapescope::cli {
+
+void ExplanationOptions::add_to(CLI::App& app) {
+  app.add_option("--method", methods,
+                 "names from --list, several with commas, or all that the model admits")
+      ->capture_default_str();
+  app.add_option("--target", target, "predicted, or the name of a class")->capture_default_str();
+  app.add_option("--layer", settings.layer,
+                 "node that the CAM and layer methods look at; default: the last feature map");
+  app.add_option("--baseline", baseline,
+                 "what paths and references start from: black, white, noise, mean, blur or zero, "
+                 "several with commas; default: zero, of the shap methods black,white,blur,noise");
+  app.add_option("--quadrature", quadrature, "of integrated gradients")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"midpoint", "trapezoid", "gauss-legendre"}));
+  app.add_option("--steps", settings.steps, "points on a path")
+      ->capture_default_str()
+      ->check(CLI::Range(3, 1000000));
+  app.add_option("--draws", settings.draws, "samples of the methods that draw")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1000000));
+  app.add_option("--window", settings.window,
+                 "occlusion's window in pixels; 0: an eighth of the shorter side")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 100000));
+  app.add_option("--stride", settings.stride, "occlusion's step in pixels; 0: half a window")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 100000));
+  app.add_option("--grid", settings.grid, "features of ablation and shapley: grid x grid cells")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--noise", settings.noise, "SmoothGrad's, as a share of the picture's range")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 10.0));
+  app.add_option("--seed", settings.seed, "of what is drawn")->capture_default_str();
+  app.add_option("--budget", settings.budget, "most forward passes a map")
+      ->capture_default_str()
+      ->check(CLI::Range(10.0, 1e9));
+}
+
+std::vector<std::string> ExplanationOptions::chosen_methods() const {
+  if (methods != "all") return comma_separated(methods);
+  const auto& all = explain::Explainer::methods();
+  return {all.begin(), all.end()};
+}
+
+// Methods whose answer is a mean over references get several unless told otherwise.
+std::string ExplanationOptions::baseline_names(std::string_view method) const {
+  if (!baseline.empty()) return baseline;
+  const bool several = method == "gradient-shap" || method == "deeplift-shap";
+  return several ? "black,white,blur,noise" : "zero";
+}
+
+explain::ExplainOptions PictureBaselines::settings(std::string_view method,
+                                                   const Picture& picture) {
+  if (of_ != &picture) made_.clear();
+  of_ = &picture;
+  explain::ExplainOptions result = options_.settings;
+  result.rule = options_.quadrature == "trapezoid"        ? explain::PathRule::trapezoid
+                : options_.quadrature == "gauss-legendre" ? explain::PathRule::gauss_legendre
+                                                          : explain::PathRule::midpoint;
+  const std::string names = options_.baseline_names(method);
+  const auto [made, fresh] = made_.try_emplace(names);
+  if (fresh) made->second = baselines(names, picture, info_, result.seed);
+  result.baselines = made->second;
+  return result;
+}
+
+std::int64_t target_class(const std::string& target, const ModelInfo& info, const Tensor& logits) {
+  const auto scores = logits.values<float>();
+  if (target == "predicted") {
+    return std::max_element(scores.begin(), scores.end()) - scores.begin();
+  }
+  const auto found = std::find(info.classes.begin(), info.classes.end(), target);
+  if (found == info.classes.end()) {
+    throw usage_error("--target '{}' is no class of this model; they are {}", target,
+                      fmt::join(info.classes, ", "));
+  }
+  return found - info.classes.begin();
+}
+
+explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend) {
+  const ModelConfig& config = loaded.info.config;
+  move_to(backend.device, loaded.model->parameters());
+  Classifier* model = loaded.model.get();
+  return explain::Explainer(
+      [model](Tape& tape, Var image) {
+        return (*model)(tape, {{"image", image}}).at("logits");
+      },
+      {config.image_size, config.image_size, config.channels}, backend.device, backend.choices);
+}
+
+}  // namespace tapescope::cli

@@ -1,0 +1,113 @@
+#include "tools/cli/judge.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tools/cli/baselines.h"
+#include "tools/quality/controls.h"
+#include "tools/quality/randomisation.h"
+
+namespace tapescope::cli {
+namespace {
+
+LoadedModel random_copy(const LoadedModel& loaded, std::uint64_t seed) {
+  return {quality::randomised(*loaded.model, seed), loaded.info, loaded.path};
+}
+
+// f32 {M}: softmax of the rows of logits {M,classes}, at one class.
+Tensor probabilities(const Tensor& logits, std::int64_t index) {
+  const std::int64_t rows = logits.shape()[0], classes = logits.shape()[1];
+  Tensor result(Type{DType::f32, {rows}});
+  for (std::int64_t r = 0; r < rows; ++r) {
+    double largest = logits.item(r * classes), sum = 0;
+    for (std::int64_t c = 1; c < classes; ++c) {
+      largest = std::max(largest, logits.item(r * classes + c));
+    }
+    for (std::int64_t c = 0; c < classes; ++c) {
+      sum += std::exp(logits.item(r * classes + c) - largest);
+    }
+    result.values<float>()[static_cast<std::size_t>(r)] =
+        static_cast<float>(std::exp(logits.item(r * classes + index) - largest) / sum);
+  }
+  return result;
+}
+
+}  // namespace
+
+Judge::Judge(explain::Explainer& explainer, const LoadedModel& loaded, const Backend& backend,
+             const ExplanationOptions& options)
+    : explainer_(explainer),
+      random_(random_copy(loaded, options.settings.seed)),
+      random_explainer_(explainer_of(random_, backend)),
+      info_(loaded.info) {
+  options_.seed = options.settings.seed;
+  options_.chunk = options.settings.chunk;
+}
+
+void Judge::look_at(const Picture& picture, std::int64_t index, std::optional<quality::Mask> mask) {
+  classes_ = Tensor::from<std::int64_t>({1}, {index});
+  subject_.x = picture.input;
+  subject_.probability = [this, index](const Tensor& pictures) {
+    return probabilities(explainer_.logits(pictures), index);
+  };
+  subject_.baseline = baselines("black", picture, info_, options_.seed)[0];
+  subject_.blurred = baselines("blur", picture, info_, options_.seed)[0];
+  subject_.mask = std::move(mask);
+}
+
+std::optional<quality::PanelRow> Judge::score(const explain::Attribution& attribution,
+                                              const explain::ExplainOptions& settings) {
+  if (attribution.map.shape().rank() != 4) return std::nullopt;
+  const int height = static_cast<int>(subject_.x.shape()[1]);
+  const int width = static_cast<int>(subject_.x.shape()[2]);
+  const std::string& method = attribution.method;
+  quality::Judged judged;
+  judged.map = quality::at_picture_size(attribution.map, height, width);
+  judged.map_of = [&](const Tensor& x) {
+    return quality::at_picture_size(explainer_.explain(method, x, classes_, settings).map, height,
+                                    width);
+  };
+  judged.of_random_model = quality::at_picture_size(
+      random_explainer_.explain(method, subject_.x, classes_, settings).map, height, width);
+  return quality::PanelRow{method, quality::score(subject_, judged, options_)};
+}
+
+std::vector<quality::PanelRow> Judge::score_controls() {
+  std::vector<quality::PanelRow> rows;
+  const std::vector<quality::Control> all = quality::controls(subject_.x, options_.seed);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    quality::Judged judged;
+    judged.map = all[i].map;
+    judged.map_of = [&](const Tensor& x) { return quality::controls(x, options_.seed)[i].map; };
+    judged.of_random_model = all[i].map;  // whatever the parameters are
+    rows.push_back({all[i].name, quality::score(subject_, judged, options_)});
+  }
+  return rows;
+}
+
+quality::Mask read_mask(const std::string& path, const Picture& picture, const ModelInfo& info) {
+  const Image mask = read_image(path, picture.image.channels);
+  if (mask.height != picture.image.height || mask.width != picture.image.width) {
+    throw usage_error(
+        "mask '{}' is {}x{}, its picture '{}' {}x{}; masks must have the picture's size", path,
+        mask.height, mask.width, picture.path, picture.image.height, picture.image.width);
+  }
+  // Without the colours' normalisation the pipeline gives 0..1.
+  std::vector<Transform> geometry;
+  for (const Transform& t : info.pipeline.transforms()) {
+    if (!std::holds_alternative<Normalize>(t)) geometry.push_back(t);
+  }
+  Tensor values(picture.input.type());
+  Pipeline(geometry).apply(view_of(mask), {}, values.values<float>().data());
+  const Shape& s = values.shape();
+  quality::Mask result{static_cast<int>(s[1]), static_cast<int>(s[2]), {}};
+  for (std::int64_t p = 0; p < s[1] * s[2]; ++p) {
+    result.cause.push_back(values.item(p * s[3]) > 0.5);
+  }
+  if (result.share() == 0) {
+    throw usage_error("mask '{}' has no pixel above half of white where the model looks", path);
+  }
+  return result;
+}
+
+}  // namespace tapescope::cli

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "tools/quality/panel.h"
+
+namespace tapescope::cli {
+
+// {"deletion": 0.31, ...}; null for what does not apply or is not finite.
+inline nlohmann::ordered_json quality_json(const quality::Panel& panel) {
+  nlohmann::ordered_json result;
+  for (std::size_t i = 0; i < panel.values.size(); ++i) {
+    const double v = panel.values[i];
+    const std::string name(quality::all_metrics()[i].name);
+    result[name] = std::isfinite(v) ? nlohmann::ordered_json(v) : nlohmann::ordered_json();
+  }
+  return result;
+}
+
+}  // namespace tapescope::cli

@@ -1,0 +1,116 @@
+#include "tools/quality/panel.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace tapescope::quality {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+constexpr MetricInfo kMetrics[] = {
+    {"deletion", -1, false, "area under the class's probability as the map's first pixels go"},
+    {"insertion", 1, false, "the same as they come back into a blurred picture"},
+    {"road", 1, false, "probability without the least minus without the most relevant, halved"},
+    {"infidelity", -1, false, "share of the changes by random squares that the map does not tell"},
+    {"sensitivity", -1, false, "largest relative change of the map under unseen noise"},
+    {"sparseness", 0, false, "Gini index of the absolute values"},
+    {"complexity", 0, false, "entropy of the absolute values, in nats"},
+    {"randomised", -1, false, "rank correlation with the map of the same net, parameters random"},
+    {"mass", 1, true, "share of the positive relevance inside the mask"},
+    {"rank", 1, true, "share of the highest values inside the mask"},
+    {"pointing", 1, true, "whether the highest value lies in the mask"},
+};
+
+std::vector<float> sizes(const Map& map) {
+  std::vector<float> result;
+  for (float v : map.values) result.push_back(std::fabs(v));
+  return result;
+}
+
+}  // namespace
+
+std::span<const MetricInfo> all_metrics() { return kMetrics; }
+
+Panel score(const Subject& subject, const Judged& judged, const PanelOptions& options) {
+  const Map& map = judged.map;
+  Panel panel;
+  auto& v = panel.values;
+  const Scores& p = subject.probability;
+  v.push_back(deletion(p, subject.x, subject.baseline, map, options.steps, options.chunk).area);
+  v.push_back(insertion(p, subject.x, subject.blurred, map, options.steps, options.chunk).area);
+  v.push_back(road(p, subject.x, map, options.seed, options.chunk));
+  v.push_back(square_infidelity(p, subject.x, subject.baseline, map, options.infidelity_draws,
+                                options.seed, options.chunk));
+  v.push_back(judged.map_of ? max_sensitivity(judged.map_of, subject.x, map, options.radius,
+                                              options.sensitivity_draws, options.seed)
+                            : kNan);
+  v.push_back(sparseness(map.values));
+  v.push_back(complexity(map.values));
+  v.push_back(judged.of_random_model.values.empty()
+                  ? kNan
+                  : rank_correlation(sizes(map), sizes(judged.of_random_model)));
+  if (subject.mask) {
+    const double tolerance = options.tolerance * std::min(map.height, map.width);
+    v.push_back(mass_accuracy(map, *subject.mask));
+    v.push_back(rank_accuracy(map, *subject.mask));
+    v.push_back(pointing_game(map, *subject.mask, tolerance));
+  } else {
+    v.insert(v.end(), 3, kNan);
+  }
+  return panel;
+}
+
+std::string to_text(const std::vector<PanelRow>& rows) {
+  std::size_t width = 6;
+  for (const PanelRow& row : rows) width = std::max(width, row.method.size());
+  const auto shown = [&](std::size_t column) {
+    return !kMetrics[column].needs_mask ||
+           std::any_of(rows.begin(), rows.end(),
+                       [&](const PanelRow& row) { return !std::isnan(row.panel.values[column]); });
+  };
+  std::string text = fmt::format("{:<{}}", "method", width),
+              better = fmt::format("{:<{}}", "", width);
+  for (std::size_t c = 0; c < std::size(kMetrics); ++c) {
+    if (!shown(c)) continue;
+    text += fmt::format(" {:>11}", kMetrics[c].name);
+    better += fmt::format(" {:>11}", kMetrics[c].better > 0   ? "(more)"
+                                     : kMetrics[c].better < 0 ? "(less)"
+                                                              : "");
+  }
+  text += "\n" + better + "\n";
+  for (const PanelRow& row : rows) {
+    text += fmt::format("{:<{}}", row.method, width);
+    for (std::size_t c = 0; c < std::size(kMetrics); ++c) {
+      if (!shown(c)) continue;
+      const double value = row.panel.values[c];
+      text += std::isnan(value) ? fmt::format(" {:>11}", "-") : fmt::format(" {:>11.3f}", value);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+PanelMean mean_of(const std::vector<Panel>& panels) {
+  PanelMean result;
+  for (std::size_t c = 0; c < std::size(kMetrics); ++c) {
+    double sum = 0, squares = 0, count = 0;
+    for (const Panel& panel : panels) {
+      const double v = panel.values[c];
+      if (std::isnan(v)) continue;
+      sum += v;
+      squares += v * v;
+      count += 1;
+    }
+    const double mean = count > 0 ? sum / count : kNan;
+    const double variance = std::max(0.0, squares / count - mean * mean);
+    result.mean.values.push_back(mean);
+    result.standard_error.values.push_back(count > 1 ? std::sqrt(variance / (count - 1)) : kNan);
+  }
+  return result;
+}
+
+}  // namespace tapescope::quality
