@@ -22,8 +22,8 @@ struct Subcommand {
   std::function<int()> (*setup)(CLI::App& app);
 };
 
-extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kInspect,
-    kKernels;
+extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kSynthesize,
+    kInspect, kKernels;
 
 // --run, --checkpoint, --device, --kernel and --threads: what every subcommand on a trained model
 // takes.

@@ -12,7 +12,8 @@ namespace tapescope::cli {
 
 // The list of subcommands.
 const Subcommand* const kSubcommands[] = {
-    &kTrain, &kEval, &kPredict, &kExplain, &kBenchmarkExplanations, &kInspect, &kKernels};
+    &kTrain,      &kEval,    &kPredict, &kExplain, &kBenchmarkExplanations,
+    &kSynthesize, &kInspect, &kKernels};
 
 void RunOptions::add_to(CLI::App& app, bool required) {
   auto* option = app.add_option("--run", run, "run directory of `tapescope train`");

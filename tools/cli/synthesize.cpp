@@ -1,0 +1,141 @@
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "engine/philox.h"
+#include "tools/cli/cli.h"
+#include "tools/report/png.h"
+#include "tools/synthesis/scene.h"
+#include "tools/training/atomic_file.h"
+
+namespace tapescope::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string out, rule = "shape";
+  int size = 64, objects = 4, train = 300, test = 50;
+  std::uint64_t seed = 0;
+  bool json = false;
+};
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) {
+    throw usage_error("--out: '{}' cannot be made: {}; choose another folder", folder.string(),
+                      error.message());
+  }
+}
+
+// Pictures, masks and twins of one split; returns its COCO annotations.
+nlohmann::ordered_json write_split(const Options& options, synthesis::Rule rule,
+                                   const std::string& split, int a_class) {
+  using nlohmann::ordered_json;
+  ordered_json images = ordered_json::array(), annotations = ordered_json::array();
+  ordered_json categories = ordered_json::array();
+  const std::vector<std::string> kinds = {"circle", "square", "triangle"};
+  for (std::size_t k = 0; k < kinds.size(); ++k) {
+    categories.push_back({{"id", k + 1}, {"name", kinds[k]}});
+  }
+  const std::vector<std::string> classes = synthesis::class_names(rule);
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    const fs::path place = fs::path(split) / classes[c];
+    for (const char* what : {"images", "masks", "twins"}) {
+      make_folder(fs::path(options.out) / what / place);
+    }
+    for (int i = 0; i < a_class; ++i) {
+      const std::uint64_t seed = mix(mix(options.seed, stable_hash(split)),
+                                     c * 1000003ull + static_cast<std::uint64_t>(i));
+      const synthesis::Scene scene =
+          synthesis::make_scene(rule, static_cast<int>(c), options.size, options.objects, seed);
+      const fs::path file = place / fmt::format("{:04}.png", i);
+      write_png(fs::path(options.out) / "images" / file, synthesis::draw(scene));
+      write_png(fs::path(options.out) / "masks" / file,
+                synthesis::mask_of(scene.objects[0], options.size));
+      const int other = static_cast<int>((c + 1) % classes.size());
+      write_png(fs::path(options.out) / "twins" / file, synthesis::draw(scene.twin(other)));
+      images.push_back({{"id", images.size() + 1},
+                        {"file_name", file.generic_string()},
+                        {"width", options.size},
+                        {"height", options.size}});
+      for (std::size_t k = 0; k < scene.objects.size(); ++k) {
+        const Image mask = synthesis::mask_of(scene.objects[k], options.size);
+        const synthesis::Box box = synthesis::box_of(mask);
+        const auto area = std::count(mask.pixels.begin(), mask.pixels.end(), 255);
+        annotations.push_back(
+            {{"id", annotations.size() + 1},
+             {"image_id", images.size()},
+             {"category_id", static_cast<int>(scene.objects[k].kind) + 1},
+             {"bbox", {box.left, box.top, box.right - box.left, box.bottom - box.top}},
+             {"area", area},
+             {"iscrowd", 0},
+             {"cause", k == 0}});
+      }
+    }
+  }
+  return {{"images", images}, {"annotations", annotations}, {"categories", categories}};
+}
+
+int run(const Options& options) {
+  const synthesis::Rule rule =
+      options.rule == "shape" ? synthesis::Rule::shape : synthesis::Rule::colour;
+  const fs::path out = options.out;
+  if (fs::exists(out) && !fs::is_empty(out)) {
+    throw usage_error("--out '{}' is there and not empty; choose a new folder", options.out);
+  }
+  make_folder(out);
+  for (const auto& [split, count] : {std::pair{"train", options.train}, {"test", options.test}}) {
+    write_atomically(out / fmt::format("annotations-{}.json", split),
+                     write_split(options, rule, split, count).dump() + "\n");
+  }
+  const nlohmann::ordered_json summary = {{"rule", synthesis::describe(rule)},
+                                          {"classes", synthesis::class_names(rule)},
+                                          {"size", options.size},
+                                          {"objects", options.objects},
+                                          {"train", options.train},
+                                          {"test", options.test},
+                                          {"seed", options.seed}};
+  write_atomically(out / "rule.json", summary.dump(2) + "\n");
+  if (options.json) {
+    fmt::print("{}\n", summary.dump(2));
+  } else {
+    fmt::print("{}\n{} pictures to train on and {} to test, masks and twins: {}\n",
+               synthesis::describe(rule), 3 * options.train, 3 * options.test, options.out);
+    fmt::print("next: tapescope train --data {} --out RUN\n", (out / "images").string());
+  }
+  return 0;
+}
+
+std::function<int()> setup(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("--out", options->out, "folder to write; must be new or empty")->required();
+  app.add_option("--rule", options->rule,
+                 "shape: the class is the red object's shape; colour: the circle's colour")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"shape", "colour"}));
+  app.add_option("--size", options->size, "height and width in pixels")
+      ->capture_default_str()
+      ->check(CLI::Range(24, 2048));
+  app.add_option("--objects", options->objects, "shapes a picture, the cause among them")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 8));
+  app.add_option("--train", options->train, "pictures a class to train on")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 9999));
+  app.add_option("--test", options->test, "pictures a class to test")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 9999));
+  app.add_option("--seed", options->seed, "of everything")->capture_default_str();
+  app.add_flag("--json", options->json, "print one JSON object");
+  return [options] { return run(*options); };
+}
+
+}  // namespace
+
+const Subcommand kSynthesize = {"synthesize",
+                                "pictures whose class has a known cause, with masks and twins",
+                                "tapescope synthesize --out shapes", setup};
+
+}  // namespace tapescope::cli
