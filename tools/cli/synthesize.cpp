@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::string out, rule = "shape";
-  int size = 64, objects = 4, train = 300, test = 50;
+  int size = 64, objects = 3, train = 1000, test = 50;
   std::uint64_t seed = 0;
   bool json = false;
 };

@@ -128,7 +128,7 @@ Scene make_scene(Rule rule, int label, int size, int objects, std::uint64_t seed
   for (int tries = 0; tries < 2000 && static_cast<int>(scene.objects.size()) < objects; ++tries) {
     const bool cause = scene.objects.empty();
     Object object;
-    object.radius = size * (0.09 + 0.05 * random.uniform());
+    object.radius = size * (0.10 + 0.06 * random.uniform());
     const double margin = kReach * object.radius;
     object.y = margin + (size - 2 * margin) * random.uniform();
     object.x = margin + (size - 2 * margin) * random.uniform();
