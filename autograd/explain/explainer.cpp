@@ -342,9 +342,11 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
   const Tensor baseline = baselines_of(request)[0];
   // A grid of no more features than can be paid for.
   int cells = std::max(1, options.grid);
-  const double for_all = request.method == "shapley" ? 2 : 1;
+  const bool pairs = request.method == "shapley" || request.method == "kernel-shap";
+  const double for_all = pairs ? 2 : 1;
   while (cells > 1 && for_all * (cells * cells + 1) > options.budget) --cells;
-  const Segments segments = Segments::grid(height, width, cells, cells);
+  const Segments segments =
+      options.segments.count > 0 ? options.segments : Segments::grid(height, width, cells, cells);
   Attribution result;
   result.node = target.node;
   result.value = scores(request.image);
@@ -369,6 +371,17 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
     constexpr int kCells = 7;  // the paper's
     estimate = rise(scores, request.image, baseline, kCells,
                     std::max(2, static_cast<int>(options.budget) - 1), options.seed, options.chunk);
+  } else if (request.method == "lime") {
+    LimeOptions surrogate;
+    surrogate.forwards = options.budget - 1;
+    surrogate.seed = options.seed;
+    estimate = lime(scores, request.image, baseline, segments, surrogate, options.chunk);
+  } else if (request.method == "kernel-shap") {
+    estimate = kernel_shap(scores, request.image, baseline, segments, options.budget - 1,
+                           options.seed, options.chunk);
+    Tensor change = result.value.clone();
+    add_share(change, scores(baseline), -1);
+    result.residual = residual_of(change, estimate.map);
   } else {
     estimate = shapley_sampling(scores, request.image, baseline, segments, options.budget - 1,
                                 options.seed, options.chunk);
@@ -426,6 +439,8 @@ Attribution Explainer::explain(std::string_view method, const Tensor& image, con
       {"feature-ablation", &Explainer::from_changed_pictures},
       {"rise", &Explainer::from_changed_pictures},
       {"shapley", &Explainer::from_changed_pictures},
+      {"kernel-shap", &Explainer::from_changed_pictures},
+      {"lime", &Explainer::from_changed_pictures},
       {"score-cam", &Explainer::from_feature_maps},
       {"ablation-cam", &Explainer::from_feature_maps},
       {"deeplift", &Explainer::deeplift},

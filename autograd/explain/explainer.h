@@ -44,7 +44,8 @@ struct ExplainOptions {
   int chunk = 8;                       // points in one run; the result does not depend on it
   int window = 0, stride = 0;          // of occlusion, in pixels; 0: an eighth of the shorter
                                        // side, and half a window or what the budget allows
-  int grid = 8;                        // features of ablation and Shapley: grid x grid cells
+  int grid = 8;                        // features of ablation, Shapley, LIME: grid x grid cells,
+  Segments segments;                   // or these, where there are any
   // f32 {H,W,C} or {N,H,W,C} each: where paths start, DeepLIFT's references; none: zeros. Methods
   // that take one baseline average over several.
   std::vector<Tensor> baselines;

@@ -84,6 +84,10 @@ const std::vector<MethodInfo> kMethods = {
      "anything finer than a mask's cell; what is left is noise (error_estimate)"},
     {"shapley", "Castro et al. 2009, 10.1016/j.cor.2008.04.004", "the budget", "a baseline",
      "anything finer than a feature"},
+    {"kernel-shap", "Lundberg and Lee 2017, arXiv 1705.07874", "the budget", "a baseline",
+     "anything finer than a feature"},
+    {"lime", "Ribeiro et al. 2016, arXiv 1602.04938", "the budget", "a baseline",
+     "anything finer than a feature, and how features act together"},
 };
 
 }  // namespace

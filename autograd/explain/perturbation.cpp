@@ -59,33 +59,6 @@ void require_size(const Segments& segments, const Tensor& x) {
 
 }  // namespace
 
-Segments Segments::grid(std::int64_t height, std::int64_t width, int rows, int columns) {
-  const std::int64_t r = std::min<std::int64_t>(rows, height);
-  const std::int64_t c = std::min<std::int64_t>(columns, width);
-  Segments result{height, width, static_cast<int>(r * c), {}};
-  for (std::int64_t y = 0; y < height; ++y) {
-    for (std::int64_t x = 0; x < width; ++x) {
-      result.id.push_back(static_cast<int>(y * r / height * c + x * c / width));
-    }
-  }
-  return result;
-}
-
-Segments Segments::from_ids(std::int64_t height, std::int64_t width, const std::vector<int>& ids) {
-  if (static_cast<std::int64_t>(ids.size()) != height * width) {
-    throw usage_error("[segments] {} ids for {}x{} positions; give one id a position", ids.size(),
-                      height, width);
-  }
-  Segments result{height, width, 0, {}};
-  std::map<int, int> number;
-  for (int id : ids) {
-    const auto [found, added] = number.try_emplace(id, result.count);
-    if (added) ++result.count;
-    result.id.push_back(found->second);
-  }
-  return result;
-}
-
 Estimate occlusion(const Scores& scores, const Tensor& x, const Tensor& baseline,
                    std::int64_t window, std::int64_t stride, int chunk) {
   if (window < 1 || stride < 1) {
@@ -285,6 +258,21 @@ Estimate shapley_sampling(const Scores& scores, const Tensor& x, const Tensor& b
     }
     result.error.values<float>()[n] = static_cast<float>(worst);
   }
+  return result;
+}
+
+std::vector<double> score_coalitions(const Scores& scores, const Tensor& x, const Tensor& baseline,
+                                     const Segments& segments, const Coalitions& coalitions,
+                                     int chunk) {
+  require_size(segments, x);
+  std::vector<double> result;
+  score_blends(
+      scores, x, baseline, static_cast<int>(coalitions.size()), chunk,
+      [&](int k, std::int64_t p) {
+        const auto id = static_cast<std::size_t>(segments.id[static_cast<std::size_t>(p)]);
+        return coalitions[static_cast<std::size_t>(k)][id] ? 1.0f : 0.0f;
+      },
+      [&](int, std::int64_t, double score) { result.push_back(score); });
   return result;
 }
 

@@ -6,23 +6,12 @@
 #include <vector>
 
 #include "autograd/explain/path_methods.h"
+#include "autograd/explain/segments.h"
 
 namespace tapescope::explain {
 
 // The target at pictures f32 {M*N,H,W,C} -> f32 {M*N}; picture m of sample n is row m*N + n.
 using Scores = std::function<Tensor(const Tensor& pictures)>;
-
-// Which feature each position of a picture belongs to: ids in [0, count), row by row.
-struct Segments {
-  std::int64_t height = 0, width = 0;
-  int count = 0;
-  std::vector<int> id;  // {height, width}
-
-  // rows x columns rectangles of nearly equal size; never more than there are positions.
-  static Segments grid(std::int64_t height, std::int64_t width, int rows, int columns);
-  // Any numbers, one a position: they are numbered anew in order of appearance.
-  static Segments from_ids(std::int64_t height, std::int64_t width, const std::vector<int>& ids);
-};
 
 // All of these compare x {N,H,W,C} with `baseline` {N,H,W,C} or {1,H,W,C} and give maps {N,H,W,1}.
 // `chunk` changed pictures share a run. Errors are standard errors, {N}, the largest of any
@@ -51,5 +40,31 @@ Estimate rise(const Scores& scores, const Tensor& x, const Tensor& baseline, int
 Estimate shapley_sampling(const Scores& scores, const Tensor& x, const Tensor& baseline,
                           const Segments& segments, double forwards, std::uint64_t seed,
                           int chunk = 8);
+
+// KernelSHAP (Lundberg and Lee 2017, arXiv 1705.07874): Shapley values as the least-squares fit of
+// an additive function to scores of coalitions, empty and full ones fitted exactly. Where
+// `forwards` pays for all 2^n coalitions they are taken, and the values are exact; else they are
+// drawn in complementary pairs by their weight, and the error is half the difference between the
+// fits to every other pair. Throws a usage error where fewer pairs than features can be paid for.
+Estimate kernel_shap(const Scores& scores, const Tensor& x, const Tensor& baseline,
+                     const Segments& segments, double forwards, std::uint64_t seed, int chunk = 8);
+
+// LIME (Ribeiro et al. 2016, arXiv 1602.04938): a ridge regression on which features are kept, each
+// with probability 1/2, weighted by exp(-d^2 / width^2) with d the cosine distance to keeping all.
+// A feature's coefficient stands at each of its positions. The error is as kernel_shap's.
+struct LimeOptions {
+  double width = 0.25, ridge = 1;  // the authors' values for pictures
+  double forwards = 500;
+  std::uint64_t seed = 0;
+};
+Estimate lime(const Scores& scores, const Tensor& x, const Tensor& baseline,
+              const Segments& segments, const LimeOptions& options = {}, int chunk = 8);
+
+// What the surrogates are fitted to: one score a coalition and sample, {coalitions, N}; a coalition
+// says of each feature whether it is the picture's.
+using Coalitions = std::vector<std::vector<bool>>;
+std::vector<double> score_coalitions(const Scores& scores, const Tensor& x, const Tensor& baseline,
+                                     const Segments& segments, const Coalitions& coalitions,
+                                     int chunk = 8);
 
 }  // namespace tapescope::explain

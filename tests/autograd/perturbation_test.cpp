@@ -65,6 +65,114 @@ TEST(Shapley, AddsUpExactlyAndApproachesTheExactValues) {
   expect_near(numbers(two.map), {137.5f, 137.5f, 115}, 1e-3f);
 }
 
+TEST(KernelShap, OverAllCoalitionsIsShapley) {
+  const Segments each = Segments::from_ids(1, 3, {0, 1, 2});
+  const auto exact = [&](const Tensor& x, const Tensor& baseline, const Segments& segments) {
+    return numbers(kernel_shap(dense_scores, x, baseline, segments, 100, 1).map);
+  };
+  const Tensor zero = picture(0, 0, 0), x = picture(20, 50, 30);
+  expect_near(exact(x, zero, each), {76.666667f, 196.666667f, 116.666667f}, 1e-3f);
+  expect_near(exact(picture(2, 10, 3), zero, each), {7, 32.5f, 10.5f}, 1e-3f);
+  expect_near(exact(x, picture(10, 20, 10), each), {40, 120, 80}, 1e-3f);
+  // Two features, the first of two positions, which share its value.
+  const Segments two = Segments::from_ids(1, 3, {7, 7, 2});
+  expect_near(exact(x, zero, two), {137.5f, 137.5f, 115}, 1e-3f);
+  expect_near(exact(x, picture(4, 4, 4), two), {124, 124, 104}, 1e-3f);
+}
+
+// sum of w[i] x[i] plus 3 x[0] x[1]: with all of x 1 and a baseline of 0, the Shapley values are
+// w, and half of the 3 more for the first two.
+Tensor with_an_interaction(const Tensor& pictures) {
+  const std::int64_t rows = pictures.shape()[0], length = pictures.elements() / rows;
+  Tensor result(Type{DType::f32, {rows}});
+  for (std::int64_t n = 0; n < rows; ++n) {
+    double sum = 3 * pictures.item(n * length) * pictures.item(n * length + 1);
+    for (std::int64_t i = 0; i < length; ++i) {
+      sum += static_cast<double>(i) * pictures.item(n * length + i);
+    }
+    result.values<float>()[static_cast<std::size_t>(n)] = static_cast<float>(sum);
+  }
+  return result;
+}
+
+TEST(KernelShap, DrawnCoalitionsComeWithinTheirError) {
+  const Tensor ones = Tensor::full({DType::f32, {1, 4, 4, 1}}, 1),
+               zero = Tensor::zeros(ones.type());
+  const Segments each = Segments::grid(4, 4, 4, 4);
+  const Estimate drawn = kernel_shap(with_an_interaction, ones, zero, each, 600, 5);
+  EXPECT_LE(drawn.points, 600);
+  double sum = 0;
+  for (std::size_t i = 0; i < 16; ++i) {
+    const double exact = static_cast<double>(i) + (i < 2 ? 1.5 : 0);
+    EXPECT_NEAR(drawn.map.values<float>()[i], exact, 4 * drawn.error.item() + 1e-3) << i;
+    sum += drawn.map.values<float>()[i];
+  }
+  EXPECT_NEAR(sum, 123, 1e-3) << "efficiency, whatever was drawn";
+  EXPECT_GT(drawn.error.item(), 0);
+  EXPECT_LT(drawn.error.item(), 0.5);
+  EXPECT_EQ(numbers(drawn.map),
+            numbers(kernel_shap(with_an_interaction, ones, zero, each, 600, 5, 3).map));
+  EXPECT_THROW(kernel_shap(with_an_interaction, ones, zero, each, 20, 5), Error)
+      << "fewer pairs than features";
+}
+
+TEST(Lime, OfAnAdditiveFunctionIsItsTerms) {
+  const Scores line = [](const Tensor& pictures) {
+    const std::int64_t rows = pictures.shape()[0], length = pictures.elements() / rows;
+    Tensor result(Type{DType::f32, {rows}});
+    for (std::int64_t n = 0; n < rows; ++n) {
+      double sum = 5;
+      for (std::int64_t i = 0; i < length; ++i) {
+        sum += static_cast<double>(i - 3) * pictures.item(n * length + i);
+      }
+      result.values<float>()[static_cast<std::size_t>(n)] = static_cast<float>(sum);
+    }
+    return result;
+  };
+  const Tensor x = Tensor::full({DType::f32, {1, 3, 3, 1}}, 2), one = Tensor::full(x.type(), 1);
+  const Segments each = Segments::grid(3, 3, 3, 3);
+  LimeOptions options;
+  options.ridge = 0;
+  options.forwards = 60;
+  const Estimate exact = lime(line, x, one, each, options);
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_NEAR(exact.map.values<float>()[static_cast<std::size_t>(i)], i - 3, 1e-4) << i;
+  }
+  EXPECT_LT(exact.error.item(), 1e-4);
+  options.ridge = 1;
+  const Estimate ridge = lime(line, x, one, each, options);
+  const auto size = [](const Estimate& e) {
+    double sum = 0;
+    for (float v : numbers(e.map)) sum += std::fabs(v);
+    return sum;
+  };
+  EXPECT_LT(size(ridge), size(exact)) << "a ridge shrinks";
+  options.ridge = 0;
+  options.forwards = 4;
+  EXPECT_THROW(lime(line, x, one, each, options), Error) << "nine unknowns, four draws";
+}
+
+TEST(Slic, PatchesFollowColours) {
+  // Left half dark, right half bright, a border that is no grid line.
+  Tensor x = Tensor::zeros({DType::f32, {1, 20, 20, 3}});
+  for (std::size_t i = 0; i < 20 * 20 * 3; ++i) {
+    if (i / 3 % 20 >= 7) x.values<float>()[i] = 1;
+  }
+  const Segments patches = Segments::slic(x, 16);
+  EXPECT_GE(patches.count, 8);
+  EXPECT_LE(patches.count, 24);
+  std::vector<int> dark(static_cast<std::size_t>(patches.count)), bright(dark.size());
+  for (std::size_t p = 0; p < 400; ++p) {
+    const auto id = static_cast<std::size_t>(patches.id[p]);
+    (p % 20 < 7 ? dark[id] : bright[id]) += 1;
+  }
+  for (std::size_t k = 0; k < dark.size(); ++k) {
+    EXPECT_TRUE(dark[k] == 0 || bright[k] == 0) << "patch " << k << " crosses the border";
+    EXPECT_GE(dark[k] + bright[k], 5) << "no crumbs";
+  }
+  EXPECT_EQ(Segments::slic(Tensor::zeros({DType::f32, {1, 1, 1, 1}}), 16).count, 1);
+}
+
 TEST(Rise, OfALinearFunctionRanksAsItsTermsDo) {
   const Scores line = [](const Tensor& pictures) {
     Tensor result(Type{DType::f32, {pictures.shape()[0]}});

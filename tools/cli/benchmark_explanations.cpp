@@ -64,7 +64,7 @@ int run(const Options& options) {
   const Backend backend = options.run.backend();
   explain::Explainer explainer = explainer_of(loaded, backend);
   Judge judge(explainer, loaded, backend, options.explanation);
-  PictureBaselines starts(options.explanation, loaded.info);
+  PictureSettings starts(options.explanation, loaded.info);
   const std::vector<std::int64_t> chosen = spread(pictures->size(), options.limit);
   Rows rows;
   std::set<std::string> left_out;

@@ -91,7 +91,7 @@ int run(const Options& options) {
   }
   const Backend backend = options.run.backend();
   explain::Explainer explainer = explainer_of(loaded, backend);
-  PictureBaselines starts(options.explanation, loaded.info);
+  PictureSettings starts(options.explanation, loaded.info);
   std::optional<Judge> judge;
   if (options.score) judge.emplace(explainer, loaded, backend, options.explanation);
   const std::vector<std::string> methods = options.explanation.chosen_methods();
@@ -192,6 +192,7 @@ int run(const Options& options) {
                                            {"window", options.explanation.settings.window},
                                            {"stride", options.explanation.settings.stride},
                                            {"grid", options.explanation.settings.grid},
+                                           {"segments", options.explanation.segments},
                                            {"budget", options.explanation.settings.budget},
                                            {"seed", options.explanation.settings.seed}}},
                                          {"maps", maps},

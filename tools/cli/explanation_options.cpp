@@ -33,9 +33,15 @@ void ExplanationOptions::add_to(CLI::App& app) {
   app.add_option("--stride", settings.stride, "occlusion's step in pixels; 0: half a window")
       ->capture_default_str()
       ->check(CLI::Range(0, 100000));
-  app.add_option("--grid", settings.grid, "features of ablation and shapley: grid x grid cells")
+  app.add_option("--grid", settings.grid,
+                 "features of ablation, shapley, kernel-shap and lime: grid x grid")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
+  app.add_option("--segments", segments,
+                 "features of ablation, shapley, kernel-shap and lime: grid, slic (patches of like "
+                 "colour, about as many), or a picture of the model's input size, each grey value "
+                 "a feature")
+      ->capture_default_str();
   app.add_option("--noise", settings.noise, "SmoothGrad's, as a share of the picture's range")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 10.0));
@@ -58,9 +64,29 @@ std::string ExplanationOptions::baseline_names(std::string_view method) const {
   return several ? "black,white,blur,noise" : "zero";
 }
 
-explain::ExplainOptions PictureBaselines::settings(std::string_view method,
-                                                   const Picture& picture) {
-  if (of_ != &picture) made_.clear();
+namespace {
+
+explain::Segments segments_of(const ExplanationOptions& options, const Picture& picture) {
+  const std::int64_t height = picture.input.shape()[1], width = picture.input.shape()[2];
+  if (options.segments == "grid") return {};
+  if (options.segments == "slic") {
+    return explain::Segments::slic(picture.input, options.settings.grid * options.settings.grid);
+  }
+  const Image groups = read_image(options.segments, 1);
+  if (groups.height != height || groups.width != width) {
+    throw usage_error("--segments '{}' is {}x{}, this model's input {}x{}; they must be equal",
+                      options.segments, groups.height, groups.width, height, width);
+  }
+  return explain::Segments::from_ids(height, width, {groups.pixels.begin(), groups.pixels.end()});
+}
+
+}  // namespace
+
+explain::ExplainOptions PictureSettings::settings(std::string_view method, const Picture& picture) {
+  if (of_ != &picture) {
+    made_.clear();
+    segments_ = segments_of(options_, picture);
+  }
   of_ = &picture;
   explain::ExplainOptions result = options_.settings;
   result.rule = options_.quadrature == "trapezoid"        ? explain::PathRule::trapezoid
@@ -70,6 +96,7 @@ explain::ExplainOptions PictureBaselines::settings(std::string_view method,
   const auto [made, fresh] = made_.try_emplace(names);
   if (fresh) made->second = baselines(names, picture, info_, result.seed);
   result.baselines = made->second;
+  result.segments = segments_;
   return result;
 }
 

@@ -13,7 +13,7 @@ namespace tapescope::cli {
 
 struct ExplanationOptions {
   std::string methods = "all", target = "predicted";
-  std::string baseline, quadrature = "midpoint";
+  std::string baseline, quadrature = "midpoint", segments = "grid";
   explain::ExplainOptions settings;
 
   void add_to(CLI::App& app);
@@ -22,12 +22,12 @@ struct ExplanationOptions {
   std::string baseline_names(std::string_view method) const;
 };
 
-// Baselines of one picture, made when first asked for.
-class PictureBaselines {
+// Baselines and segments of one picture, made when first asked for.
+class PictureSettings {
  public:
-  PictureBaselines(const ExplanationOptions& options, const ModelInfo& info)
+  PictureSettings(const ExplanationOptions& options, const ModelInfo& info)
       : options_(options), info_(info) {}
-  // The settings of a method with the baselines for this picture. A new picture forgets the old.
+  // The settings of a method with what belongs to this picture. A new picture forgets the old.
   explain::ExplainOptions settings(std::string_view method, const Picture& picture);
 
  private:
@@ -35,6 +35,7 @@ class PictureBaselines {
   const ModelInfo& info_;
   const Picture* of_ = nullptr;
   std::map<std::string, std::vector<Tensor>> made_;
+  explain::Segments segments_;  // none: a grid
 };
 
 // The class named by --target, or the one with the highest of `logits` {1,classes}.
