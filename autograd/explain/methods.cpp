@@ -16,11 +16,11 @@ constexpr std::string_view kNode = "a node (--layer)";
 constexpr std::string_view kRules = "a rule for every op on the way";
 
 const std::vector<MethodInfo> kMethods = {
-    {"saliency", "Simonyan et al. 2013, arXiv 1312.6034", "2", "", kSaturation},
+    {"saliency", "Simonyan et al. 2013, arXiv 1312.6034", "2", "", kSaturation, false, true},
     {"input-x-gradient", "Shrikumar et al. 2016, arXiv 1605.01713", "2", "",
      "inputs that are 0, and what has saturated"},
-    {"smoothgrad", "Smilkov et al. 2017, arXiv 1706.03825", "2 a draw", "noise, draws",
-     kSaturation},
+    {"smoothgrad", "Smilkov et al. 2017, arXiv 1706.03825", "2 a draw", "noise, draws", kSaturation,
+     false, true},
     {"smoothgrad-squared", "Hooker et al. 2018, arXiv 1806.10758", "2 a draw", "noise, draws",
      "signs"},
     {"vargrad", "Adebayo et al. 2018, arXiv 1810.03292", "2 a draw", "noise, draws",
@@ -74,8 +74,10 @@ const std::vector<MethodInfo> kMethods = {
      "everything inhibitory"},
     {"contrastive-excitation-backprop", "Zhang et al. 2016, arXiv 1608.00507", "5 to 7", kRules,
      kCoarse},
-    {"guided-backprop", "Springenberg et al. 2014, arXiv 1412.6806", "2", "ReLUs", kLaterLayers},
-    {"deconvnet", "Zeiler and Fergus 2014, arXiv 1311.2901", "2", "ReLUs", kLaterLayers},
+    {"guided-backprop", "Springenberg et al. 2014, arXiv 1412.6806", "2", "ReLUs", kLaterLayers,
+     false, true},
+    {"deconvnet", "Zeiler and Fergus 2014, arXiv 1311.2901", "2", "ReLUs", kLaterLayers, false,
+     true},
     {"occlusion", "Zeiler and Fergus 2014, arXiv 1311.2901", "1 a window", "a baseline",
      "evidence that is there twice: covering one copy changes nothing"},
     {"feature-ablation", "Zeiler and Fergus 2014, arXiv 1311.2901", "1 a feature", "a baseline",

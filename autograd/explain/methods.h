@@ -13,6 +13,9 @@ struct MethodInfo {
   std::string_view needs;     // of the model or of the options
   std::string_view blind_to;  // what its map does not show
   bool at_layer = false;      // looks at a node, ExplainOptions::layer
+  // A map of how strongly the target answers to each input, whose sign says in which direction the
+  // input would have to change and not whether it speaks for the target: judge it by its size.
+  bool is_sensitivity = false;
 };
 
 std::span<const MethodInfo> all_methods();

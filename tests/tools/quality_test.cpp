@@ -30,6 +30,12 @@ TEST(MapMetrics, KnownMassRankAndPointing) {
   EXPECT_DOUBLE_EQ(pointing_game(other, kBottomRow, 1), 1) << "one pixel below the largest";
 }
 
+TEST(MapMetrics, ChannelsAddUpWithOrWithoutTheirSigns) {
+  const Tensor map = Tensor::from<float>({1, 1, 2, 2}, {1, -3, 2, 2});
+  EXPECT_EQ(channel_sum(map).values, (std::vector<float>{-2, 4}));
+  EXPECT_EQ(channel_sum(map, Signs::dropped).values, (std::vector<float>{4, 4}));
+}
+
 TEST(MapMetrics, NegativeValuesAreNoMass) {
   EXPECT_DOUBLE_EQ(mass_accuracy(map_of(2, 2, {-9, 1, 3, -9}), kBottomRow), 0.75);
   EXPECT_DOUBLE_EQ(mass_accuracy(map_of(2, 2, {-9, -1, -3, -9}), kBottomRow), 0);

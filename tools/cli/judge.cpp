@@ -61,14 +61,18 @@ std::optional<quality::PanelRow> Judge::score(const explain::Attribution& attrib
   const int height = static_cast<int>(subject_.x.shape()[1]);
   const int width = static_cast<int>(subject_.x.shape()[2]);
   const std::string& method = attribution.method;
-  quality::Judged judged;
-  judged.map = quality::at_picture_size(attribution.map, height, width);
-  judged.map_of = [&](const Tensor& x) {
-    return quality::at_picture_size(explainer_.explain(method, x, classes_, settings).map, height,
-                                    width);
+  const quality::Signs signs =
+      explain::find_method(method)->is_sensitivity ? quality::Signs::dropped : quality::Signs::kept;
+  const auto judged_map = [&](const Tensor& map) {
+    return quality::at_picture_size(map, height, width, signs);
   };
-  judged.of_random_model = quality::at_picture_size(
-      random_explainer_.explain(method, subject_.x, classes_, settings).map, height, width);
+  quality::Judged judged;
+  judged.map = judged_map(attribution.map);
+  judged.map_of = [&](const Tensor& x) {
+    return judged_map(explainer_.explain(method, x, classes_, settings).map);
+  };
+  judged.of_random_model =
+      judged_map(random_explainer_.explain(method, subject_.x, classes_, settings).map);
   return quality::PanelRow{method, quality::score(subject_, judged, options_)};
 }
 
@@ -100,12 +104,14 @@ quality::Mask read_mask(const std::string& path, const Picture& picture, const M
   Tensor values(picture.input.type());
   Pipeline(geometry).apply(view_of(mask), {}, values.values<float>().data());
   const Shape& s = values.shape();
+  constexpr double kCause = 0.75;
   quality::Mask result{static_cast<int>(s[1]), static_cast<int>(s[2]), {}};
   for (std::int64_t p = 0; p < s[1] * s[2]; ++p) {
-    result.cause.push_back(values.item(p * s[3]) > 0.5);
+    result.cause.push_back(values.item(p * s[3]) > kCause);
   }
   if (result.share() == 0) {
-    throw usage_error("mask '{}' has no pixel above half of white where the model looks", path);
+    throw usage_error("mask '{}' has no pixel above three quarters of white where the model looks",
+                      path);
   }
   return result;
 }

@@ -37,7 +37,8 @@ class Judge {
 };
 
 // The mask that lies at `path`, brought through the model's crops and sizes as its picture is:
-// values above half of 255 are the cause. Throws a usage error where it has not the picture's size.
+// values above three quarters of 255 are the cause, so that grey can mark what is near it. Throws a
+// usage error where it has not the picture's size.
 quality::Mask read_mask(const std::string& path, const Picture& picture, const ModelInfo& info);
 
 }  // namespace tapescope::cli

@@ -46,18 +46,19 @@ std::vector<double> ranks(std::span<const float> values) {
 
 }  // namespace
 
-Map channel_sum(const Tensor& map) {
+Map channel_sum(const Tensor& map, Signs signs) {
   const Shape& s = map.shape();
   std::vector<float> sums(static_cast<std::size_t>(s[1] * s[2]), 0.0f);
   const auto values = map.values<float>();
   for (std::size_t i = 0; i < values.size(); ++i) {
-    sums[i / static_cast<std::size_t>(s[3])] += values[i];
+    sums[i / static_cast<std::size_t>(s[3])] +=
+        signs == Signs::kept ? values[i] : std::fabs(values[i]);
   }
   return Map(static_cast<int>(s[1]), static_cast<int>(s[2]), sums);
 }
 
-Map at_picture_size(const Tensor& map, int height, int width) {
-  const Map sums = channel_sum(map);
+Map at_picture_size(const Tensor& map, int height, int width, Signs signs) {
+  const Map sums = channel_sum(map, signs);
   if (sums.height == height && sums.width == width) return sums;
   return upsample(sums, height, width);
 }

@@ -9,10 +9,12 @@
 
 namespace tapescope::quality {
 
-// Channels added up, which keeps a complete map complete. map: f32 {1,h,w,C}; gives h x w.
-Map channel_sum(const Tensor& map);
+// Channels added up, which keeps a complete map complete; or their sizes, for maps whose sign says
+// nothing (MethodInfo::is_sensitivity). map: f32 {1,h,w,C}; gives h x w.
+enum class Signs : unsigned char { kept, dropped };
+Map channel_sum(const Tensor& map, Signs signs = Signs::kept);
 // The same brought to the picture's size, bilinearly: what all scores here are taken of.
-Map at_picture_size(const Tensor& map, int height, int width);
+Map at_picture_size(const Tensor& map, int height, int width, Signs signs = Signs::kept);
 
 // True where every value is finite. A map that is not scores as badly as can be, never well.
 bool is_finite(const Map& map);
