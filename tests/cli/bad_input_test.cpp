@@ -178,7 +178,8 @@ TEST(Program, HelpAndVersion) {
   const Result version = tapescope_program({"--version"});
   EXPECT_EQ(version.status, 0);
   EXPECT_NE(version.out.find("tapescope"), std::string::npos);
-  for (const char* name : {"train", "eval", "predict", "explain", "inspect", "kernels"}) {
+  for (const char* name : {"train", "eval", "predict", "explain", "inspect", "kernels",
+                           "synthesize", "benchmark-explanations"}) {
     const Result help = tapescope_program({name, "--help"});
     EXPECT_EQ(help.status, 0) << help.err;
     EXPECT_NE(help.out.find("Example:"), std::string::npos) << help.out;

@@ -140,7 +140,8 @@ TEST_F(TrainProgram, ConfigFileGivesOptionsAndTheCommandLineWins) {
   expect_same_checkpoints("typed", "again");
 }
 
-// A folder without train/ and test/ is split by the training; an evaluation must see the same parts.
+// A folder without train/ and test/ is split by the training; an evaluation must see the same
+// parts.
 TEST_F(TrainProgram, EvaluationSeesTheTestPicturesThatTrainingSetAside) {
   const auto flat = folder_ / "flat";
   std::filesystem::create_directories(flat);

@@ -64,7 +64,6 @@ int run(const Options& options) {
   const Backend backend = options.run.backend();
   explain::Explainer explainer = explainer_of(loaded, backend);
   Judge judge(explainer, loaded, backend, options.explanation);
-  PictureSettings starts(options.explanation, loaded.info);
   const std::vector<std::int64_t> chosen = spread(pictures->size(), options.limit);
   Rows rows;
   std::set<std::string> left_out;
@@ -72,6 +71,7 @@ int run(const Options& options) {
   for (std::size_t done = 0; done < chosen.size(); ++done) {
     const std::string name = pictures->name(chosen[done]);
     const Picture picture = read_picture(name, loaded.info);
+    PictureSettings picture_settings(options.explanation, loaded.info, picture);
     const std::int64_t index =
         target_class(options.explanation.target, loaded.info, explainer.logits(picture.input));
     std::optional<quality::Mask> mask;
@@ -82,7 +82,7 @@ int run(const Options& options) {
     judge.look_at(picture, index, mask);
     for (const std::string& method : options.explanation.chosen_methods()) {
       if (left_out.contains(method)) continue;
-      const explain::ExplainOptions settings = starts.settings(method, picture);
+      const explain::ExplainOptions settings = picture_settings.of(method);
       try {
         const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
         const auto row =

@@ -91,7 +91,6 @@ int run(const Options& options) {
   }
   const Backend backend = options.run.backend();
   explain::Explainer explainer = explainer_of(loaded, backend);
-  PictureSettings starts(options.explanation, loaded.info);
   std::optional<Judge> judge;
   if (options.score) judge.emplace(explainer, loaded, backend, options.explanation);
   const std::vector<std::string> methods = options.explanation.chosen_methods();
@@ -100,9 +99,14 @@ int run(const Options& options) {
   std::vector<SheetCell> cells;
   std::vector<StoredTensor> stored;
   std::size_t per_image = 0;
+  std::map<std::string, int> stems;
   std::set<std::string> said;  // methods that were left out
   for (const std::string& path : options.images) {
-    const Picture picture = read_picture(path, loaded.info);
+    Picture picture = read_picture(path, loaded.info);
+    // Pictures of one name from several folders must not overwrite each other's maps.
+    const int same = stems[picture.stem]++;
+    if (same > 0) picture.stem += fmt::format("-{}", same + 1);
+    PictureSettings picture_settings(options.explanation, loaded.info, picture);
     const std::int64_t index =
         target_class(options.explanation.target, loaded.info, explainer.logits(picture.input));
     const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
@@ -112,7 +116,7 @@ int run(const Options& options) {
     std::vector<quality::PanelRow> panels;
     cells.push_back({picture.image, picture.stem});
     for (const std::string& method : methods) {
-      const explain::ExplainOptions settings = starts.settings(method, picture);
+      const explain::ExplainOptions settings = picture_settings.of(method);
       explain::Attribution result;
       try {
         result = explainer.explain(method, picture.input, classes, settings);
@@ -128,10 +132,14 @@ int run(const Options& options) {
       std::string png;  // units of a dense layer lie nowhere in the picture
       Image shown;
       if (result.map.shape().rank() == 4) {
-        const Map map = quality::channel_sum(result.map);
-        shown = overlay(picture.image, map, Colors::diverging);
+        // Sizes of gradients have no sign to show.
+        const bool sized = explain::find_method(method)->is_sensitivity;
+        const Colors colors = sized ? Colors::sequential : Colors::diverging;
+        const Map map = quality::channel_sum(
+            result.map, sized ? quality::Signs::dropped : quality::Signs::kept);
+        shown = overlay(picture.image, map, colors);
         png = stem + ".png";
-        write_png(png, with_color_bar(shown, Colors::diverging, range_of(map, Colors::diverging)));
+        write_png(png, with_color_bar(shown, colors, range_of(map, colors)));
       }
       cells.push_back({shown, method + ": " + class_name});
       const bool empty = result.map.shape().rank() == 4 && nothing_positive(result.map);

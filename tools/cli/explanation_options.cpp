@@ -82,19 +82,18 @@ explain::Segments segments_of(const ExplanationOptions& options, const Picture& 
 
 }  // namespace
 
-explain::ExplainOptions PictureSettings::settings(std::string_view method, const Picture& picture) {
-  if (of_ != &picture) {
-    made_.clear();
-    segments_ = segments_of(options_, picture);
-  }
-  of_ = &picture;
+PictureSettings::PictureSettings(const ExplanationOptions& options, const ModelInfo& info,
+                                 const Picture& picture)
+    : options_(options), info_(info), picture_(picture), segments_(segments_of(options, picture)) {}
+
+explain::ExplainOptions PictureSettings::of(std::string_view method) {
   explain::ExplainOptions result = options_.settings;
   result.rule = options_.quadrature == "trapezoid"        ? explain::PathRule::trapezoid
                 : options_.quadrature == "gauss-legendre" ? explain::PathRule::gauss_legendre
                                                           : explain::PathRule::midpoint;
   const std::string names = options_.baseline_names(method);
   const auto [made, fresh] = made_.try_emplace(names);
-  if (fresh) made->second = baselines(names, picture, info_, result.seed);
+  if (fresh) made->second = baselines(names, picture_, info_, result.seed);
   result.baselines = made->second;
   result.segments = segments_;
   return result;

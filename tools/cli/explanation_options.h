@@ -22,18 +22,17 @@ struct ExplanationOptions {
   std::string baseline_names(std::string_view method) const;
 };
 
-// Baselines and segments of one picture, made when first asked for.
+// The settings of each method for one picture: its baselines, made when first asked for, and
+// segments. `options`, `info` and `picture` must outlive it.
 class PictureSettings {
  public:
-  PictureSettings(const ExplanationOptions& options, const ModelInfo& info)
-      : options_(options), info_(info) {}
-  // The settings of a method with what belongs to this picture. A new picture forgets the old.
-  explain::ExplainOptions settings(std::string_view method, const Picture& picture);
+  PictureSettings(const ExplanationOptions& options, const ModelInfo& info, const Picture& picture);
+  explain::ExplainOptions of(std::string_view method);
 
  private:
   const ExplanationOptions& options_;
   const ModelInfo& info_;
-  const Picture* of_ = nullptr;
+  const Picture& picture_;
   std::map<std::string, std::vector<Tensor>> made_;
   explain::Segments segments_;  // none: a grid
 };

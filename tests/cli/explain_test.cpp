@@ -1,0 +1,123 @@
+// Explaining pictures, scoring explanations, and pictures whose cause is known.
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/program.h"
+
+namespace tapescope {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+class Explanations : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TemporaryFolder>();
+    const Result shapes = tapescope_program({"synthesize", "--out", shapes_folder(), "--size", "24",
+                                             "--train", "4", "--test", "2", "--rule", "colour"});
+    ASSERT_EQ(shapes.status, 0) << shapes.err;
+    const Result trained = tapescope_program({"train", "--data", images(), "--model", "lenet",
+                                              "--width", "0.25", "--epochs", "1", "--batch-size",
+                                              "4", "--image-size", "24", "--out", run()});
+    ASSERT_EQ(trained.status, 0) << trained.err;
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+  static std::string shapes_folder() { return *folder_ / "shapes"; }
+  static std::string images() { return *folder_ / "shapes" / "images"; }
+  static std::string masks() { return *folder_ / "shapes" / "masks"; }
+  static std::string run() { return *folder_ / "run"; }
+  static std::string picture() { return images() + "/test/red/0001.png"; }
+  static Result explain(const std::string& out, const Words& more) {
+    Words words{"explain", "--run", run(), picture(), "--out", *folder_ / out};
+    words.insert(words.end(), more.begin(), more.end());
+    return tapescope_program(words);
+  }
+  static void expect_refused(const Result& result, const std::string& part) {
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
+  }
+  static std::unique_ptr<TemporaryFolder> folder_;
+};
+std::unique_ptr<TemporaryFolder> Explanations::folder_;
+
+TEST_F(Explanations, SynthesizedFoldersMirrorEachOther) {
+  int files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(images())) {
+    if (!entry.is_regular_file()) continue;
+    ++files;
+    const fs::path relative = fs::relative(entry.path(), images());
+    EXPECT_TRUE(fs::exists(masks() / relative)) << relative;
+    EXPECT_TRUE(fs::exists(shapes_folder() / ("twins" / relative))) << relative;
+  }
+  EXPECT_EQ(files, 3 * (4 + 2));
+  const json boxes = json::parse(text_of(fs::path(shapes_folder()) / "annotations-test.json"));
+  EXPECT_EQ(boxes["images"].size(), 6u);
+  int causes = 0;
+  for (const json& box : boxes["annotations"]) causes += box["cause"].get<bool>() ? 1 : 0;
+  EXPECT_EQ(causes, 6);
+  expect_refused(tapescope_program({"synthesize", "--out", shapes_folder()}), "not empty");
+}
+
+TEST_F(Explanations, ScoresStandBesideControls) {
+  const Result result =
+      explain("scored", {"--method", "saliency,grad-cam,kernel-shap,lime", "--score", "--mask",
+                         masks() + "/test/red/0001.png", "--segments", "slic", "--grid", "3",
+                         "--budget", "60", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const json scores = json::parse(result.out);
+  ASSERT_EQ(scores["maps"].size(), 4u);
+  ASSERT_EQ(scores["controls"].size(), 3u);
+  for (const json& row : scores["maps"]) {
+    for (const char* metric : {"deletion", "insertion", "road", "mass", "rank", "pointing"}) {
+      ASSERT_TRUE(row["quality"][metric].is_number()) << row["method"] << " " << metric;
+    }
+    EXPECT_GE(row["quality"]["deletion"], 0);
+    EXPECT_LE(row["quality"]["deletion"], 1);
+  }
+  expect_refused(explain("x", {"--method", "lime", "--segments", images() + "/none.png"}), "none");
+  expect_refused(explain("x", {"--mask", masks() + "/test/red/0001.png"}), "--score");
+}
+
+TEST_F(Explanations, PicturesOfOneNameKeepTheirOwnMaps) {
+  const std::string other = shapes_folder() + "/twins/test/red/0001.png";
+  const Words methods{"--method",   "feature-ablation,integrated-gradients",
+                      "--segments", "slic",
+                      "--baseline", "blur",
+                      "--json"};
+  Words together = methods;
+  together.insert(together.begin(), other);
+  const Result both = explain("both", together);
+  ASSERT_EQ(both.status, 0) << both.err;
+  Words alone{"explain", "--run", run(), other, "--out", *folder_ / "alone"};
+  alone.insert(alone.end(), methods.begin(), methods.end());
+  ASSERT_EQ(tapescope_program(alone).status, 0);
+  for (const char* method : {"feature-ablation", "integrated-gradients"}) {
+    const std::string first = text_of(*folder_ / "both" / fmt::format("0001.{}.npy", method));
+    const std::string second = text_of(*folder_ / "both" / fmt::format("0001-2.{}.npy", method));
+    EXPECT_NE(first, second) << method;
+    EXPECT_EQ(second, text_of(*folder_ / "alone" / fmt::format("0001.{}.npy", method)))
+        << method << " of a picture depends on the picture before it";
+  }
+}
+
+TEST_F(Explanations, BenchmarkGivesMethodByMetric) {
+  const std::string file = *folder_ / "table.json";
+  const Result result = tapescope_program(
+      {"benchmark-explanations", "--run", run(), "--data", images(), "--masks", masks(), "--method",
+       "saliency,grad-cam", "--limit", "3", "--out", file, "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const json table = json::parse(result.out);
+  EXPECT_EQ(table, json::parse(text_of(file)));
+  EXPECT_EQ(table["images"], 3);
+  EXPECT_EQ(table["methods"].size(), 2u + 3u);
+  EXPECT_GT(table["mask_area"], 0.02);
+  EXPECT_LT(table["mask_area"], 0.12);
+  fs::remove(masks() + "/test/blue/0000.png");
+  expect_refused(tapescope_program({"benchmark-explanations", "--run", run(), "--data", images(),
+                                    "--masks", masks(), "--limit", "0", "--method", "saliency"}),
+                 "has no mask");
+}
+
+}  // namespace
+}  // namespace tapescope
