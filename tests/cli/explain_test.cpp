@@ -1,4 +1,5 @@
 // Explaining pictures, scoring explanations, and pictures whose cause is known.
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/program.h"
@@ -77,6 +78,25 @@ TEST_F(Explanations, ScoresStandBesideControls) {
   }
   expect_refused(explain("x", {"--method", "lime", "--segments", images() + "/none.png"}), "none");
   expect_refused(explain("x", {"--mask", masks() + "/test/red/0001.png"}), "--score");
+}
+
+TEST_F(Explanations, TargetsOtherThanAClass) {
+  const auto value = [&](const Words& more) {
+    Words words{"--method", "saliency", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Result result = explain("targets", words);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return json::parse(result.out)["maps"][0]["value"].get<double>();
+  };
+  const double red = value({"--target", "red"}), blue = value({"--target", "blue"});
+  const double green = value({"--target", "green"});
+  EXPECT_NEAR(value({"--target", "red", "--against", "blue"}), red - blue, 1e-5);
+  const double all = std::log(std::exp(red) + std::exp(blue) + std::exp(green));
+  EXPECT_NEAR(value({"--target", "red", "--log-probability"}), red - all, 1e-5);
+  expect_refused(explain("x", {"--unit", "nowhere[0]"}), "nowhere");
+  expect_refused(explain("x", {"--unit", "conv1"}), "NODE[INDEX]");
+  expect_refused(explain("x", {"--target", "red", "--against", "red"}), "another");
+  expect_refused(explain("x", {"--against", "pink"}), "pink");
 }
 
 TEST_F(Explanations, PicturesOfOneNameKeepTheirOwnMaps) {

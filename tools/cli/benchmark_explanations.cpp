@@ -62,7 +62,7 @@ int run(const Options& options) {
   const DataSplits data = open_data(options.data, data_options);
   const auto pictures = data.split(options.split);
   const Backend backend = options.run.backend();
-  explain::Explainer explainer = explainer_of(loaded, backend);
+  explain::Explainer explainer = explainer_of(loaded, backend, options.explanation);
   Judge judge(explainer, loaded, backend, options.explanation);
   const std::vector<std::int64_t> chosen = spread(pictures->size(), options.limit);
   Rows rows;
@@ -72,8 +72,9 @@ int run(const Options& options) {
     const std::string name = pictures->name(chosen[done]);
     const Picture picture = read_picture(name, loaded.info);
     PictureSettings picture_settings(options.explanation, loaded.info, picture);
-    const std::int64_t index =
-        target_class(options.explanation.target, loaded.info, explainer.logits(picture.input));
+    const Target target =
+        target_of(options.explanation, loaded.info, explainer.logits(picture.input));
+    const std::int64_t index = target.index;
     std::optional<quality::Mask> mask;
     if (!options.masks.empty()) {
       mask = read_mask(mask_path(options, name), picture, loaded.info);

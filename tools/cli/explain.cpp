@@ -90,7 +90,7 @@ int run(const Options& options) {
                       error.message());
   }
   const Backend backend = options.run.backend();
-  explain::Explainer explainer = explainer_of(loaded, backend);
+  explain::Explainer explainer = explainer_of(loaded, backend, options.explanation);
   std::optional<Judge> judge;
   if (options.score) judge.emplace(explainer, loaded, backend, options.explanation);
   const std::vector<std::string> methods = options.explanation.chosen_methods();
@@ -107,10 +107,11 @@ int run(const Options& options) {
     const int same = stems[picture.stem]++;
     if (same > 0) picture.stem += fmt::format("-{}", same + 1);
     PictureSettings picture_settings(options.explanation, loaded.info, picture);
-    const std::int64_t index =
-        target_class(options.explanation.target, loaded.info, explainer.logits(picture.input));
+    const Target target =
+        target_of(options.explanation, loaded.info, explainer.logits(picture.input));
+    const std::int64_t index = target.index;
     const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
-    const std::string& class_name = loaded.info.classes[static_cast<std::size_t>(index)];
+    const std::string& class_name = target.name;
     const std::size_t first = cells.size();
     if (judge) judge->look_at(picture, index, mask_of(options, picture, loaded.info));
     std::vector<quality::PanelRow> panels;

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "autograd/ops/ops.h"
 #include "tools/cli/baselines.h"
 
 namespace tapescope::cli {
@@ -12,6 +13,10 @@ void ExplanationOptions::add_to(CLI::App& app) {
                  "names from --list, several with commas, or all that the model admits")
       ->capture_default_str();
   app.add_option("--target", target, "predicted, or the name of a class")->capture_default_str();
+  app.add_option("--against", against, "explain the target's score minus this class's");
+  app.add_flag("--log-probability", log_probability,
+               "explain the logarithm of the target's probability instead of its score");
+  app.add_option("--unit", unit, "explain a unit of any node, NODE[INDEX], instead of a class");
   app.add_option("--layer", settings.layer,
                  "node that the CAM and layer methods look at; default: the last feature map");
   app.add_option("--baseline", baseline,
@@ -99,26 +104,86 @@ explain::ExplainOptions PictureSettings::of(std::string_view method) {
   return result;
 }
 
-std::int64_t target_class(const std::string& target, const ModelInfo& info, const Tensor& logits) {
-  const auto scores = logits.values<float>();
-  if (target == "predicted") {
-    return std::max_element(scores.begin(), scores.end()) - scores.begin();
-  }
-  const auto found = std::find(info.classes.begin(), info.classes.end(), target);
+namespace {
+
+std::int64_t class_index(const std::string& option, const std::string& name,
+                         const ModelInfo& info) {
+  const auto found = std::find(info.classes.begin(), info.classes.end(), name);
   if (found == info.classes.end()) {
-    throw usage_error("--target '{}' is no class of this model; they are {}", target,
+    throw usage_error("{} '{}' is no class of this model; they are {}", option, name,
                       fmt::join(info.classes, ", "));
   }
   return found - info.classes.begin();
 }
 
-explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend) {
+// "conv4/relu[17]" of --unit.
+struct Unit {
+  std::string node;
+  std::int64_t index = 0;
+};
+Unit parsed_unit(const std::string& text) {
+  const std::size_t open = text.rfind('[');
+  const std::string digits = open != std::string::npos && text.ends_with(']')
+                                 ? text.substr(open + 1, text.size() - open - 2)
+                                 : "";
+  if (digits.empty() || digits.size() > 9 ||
+      digits.find_first_not_of("0123456789") != std::string::npos) {
+    throw usage_error("--unit '{}' is not of the form NODE[INDEX], for instance fc/linear[2]",
+                      text);
+  }
+  return {text.substr(0, open), std::stoll(digits)};
+}
+
+}  // namespace
+
+Target target_of(const ExplanationOptions& options, const ModelInfo& info, const Tensor& logits) {
+  if (!options.unit.empty()) {
+    const Unit unit = parsed_unit(options.unit);
+    if (unit.index >= logits.elements()) {
+      throw usage_error("--unit '{}': the node has {} units, counted from 0", options.unit,
+                        logits.elements());
+    }
+    return {unit.index, options.unit};
+  }
+  const auto scores = logits.values<float>();
+  const std::int64_t index = options.target == "predicted"
+                                 ? std::max_element(scores.begin(), scores.end()) - scores.begin()
+                                 : class_index("--target", options.target, info);
+  std::string name = info.classes[static_cast<std::size_t>(index)];
+  if (!options.against.empty()) {
+    if (name == options.against) {
+      throw usage_error("--against '{}' is the class that is explained; name another", name);
+    }
+    name += " against " + options.against;
+  }
+  return {index, options.log_probability ? "log " + name : name};
+}
+
+explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend,
+                                const ExplanationOptions& options) {
   const ModelConfig& config = loaded.info.config;
+  if (!options.unit.empty() &&
+      (!options.against.empty() || options.log_probability || options.target != "predicted")) {
+    throw usage_error(
+        "--unit explains a node, not a class; leave --target, --against and "
+        "--log-probability away");
+  }
+  if (!options.against.empty() && options.log_probability) {
+    throw usage_error(
+        "--against is a difference of scores, the same with --log-probability; "
+        "leave one away");
+  }
   move_to(backend.device, loaded.model->parameters());
-  Classifier* model = loaded.model.get();
+  const std::int64_t against =
+      options.against.empty() ? -1 : class_index("--against", options.against, loaded.info);
+  const std::string node = options.unit.empty() ? "" : parsed_unit(options.unit).node;
   return explain::Explainer(
-      [model](Tape& tape, Var image) {
-        return (*model)(tape, {{"image", image}}).at("logits");
+      [model = loaded.model.get(), against, node, log = options.log_probability](Tape& tape,
+                                                                                 Var image) {
+        const Var logits = (*model)(tape, {{"image", image}}).at("logits");
+        if (!node.empty()) return flatten(tape.find(node));
+        if (log) return log_softmax(logits);
+        return against < 0 ? logits : sub(logits, slice(logits, 1, against, against + 1));
       },
       {config.image_size, config.image_size, config.channels}, backend.device, backend.choices);
 }

@@ -12,7 +12,8 @@
 namespace tapescope::cli {
 
 struct ExplanationOptions {
-  std::string methods = "all", target = "predicted";
+  std::string methods = "all", target = "predicted", against, unit;
+  bool log_probability = false;
   std::string baseline, quadrature = "midpoint", segments = "grid";
   explain::ExplainOptions settings;
 
@@ -37,10 +38,17 @@ class PictureSettings {
   explain::Segments segments_;  // none: a grid
 };
 
-// The class named by --target, or the one with the highest of `logits` {1,classes}.
-std::int64_t target_class(const std::string& target, const ModelInfo& info, const Tensor& logits);
+// What is explained: the class named by --target, or the one with the highest of `logits`
+// {1,classes}, or the unit of --unit.
+struct Target {
+  std::int64_t index = 0;
+  std::string name;  // for people
+};
+Target target_of(const ExplanationOptions& options, const ModelInfo& info, const Tensor& logits);
 
-// Answers of a loaded model's own tape.
-explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend);
+// Answers of a loaded model's own tape: its logits, or what --log-probability, --against and --unit
+// put in their place. The index that target_class() gives picks among them.
+explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend,
+                                const ExplanationOptions& options);
 
 }  // namespace tapescope::cli

@@ -38,8 +38,12 @@ Judge::Judge(explain::Explainer& explainer, const LoadedModel& loaded, const Bac
              const ExplanationOptions& options)
     : explainer_(explainer),
       random_(random_copy(loaded, options.settings.seed)),
-      random_explainer_(explainer_of(random_, backend)),
+      random_explainer_(explainer_of(random_, backend, options)),
       info_(loaded.info) {
+  if (!options.unit.empty()) {
+    throw usage_error("scores are of a class's probability, which --unit '{}' has not",
+                      options.unit);
+  }
   options_.seed = options.settings.seed;
   options_.chunk = options.settings.chunk;
 }
