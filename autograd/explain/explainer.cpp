@@ -342,8 +342,9 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
   const Tensor baseline = baselines_of(request)[0];
   // A grid of no more features than can be paid for.
   int cells = std::max(1, options.grid);
-  const bool pairs = request.method == "shapley" || request.method == "kernel-shap";
-  const double for_all = pairs ? 2 : 1;
+  // Shapley sampling takes a permutation and its reverse; a fit is well determined by twice as many
+  // pairs of coalitions as features.
+  const double for_all = request.method == "shapley" ? 2 : request.method == "kernel-shap" ? 4 : 1;
   while (cells > 1 && for_all * (cells * cells + 1) > options.budget) --cells;
   const Segments segments =
       options.segments.count > 0 ? options.segments : Segments::grid(height, width, cells, cells);

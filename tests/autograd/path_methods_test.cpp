@@ -6,6 +6,7 @@
 #include "autograd/explain/fullgrad.h"
 #include "autograd/explain/path_methods.h"
 #include "autograd/ops/ops.h"
+#include "engine/allocator.h"
 #include "engine/philox.h"
 #include "explain_cases.h"
 
@@ -121,6 +122,26 @@ TEST(Layers, GradientTimesActivationAtEveryCut) {
   EXPECT_EQ(at("relu"), (std::vector<float>{90, 101, 101, 101}));
   EXPECT_EQ(at("lin2"), (std::vector<float>{392, 0}));
   EXPECT_EQ(numbers(of_dense("activation", "lin1").map), (std::vector<float>{90, 101, 101, 101}));
+}
+
+TEST(IntegratedGradients, MemoryDoesNotGrowWithTheSteps) {
+  Explainer explainer = dense_explainer();
+  const Tensor x = f32({1, 1, 3, 1}, {0, 100, 0});
+  const auto peak = [&](int steps, int chunk) {
+    ExplainOptions options;
+    options.steps = steps;
+    options.budget = 1e9;
+    options.chunk = chunk;
+    explainer.explain("integrated-gradients", x, classes({0}), options);  // Programs are compiled
+    Allocator& memory = Allocator::of(Device::cpu());
+    memory.reset_peak();
+    const std::size_t before = memory.use().live;
+    explainer.explain("integrated-gradients", x, classes({0}), options);
+    return memory.use().peak - before;
+  };
+  const std::size_t few = peak(30, 8);
+  EXPECT_EQ(peak(3000, 8), few);
+  EXPECT_GT(peak(3000, 64), few) << "this measure does see a larger chunk";
 }
 
 // A unit of an inner node: its flattened values stand in the logits' place.
