@@ -243,8 +243,7 @@ Estimate shapley_sampling(const Scores& scores, const Tensor& x, const Tensor& b
   }
   Estimate result{empty_map(x), Tensor::zeros({DType::f32, {x.shape()[0]}}),
                   2 * pairs * (count + 1)};
-  std::vector<double> size(features);
-  for (int id : segments.id) size[static_cast<std::size_t>(id)] += 1;
+  const std::vector<double> size = segments.sizes();
   const auto places = segments.id.size();
   for (std::size_t n = 0; n < samples; ++n) {
     double worst = 0;

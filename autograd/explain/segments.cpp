@@ -9,6 +9,12 @@
 
 namespace tapescope::explain {
 
+std::vector<double> Segments::sizes() const {
+  std::vector<double> size(static_cast<std::size_t>(count));
+  for (int feature : id) size[static_cast<std::size_t>(feature)] += 1;
+  return size;
+}
+
 Segments Segments::grid(std::int64_t height, std::int64_t width, int rows, int columns) {
   const std::int64_t r = std::min<std::int64_t>(rows, height);
   const std::int64_t c = std::min<std::int64_t>(columns, width);

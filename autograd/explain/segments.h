@@ -14,6 +14,8 @@ struct Segments {
   int count = 0;
   std::vector<int> id;  // {height, width}
 
+  std::vector<double> sizes() const;  // {count}: positions of each feature
+
   // rows x columns rectangles of nearly equal size; never more than there are positions.
   static Segments grid(std::int64_t height, std::int64_t width, int rows, int columns);
   // Any numbers, one a position: they are numbered anew in order of appearance.

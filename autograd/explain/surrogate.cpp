@@ -1,6 +1,7 @@
 // KernelSHAP and LIME: an additive function of the features, fitted to scores of changed pictures.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "autograd/explain/perturbation.h"
@@ -55,33 +56,6 @@ class Fit {
   std::vector<double> right_;   // {n}
 };
 
-// Values of the features {N, features} as a map; each position gets its feature's value, or its
-// share of it.
-void write_map(Estimate& result, std::size_t n, const std::vector<double>& values,
-               const Segments& segments, bool share) {
-  std::vector<double> size(values.size());
-  for (int id : segments.id) size[static_cast<std::size_t>(id)] += 1;
-  const std::size_t places = segments.id.size();
-  for (std::size_t p = 0; p < places; ++p) {
-    const auto feature = static_cast<std::size_t>(segments.id[p]);
-    result.map.values<float>()[n * places + p] =
-        static_cast<float>(values[feature] / (share ? size[feature] : 1));
-  }
-}
-
-// Half of the largest difference between two fits, in the map's units; 0 where one is missing.
-double half_difference(const std::vector<double>& a, const std::vector<double>& b,
-                       const Segments& segments, bool share) {
-  if (a.size() != b.size() || a.empty()) return 0;
-  std::vector<double> size(a.size());
-  for (int id : segments.id) size[static_cast<std::size_t>(id)] += 1;
-  double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    largest = std::max(largest, std::fabs(a[i] - b[i]) / 2 / (share ? size[i] : 1));
-  }
-  return largest;
-}
-
 Estimate empty_estimate(const Tensor& x, int points) {
   const Shape& s = x.shape();
   return {Tensor::zeros({DType::f32, {s[0], s[1], s[2], 1}}), Tensor::zeros({DType::f32, {s[0]}}),
@@ -92,6 +66,31 @@ Estimate empty_estimate(const Tensor& x, int points) {
 enum class Rows : unsigned char { all, even_pairs, odd_pairs };
 bool takes(Rows rows, std::size_t k) {
   return rows == Rows::all || (k / 2 % 2 == 0) == (rows == Rows::even_pairs);
+}
+
+// Sample n's values as a map: each position gets its feature's value over `parts` of the feature.
+// The error is half of the largest difference between fits to every other pair, 0 where one of them
+// is not determined. False, and nothing written, where the values themselves are not.
+using Fitted = std::function<std::vector<double>(Rows)>;
+bool write_fit(Estimate& result, std::size_t n, const Fitted& fitted, const Segments& segments,
+               const std::vector<double>& parts, bool drawn) {
+  const std::vector<double> values = fitted(Rows::all);
+  if (values.empty()) return false;
+  const std::size_t places = segments.id.size();
+  for (std::size_t p = 0; p < places; ++p) {
+    const auto feature = static_cast<std::size_t>(segments.id[p]);
+    result.map.values<float>()[n * places + p] =
+        static_cast<float>(values[feature] / parts[feature]);
+  }
+  if (!drawn) return true;
+  const std::vector<double> even = fitted(Rows::even_pairs), odd = fitted(Rows::odd_pairs);
+  if (even.empty() || odd.empty()) return true;
+  double largest = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    largest = std::max(largest, std::fabs(even[i] - odd[i]) / 2 / parts[i]);
+  }
+  result.error.values<float>()[n] = static_cast<float>(largest);
+  return true;
 }
 
 // A random subset of `size` features.
@@ -177,15 +176,9 @@ Estimate kernel_shap(const Scores& scores, const Tensor& x, const Tensor& baseli
       values.push_back(change - std::accumulate(values.begin(), values.end(), 0.0));
       return values;
     };
-    const std::vector<double> values = fitted(Rows::all);
-    if (values.empty()) {
+    if (!write_fit(result, sample, fitted, segments, segments.sizes(), !all)) {
       throw failure("[kernel-shap] {} coalitions do not determine {} features; raise --budget",
                     coalitions.size(), n);
-    }
-    write_map(result, sample, values, segments, true);
-    if (!all) {
-      result.error.values<float>()[sample] = static_cast<float>(
-          half_difference(fitted(Rows::even_pairs), fitted(Rows::odd_pairs), segments, true));
     }
   }
   return result;
@@ -206,6 +199,7 @@ Estimate lime(const Scores& scores, const Tensor& x, const Tensor& baseline,
   const std::vector<double> score =
       score_coalitions(scores, x, baseline, segments, coalitions, chunk);
   Estimate result = empty_estimate(x, static_cast<int>(coalitions.size()));
+  const std::vector<double> whole(n, 1.0);  // a coefficient stands at each position
   for (std::size_t sample = 0; sample < samples; ++sample) {
     const auto fitted = [&](Rows rows) {
       Fit fit(n + 1);  // the last coefficient is the constant, which has no ridge
@@ -226,14 +220,10 @@ Estimate lime(const Scores& scores, const Tensor& x, const Tensor& baseline,
       if (!values.empty()) values.pop_back();
       return values;
     };
-    const std::vector<double> values = fitted(Rows::all);
-    if (values.empty()) {
+    if (!write_fit(result, sample, fitted, segments, whole, true)) {
       throw usage_error("[lime] {} draws do not determine {} features; raise --budget or the ridge",
                         coalitions.size(), n);
     }
-    write_map(result, sample, values, segments, false);
-    result.error.values<float>()[sample] = static_cast<float>(
-        half_difference(fitted(Rows::even_pairs), fitted(Rows::odd_pairs), segments, false));
   }
   return result;
 }

@@ -53,13 +53,7 @@ struct Rows {  // of all pictures, by method, in the order of the methods
 int run(const Options& options) {
   options.run.apply();
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
-  DataOptions data_options;
-  data_options.validation_fraction = options.split == "test" ? 0 : loaded.info.validation_fraction;
-  data_options.test_fraction = loaded.info.test_fraction;
-  data_options.seed = loaded.info.seed;
-  data_options.classes = loaded.info.classes;
-  data_options.channels = static_cast<int>(loaded.info.config.channels);
-  const DataSplits data = open_data(options.data, data_options);
+  const DataSplits data = open_data(options.data, data_options_of(loaded.info, options.split));
   const auto pictures = data.split(options.split);
   const Backend backend = options.run.backend();
   explain::Explainer explainer = explainer_of(loaded, backend, options.explanation);

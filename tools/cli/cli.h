@@ -1,6 +1,7 @@
 // The subcommands. One file each; the list is in main.cpp.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -36,6 +37,9 @@ struct RunOptions {
   void apply() const;  // sets the number of threads
   Backend backend() const;
 };
+
+// Makes the folder of --out, or one in it; a usage error where it cannot be made.
+void make_output_folder(const std::filesystem::path& folder);
 
 // "a,b" -> a and b; "" is one empty word.
 std::vector<std::string> comma_separated(const std::string& text);

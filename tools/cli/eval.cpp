@@ -54,12 +54,7 @@ void print_table(const ClassificationMetrics& m, const std::vector<std::string>&
 int run(const Options& options) {
   options.run.apply();
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
-  DataOptions data_options;
-  data_options.validation_fraction = options.split == "test" ? 0 : loaded.info.validation_fraction;
-  data_options.test_fraction = loaded.info.test_fraction;
-  data_options.seed = loaded.info.seed;
-  data_options.classes = loaded.info.classes;
-  data_options.channels = static_cast<int>(loaded.info.config.channels);
+  DataOptions data_options = data_options_of(loaded.info, options.split);
   if (options.on_bad_image == "skip") data_options.on_bad_image = BadImage::skip;
   const DataSplits data = open_data(options.data, data_options);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);

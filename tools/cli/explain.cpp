@@ -83,12 +83,7 @@ int run(const Options& options) {
   if (options.out.empty()) throw usage_error("--out is required: a folder for pictures and arrays");
   options.run.apply();
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
-  std::error_code error;
-  fs::create_directories(options.out, error);
-  if (error) {
-    throw usage_error("--out '{}' cannot be made: {}; choose another folder", options.out,
-                      error.message());
-  }
+  make_output_folder(options.out);
   const Backend backend = options.run.backend();
   explain::Explainer explainer = explainer_of(loaded, backend, options.explanation);
   std::optional<Judge> judge;

@@ -27,6 +27,15 @@ void RunOptions::add_to(CLI::App& app, bool required) {
   app.add_option("--threads", threads, "threads of the engine; 0: one a processor");
 }
 
+void make_output_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    throw usage_error("--out '{}' cannot be made: {}; choose another folder", folder.string(),
+                      error.message());
+  }
+}
+
 std::vector<std::string> comma_separated(const std::string& text) {
   std::vector<std::string> words;
   for (std::size_t begin = 0; begin <= text.size();) {

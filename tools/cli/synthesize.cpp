@@ -20,15 +20,6 @@ struct Options {
   bool json = false;
 };
 
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) {
-    throw usage_error("--out: '{}' cannot be made: {}; choose another folder", folder.string(),
-                      error.message());
-  }
-}
-
 // Pictures, masks and twins of one split; returns its COCO annotations.
 nlohmann::ordered_json write_split(const Options& options, synthesis::Rule rule,
                                    const std::string& split, int a_class) {
@@ -43,7 +34,7 @@ nlohmann::ordered_json write_split(const Options& options, synthesis::Rule rule,
   for (std::size_t c = 0; c < classes.size(); ++c) {
     const fs::path place = fs::path(split) / classes[c];
     for (const char* what : {"images", "masks", "twins"}) {
-      make_folder(fs::path(options.out) / what / place);
+      make_output_folder(fs::path(options.out) / what / place);
     }
     for (int i = 0; i < a_class; ++i) {
       const std::uint64_t seed = mix(mix(options.seed, stable_hash(split)),
@@ -85,7 +76,7 @@ int run(const Options& options) {
   if (fs::exists(out) && !fs::is_empty(out)) {
     throw usage_error("--out '{}' is there and not empty; choose a new folder", options.out);
   }
-  make_folder(out);
+  make_output_folder(out);
   for (const auto& [split, count] : {std::pair{"train", options.train}, {"test", options.test}}) {
     write_atomically(out / fmt::format("annotations-{}.json", split),
                      write_split(options, rule, split, count).dump() + "\n");

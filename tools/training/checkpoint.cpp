@@ -131,6 +131,16 @@ StoredTensor counter(const std::string& name, std::int64_t value) {
 
 }  // namespace
 
+DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
+  DataOptions options;
+  options.validation_fraction = split == "test" ? 0 : info.validation_fraction;
+  options.test_fraction = info.test_fraction;
+  options.seed = info.seed;
+  options.classes = info.classes;
+  options.channels = static_cast<int>(info.config.channels);
+  return options;
+}
+
 LoadedModel load_model(const fs::path& run, const std::string& which) {
   const bool named = which == "best" || which == "last" || which == "initial";
   const fs::path path = named ? run / "checkpoints" / (which + ".safetensors") : fs::path(which);

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "layers/models/zoo.h"
+#include "tools/data/dataset.h"
 #include "tools/data/transforms.h"
 #include "tools/training/trainer.h"
 
@@ -32,6 +33,9 @@ struct ModelInfo {
   double validation_fraction = 0, test_fraction = 0;
   std::uint64_t seed = 0;
 };
+
+// How to open the model's data again for one of its splits: same classes, same pictures in each.
+DataOptions data_options_of(const ModelInfo& info, const std::string& split);
 
 struct LoadedModel {
   std::unique_ptr<Classifier> model;
