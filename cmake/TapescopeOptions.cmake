@@ -125,9 +125,11 @@ endforeach()
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 find_path(NLOHMANN_INCLUDE_DIR nlohmann/json.hpp REQUIRED)
+# Eigen: eigenvalues of weight matrices, in one file of tools/inspection.
+find_path(EIGEN_INCLUDE_DIR Eigen/Dense PATH_SUFFIXES eigen3 REQUIRED)
 add_library(tapescope_pictures INTERFACE)
 target_include_directories(tapescope_pictures SYSTEM INTERFACE ${STB_INCLUDE_DIR}
-                           ${CLI11_INCLUDE_DIR} ${NLOHMANN_INCLUDE_DIR})
+                           ${CLI11_INCLUDE_DIR} ${NLOHMANN_INCLUDE_DIR} ${EIGEN_INCLUDE_DIR})
 target_link_libraries(tapescope_pictures INTERFACE ZLIB::ZLIB)
 
 function(tapescope_summary)

@@ -83,7 +83,10 @@ std::vector<std::string> with_config(std::vector<std::string> arguments) {
       from_file.push_back("--" + item.name + "=" + item.inputs[0]);
     }
   }
-  arguments.insert(arguments.begin() + (arguments.empty() ? 0 : 1), from_file.begin(),
+  // Behind the subcommand's name, and behind the second word of `inspect structure`.
+  std::size_t at = 0;
+  while (at < 2 && at < arguments.size() && !arguments[at].starts_with('-')) ++at;
+  arguments.insert(arguments.begin() + static_cast<std::ptrdiff_t>(at), from_file.begin(),
                    from_file.end());
   return arguments;
 }

@@ -1,0 +1,185 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tools/cli/inspect.h"
+#include "tools/inspection/activations.h"
+#include "tools/report/contact_sheet.h"
+#include "tools/report/png.h"
+#include "tools/training/atomic_file.h"
+
+namespace tapescope::cli {
+namespace {
+
+struct Options {
+  RunOptions run;
+  std::string data, split = "test", swap, out, layer;
+  std::int64_t limit = 256, batch_size = 16, maps = 2;
+  bool units = false, json = false;
+};
+
+// A model with every activation function of one kind replaced by another: same parameters.
+class Swapped final : public Classifier {
+ public:
+  Swapped(std::shared_ptr<Classifier> inner, std::string from, std::string to)
+      : Classifier(inner->config()),
+        inner_(std::move(inner)),
+        from_(std::move(from)),
+        to_(std::move(to)) {
+    add_module(inner_);
+  }
+  Var logits(Var image) override { return inspection::swapped(inner_->logits(image), from_, to_); }
+
+ private:
+  std::shared_ptr<Classifier> inner_;
+  std::string from_, to_;
+};
+
+std::string file_name(std::string path) {
+  std::replace(path.begin(), path.end(), '/', '.');
+  return path;
+}
+
+// Sheets of the first pictures' feature maps, of the pictures that each channel of --layer answers
+// to most, and a curve per activation function.
+void draw(const Options& options, Classifier& model, const Backend& backend, const Dataset& data,
+          const Pipeline& pipeline, const std::vector<inspection::ActivationRow>& rows) {
+  const std::filesystem::path folder = options.out;
+  make_output_folder(folder);
+  for (const inspection::ActivationRow& row : rows) {
+    write_atomically(folder / ("curve-" + file_name(row.path) + ".svg"),
+                     inspection::curve_svg(row));
+  }
+  const ModelConfig& config = model.config();
+  for (std::int64_t i = 0; i < std::min(options.maps, data.size()); ++i) {
+    Tensor image(Type{DType::f32, image_shape_of(config).with_leading(1)});
+    pipeline.apply(data.image(i), {}, image.values<float>().data());
+    for (const inspection::ActivationRow& row : rows) {
+      if (row.shape.rank() != 3) continue;
+      std::vector<SheetCell> cells;
+      for (Image& map : inspection::feature_maps(record_of(model), row.path, image, backend)) {
+        cells.push_back({std::move(map), fmt::format("{}", cells.size())});
+      }
+      write_png(folder / fmt::format("maps-{}-{}.png", i, file_name(row.path)),
+                contact_sheet(cells, {.cell_size = 64, .title = row.path + " of " + data.name(i)}));
+    }
+  }
+  const inspection::ActivationRow* chosen = nullptr;
+  for (const inspection::ActivationRow& row : rows) {
+    if (options.layer.empty() ? row.shape.rank() == 3 : row.path.starts_with(options.layer)) {
+      chosen = &row;
+    }
+  }
+  if (chosen == nullptr && !options.layer.empty()) {
+    std::string known;
+    for (const inspection::ActivationRow& row : rows) {
+      known += (known.empty() ? "" : ", ") + row.path;
+    }
+    throw usage_error("--layer '{}' names no activation function; they are {}", options.layer,
+                      known);
+  }
+  if (chosen == nullptr) return;
+  std::vector<SheetCell> cells;
+  int columns = 0;
+  for (std::size_t c = 0; c < std::min<std::size_t>(chosen->units.size(), 16); ++c) {
+    columns = static_cast<int>(chosen->units[c].top.size());
+    for (const inspection::TopImage& top : chosen->units[c].top) {
+      const ImageView view = data.image(top.index);
+      Image picture(view.height, view.width, view.channels);
+      std::copy_n(view.pixels, picture.pixels.size(), picture.pixels.begin());
+      cells.push_back({std::move(picture), fmt::format("unit {}: {:.3g}", c, top.value)});
+    }
+  }
+  if (!cells.empty()) {
+    write_png(folder / ("top-" + file_name(chosen->path) + ".png"),
+              contact_sheet(cells, {.columns = columns, .cell_size = 96, .title = chosen->path}));
+  }
+}
+
+int run(const Options& options) {
+  options.run.apply();
+  LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
+  const std::shared_ptr<Classifier> model = std::move(loaded.model);
+  const DataSplits splits = open_data(options.data, data_options_of(loaded.info, options.split));
+  std::shared_ptr<const Dataset> data = splits.split(options.split);
+  // Evenly over the set, which is sorted by class.
+  std::vector<std::int64_t> chosen;
+  const std::int64_t count = options.limit > 0 ? std::min(options.limit, data->size()) : data->size();
+  for (std::int64_t i = 0; i < count; ++i) chosen.push_back(i * data->size() / count);
+  data = std::make_shared<Subset>(data, chosen);
+
+  if (!options.swap.empty()) {
+    const std::size_t equals = options.swap.find('=');
+    if (equals == std::string::npos) {
+      throw usage_error("--swap '{}' must be FROM=TO, for instance relu=gelu", options.swap);
+    }
+    const Classification task(loaded.info.config, {.name = loaded.info.loss});
+    const auto score = [&](Model& m) {
+      return evaluate(m, task, data, loaded.info.pipeline, options.batch_size, 2,
+                      options.run.backend());
+    };
+    Swapped other(model, options.swap.substr(0, equals), options.swap.substr(equals + 1));
+    const std::unique_ptr<Metrics> before = score(*model), after = score(other);
+    if (options.json) {
+      fmt::print("{}\n", nlohmann::ordered_json{{"swap", options.swap},
+                                                {"images", count},
+                                                {"loss", {before->loss(), after->loss()}},
+                                                {"accuracy", {before->score(), after->score()}}}
+                             .dump(2));
+    } else {
+      fmt::print("{} on {} images, without training anew:\n"
+                 "  loss      {:.4f} -> {:.4f}\n  accuracy  {:.2f} % -> {:.2f} %\n",
+                 options.swap, count, before->loss(), after->loss(), 100 * before->score(),
+                 100 * after->score());
+    }
+    return 0;
+  }
+
+  const Backend backend = options.run.backend();
+  move_to(backend.device, model->parameters());
+  inspection::ActivationProbe probe(record_of(*model), image_shape_of(loaded.info.config),
+                                    {.backend = backend, .batch_size = options.batch_size});
+  Loader loader(data, loaded.info.pipeline, {.batch_size = options.batch_size});
+  loader.start(0);
+  for (Batch batch; loader.next(batch);) probe.add(batch.image, batch.indices);
+  const std::vector<inspection::ActivationRow> rows = probe.rows();
+  if (!options.out.empty()) draw(options, *model, backend, *data, loaded.info.pipeline, rows);
+  if (options.json) {
+    fmt::print("{}\n", inspection::to_json(rows, options.units));
+  } else {
+    fmt::print("{} images of {}\n\n{}", count, options.split, inspection::to_text(rows));
+  }
+  return 0;
+}
+
+std::function<int()> setup(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  options->run.add_to(app);
+  app.add_option("--data", options->data, "folder with the split")->required();
+  app.add_option("--split", options->split, "train, validation or test")->capture_default_str();
+  app.add_option("--limit", options->limit, "images, evenly over the set; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--batch-size", options->batch_size)
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 16));
+  app.add_option("--swap", options->swap,
+                 "FROM=TO, e.g. relu=gelu: loss and accuracy with the one function for the other");
+  app.add_option("--out", options->out,
+                 "folder: curves, feature maps of the first pictures, top images a channel");
+  app.add_option("--maps", options->maps, "pictures whose feature maps are drawn")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--layer", options->layer, "whose channels' top images are drawn; default: last");
+  app.add_flag("--units", options->units, "with --json: a row a unit, with its top images");
+  app.add_flag("--json", options->json, "print one JSON object");
+  return [options] { return run(*options); };
+}
+
+}  // namespace
+
+const Subcommand kInspectActivations = {
+    "activations", "what the activation functions do on a data set: dead units, saturation, ranks",
+    "tapescope inspect activations --run runs/flowers --data flowers --out activations", setup};
+
+}  // namespace tapescope::cli

@@ -1,0 +1,67 @@
+#include <CLI/CLI.hpp>
+
+#include "tools/cli/inspect.h"
+#include "tools/inspection/parameters.h"
+#include "tools/report/contact_sheet.h"
+#include "tools/report/png.h"
+
+namespace tapescope::cli {
+namespace {
+
+struct Options {
+  RunOptions run;
+  bool channels = false, json = false;
+  std::string out;
+};
+
+// The values before training, where the run still has them.
+std::vector<ParameterRef> initial_parameters(const Options& options, const LoadedModel& loaded) {
+  const std::filesystem::path initial = std::filesystem::path(options.run.run) /
+                                        "checkpoints" / "initial.safetensors";
+  if (loaded.path == initial || !std::filesystem::exists(initial)) return {};
+  return load_model(options.run.run, "initial").model->parameters();
+}
+
+// A sheet of the first convolution's filters.
+void draw_filters(const LoadedModel& loaded, const std::filesystem::path& folder) {
+  make_output_folder(folder);
+  for (const ParameterRef& parameter : loaded.model->parameters()) {
+    const std::vector<Image> pictures = inspection::filter_pictures(*parameter);
+    if (pictures.empty()) continue;
+    std::vector<SheetCell> cells;
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+      cells.push_back({pictures[i], fmt::format("{}", i)});
+    }
+    write_png(folder / "filters.png",
+              contact_sheet(cells, {.cell_size = 96, .title = parameter->name}));
+    return;
+  }
+  fmt::print(stderr, "this model has no convolution larger than 1x1: no filters to draw\n");
+}
+
+int run(Options& options) {
+  const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
+  const std::vector<inspection::ParameterRow> rows = inspection::parameters_of(
+      loaded.model->parameters(), initial_parameters(options, loaded));
+  if (!options.out.empty()) draw_filters(loaded, options.out);
+  fmt::print("{}", options.json ? inspection::to_json(rows, options.channels) + "\n"
+                                : inspection::to_text(rows, options.channels));
+  return 0;
+}
+
+std::function<int()> setup(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  options->run.add_to(app);
+  app.add_flag("--channels", options->channels, "a row per output channel as well");
+  app.add_option("--out", options->out, "folder: draws the first convolution's filters there");
+  app.add_flag("--json", options->json, "print one JSON object");
+  return [options] { return run(*options); };
+}
+
+}  // namespace
+
+const Subcommand kInspectParameters = {
+    "parameters", "a row per tensor: moments, norms, ranks, distance from the initial values",
+    "tapescope inspect parameters --run runs/flowers --out filters", setup};
+
+}  // namespace tapescope::cli

@@ -1,0 +1,94 @@
+#include <CLI/CLI.hpp>
+
+#include "tools/cli/inspect.h"
+#include "tools/inspection/structure_graph.h"
+#include "tools/training/atomic_file.h"
+
+namespace tapescope::cli {
+namespace {
+
+struct Options {
+  ModelSource source;
+  bool json = false, time = false;
+  std::int64_t batch_size = 1;
+  std::string graph, colour_by = "macs", diff;
+};
+
+inspection::Structure structure_of(ModelSource& source, const Options& options,
+                                   ModelConfig& config) {
+  const LoadedModel loaded = source.open();
+  config = loaded.info.config;
+  inspection::StructureOptions structure_options{.backend = source.run.backend()};
+  if (options.time) structure_options.measure_batch = options.batch_size;
+  return inspection::structure_of(record_of(*loaded.model), image_shape_of(config),
+                                  structure_options);
+}
+
+// A run directory or a model of the zoo at the same image size.
+ModelSource other_source(const Options& options) {
+  ModelSource other = options.source;
+  const bool is_run = std::filesystem::is_directory(options.diff);
+  other.run.run = is_run ? options.diff : "";
+  other.model.name = is_run ? "" : options.diff;
+  return other;
+}
+
+int run(Options& options) {
+  ModelConfig config;
+  const inspection::Structure structure = structure_of(options.source, options, config);
+  if (!options.graph.empty()) {
+    inspection::column({}, options.colour_by);  // an unknown name is told before anything is written
+    const bool svg = options.graph.ends_with(".svg");
+    if (!svg && !options.graph.ends_with(".dot")) {
+      throw usage_error("--graph '{}' must end with .svg or .dot", options.graph);
+    }
+    if (options.colour_by.ends_with("seconds") && !options.time) {
+      throw usage_error("--color-by {} needs --time", options.colour_by);
+    }
+    write_atomically(options.graph, svg ? inspection::to_svg(structure, options.colour_by)
+                                        : inspection::to_dot(structure, options.colour_by));
+  }
+  if (!options.diff.empty()) {
+    ModelSource other = other_source(options);
+    ModelConfig other_config;
+    const std::string text =
+        inspection::diff(structure_of(other, options, other_config), structure);
+    fmt::print("{} ({}) -> {}\n{}", options.diff, other_config.name, config.name,
+               text.empty() ? "same architecture\n" : text);
+    return 0;
+  }
+  if (options.json) {
+    fmt::print("{}\n", inspection::to_json(structure, config.name));
+  } else {
+    fmt::print("{} for one image of {}x{}x{}\n\n{}", config.name, config.image_size,
+               config.image_size, config.channels, inspection::to_text(structure));
+  }
+  return 0;
+}
+
+std::function<int()> setup(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  options->source.add_to(app);
+  app.add_flag("--time", options->time, "measure each node, forward and backward");
+  app.add_option("--batch-size", options->batch_size, "images a run, with --time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 16));
+  app.add_option("--graph", options->graph, "also draw it: FILE.svg or FILE.dot (Graphviz)");
+  app.add_option("--color-by", options->colour_by,
+                 fmt::format("what --graph colours show: {}",
+                             fmt::join(inspection::column_names(), ", ")))
+      ->capture_default_str();
+  app.add_option("--diff", options->diff,
+                 "a run or a model of the zoo: print what differs from it, instead of the table");
+  app.add_flag("--json", options->json, "print one JSON object");
+  return [options] { return run(*options); };
+}
+
+}  // namespace
+
+const Subcommand kInspectStructure = {
+    "structure", "a row per node and module: shapes, parameters, multiply-adds, bytes, times",
+    "tapescope inspect structure --model resnet18 --image-size 224 --time --graph resnet18.svg",
+    setup};
+
+}  // namespace tapescope::cli

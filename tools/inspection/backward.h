@@ -1,0 +1,21 @@
+// What only the gradient program and the clock can tell about a model's structure.
+#pragma once
+
+#include "autograd/program/program.h"
+#include "tools/inspection/structure.h"
+
+namespace tapescope::inspection {
+
+// By node: whether `outputs` are computed from it.
+std::vector<bool> needed_by(const Tape& tape, std::span<const Var> outputs);
+
+// Fills in saved_bytes and, if wanted, backward_seconds: records the model once more on a training
+// tape, with its gradient. A node that exists in training only (dropout) counts for the row before.
+void add_backward(Structure& structure, const Record& record, const Shape& image,
+                  const StructureOptions& options);
+
+// Fills in forward_seconds and variant; `output` is what the rows were read from.
+void measure_forward(Structure& structure, Tape& tape, Var output, const Shape& image,
+                     const StructureOptions& options);
+
+}  // namespace tapescope::inspection
