@@ -16,7 +16,7 @@ struct Program::State {
   std::map<std::string, Specialised> specialised;  // by signature of input types
   std::string last_signature;
   Specialised* last = nullptr;
-  Tensor arena;
+  std::shared_ptr<Tensor> arena;
   std::vector<double>* profile = nullptr;
   std::vector<Tensor> old_values;  // by assignment
   Device output_device;
@@ -44,7 +44,7 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        {},
                        {},
                        nullptr,
-                       {},
+                       options.arena ? options.arena : std::make_shared<Tensor>(),
                        nullptr,
                        {},
                        options.keep_on_device ? tape.device() : Device::cpu(),
@@ -105,7 +105,7 @@ void* Program::State::address(const Place& place, std::span<Tensor> inputs) {
   const auto i = static_cast<std::size_t>(place.index);
   switch (place.kind) {
     case Place::Kind::arena:
-      return static_cast<char*>(arena.data()) + place.offset;
+      return static_cast<char*>(arena->data()) + place.offset;
     case Place::Kind::input:
       return inputs[i].data();
     case Place::Kind::parameter:
@@ -118,18 +118,18 @@ void* Program::State::address(const Place& place, std::span<Tensor> inputs) {
 }
 
 void Program::State::point(Specialised& s, std::span<Tensor> inputs) {
-  if (!arena.defined() || arena.bytes() < s.memory.arena) {
-    arena = {};  // given back first: the larger one may stand in its place
-    arena = Tensor(Type{DType::u8, {static_cast<std::int64_t>(s.memory.arena)}}, backend.device,
-                   Purpose::activation, "program");
+  if (!arena->defined() || arena->bytes() < s.memory.arena) {
+    *arena = {};  // given back first: the larger one may stand in its place
+    *arena = Tensor(Type{DType::u8, {static_cast<std::int64_t>(s.memory.arena)}}, backend.device,
+                    Purpose::activation, "program");
   }
   const auto set = [&](std::size_t slot) {
     const int value = s.pointer_values[slot];
     if (value >= 0) s.pointers[slot] = address(s.places[static_cast<std::size_t>(value)], inputs);
   };
-  if (s.arena != arena.data()) {
+  if (s.arena != arena->data()) {
     for (std::size_t slot = 0; slot < s.pointers.size(); ++slot) set(slot);
-    s.arena = arena.data();
+    s.arena = arena->data();
   } else {
     for (int slot : s.external_slots) set(static_cast<std::size_t>(slot));
   }
@@ -141,7 +141,7 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
   std::vector<Tensor> bound = state.bind(inputs, types);
   Specialised& s = state.ready(types);
   state.point(s, bound);
-  char* const arena = static_cast<char*>(state.arena.data());
+  char* const arena = static_cast<char*>(state.arena->data());
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const ReadyStep& step = s.steps[i];
     const Buffers buffers{s.pointers.data() + step.first_operand,

@@ -18,6 +18,9 @@ struct CompileOptions {
   // Leave outputs on the tape's device, where other Programs may read them. Otherwise run() brings
   // them to the CPU.
   bool keep_on_device = false;
+  // Memory that several Programs of one device use in turn, none while another runs: it grows to
+  // the largest one's need. Null: memory of its own.
+  std::shared_ptr<Tensor> arena;
   // One launch for steps that can be joined (all parameters' updates), where a device has it. The
   // bits are the same.
   bool join_steps = true;

@@ -51,6 +51,7 @@ Effects Optimizer::update(Tape& tape, std::span<const ParameterRef> parameters,
   Var total;
   for (const Var& gradient : used) {
     const Var squares = sum(square(gradient));
+    gradient_squares_.push_back(squares);
     total = total ? add(total, squares) : squares;
   }
   gradient_norm_ = sqrt(total);

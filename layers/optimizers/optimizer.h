@@ -33,12 +33,15 @@ class Optimizer {
   const std::vector<ParameterRef>& states() const { return states_; }
   // The gradients' global norm before clipping, once update() has run; for the history.
   Var gradient_norm() const { return gradient_norm_; }
+  // Each trained parameter's sum of squares of its gradient, in order: scalars.
+  const std::vector<Var>& gradient_squares() const { return gradient_squares_; }
 
  private:
   ParameterRef state(const Parameter& parameter, std::string_view name);
   OptimizerConfig config_;
   std::vector<ParameterRef> states_;
   Var gradient_norm_;
+  std::vector<Var> gradient_squares_;
 };
 
 }  // namespace tapescope

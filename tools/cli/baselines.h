@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "tools/cli/pictures.h"
+#include "tools/training/picture.h"
 
 namespace tapescope::cli {
 

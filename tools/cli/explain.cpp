@@ -9,7 +9,8 @@
 #include "tools/cli/explanation_options.h"
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
-#include "tools/cli/pictures.h"
+#include "tools/training/picture.h"
+#include "tools/explanation/drawing.h"
 #include "tools/report/colormap.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/npy.h"
@@ -128,14 +129,11 @@ int run(const Options& options) {
       std::string png;  // units of a dense layer lie nowhere in the picture
       Image shown;
       if (result.map.shape().rank() == 4) {
-        // Sizes of gradients have no sign to show.
-        const bool sized = explain::find_method(method)->is_sensitivity;
-        const Colors colors = sized ? Colors::sequential : Colors::diverging;
-        const Map map = quality::channel_sum(
-            result.map, sized ? quality::Signs::dropped : quality::Signs::kept);
-        shown = overlay(picture.image, map, colors);
+        const DrawableMap drawn = drawable(result);
+        shown = overlay(picture.image, drawn.map, drawn.colors);
         png = stem + ".png";
-        write_png(png, with_color_bar(shown, colors, range_of(map, colors)));
+        write_png(png,
+                  with_color_bar(shown, drawn.colors, range_of(drawn.map, drawn.colors)));
       }
       cells.push_back({shown, method + ": " + class_name});
       const bool empty = result.map.shape().rank() == 4 && nothing_positive(result.map);

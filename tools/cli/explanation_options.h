@@ -7,7 +7,7 @@
 
 #include "autograd/explain/explainer.h"
 #include "tools/cli/cli.h"
-#include "tools/cli/pictures.h"
+#include "tools/training/picture.h"
 
 namespace tapescope::cli {
 

@@ -5,79 +5,9 @@
 
 #include "autograd/program/program.h"
 #include "tools/cli/cli.h"
-#include "tools/cli/pictures.h"
-#include "tools/data/idx.h"
+#include "tools/training/picture.h"
 
 namespace tapescope::cli {
-
-namespace {
-
-// "train-images-idx3-ubyte.gz[12]": picture 12 of an IDX file, as evaluations name it.
-struct IdxEntry {
-  std::string file;
-  std::int64_t index = -1;
-};
-IdxEntry idx_entry(const std::string& path) {
-  const std::size_t open = path.rfind('[');
-  if (open == std::string::npos || !path.ends_with(']')) return {};
-  const std::string digits = path.substr(open + 1, path.size() - open - 2);
-  if (digits.empty() || digits.size() > 9 ||
-      digits.find_first_not_of("0123456789") != std::string::npos) {
-    return {};
-  }
-  return {path.substr(0, open), std::stoll(digits)};
-}
-
-Image read_idx_entry(const IdxEntry& entry) {
-  static IdxArray array;  // pictures of one file usually come together
-  static std::string read;
-  if (read != entry.file) {
-    array = read_idx(entry.file);
-    read = entry.file;
-  }
-  if (array.extents.size() < 3 || entry.index >= array.extents[0]) {
-    throw usage_error("'{}' has no picture {}; it holds {}", entry.file, entry.index,
-                      array.extents.size() < 3 ? 0 : array.extents[0]);
-  }
-  const std::int64_t channels = array.extents.size() > 3 ? array.extents[3] : 1;
-  Image image(static_cast<int>(array.extents[1]), static_cast<int>(array.extents[2]),
-              static_cast<int>(channels));
-  const auto size = static_cast<std::int64_t>(image.pixels.size());
-  std::copy_n(array.bytes.begin() + entry.index * size, size, image.pixels.begin());
-  return image;
-}
-
-}  // namespace
-
-Picture read_picture(const std::string& path, const ModelInfo& info) {
-  Picture picture;
-  picture.path = path;
-  const IdxEntry entry = idx_entry(path);
-  if (entry.index >= 0 && !std::filesystem::exists(path)) {
-    picture.image = read_idx_entry(entry);
-    const std::string file = std::filesystem::path(entry.file).filename().string();
-    picture.stem = fmt::format("{}-{}", file.substr(0, file.find('.')), entry.index);
-  } else {
-    picture.image = read_image(path, static_cast<int>(info.config.channels));
-    picture.stem = std::filesystem::path(path).stem().string();
-  }
-  if (picture.image.channels != info.config.channels) {
-    throw usage_error("'{}' has {} channels, but this model takes {}", path, picture.image.channels,
-                      info.config.channels);
-  }
-  const Shape shape =
-      info.pipeline.output_shape(picture.image.height, picture.image.width, picture.image.channels);
-  const std::int64_t side = info.config.image_size;
-  if (shape[0] != side || shape[1] != side) {
-    throw usage_error(
-        "'{}' is {}x{}, but this model takes {}x{} and its pipeline does not resize; "
-        "resize the picture first",
-        path, picture.image.height, picture.image.width, side, side);
-  }
-  picture.input = Tensor({DType::f32, shape.with_leading(1)});
-  info.pipeline.apply(view_of(picture.image), {}, picture.input.values<float>().data());
-  return picture;
-}
 
 namespace {
 

@@ -1,14 +1,12 @@
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <csignal>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/allocator.h"
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
+#include "tools/monitoring/journal.h"
 #include "tools/training/atomic_file.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/config.h"
@@ -32,23 +30,6 @@ std::string human(double bytes) {
   return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6)
                      : fmt::format("{:.2f} GB", bytes / 1e9);
 }
-
-// A line that a terminal overwrites; elsewhere plain lines, and only the rarer ones.
-class ProgressLine {
- public:
-  ProgressLine() : terminal_(isatty(STDERR_FILENO) != 0) {}
-  void update(const std::string& text) {
-    if (!terminal_) return;
-    fmt::print(stderr, "\r\033[K{}", text);
-    std::fflush(stderr);
-  }
-  void line(const std::string& text) {
-    fmt::print(stderr, "{}{}\n", terminal_ ? "\r\033[K" : "", text);
-  }
-
- private:
-  bool terminal_;
-};
 
 // The options of a run that is resumed are those it was started with. One that is typed again must
 // agree, unless it changes no bit of the result.
@@ -87,28 +68,6 @@ void take_stored_options(TrainConfig& config, const CLI::App& app) {
     if (it != stored.end()) value = old;
   });
 }
-
-// Lines of steps after the checkpoint would be written twice.
-void cut_history(const std::string& path, std::int64_t step) {
-  std::ifstream file(path);
-  std::string kept;
-  for (std::string line; std::getline(file, line);) {
-    const Json json = Json::parse(line, nullptr, false);
-    if (json.is_object() && json.value("step", step + 1) <= step) kept += line + "\n";
-  }
-  write_atomically(path, kept);
-}
-
-// Appends lines to RUN/history.jsonl.
-class History {
- public:
-  History(const std::string& path, bool append)
-      : file_(path, append ? std::ios::app : std::ios::trunc) {}
-  void write(const Json& line) { file_ << line.dump() << std::endl; }
-
- private:
-  std::ofstream file_;
-};
 
 void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops, double total_flops,
                 const TrainConfig& config, bool json) {
@@ -159,10 +118,43 @@ DataSplits open(const TrainConfig& config) {
   return data;
 }
 
+// What histories begin with.
+monitoring::HistoryStart start_of(const TrainConfig& config, const DataSplits& data,
+                                  const Trainer& trainer) {
+  monitoring::HistoryStart start;
+  start.model = config.model;
+  start.loss = config.loss;
+  start.epochs = config.epochs;
+  start.steps = trainer.steps_per_epoch() * config.epochs;
+  start.batch_size = config.batch_size;
+  start.learning_rate = config.lr;
+  start.classes = data.classes;
+  start.images.assign(data.classes.size(), 0);
+  for (std::int64_t i = 0; i < data.train->size(); ++i) {
+    ++start.images[static_cast<std::size_t>(data.train->label(i))];
+  }
+  start.validation_images = data.validation ? data.validation->size() : 0;
+  start.parameters = trainer.statistics_names();
+  return start;
+}
+
+// A few images, evenly over the classes, as the model will see them.
+Tensor probe_images(std::shared_ptr<const Dataset> data, const Pipeline& pipeline) {
+  constexpr std::int64_t kImages = 16;
+  const std::int64_t count = std::min(kImages, data->size());
+  std::vector<std::int64_t> chosen;
+  for (std::int64_t i = 0; i < count; ++i) chosen.push_back(i * data->size() / count);
+  Loader loader(std::make_shared<Subset>(std::move(data), chosen), pipeline,
+                {.batch_size = count, .threads = 0});
+  loader.start(0);
+  Batch batch;
+  loader.next(batch);
+  return batch.image;
+}
+
 Json metrics_json(const std::unique_ptr<Metrics>& test, const std::filesystem::path& checkpoint,
                   const TrainConfig& config, const Progress& progress, double seconds,
-                  double images_per_second, double data_wait, std::size_t planned,
-                  std::size_t peak) {
+                  const monitoring::Journal& journal, std::size_t planned, std::size_t peak) {
   Json metrics;
   metrics["test_accuracy"] = test ? Json(test->score()) : Json();
   metrics["test_loss"] = test ? Json(test->loss()) : Json();
@@ -171,8 +163,9 @@ Json metrics_json(const std::unique_ptr<Metrics>& test, const std::filesystem::p
   metrics["best_epoch"] = progress.best_epoch;
   metrics["best_validation_score"] = progress.best_score;
   metrics["seconds"] = seconds;
-  metrics["images_per_second"] = images_per_second;
-  metrics["seconds_data_wait"] = data_wait;
+  metrics["images_per_second"] = journal.images_per_second();
+  metrics["seconds_data_wait"] = journal.data_wait_seconds();
+  metrics["seconds_statistics"] = journal.statistics_seconds();
   metrics["peak_bytes"] = peak;
   metrics["planned_bytes"] = planned;
   return metrics;
@@ -191,7 +184,7 @@ int train(Options& options, const CLI::App& app) {
   ResolvedTraining resolved = resolve(config, data);
   const std::unique_ptr<Classifier> model = make_model(resolved.model);
   const Classification task(resolved.model, resolved.loss);
-  ProgressLine out;
+  monitoring::ProgressLine out;
   if (!config.weights.empty() && !options.resume) {
     for (const std::string& sentence : load_weights(*model, config.weights)) out.line(sentence);
   }
@@ -201,7 +194,7 @@ int train(Options& options, const CLI::App& app) {
   Trainer trainer(*model, task, data.train, data.validation, resolved.train_pipeline,
                   resolved.test_pipeline, resolved.trainer);
   const MemoryPlan plan = trainer.plan();
-  const std::size_t planned = plan.total() + trainer.prefetch_bytes();
+  const std::size_t planned = plan.total() + trainer.prefetch_bytes() + trainer.statistics_bytes();
   const double total_flops = trainer.step_flops() * static_cast<double>(trainer.steps_per_epoch()) *
                              static_cast<double>(config.epochs);
   if (options.plan) {
@@ -214,17 +207,20 @@ int train(Options& options, const CLI::App& app) {
                          duration_text(total_flops / measured_flops_per_second()),
                          human(static_cast<double>(planned))));
   }
-  const Checkpoints checkpoints(config.out,
-                                {resolved.model, data.classes, resolved.test_pipeline, config.loss,
-                                 config.validation_fraction, config.test_fraction, config.seed},
-                                config.keep_checkpoints);
+  const ModelInfo info{resolved.model,
+                       data.classes,
+                       resolved.test_pipeline,
+                       config.loss,
+                       config.validation_fraction,
+                       config.test_fraction,
+                       config.seed};
+  const Checkpoints checkpoints(config.out, info, config.keep_checkpoints);
   const std::string run = config.out + "/";
   Progress progress;
   if (options.resume) {
     std::vector<std::string> notices;
     progress = checkpoints.resume(*model, trainer.optimizer(), notices);
     for (const std::string& notice : notices) out.line(notice);
-    cut_history(run + "history.jsonl", progress.step);
     out.line(fmt::format("continuing at step {} (epoch {})", progress.step, progress.epoch + 1));
   } else {
     if (std::filesystem::exists(checkpoints.file("last"))) {
@@ -234,7 +230,18 @@ int train(Options& options, const CLI::App& app) {
     write_config(config, run + "config.toml");
     checkpoints.save_initial(*model);
   }
-  History history(run + "history.jsonl", options.resume);
+  monitoring::Journal journal(
+      {.run = config.out,
+       .resume = options.resume,
+       .tensorboard = config.tensorboard,
+       .first_step = progress.step,
+       .start = start_of(config, data, trainer),
+       .score_name = std::string(task.score_name()),
+       .watch_images = config.watch_images,
+       .watch_methods = comma_separated(config.watch_methods)},
+      *model, info, {resolved.trainer.device, resolved.trainer.kernels},
+      probe_images(data.validation ? data.validation : data.train, resolved.test_pipeline),
+      out);
   std::int64_t parameters = 0;
   for (const ParameterRef& p : model->trained_parameters()) parameters += p->value.elements();
   out.line(fmt::format(
@@ -248,50 +255,22 @@ int train(Options& options, const CLI::App& app) {
   std::signal(SIGINT, interrupt);
   std::signal(SIGTERM, interrupt);
   const Clock::time_point began = Clock::now();
-  const std::int64_t total_steps = trainer.steps_per_epoch() * config.epochs;
-  const std::int64_t first_step = progress.step;
-  double training_seconds = 0, images = 0, data_wait = 0;
   TrainerEvents events;
   events.stop = [] { return interrupted != 0; };
-  events.step = [&](const StepRecord& r) {
-    history.write({{"step", r.step},
-                   {"epoch", r.epoch},
-                   {"loss", r.loss},
-                   {"learning_rate", r.learning_rate},
-                   {"gradient_norm", r.gradient_norm},
-                   {"images_per_second", r.images_per_second}});
-    const double elapsed = std::chrono::duration<double>(Clock::now() - began).count();
-    const double left = elapsed /
-                        static_cast<double>(std::max<std::int64_t>(1, r.step - first_step)) *
-                        static_cast<double>(total_steps - r.step);
-    out.update(fmt::format("epoch {}/{} step {}/{}  loss {:.4f}  {:.0f} images/s  {:.0f} s left",
-                           r.epoch, config.epochs, r.step, total_steps, r.loss, r.images_per_second,
-                           left));
-  };
-  events.epoch = [&](const EpochRecord& r) {
-    Json line = {{"epoch", r.epoch}, {"step", r.step}, {"train_loss", r.train_loss}};
-    std::string text =
-        fmt::format("epoch {}/{}  loss {:.4f}", r.epoch, config.epochs, r.train_loss);
-    if (r.validated) {
-      line["validation_loss"] = r.validation_loss;
-      line["validation_accuracy"] = r.validation_score;
-      text += fmt::format("  validation loss {:.4f} accuracy {:.2f} %{}", r.validation_loss,
-                          100 * r.validation_score, r.best ? " (best)" : "");
-    }
-    line["seconds"] = r.seconds;
-    line["images_per_second"] = r.images_per_second;
-    line["seconds_data_wait"] = r.data_wait_seconds;
-    history.write(line);
-    out.line(text + fmt::format("  {:.0f} images/s  {:.1f} s", r.images_per_second, r.seconds));
-    training_seconds += r.seconds;
-    images += r.images_per_second * r.seconds;
-    data_wait += r.data_wait_seconds;
-  };
+  events.step = [&](const StepRecord& r) { journal.step(r); };
+  events.statistics = [&](const StatisticsRecord& r) { journal.statistics(r); };
+  events.epoch = [&](const EpochRecord& r) { journal.epoch(r); };
   events.save = [&](const Progress& p, bool best, bool epoch_end) {
     checkpoints.save(*model, trainer.optimizer(), p, best, epoch_end);
   };
   Allocator::of(resolved.trainer.device).reset_peak();
-  const bool finished = trainer.run(progress, events);
+  bool finished = false;
+  try {
+    finished = trainer.run(progress, events);
+  } catch (const Error& error) {
+    journal.failed(progress, error.what());
+    throw;
+  }
   if (!finished) {
     out.line(
         fmt::format("stopped at step {}, the state is saved; tapescope train --resume --out {} "
@@ -311,8 +290,7 @@ int train(Options& options, const CLI::App& app) {
                          seconds));
   }
   const Json metrics = metrics_json(test, checkpoints.file("best"), config, progress, seconds,
-                                    training_seconds > 0 ? images / training_seconds : 0, data_wait,
-                                    planned, trainer.peak_bytes());
+                                    journal, planned, trainer.peak_bytes());
   write_atomically(run + "metrics.json", metrics.dump(2) + "\n");
   if (options.json) fmt::print("{}\n", metrics.dump(2));
   return 0;

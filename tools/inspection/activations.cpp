@@ -104,13 +104,6 @@ struct Watched {
   Covariance covariance;
 };
 
-struct WatchedNorm {
-  std::string path;
-  ParameterRef mean, variance;
-  std::vector<double> sum, squares;  // by channel
-  double batches = 0;
-};
-
 }  // namespace
 
 bool is_activation(std::string_view op) {
@@ -122,8 +115,7 @@ struct ActivationProbe::State {
   ActivationOptions options;
   Tape tape;
   std::vector<Watched> watched;
-  std::vector<WatchedNorm> norms;
-  std::unique_ptr<Program> program;  // outputs: operand and result of each; then norms' two each
+  std::unique_ptr<Program> program;  // outputs: operand and result of each
 
   State(const ActivationOptions& options)
       : options(options),
@@ -142,10 +134,8 @@ ActivationProbe::ActivationProbe(const Record& record, const Shape& image,
   const std::vector<bool> needed = needed_by(s.tape, std::span<const Var>(&output, 1));
   std::vector<Var> outputs;
   const std::vector<Node*> nodes(s.tape.nodes().begin(), s.tape.nodes().end());
-  std::vector<const Node*> batch_norms;
   for (const Node* node : nodes) {
     if (!needed[node->index]) continue;
-    if (node->op->name() == "batch_norm_inference") batch_norms.push_back(node);
     if (!is_activation(node->op->name())) continue;
     Watched w;
     w.node = node;
@@ -156,20 +146,6 @@ ActivationProbe::ActivationProbe(const Record& record, const Shape& image,
     s.watched.push_back(std::move(w));
     outputs.push_back(node->operands()[0]);
     outputs.push_back(node->out());
-  }
-  for (const Node* node : batch_norms) {
-    const Var x = node->operands()[0];
-    const auto leaf = [&](int i) {
-      const auto* op = dynamic_cast<const ParameterOp*>(node->operand_data[i].node->op.get());
-      return op != nullptr ? op->parameter : nullptr;
-    };
-    WatchedNorm norm{node->path(), leaf(3), leaf(4), {}, {}, 0};
-    if (!norm.mean || !norm.variance) continue;  // statistics that are computed are never off
-    std::vector<int> axes;
-    for (int axis = 0; axis + 1 < x.shape().rank(); ++axis) axes.push_back(axis);
-    outputs.push_back(reduce_mean(x, axes));
-    outputs.push_back(reduce_mean(square(x), axes));
-    s.norms.push_back(std::move(norm));
   }
   if (!outputs.empty()) s.program = std::make_unique<Program>(s.tape.compile(outputs));
 }
@@ -256,47 +232,7 @@ void ActivationProbe::add(const Tensor& images, std::span<const std::int64_t> in
                                                static_cast<std::size_t>(last - first)));
       at += 2;
     }
-    const auto rows = static_cast<double>(last - first);
-    for (WatchedNorm& norm : s.norms) {
-      const auto mean = out[at].values<float>(), squares = out[at + 1].values<float>();
-      norm.sum.resize(mean.size());
-      norm.squares.resize(mean.size());
-      for (std::size_t c = 0; c < mean.size(); ++c) {
-        norm.sum[c] += rows * mean[c];
-        norm.squares[c] += rows * squares[c];
-      }
-      norm.batches += rows;
-      at += 2;
-    }
   }
-}
-
-std::vector<NormDrift> ActivationProbe::drifts() {
-  std::vector<NormDrift> drifts;
-  for (WatchedNorm& norm : state_->norms) {
-    if (norm.batches == 0) continue;
-    const Tensor mean = norm.mean->value.host(), variance = norm.variance->value.host();
-    NormDrift drift{norm.path};
-    const auto channels = static_cast<double>(norm.sum.size());
-    for (std::size_t c = 0; c < norm.sum.size(); ++c) {
-      constexpr double kEpsilon = 1e-5;  // batch norm's own
-      const double seen = norm.sum[c] / norm.batches;
-      const double seen_variance = std::max(0.0, norm.squares[c] / norm.batches - seen * seen);
-      const auto i = static_cast<std::int64_t>(c);
-      const double running = variance.item(i) + kEpsilon;
-      const double shift = (seen - mean.item(i)) / std::sqrt(running);
-      const double ratio = 0.5 * std::log((seen_variance + kEpsilon) / running);
-      drift.mean_shift += shift * shift / channels;
-      drift.log_std_ratio += ratio * ratio / channels;
-    }
-    drift.mean_shift = std::sqrt(drift.mean_shift);
-    drift.log_std_ratio = std::sqrt(drift.log_std_ratio);
-    drifts.push_back(drift);
-    norm.sum.clear();
-    norm.squares.clear();
-    norm.batches = 0;
-  }
-  return drifts;
 }
 
 std::vector<ActivationRow> ActivationProbe::rows() {

@@ -51,14 +51,6 @@ struct ActivationRow {
   std::vector<double> curve_x, curve_y, curve_slope;
 };
 
-// How far a batch norm's running statistics are from what the pictures bring: per channel, in
-// running standard deviations, the root of the mean square.
-struct NormDrift {
-  std::string path;
-  double mean_shift = 0;      // of (mean - running mean) / running std
-  double log_std_ratio = 0;   // of ln(std / running std)
-};
-
 struct ActivationOptions {
   Backend backend;
   std::int64_t batch_size = 16;
@@ -76,7 +68,6 @@ class ActivationProbe {
   // Of what was added since the last call; begins a new sample. A model without activation
   // functions gives no rows.
   std::vector<ActivationRow> rows();
-  std::vector<NormDrift> drifts();  // before rows()
 
  private:
   struct State;

@@ -23,6 +23,7 @@ std::string toml(double value) {
   if (text.find_first_of(".en") == std::string::npos) text += ".0";
   return text;
 }
+std::string toml(bool value) { return value ? "true" : "false"; }
 std::string toml(std::int64_t value) { return std::to_string(value); }
 std::string toml(std::uint64_t value) { return std::to_string(value); }
 
@@ -38,6 +39,8 @@ void check(const TrainConfig& c) {
   require(c.width > 0 && c.width <= 16, "width", toml(c.width), "above 0 and at most 16");
   require(c.lr >= 0, "lr", toml(c.lr), "positive, or 0 to have it chosen");
   require(c.log_every >= 1, "log-every", std::to_string(c.log_every), "at least 1");
+  require(c.statistics_every >= 0, "statistics-every", std::to_string(c.statistics_every),
+          "0 or more");
   require(c.checkpoint_every >= 0, "checkpoint-every", std::to_string(c.checkpoint_every),
           "0 or more");
   require(c.keep_checkpoints >= 0, "keep-checkpoints", std::to_string(c.keep_checkpoints),
@@ -100,7 +103,7 @@ double chosen_rate(const TrainConfig& c) {
 
 bool may_change_on_resume(std::string_view option) {
   static const std::set<std::string_view> free = {
-      "out",  "threads", "loader-threads", "log-every", "checkpoint-every", "keep-checkpoints",
+      "out",  "threads", "loader-threads", "log-every", "checkpoint-every", "keep-checkpoints", "statistics-every", "tensorboard", "watch-images", "watch-methods",
       "data", "weights"};
   return free.contains(option);
 }
@@ -202,6 +205,7 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   t.seed = c.seed;
   t.loader_threads = static_cast<int>(c.loader_threads);
   t.log_every = c.log_every;
+  t.statistics_every = c.statistics_every;
   t.checkpoint_every = c.checkpoint_every;
   t.device = device_from_name(c.device);
   c.device = name_of(t.device.kind);

@@ -28,7 +28,9 @@ struct TrainConfig {
   std::string weights, freeze;
   double validation_fraction = 0.1, test_fraction = 0;
   std::int64_t limit = 0;
-  std::int64_t keep_checkpoints = 0, checkpoint_every = 0, log_every = 50;
+  std::int64_t keep_checkpoints = 0, checkpoint_every = 0, log_every = 50, statistics_every = 50;
+  bool tensorboard = true;
+  std::string watch_images, watch_methods = "grad-cam,lrp-epsilon-plus";
   std::uint64_t seed = 0;
   std::int64_t threads = 0, loader_threads = 2;  // 0 threads: all processors
   std::string kernel;                            // FAMILY=VARIANT[,FAMILY=VARIANT]
@@ -65,6 +67,12 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("keep-checkpoints", c.keep_checkpoints, "keep epoch-NNN.safetensors of the last N epochs");
   visit("checkpoint-every", c.checkpoint_every, "save every so many steps as well; 0: each epoch");
   visit("log-every", c.log_every, "steps between lines of history.jsonl");
+  visit("statistics-every", c.statistics_every,
+        "steps between norms of gradients, weights and updates; 0: none");
+  visit("tensorboard", c.tensorboard, "write event files under RUN/tensorboard: true or false");
+  visit("watch-images", c.watch_images,
+        "folder of at most 16 pictures whose explanations are kept while training");
+  visit("watch-methods", c.watch_methods, "how they are explained");
   visit("seed", c.seed, "of initial values, shuffling, dropout and augmentation");
   visit("threads", c.threads, "threads of the engine; 0: one a processor");
   visit("loader-threads", c.loader_threads, "threads that prepare batches; 0: none of their own");

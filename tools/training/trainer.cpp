@@ -17,9 +17,10 @@ double seconds_since(Clock::time_point start) {
 // Loss and predictions on an evaluation tape over the shared parameters.
 class Evaluator {
  public:
-  Evaluator(Model& model, const Task& task, std::int64_t batch_size, const Backend& backend)
+  Evaluator(Model& model, const Task& task, std::int64_t batch_size, const Backend& backend,
+            std::shared_ptr<Tensor> arena = {})
       : task_(task),
-        program_(compile(model, task, batch_size, backend)),
+        program_(compile(model, task, batch_size, backend, std::move(arena))),
         staging_(backend.device) {}
 
   std::unique_ptr<Metrics> over(Loader& loader) {
@@ -35,11 +36,14 @@ class Evaluator {
 
  private:
   static Program compile(Model& model, const Task& task, std::int64_t batch_size,
-                         const Backend& backend) {
+                         const Backend& backend, std::shared_ptr<Tensor> arena) {
     Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
     const NamedVars inputs = task.inputs(tape, batch_size);
     const NamedVars outputs = model(tape, inputs);
-    return tape.compile({task.loss(inputs, outputs), task.predictions(outputs)});
+    CompileOptions options;
+    options.arena = std::move(arena);
+    const Var wanted[] = {task.loss(inputs, outputs), task.predictions(outputs)};
+    return tape.compile(wanted, {}, options);
   }
   const Task& task_;
   Program program_;
@@ -54,13 +58,17 @@ struct Trainer::State {
   Optimizer optimizer;
   std::int64_t batch_size = 0;  // of a full batch: what is asked for, but no more than there is
   std::unique_ptr<Loader> train, validation;
-  std::unique_ptr<Program> step;  // outputs: loss, gradient norm
+  std::unique_ptr<Program> step;  // outputs: loss, gradient norm, packed squares of gradients
+  std::unique_ptr<StepStatistics> statistics;
   std::unique_ptr<Evaluator> evaluator;
   std::unique_ptr<Staging> staging;
 
   std::size_t peak = 0;
   Tensor learning_rate = Tensor::scalar(0), step_number = Tensor::scalar_i64(0);
 
+  bool wants_statistics(const Progress& progress) const {
+    return statistics && progress.step % options.statistics_every == 0;
+  }
   std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate);
 };
 
@@ -71,6 +79,7 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> 
                        options,
                        Optimizer(options.optimizer),
                        std::min(options.batch_size, train->size()),
+                       {},
                        {},
                        {},
                        {},
@@ -101,10 +110,17 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> 
   const Effects effects = s.optimizer.update(tape, parameters, gradients);
   CompileOptions compile;
   compile.guard = loss;  // parameters stay as they were before a loss that is not finite
-  const Var outputs[] = {loss, s.optimizer.gradient_norm()};
+  compile.arena = std::make_shared<Tensor>();
+  const Var outputs[] = {loss, s.optimizer.gradient_norm(),
+                         packed(tape, s.optimizer.gradient_squares())};
   s.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
-  s.evaluator = std::make_unique<Evaluator>(model, task, options.batch_size,
-                                            Backend{options.device, options.kernels});
+  const Backend backend{options.device, options.kernels};
+  s.evaluator =
+      std::make_unique<Evaluator>(model, task, options.batch_size, backend, compile.arena);
+  if (options.statistics_every > 0) {
+    s.statistics = std::make_unique<StepStatistics>(model, task, options.batch_size, options.seed,
+                                                    backend, compile.arena);
+  }
   s.staging = std::make_unique<Staging>(options.device);
 }
 
@@ -116,6 +132,15 @@ std::size_t Trainer::prefetch_bytes() const {
   const std::int64_t most = state_->options.loader_threads > 0 ? LoaderOptions{}.prefetch : 0;
   const std::int64_t batches = std::min(most, state_->train->batches() - 1);
   return state_->step->plan(state_->batch_size).inputs * static_cast<std::size_t>(batches);
+}
+
+const std::vector<std::string>& Trainer::statistics_names() const {
+  static const std::vector<std::string> none;
+  return state_->statistics ? state_->statistics->names() : none;
+}
+
+std::size_t Trainer::statistics_bytes() const {
+  return state_->statistics ? state_->statistics->bytes() : 0;
 }
 
 std::size_t Trainer::peak_bytes() const { return state_->peak; }
@@ -140,6 +165,7 @@ std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress&
   inputs.push_back({"learning_rate", learning_rate});
   inputs.push_back({"step", step_number});
   inputs = staging->stage(std::move(inputs));
+  if (wants_statistics(progress)) statistics->before(inputs, batch.label.elements());
   std::vector<Tensor> out = step->run(inputs);
   staging->done();
   if (out.empty()) {
@@ -174,8 +200,16 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       progress.images += rows;
       images += rows;
       images_logged += rows;
+      const bool with_statistics = s.wants_statistics(progress);
       ++progress.step;
       ++progress.batch;
+      if (with_statistics) {
+        StatisticsRecord statistics = s.statistics->after(out[2]);
+        statistics.step = progress.step;
+        statistics.epoch = progress.epoch + 1;
+        record.statistics_seconds += statistics.seconds;
+        if (events.statistics) events.statistics(statistics);
+      }
       if (events.step && (progress.step % s.options.log_every == 0 || progress.step == 1)) {
         events.step({progress.step, progress.epoch + 1, loss, rate, out[1].item(),
                      static_cast<double>(images_logged) / seconds_since(logged)});

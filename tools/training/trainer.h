@@ -8,6 +8,7 @@
 
 #include "layers/optimizers/optimizer.h"
 #include "layers/schedules.h"
+#include "tools/training/statistics.h"
 #include "tools/training/task.h"
 
 namespace tapescope {
@@ -38,6 +39,7 @@ struct EpochRecord {
   double seconds = 0;            // since the epoch began, validation included
   double images_per_second = 0;  // of the training steps
   double data_wait_seconds = 0;  // spent waiting for batches
+  double statistics_seconds = 0;  // spent on StatisticsRecords
   bool best = false;
 };
 
@@ -47,6 +49,7 @@ struct TrainerOptions {
   std::uint64_t seed = 0;
   int loader_threads = 2;
   std::int64_t log_every = 50;        // steps between StepRecords
+  std::int64_t statistics_every = 50;  // steps between StatisticsRecords; 0: none
   std::int64_t checkpoint_every = 0;  // steps between saves; 0: at the end of each epoch only
   Device device;
   KernelChoices kernels;
@@ -57,6 +60,7 @@ struct TrainerOptions {
 // What the trainer reports to; each may be empty.
 struct TrainerEvents {
   std::function<void(const StepRecord&)> step;
+  std::function<void(const StatisticsRecord&)> statistics;
   std::function<void(const EpochRecord&)> epoch;
   // Keep this state; `best` when the validation just done is the best so far, `epoch_end` when an
   // epoch has just ended.
@@ -78,6 +82,10 @@ class Trainer {
   // nothing is saved after it.
   bool run(Progress& progress, const TrainerEvents& events);
 
+  // What the vectors of StatisticsRecords run over.
+  const std::vector<std::string>& statistics_names() const;
+  // Memory that statistics take for the length of a step.
+  std::size_t statistics_bytes() const;
   // What a training step allocates, before it is run; and its cost.
   MemoryPlan plan();
   // The batches that the loader prepares meanwhile.

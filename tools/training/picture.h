@@ -1,4 +1,4 @@
-// Pictures named on the command line, made ready for a model.
+// Pictures named by the user, made ready for a model.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 #include "tools/data/image.h"
 #include "tools/training/checkpoint.h"
 
-namespace tapescope::cli {
+namespace tapescope {
 
 struct Picture {
   std::string path;  // as given
@@ -20,4 +20,4 @@ struct Picture {
 // cannot be read or does not suit the model.
 Picture read_picture(const std::string& path, const ModelInfo& info);
 
-}  // namespace tapescope::cli
+}  // namespace tapescope

@@ -1,0 +1,44 @@
+// TensorBoard's event files, written without TensorFlow.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tapescope::monitoring {
+
+// A file `events.out.tfevents.<time>.tapescope` of records: length, its checksum, an Event message,
+// its checksum. Four messages are all that is needed, so they are encoded here rather than by
+// Protocol Buffers. Each call is flushed: TensorBoard may read along.
+class EventFile {
+ public:
+  // Makes the folder. Throws a failure where the file cannot be written.
+  explicit EventFile(const std::filesystem::path& folder);
+  const std::filesystem::path& path() const { return path_; }
+
+  void scalar(std::string_view tag, std::int64_t step, double value);
+  // Bins as TensorBoard draws them; numbers that are not finite are left out.
+  void histogram(std::string_view tag, std::int64_t step, std::span<const float> values);
+  // png: the file's bytes.
+  void image(std::string_view tag, std::int64_t step, int height, int width, int channels,
+             std::span<const std::uint8_t> png);
+
+ private:
+  void write_event(std::int64_t step, int field, const std::string& payload);
+  std::filesystem::path path_;
+  std::ofstream file_;
+};
+
+// CRC-32C (Castagnoli), and as TFRecord files store it: rotated and offset, so that a checksum of
+// checksums is no trap.
+std::uint32_t crc32c(std::string_view bytes);
+std::uint32_t masked_crc32c(std::string_view bytes);
+
+// The records of an event file; throws a failure naming the record whose checksum is wrong.
+std::vector<std::string> read_records(const std::filesystem::path& path);
+
+}  // namespace tapescope::monitoring

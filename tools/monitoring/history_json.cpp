@@ -1,0 +1,266 @@
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "tools/monitoring/history.h"
+#include "tools/training/atomic_file.h"
+
+namespace tapescope::monitoring {
+namespace {
+
+using Json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+fs::path file_of(const fs::path& run) { return run / "history.jsonl"; }
+
+// Five significant digits are more than anybody reads, and a quarter of the bytes.
+Json rounded(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (double value : values) list.push_back(std::stod(fmt::format("{:.5g}", value)));
+  return list;
+}
+
+Json to_json(const inspection::Pulse& pulse) {
+  Json activations = Json::array(), norms = Json::array();
+  for (const inspection::PulseRow& row : pulse.activations) {
+    activations.push_back({{"path", row.path},
+                           {"op", row.op},
+                           {"units", row.units},
+                           {"dead", row.dead},
+                           {"zero", row.zero_fraction},
+                           {"saturated", row.saturated_fraction},
+                           {"input_std", row.input_std},
+                           {"output_std", row.output_std}});
+  }
+  for (const inspection::NormDrift& drift : pulse.norms) {
+    norms.push_back({{"path", drift.path},
+                     {"mean_shift", drift.mean_shift},
+                     {"log_std_ratio", drift.log_std_ratio}});
+  }
+  return {{"activations", activations}, {"norms", norms}};
+}
+
+inspection::Pulse pulse_from(const Json& json) {
+  inspection::Pulse pulse;
+  for (const Json& row : json.at("activations")) {
+    pulse.activations.push_back({row.at("path"), row.at("op"), row.at("units"), row.at("dead"),
+                                 row.at("zero"), row.at("saturated"), row.at("input_std"),
+                                 row.at("output_std")});
+  }
+  for (const Json& row : json.at("norms")) {
+    pulse.norms.push_back({row.at("path"), row.at("mean_shift"), row.at("log_std_ratio")});
+  }
+  return pulse;
+}
+
+// A number that JSON cannot hold is written as null.
+double number(const Json& json, const char* key, double otherwise = 0) {
+  const auto it = json.find(key);
+  if (it == json.end()) return otherwise;
+  return it->is_null() ? std::numeric_limits<double>::quiet_NaN() : it->get<double>();
+}
+
+std::vector<double> numbers(const Json& json) {
+  std::vector<double> values;
+  for (const Json& value : json) {
+    values.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                     : value.get<double>());
+  }
+  return values;
+}
+
+void take_start(History& history, const Json& s, const fs::path& path) {
+  HistoryStart& start = history.start;
+  start.version = s.value("version", 0);
+  if (start.version > kHistoryVersion) {
+    throw usage_error(
+        "'{}' is of version {}, written by a newer tapescope; this one reads up to version {}",
+        path.string(), start.version, kHistoryVersion);
+  }
+  start.model = s.at("model");
+  start.loss = s.at("loss");
+  start.epochs = s.at("epochs");
+  start.steps = s.at("steps");
+  start.batch_size = s.at("batch_size");
+  start.learning_rate = s.at("learning_rate");
+  start.classes = s.at("classes").get<std::vector<std::string>>();
+  start.images = s.at("images").get<std::vector<std::int64_t>>();
+  start.validation_images = s.at("validation_images");
+  start.parameters = s.at("parameters").get<std::vector<std::string>>();
+  history.has_start = true;
+}
+
+void take(History& history, const Json& line, const fs::path& path) {
+  const std::int64_t step = line.at("step");
+  if (const auto it = line.find("start"); it != line.end()) {
+    take_start(history, *it, path);
+    return;
+  }
+  const std::int64_t epoch = line.at("epoch");
+  if (const auto it = line.find("statistics"); it != line.end()) {
+    StatisticsRecord record;
+    record.step = step;
+    record.epoch = epoch;
+    record.gradient = numbers(it->at("gradient"));
+    record.weight = numbers(it->at("weight"));
+    record.update = numbers(it->at("update"));
+    record.half_gradient = numbers(it->at("half_gradient"));
+    record.batch = it->at("batch");
+    record.half = it->at("half");
+    record.seconds = number(*it, "seconds");
+    history.statistics.push_back(std::move(record));
+  } else if (const auto pulse = line.find("pulse"); pulse != line.end()) {
+    history.pulses.push_back({step, epoch, pulse_from(*pulse)});
+  } else if (const auto watch = line.find("watch"); watch != line.end()) {
+    for (const Json& point : *watch) {
+      history.watched.push_back({epoch, point.at("image"), point.at("method"), point.at("target"),
+                                 point.at("probability"), point.at("predicted"),
+                                 point.at("png")});
+    }
+  } else if (const auto failure = line.find("failure"); failure != line.end()) {
+    history.failure = *failure;
+  } else if (line.contains("train_loss")) {
+    EpochRecord record;
+    record.epoch = epoch;
+    record.step = step;
+    record.train_loss = number(line, "train_loss");
+    record.validated = line.contains("validation_loss");
+    record.validation_loss = number(line, "validation_loss");
+    record.validation_score = number(line, "validation_accuracy");
+    record.seconds = number(line, "seconds");
+    record.images_per_second = number(line, "images_per_second");
+    record.data_wait_seconds = number(line, "seconds_data_wait");
+    record.statistics_seconds = number(line, "seconds_statistics");
+    history.epochs.push_back(record);
+  } else {
+    history.steps.push_back({step, epoch, number(line, "loss"), number(line, "learning_rate"),
+                             number(line, "gradient_norm"), number(line, "images_per_second")});
+  }
+}
+
+}  // namespace
+
+History read_history(const fs::path& run) {
+  const fs::path path = file_of(run);
+  std::ifstream file(path);
+  if (!file) {
+    throw usage_error(
+        "'{}' has no history.jsonl; is it a run directory of `tapescope train`, and has its "
+        "training begun?",
+        run.string());
+  }
+  History history;
+  std::int64_t number = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++number;
+    if (line.empty()) continue;
+    const bool last = file.peek() == std::char_traits<char>::eof();
+    try {
+      take(history, Json::parse(line), path);
+    } catch (const Json::exception&) {
+      history.notes.push_back(
+          last ? fmt::format("line {} of {}, the last, is cut short and was left out", number,
+                             path.string())
+               : fmt::format("line {} of {} cannot be read and was left out", number,
+                             path.string()));
+    }
+  }
+  return history;
+}
+
+HistoryWriter::HistoryWriter(const fs::path& run, bool resume, std::int64_t step) {
+  const fs::path path = file_of(run);
+  std::string kept;  // lines of steps after the checkpoint would be written twice
+  if (resume) {
+    std::ifstream old(path);
+    for (std::string line; std::getline(old, line);) {
+      const Json json = Json::parse(line, nullptr, false);
+      if (json.is_object() && json.value("step", step + 1) <= step) kept += line + "\n";
+    }
+  }
+  write_atomically(path, kept);
+  file_.open(path, std::ios::app);
+}
+
+void HistoryWriter::add(const HistoryStart& s) {
+  file_ << Json{{"step", 0},
+                {"start",
+                 {{"version", s.version},
+                  {"model", s.model},
+                  {"loss", s.loss},
+                  {"epochs", s.epochs},
+                  {"steps", s.steps},
+                  {"batch_size", s.batch_size},
+                  {"learning_rate", s.learning_rate},
+                  {"classes", s.classes},
+                  {"images", s.images},
+                  {"validation_images", s.validation_images},
+                  {"parameters", s.parameters}}}}
+               .dump()
+        << std::endl;
+}
+
+void HistoryWriter::add(const StepRecord& r) {
+  file_ << Json{{"step", r.step},
+                {"epoch", r.epoch},
+                {"loss", r.loss},
+                {"learning_rate", r.learning_rate},
+                {"gradient_norm", r.gradient_norm},
+                {"images_per_second", r.images_per_second}}
+               .dump()
+        << std::endl;
+}
+
+void HistoryWriter::add(const StatisticsRecord& r) {
+  file_ << Json{{"step", r.step},
+                {"epoch", r.epoch},
+                {"statistics",
+                 {{"gradient", rounded(r.gradient)},
+                  {"weight", rounded(r.weight)},
+                  {"update", rounded(r.update)},
+                  {"half_gradient", rounded(r.half_gradient)},
+                  {"batch", r.batch},
+                  {"half", r.half},
+                  {"seconds", r.seconds}}}}
+               .dump()
+        << std::endl;
+}
+
+void HistoryWriter::add(const EpochRecord& r) {
+  Json line = {{"epoch", r.epoch}, {"step", r.step}, {"train_loss", r.train_loss}};
+  if (r.validated) {
+    line["validation_loss"] = r.validation_loss;
+    line["validation_accuracy"] = r.validation_score;
+  }
+  line["seconds"] = r.seconds;
+  line["images_per_second"] = r.images_per_second;
+  line["seconds_data_wait"] = r.data_wait_seconds;
+  line["seconds_statistics"] = r.statistics_seconds;
+  file_ << line.dump() << std::endl;
+}
+
+void HistoryWriter::add(const PulsePoint& point) {
+  file_ << Json{{"step", point.step}, {"epoch", point.epoch}, {"pulse", to_json(point.pulse)}}
+               .dump()
+        << std::endl;
+}
+
+void HistoryWriter::add(std::int64_t step, const std::vector<WatchPoint>& points) {
+  if (points.empty()) return;
+  Json list = Json::array();
+  for (const WatchPoint& point : points) {
+    list.push_back({{"image", point.image},
+                    {"method", point.method},
+                    {"target", point.target},
+                    {"probability", point.probability},
+                    {"predicted", point.predicted},
+                    {"png", point.png}});
+  }
+  file_ << Json{{"step", step}, {"epoch", points[0].epoch}, {"watch", list}}.dump() << std::endl;
+}
+
+void HistoryWriter::add_failure(std::int64_t step, std::int64_t epoch,
+                                const std::string& sentence) {
+  file_ << Json{{"step", step}, {"epoch", epoch}, {"failure", sentence}}.dump() << std::endl;
+}
+
+}  // namespace tapescope::monitoring

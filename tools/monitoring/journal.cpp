@@ -1,0 +1,130 @@
+#include "tools/monitoring/journal.h"
+
+#include <algorithm>
+
+#include "tools/report/png.h"
+
+namespace tapescope::monitoring {
+namespace {
+
+// So many times a training at most are activation functions measured, histograms written and
+// watched images explained: however many epochs there are, it costs about the same share.
+constexpr std::int64_t kLooks = 25;
+
+bool is_look(std::int64_t epoch, std::int64_t epochs) {
+  const std::int64_t every = std::max<std::int64_t>(1, epochs / kLooks);
+  return epoch % every == 0 || epoch == 1 || epoch == epochs;
+}
+
+}  // namespace
+
+Journal::Journal(JournalOptions options, Classifier& model, const ModelInfo& info,
+                 const Backend& backend, Tensor probe, ProgressLine& out)
+    : options_(std::move(options)),
+      model_(model),
+      out_(out),
+      history_(options_.run, options_.resume, options_.first_step),
+      probe_([&model](Tape& tape, Var image) { return model(tape, {{"image", image}}).at("logits"); },
+             {info.config.image_size, info.config.image_size, info.config.channels}, backend),
+      probe_images_(std::move(probe)),
+      began_(std::chrono::steady_clock::now()) {
+  if (options_.tensorboard) events_.emplace(options_.run / "tensorboard");
+  if (!options_.watch_images.empty()) {
+    watch_.emplace(options_.watch_images, options_.watch_methods, model, info, backend,
+                   options_.run);
+  }
+  if (!options_.resume) history_.add(options_.start);
+}
+
+void Journal::step(const StepRecord& r) {
+  history_.add(r);
+  if (events_) {
+    events_->scalar("step/loss", r.step, r.loss);
+    events_->scalar("step/learning_rate", r.step, r.learning_rate);
+    events_->scalar("step/gradient_norm", r.step, r.gradient_norm);
+    events_->scalar("step/images_per_second", r.step, r.images_per_second);
+  }
+  const double elapsed =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+  const auto steps = static_cast<double>(options_.start.steps);
+  const double left =
+      elapsed / static_cast<double>(std::max<std::int64_t>(1, r.step - options_.first_step)) *
+      (steps - static_cast<double>(r.step));
+  out_.update(fmt::format(
+      "epoch {}/{} {} {:>3.0f} %  loss {:.4f}{}  {:.0f} images/s  {} left", r.epoch,
+      options_.start.epochs, progress_bar(static_cast<double>(r.step) / steps),
+      100 * static_cast<double>(r.step) / steps, r.loss,
+      score_ >= 0 ? fmt::format("  {} {:.1f} %", options_.score_name, 100 * score_) : "",
+      r.images_per_second, clock_text(left)));
+}
+
+void Journal::statistics(const StatisticsRecord& r) {
+  history_.add(r);
+  statistics_ += r.seconds;
+  if (!events_) return;
+  for (std::size_t i = 0; i < options_.start.parameters.size() && i < r.update.size(); ++i) {
+    if (!(r.weight[i] > 0)) continue;
+    events_->scalar("update_to_weight/" + options_.start.parameters[i], r.step,
+                    r.update[i] / r.weight[i]);
+  }
+}
+
+void Journal::epoch(const EpochRecord& r) {
+  history_.add(r);
+  std::string text =
+      fmt::format("epoch {}/{}  loss {:.4f}", r.epoch, options_.start.epochs, r.train_loss);
+  if (r.validated) {
+    text += fmt::format("  validation loss {:.4f} {} {:.2f} %{}", r.validation_loss,
+                        options_.score_name, 100 * r.validation_score, r.best ? " (best)" : "");
+    score_ = r.validation_score;
+  }
+  out_.line(text + fmt::format("  {:.0f} images/s  {:.1f} s", r.images_per_second, r.seconds));
+  if (events_) {
+    events_->scalar("epoch/train_loss", r.step, r.train_loss);
+    if (r.validated) {
+      events_->scalar("epoch/validation_loss", r.step, r.validation_loss);
+      events_->scalar("epoch/validation_" + options_.score_name, r.step, r.validation_score);
+    }
+  }
+  seconds_ += r.seconds;
+  images_ += r.images_per_second * r.seconds;
+  data_wait_ += r.data_wait_seconds;
+  if (!is_look(r.epoch, options_.start.epochs)) return;
+  if (probe_images_.defined()) pulse(r);
+  if (events_) histograms(r.step);
+  if (watch_) {
+    const std::vector<WatchPoint> points = watch_->look(r.epoch);
+    history_.add(r.step, points);
+    for (const WatchPoint& point : points) {
+      if (!events_) break;
+      const Image image = watch_->picture_of(point);
+      events_->image("watch/" + point.image + "/" + point.method, r.step, image.height,
+                     image.width, image.channels, encode_png(image));
+    }
+  }
+}
+
+void Journal::pulse(const EpochRecord& r) {
+  const PulsePoint point{r.step, r.epoch, probe_.measure(probe_images_)};
+  if (point.pulse.activations.empty() && point.pulse.norms.empty()) return;
+  history_.add(point);
+  if (!events_) return;
+  for (const inspection::PulseRow& row : point.pulse.activations) {
+    events_->scalar("dead_units/" + row.path, r.step, row.dead);
+    events_->scalar("zero_fraction/" + row.path, r.step, row.zero_fraction);
+  }
+}
+
+void Journal::histograms(std::int64_t step) {
+  for (const ParameterRef& parameter : model_.trained_parameters()) {
+    if (parameter->value.dtype() != DType::f32) continue;
+    const Tensor host = parameter->value.host();
+    events_->histogram("parameters/" + parameter->name, step, host.values<float>());
+  }
+}
+
+void Journal::failed(const Progress& progress, const std::string& sentence) {
+  history_.add_failure(progress.step + 1, progress.epoch + 1, sentence);
+}
+
+}  // namespace tapescope::monitoring

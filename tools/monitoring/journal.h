@@ -1,0 +1,60 @@
+// Everything that is kept and told of a training while it runs.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "tools/monitoring/event_file.h"
+#include "tools/monitoring/history.h"
+#include "tools/monitoring/progress_line.h"
+#include "tools/monitoring/watch.h"
+
+namespace tapescope::monitoring {
+
+struct JournalOptions {
+  std::filesystem::path run;
+  bool resume = false, tensorboard = true;
+  std::int64_t first_step = 0;
+  HistoryStart start;
+  std::string score_name = "accuracy";
+  std::filesystem::path watch_images;  // empty: nothing is watched
+  std::vector<std::string> watch_methods;
+};
+
+// Writes RUN/history.jsonl, RUN/tensorboard and RUN/watch, and the lines on the terminal.
+class Journal {
+ public:
+  // `probe`: f32 {N,H,W,C}, a few images on which activation functions are measured after epochs.
+  // The model outlives the journal.
+  Journal(JournalOptions options, Classifier& model, const ModelInfo& info, const Backend& backend,
+          Tensor probe, ProgressLine& out);
+
+  void step(const StepRecord& record);
+  void statistics(const StatisticsRecord& record);
+  void epoch(const EpochRecord& record);
+  void failed(const Progress& progress, const std::string& sentence);
+
+  // Over all epochs so far.
+  double seconds() const { return seconds_; }
+  double images_per_second() const { return seconds_ > 0 ? images_ / seconds_ : 0; }
+  double data_wait_seconds() const { return data_wait_; }
+  double statistics_seconds() const { return statistics_; }
+
+ private:
+  void pulse(const EpochRecord& record);
+  void histograms(std::int64_t step);
+  JournalOptions options_;
+  Classifier& model_;
+  ProgressLine& out_;
+  HistoryWriter history_;
+  std::optional<EventFile> events_;
+  std::optional<Watch> watch_;
+  inspection::PulseProbe probe_;
+  Tensor probe_images_;
+  std::chrono::steady_clock::time_point began_;
+  double score_ = -1;  // of the last validation
+  double seconds_ = 0, images_ = 0, data_wait_ = 0, statistics_ = 0;
+};
+
+}  // namespace tapescope::monitoring

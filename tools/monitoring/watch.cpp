@@ -1,0 +1,104 @@
+#include "tools/monitoring/watch.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tools/explanation/drawing.h"
+#include "tools/report/png.h"
+
+namespace tapescope::monitoring {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::size_t kMostPictures = 16;
+
+std::vector<double> softmax_of(const Tensor& logits) {
+  std::vector<double> p;
+  double largest = logits.item(0), sum = 0;
+  for (std::int64_t c = 0; c < logits.elements(); ++c) largest = std::max(largest, logits.item(c));
+  for (std::int64_t c = 0; c < logits.elements(); ++c) {
+    p.push_back(std::exp(logits.item(c) - largest));
+    sum += p.back();
+  }
+  for (double& value : p) value /= sum;
+  return p;
+}
+
+}  // namespace
+
+Watch::Watch(const fs::path& folder, std::vector<std::string> methods, Classifier& model,
+             const ModelInfo& info, const Backend& backend, fs::path run)
+    : methods_(std::move(methods)),
+      info_(info),
+      explainer_([&model](Tape& tape, Var image) { return model(tape, {{"image", image}}).at("logits"); },
+                 {info.config.image_size, info.config.image_size, info.config.channels},
+                 backend.device, backend.choices),
+      run_(std::move(run)) {
+  for (const std::string& method : methods_) {
+    if (explain::find_method(method) == nullptr) {
+      throw usage_error("--watch-methods: there is no method '{}'; `tapescope explain --list` has "
+                        "them all",
+                        method);
+    }
+  }
+  if (!fs::is_directory(folder)) {
+    throw usage_error("--watch-images: '{}' is no folder", folder.string());
+  }
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && has_image_extension(entry.path())) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  if (files.empty()) {
+    throw usage_error("--watch-images: '{}' holds no pictures", folder.string());
+  }
+  if (files.size() > kMostPictures) {
+    throw usage_error("--watch-images: '{}' holds {} pictures; watch at most {}", folder.string(),
+                      files.size(), kMostPictures);
+  }
+  for (const fs::path& file : files) {
+    Watched watched{read_picture(file.string(), info_)};
+    const std::string parent = file.parent_path().filename().string();
+    const auto it = std::find(info_.classes.begin(), info_.classes.end(), parent);
+    if (it != info_.classes.end()) {
+      watched.label = it - info_.classes.begin();
+      watched.picture.stem = parent + "-" + watched.picture.stem;
+    }
+    watched_.push_back(std::move(watched));
+  }
+  std::error_code error;
+  fs::create_directories(run_ / "watch", error);
+}
+
+std::vector<WatchPoint> Watch::look(std::int64_t epoch) {
+  std::vector<WatchPoint> points;
+  for (const Watched& watched : watched_) {
+    const std::vector<double> p = softmax_of(explainer_.logits(watched.picture.input));
+    const auto predicted = std::max_element(p.begin(), p.end()) - p.begin();
+    const std::int64_t target = watched.label >= 0 ? watched.label : predicted;
+    const Tensor classes = Tensor::from<std::int64_t>({1}, {target});
+    for (const std::string& method : methods_) {
+      explain::ExplainOptions options;
+      options.budget = 64;  // an epoch must not wait for its pictures
+      const DrawableMap drawn =
+          drawable(explainer_.explain(method, watched.picture.input, classes, options));
+      WatchPoint point;
+      point.epoch = epoch;
+      point.image = watched.picture.stem;
+      point.method = method;
+      point.target = info_.classes[static_cast<std::size_t>(target)];
+      point.probability = p[static_cast<std::size_t>(target)];
+      point.predicted = info_.classes[static_cast<std::size_t>(predicted)];
+      point.png = fmt::format("watch/{}.{}.epoch-{:03}.png", point.image, method, epoch);
+      write_png(run_ / point.png, overlay(watched.picture.image, drawn.map, drawn.colors));
+      points.push_back(std::move(point));
+    }
+  }
+  return points;
+}
+
+Image Watch::picture_of(const WatchPoint& point) const {
+  return read_image((run_ / point.png).string());
+}
+
+}  // namespace tapescope::monitoring

@@ -1,0 +1,132 @@
+#include "tools/training/statistics.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace tapescope {
+namespace {
+
+std::vector<double> square_roots(const Tensor& squares, std::int64_t begin, std::int64_t end) {
+  std::vector<double> norms;
+  for (std::int64_t i = begin; i < end; ++i) norms.push_back(std::sqrt(squares.item(i)));
+  return norms;
+}
+
+}  // namespace
+
+Var packed(Tape& tape, std::span<const Var> scalars) {
+  constexpr std::size_t kMostParts = 15;
+  const Tape::Scope in(tape, "packed");
+  std::vector<Var> parts;
+  for (const Var& scalar : scalars) parts.push_back(reshape_all(scalar, {1}));
+  while (parts.size() > 1) {
+    std::vector<Var> joined;
+    for (std::size_t i = 0; i < parts.size(); i += kMostParts) {
+      const std::size_t count = std::min(kMostParts, parts.size() - i);
+      joined.push_back(count == 1 ? parts[i] : concat(std::span(parts).subspan(i, count), 0));
+    }
+    parts = std::move(joined);
+  }
+  return parts[0];
+}
+
+struct StepStatistics::State {
+  std::vector<ParameterRef> parameters;
+  std::vector<std::string> names, input_names;
+  std::unique_ptr<Program> half;     // packed squares of the gradients
+  std::unique_ptr<Program> compare;  // packed squares of the updates, then of the old weights
+  std::vector<Tensor> old_values;
+  StatisticsRecord record;
+  double seconds_before = 0;
+};
+
+StepStatistics::StepStatistics(Model& model, const Task& task, std::int64_t batch_size,
+                               std::uint64_t seed, const Backend& backend,
+                               std::shared_ptr<Tensor> arena)
+    : state_(new State) {
+  State& s = *state_;
+  s.parameters = model.trained_parameters();
+  CompileOptions options;
+  options.arena = std::move(arena);
+  {
+    Tape tape(backend.device, Mode::training, {seed, backend.choices});
+    const NamedVars inputs = task.inputs(tape, batch_size);
+    const Var loss = mean(task.loss(inputs, model(tape, inputs)));
+    std::vector<Var> squares;
+    for (const Var& gradient : tape.gradient(loss, s.parameters)) {
+      squares.push_back(sum(square(gradient)));
+    }
+    const Var outputs[] = {packed(tape, squares)};
+    s.half = std::make_unique<Program>(tape.compile(outputs, {}, options));
+  }
+  Tape tape(backend.device, Mode::evaluation, {seed, backend.choices});
+  std::vector<Var> updates, weights;
+  for (std::size_t i = 0; i < s.parameters.size(); ++i) {
+    const ParameterRef& parameter = s.parameters[i];
+    s.names.push_back(parameter->name);
+    s.input_names.push_back(fmt::format("old {}", parameter->name));
+    const Var old =
+        tape.input(s.input_names.back(), parameter->value.dtype(), parameter->value.shape());
+    updates.push_back(sum(square(sub(tape.parameter(parameter), old))));
+    weights.push_back(sum(square(old)));
+  }
+  updates.insert(updates.end(), weights.begin(), weights.end());
+  const Var outputs[] = {packed(tape, updates)};
+  s.compare = std::make_unique<Program>(tape.compile(outputs, {}, options));
+}
+
+StepStatistics::~StepStatistics() = default;
+
+const std::vector<std::string>& StepStatistics::names() const { return state_->names; }
+
+std::size_t StepStatistics::bytes() const {
+  std::size_t bytes = 0;
+  for (const ParameterRef& parameter : state_->parameters) bytes += parameter->value.bytes();
+  return bytes;
+}
+
+void StepStatistics::before(std::span<const NamedTensor> inputs, std::int64_t rows) {
+  const auto began = std::chrono::steady_clock::now();
+  State& s = *state_;
+  s.record = {};
+  s.record.batch = rows;
+  s.record.half = rows / 2;
+  if (s.record.half > 0) {
+    std::vector<NamedTensor> half;
+    for (const NamedTensor& input : inputs) {
+      const bool batched = input.value.shape().rank() > 0 && input.value.shape()[0] == rows;
+      half.push_back({input.name, batched ? input.value.rows(0, s.record.half) : input.value});
+    }
+    const Tensor squares = s.half->run(half)[0];
+    s.record.half_gradient = square_roots(squares, 0, squares.elements());
+  }
+  s.old_values.clear();
+  for (const ParameterRef& parameter : s.parameters) {
+    s.old_values.push_back(parameter->value.clone());
+  }
+  s.seconds_before =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+StatisticsRecord StepStatistics::after(const Tensor& squares) {
+  const auto began = std::chrono::steady_clock::now();
+  State& s = *state_;
+  const auto count = static_cast<std::int64_t>(s.parameters.size());
+  std::vector<NamedTensor> inputs;
+  for (std::size_t i = 0; i < s.old_values.size(); ++i) {
+    inputs.push_back({s.input_names[i], s.old_values[i]});
+  }
+  const Tensor compared = s.compare->run(inputs)[0];
+  inputs.clear();
+  s.old_values.clear();
+  s.record.gradient = square_roots(squares, 0, count);
+  s.record.update = square_roots(compared, 0, count);
+  s.record.weight = square_roots(compared, count, 2 * count);
+  s.record.seconds =
+      s.seconds_before +
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return s.record;
+}
+
+}  // namespace tapescope

@@ -1,0 +1,53 @@
+// What a training step does to each parameter. Sums are made on the device; a vector of numbers
+// comes back.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/training/task.h"
+
+namespace tapescope {
+
+// L2 norms, one a trained parameter, in the model's order.
+struct StatisticsRecord {
+  std::int64_t step = 0, epoch = 0;  // counted from 1
+  std::vector<double> gradient;      // of the batch's mean loss, before clipping
+  std::vector<double> weight;        // before the step
+  std::vector<double> update;        // of what the step added
+  // Of the mean loss of the first `half` of the batch's `batch` samples, with the same parameters:
+  // two batch sizes from which the gradient's noise follows (McCandlish et al. 2018, "An empirical
+  // model of large-batch training", appendix A.1). Empty for a batch of one. Batch norms see the
+  // statistics of the half.
+  std::vector<double> half_gradient;
+  std::int64_t batch = 0, half = 0;
+  double seconds = 0;  // that this record took
+};
+
+// The scalars as one vector, in order.
+Var packed(Tape& tape, std::span<const Var> scalars);
+
+class StepStatistics {
+ public:
+  // Shares `arena` with the step's Program.
+  StepStatistics(Model& model, const Task& task, std::int64_t batch_size, std::uint64_t seed,
+                 const Backend& backend, std::shared_ptr<Tensor> arena);
+  ~StepStatistics();
+
+  // The names of the parameters that the vectors run over.
+  const std::vector<std::string>& names() const;
+  // Bytes in use between before() and after(), beyond the arena.
+  std::size_t bytes() const;
+
+  // Around a step: `inputs` are what it is about to be run with, on the device; `squares` the packed
+  // sums of squares of its gradients, on the host. step and epoch are left to the caller.
+  void before(std::span<const NamedTensor> inputs, std::int64_t rows);
+  StatisticsRecord after(const Tensor& squares);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tapescope
