@@ -9,13 +9,13 @@
 #include "tools/cli/explanation_options.h"
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
-#include "tools/training/picture.h"
 #include "tools/explanation/drawing.h"
 #include "tools/report/colormap.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/npy.h"
 #include "tools/report/png.h"
 #include "tools/training/atomic_file.h"
+#include "tools/training/picture.h"
 #include "tools/training/safetensors.h"
 
 namespace tapescope::cli {
@@ -132,8 +132,7 @@ int run(const Options& options) {
         const DrawableMap drawn = drawable(result);
         shown = overlay(picture.image, drawn.map, drawn.colors);
         png = stem + ".png";
-        write_png(png,
-                  with_color_bar(shown, drawn.colors, range_of(drawn.map, drawn.colors)));
+        write_png(png, with_color_bar(shown, drawn.colors, range_of(drawn.map, drawn.colors)));
       }
       cells.push_back({shown, method + ": " + class_name});
       const bool empty = result.map.shape().rank() == 4 && nothing_positive(result.map);

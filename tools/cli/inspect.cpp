@@ -58,8 +58,7 @@ std::function<int()> setup(CLI::App& app) {
 
 }  // namespace
 
-const Subcommand kInspect = {"inspect",
-                             "a model's structure, parameters, activations and training",
+const Subcommand kInspect = {"inspect", "a model's structure, parameters, activations and training",
                              "tapescope inspect structure --model resnet18 --image-size 224",
                              setup};
 

@@ -104,7 +104,8 @@ int run(const Options& options) {
   std::shared_ptr<const Dataset> data = splits.split(options.split);
   // Evenly over the set, which is sorted by class.
   std::vector<std::int64_t> chosen;
-  const std::int64_t count = options.limit > 0 ? std::min(options.limit, data->size()) : data->size();
+  const std::int64_t count =
+      options.limit > 0 ? std::min(options.limit, data->size()) : data->size();
   for (std::int64_t i = 0; i < count; ++i) chosen.push_back(i * data->size() / count);
   data = std::make_shared<Subset>(data, chosen);
 
@@ -127,10 +128,11 @@ int run(const Options& options) {
                                                 {"accuracy", {before->score(), after->score()}}}
                              .dump(2));
     } else {
-      fmt::print("{} on {} images, without training anew:\n"
-                 "  loss      {:.4f} -> {:.4f}\n  accuracy  {:.2f} % -> {:.2f} %\n",
-                 options.swap, count, before->loss(), after->loss(), 100 * before->score(),
-                 100 * after->score());
+      fmt::print(
+          "{} on {} images, without training anew:\n"
+          "  loss      {:.4f} -> {:.4f}\n  accuracy  {:.2f} % -> {:.2f} %\n",
+          options.swap, count, before->loss(), after->loss(), 100 * before->score(),
+          100 * after->score());
     }
     return 0;
   }

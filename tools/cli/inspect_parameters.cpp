@@ -16,8 +16,8 @@ struct Options {
 
 // The values before training, where the run still has them.
 std::vector<ParameterRef> initial_parameters(const Options& options, const LoadedModel& loaded) {
-  const std::filesystem::path initial = std::filesystem::path(options.run.run) /
-                                        "checkpoints" / "initial.safetensors";
+  const std::filesystem::path initial =
+      std::filesystem::path(options.run.run) / "checkpoints" / "initial.safetensors";
   if (loaded.path == initial || !std::filesystem::exists(initial)) return {};
   return load_model(options.run.run, "initial").model->parameters();
 }
@@ -41,8 +41,8 @@ void draw_filters(const LoadedModel& loaded, const std::filesystem::path& folder
 
 int run(Options& options) {
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
-  const std::vector<inspection::ParameterRow> rows = inspection::parameters_of(
-      loaded.model->parameters(), initial_parameters(options, loaded));
+  const std::vector<inspection::ParameterRow> rows =
+      inspection::parameters_of(loaded.model->parameters(), initial_parameters(options, loaded));
   if (!options.out.empty()) draw_filters(loaded, options.out);
   fmt::print("{}", options.json ? inspection::to_json(rows, options.channels) + "\n"
                                 : inspection::to_text(rows, options.channels));

@@ -37,7 +37,8 @@ int run(Options& options) {
   ModelConfig config;
   const inspection::Structure structure = structure_of(options.source, options, config);
   if (!options.graph.empty()) {
-    inspection::column({}, options.colour_by);  // an unknown name is told before anything is written
+    inspection::column({},
+                       options.colour_by);  // an unknown name is told before anything is written
     const bool svg = options.graph.ends_with(".svg");
     if (!svg && !options.graph.ends_with(".dot")) {
       throw usage_error("--graph '{}' must end with .svg or .dot", options.graph);
@@ -74,9 +75,9 @@ std::function<int()> setup(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 16));
   app.add_option("--graph", options->graph, "also draw it: FILE.svg or FILE.dot (Graphviz)");
-  app.add_option("--color-by", options->colour_by,
-                 fmt::format("what --graph colours show: {}",
-                             fmt::join(inspection::column_names(), ", ")))
+  app.add_option(
+         "--color-by", options->colour_by,
+         fmt::format("what --graph colours show: {}", fmt::join(inspection::column_names(), ", ")))
       ->capture_default_str();
   app.add_option("--diff", options->diff,
                  "a run or a model of the zoo: print what differs from it, instead of the table");

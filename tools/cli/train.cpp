@@ -69,9 +69,9 @@ void take_stored_options(TrainConfig& config, const CLI::App& app) {
   });
 }
 
-void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops, double total_flops,
-                const TrainConfig& config, bool json) {
-  const std::size_t total = plan.total() + prefetch;
+void print_plan(const MemoryPlan& plan, std::size_t prefetch, std::size_t statistics, double flops,
+                double total_flops, const TrainConfig& config, bool json) {
+  const std::size_t total = plan.total() + prefetch + statistics;
   if (json) {
     fmt::print("{}\n", Json{{"arena_bytes", plan.arena},
                             {"arena_lower_bound_bytes", plan.lower_bound},
@@ -79,6 +79,7 @@ void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops, doub
                             {"parameter_bytes", plan.parameters},
                             {"input_bytes", plan.inputs},
                             {"prefetch_bytes", prefetch},
+                            {"statistics_bytes", statistics},
                             {"total_bytes", total},
                             {"planned_bytes", total},
                             {"step_flops", flops}}
@@ -93,6 +94,7 @@ void print_plan(const MemoryPlan& plan, std::size_t prefetch, double flops, doub
   fmt::print("  parameters and moments {:>8}\n", human(static_cast<double>(plan.parameters)));
   fmt::print("  inputs               {:>10}\n", human(static_cast<double>(plan.inputs)));
   fmt::print("  batches ahead        {:>10}\n", human(static_cast<double>(prefetch)));
+  fmt::print("  statistics           {:>10}\n", human(static_cast<double>(statistics)));
   fmt::print("  total                {:>10}\n", human(static_cast<double>(total)));
   fmt::print("  arithmetic           {:>10.2f} GFLOP\n", flops / 1e9);
   const double speed = measured_flops_per_second();
@@ -198,8 +200,8 @@ int train(Options& options, const CLI::App& app) {
   const double total_flops = trainer.step_flops() * static_cast<double>(trainer.steps_per_epoch()) *
                              static_cast<double>(config.epochs);
   if (options.plan) {
-    print_plan(plan, trainer.prefetch_bytes(), trainer.step_flops(), total_flops, config,
-               options.json);
+    print_plan(plan, trainer.prefetch_bytes(), trainer.statistics_bytes(), trainer.step_flops(),
+               total_flops, config, options.json);
     return 0;
   }
   if (constexpr double kMuch = 2e14; total_flops > kMuch) {  // minutes of a good machine
@@ -240,8 +242,7 @@ int train(Options& options, const CLI::App& app) {
        .watch_images = config.watch_images,
        .watch_methods = comma_separated(config.watch_methods)},
       *model, info, {resolved.trainer.device, resolved.trainer.kernels},
-      probe_images(data.validation ? data.validation : data.train, resolved.test_pipeline),
-      out);
+      probe_images(data.validation ? data.validation : data.train, resolved.test_pipeline), out);
   std::int64_t parameters = 0;
   for (const ParameterRef& p : model->trained_parameters()) parameters += p->value.elements();
   out.line(fmt::format(

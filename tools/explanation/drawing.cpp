@@ -11,9 +11,9 @@ DrawableMap drawable(const explain::Attribution& attribution) {
   }
   const explain::MethodInfo* info = explain::find_method(attribution.method);
   const bool sized = info != nullptr && info->is_sensitivity;
-  return {quality::channel_sum(attribution.map,
-                               sized ? quality::Signs::dropped : quality::Signs::kept),
-          sized ? Colors::sequential : Colors::diverging};
+  return {
+      quality::channel_sum(attribution.map, sized ? quality::Signs::dropped : quality::Signs::kept),
+      sized ? Colors::sequential : Colors::diverging};
 }
 
 }  // namespace tapescope

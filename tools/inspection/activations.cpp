@@ -23,14 +23,10 @@ struct Function {
   Var (*record)(Var);
 };
 constexpr Function kFunctions[] = {
-    {"relu", [](Var x) { return relu(x); }},
-    {"leaky_relu", [](Var x) { return leaky_relu(x); }},
-    {"elu", [](Var x) { return elu(x); }},
-    {"gelu", [](Var x) { return gelu(x); }},
-    {"silu", [](Var x) { return silu(x); }},
-    {"sigmoid", [](Var x) { return sigmoid(x); }},
-    {"tanh", [](Var x) { return tanh(x); }},
-    {"softplus", [](Var x) { return softplus(x); }},
+    {"relu", [](Var x) { return relu(x); }}, {"leaky_relu", [](Var x) { return leaky_relu(x); }},
+    {"elu", [](Var x) { return elu(x); }},   {"gelu", [](Var x) { return gelu(x); }},
+    {"silu", [](Var x) { return silu(x); }}, {"sigmoid", [](Var x) { return sigmoid(x); }},
+    {"tanh", [](Var x) { return tanh(x); }}, {"softplus", [](Var x) { return softplus(x); }},
 };
 
 bool saturates(std::string_view op) { return op == "sigmoid" || op == "tanh"; }
@@ -128,8 +124,8 @@ ActivationProbe::ActivationProbe(const Record& record, const Shape& image,
                                  const ActivationOptions& options)
     : state_(new State(options)) {
   State& s = *state_;
-  const Var input =
-      s.tape.input("image", DType::f32, image.with_leading(std::max<std::int64_t>(1, options.batch_size)));
+  const Var input = s.tape.input("image", DType::f32,
+                                 image.with_leading(std::max<std::int64_t>(1, options.batch_size)));
   const Var output = record(s.tape, input);
   const std::vector<bool> needed = needed_by(s.tape, std::span<const Var>(&output, 1));
   std::vector<Var> outputs;
@@ -159,7 +155,8 @@ void ActivationProbe::State::look(Watched& w, const Tensor& input, const Tensor&
   const Shape& shape = output.shape();
   const auto units = static_cast<std::size_t>(shape[shape.rank() - 1]);
   const std::int64_t images = shape[0];
-  const std::size_t places = z.size() / units / static_cast<std::size_t>(std::max<std::int64_t>(images, 1));
+  const std::size_t places =
+      z.size() / units / static_cast<std::size_t>(std::max<std::int64_t>(images, 1));
   if (row.input.count == 0) {
     row.units.assign(units, {});
     for (UnitRow& unit : row.units) {
@@ -208,9 +205,9 @@ void ActivationProbe::State::look(Watched& w, const Tensor& input, const Tensor&
       if (indices.empty() || options.top_images == 0) continue;
       std::vector<TopImage>& top = row.units[c].top;
       const TopImage candidate{indices[static_cast<std::size_t>(n)], peak[c]};
-      const auto before = std::upper_bound(
-          top.begin(), top.end(), candidate,
-          [](const TopImage& x, const TopImage& y) { return x.value > y.value; });
+      const auto before =
+          std::upper_bound(top.begin(), top.end(), candidate,
+                           [](const TopImage& x, const TopImage& y) { return x.value > y.value; });
       top.insert(before, candidate);
       if (top.size() > static_cast<std::size_t>(options.top_images)) top.pop_back();
     }
@@ -238,7 +235,8 @@ void ActivationProbe::add(const Tensor& images, std::span<const std::int64_t> in
 std::vector<ActivationRow> ActivationProbe::rows() {
   std::vector<ActivationRow> rows;
   for (Watched& w : state_->watched) {
-    const double count = std::max(1.0, w.row.input.count + static_cast<double>(w.row.input.not_finite));
+    const double count =
+        std::max(1.0, w.row.input.count + static_cast<double>(w.row.input.not_finite));
     ActivationRow row = w.row;
     row.zero_fraction = w.zeros / count;
     row.negative_fraction = w.negatives / count;

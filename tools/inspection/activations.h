@@ -28,9 +28,9 @@ struct TopImage {
 };
 
 struct UnitRow {
-  float min = 0, max = 0;   // of what the unit feeds into the function, over images and positions
-  double active = 0;        // share of the results that are above 0
-  double saturated = 0;     // share where the slope is below 5 % of the steepest
+  float min = 0, max = 0;     // of what the unit feeds into the function, over images and positions
+  double active = 0;          // share of the results that are above 0
+  double saturated = 0;       // share where the slope is below 5 % of the steepest
   std::vector<TopImage> top;  // by the largest value anywhere in the picture
 };
 

@@ -107,23 +107,23 @@ std::string curve_svg(const ActivationRow& row) {
                      static_cast<double>(std::max<std::size_t>(1, row.histogram.counts.size()));
   for (std::size_t i = 0; i < row.histogram.counts.size(); ++i) {
     const double left = row.histogram.low + bin * static_cast<double>(i);
-    const double height = static_cast<double>(row.histogram.counts[i]) /
-                          static_cast<double>(most) * (kBottom - kTop);
-    svg += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
-                       "fill=\"#c9d3e0\"/>\n",
-                       px(left), kBottom - height, std::max(0.5, px(left + bin) - px(left)),
-                       height);
+    const double height =
+        static_cast<double>(row.histogram.counts[i]) / static_cast<double>(most) * (kBottom - kTop);
+    svg += fmt::format(
+        "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
+        "fill=\"#c9d3e0\"/>\n",
+        px(left), kBottom - height, std::max(0.5, px(left + bin) - px(left)), height);
   }
-  svg += fmt::format(
-      "<path d=\"M{0} {1}H{2}M{3:.1f} {4}V{1}\" stroke=\"#888888\" fill=\"none\"/>\n", kLeft,
-      py(0), kRight, px(0), kTop);
+  svg +=
+      fmt::format("<path d=\"M{0} {1}H{2}M{3:.1f} {4}V{1}\" stroke=\"#888888\" fill=\"none\"/>\n",
+                  kLeft, py(0), kRight, px(0), kTop);
   const auto line = [&](const std::vector<double>& y, const char* colour, const char* dash) {
     std::string path;
     for (std::size_t i = 0; i < y.size(); ++i) {
       path += fmt::format("{}{:.1f} {:.1f}", i == 0 ? "M" : "L", px(row.curve_x[i]), py(y[i]));
     }
-    svg += fmt::format(
-        "<path d=\"{}\" stroke=\"{}\" stroke-width=\"2\" fill=\"none\"{}/>\n", path, colour, dash);
+    svg += fmt::format("<path d=\"{}\" stroke=\"{}\" stroke-width=\"2\" fill=\"none\"{}/>\n", path,
+                       colour, dash);
   };
   line(row.curve_y, "#b3261e", "");
   line(row.curve_slope, "#1a56a8", " stroke-dasharray=\"5 3\"");

@@ -80,16 +80,16 @@ void add_backward(Structure& structure, const Record& record, const Shape& image
   }
   const Var seed = tape.input("seed", output.dtype(), output.shape());
   const Seed seeds[] = {{output, seed}};
-  const std::vector<Var> gradients =
-      walk(tape, seeds, wrt,
-           [&](const Node& node, std::span<const Var> cotangents, unsigned wanted,
-               std::span<Var> results) {
-             const Tape::Scope in = tape.scope_of("gradient", node);
-             const std::uint32_t begin = tape.mark();
-             Vjp v(node, cotangents, wanted, results);
-             node.op->vjp(v);
-             for (std::uint32_t i = begin; i < tape.mark(); ++i) owner[i] = owner[node.index];
-           });
+  const std::vector<Var> gradients = walk(tape, seeds, wrt,
+                                          [&](const Node& node, std::span<const Var> cotangents,
+                                              unsigned wanted, std::span<Var> results) {
+                                            const Tape::Scope in = tape.scope_of("gradient", node);
+                                            const std::uint32_t begin = tape.mark();
+                                            Vjp v(node, cotangents, wanted, results);
+                                            node.op->vjp(v);
+                                            for (std::uint32_t i = begin; i < tape.mark(); ++i)
+                                              owner[i] = owner[node.index];
+                                          });
   std::vector<Var> reached;
   for (const Var& gradient : gradients) {
     if (gradient) reached.push_back(gradient);
@@ -106,8 +106,8 @@ void add_backward(Structure& structure, const Record& record, const Shape& image
       const bool forward = value.node->index < forward_end;
       const bool made = !value.node->op->is_leaf() || value.node == input.node;
       if (!forward || !made) continue;
-      const std::uint64_t key = std::uint64_t{value.node->index} << 8 |
-                                static_cast<std::uint64_t>(value.output);
+      const std::uint64_t key =
+          std::uint64_t{value.node->index} << 8 | static_cast<std::uint64_t>(value.output);
       if (!saved.insert(key).second) continue;
       const auto bytes = static_cast<std::int64_t>(value.type().bytes());
       // The input is made by nobody: the first row keeps it.

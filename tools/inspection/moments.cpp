@@ -4,8 +4,8 @@
 
 namespace tapescope::inspection {
 
-// Pebay 2008, "Formulas for robust, one-pass parallel computation of covariances and arbitrary-order
-// statistical moments": the batch's own central sums, then both joined.
+// Pebay 2008, "Formulas for robust, one-pass parallel computation of covariances and
+// arbitrary-order statistical moments": the batch's own central sums, then both joined.
 void Moments::add(std::span<const float> values) {
   double n = 0, sum = 0;
   for (float v : values) {

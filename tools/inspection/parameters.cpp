@@ -80,9 +80,9 @@ void look_at_channels(ParameterRow& row, std::span<const float> values) {
     if (columns < 2 || channel.dead) continue;
     for (std::size_t other = 0; other < c && channel.near_duplicate < 0; ++other) {
       if (row.channels[other].dead) continue;
-      const double cosine = dot(values.subspan(c * columns, columns),
-                                values.subspan(other * columns, columns)) /
-                            (norms[c] * norms[other]);
+      const double cosine =
+          dot(values.subspan(c * columns, columns), values.subspan(other * columns, columns)) /
+          (norms[c] * norms[other]);
       if (cosine > kSameDirection) channel.near_duplicate = static_cast<int>(other);
     }
     row.near_duplicates += channel.near_duplicate >= 0;
@@ -151,17 +151,18 @@ std::string to_text(const std::vector<ParameterRow>& rows, bool channels) {
     if (!channels) continue;
     for (std::size_t c = 0; c < row.channels.size(); ++c) {
       const ChannelRow& channel = row.channels[c];
-      text += fmt::format("{:<{}}  norm {:>9.4g}  mean {:>10.3g}  std {:>9.3g}{}{}\n",
-                          fmt::format("  [{}]", c), width, channel.numbers.l2,
-                          channel.numbers.mean, channel.numbers.std, channel.dead ? "  dead" : "",
-                          channel.near_duplicate >= 0
-                              ? fmt::format("  like [{}]", channel.near_duplicate)
-                              : "");
+      text += fmt::format(
+          "{:<{}}  norm {:>9.4g}  mean {:>10.3g}  std {:>9.3g}{}{}\n", fmt::format("  [{}]", c),
+          width, channel.numbers.l2, channel.numbers.mean, channel.numbers.std,
+          channel.dead ? "  dead" : "",
+          channel.near_duplicate >= 0 ? fmt::format("  like [{}]", channel.near_duplicate) : "");
     }
   }
   return text +
-         "\nfrom W0: ||W - W0|| / ||W0||, and the cosine between the two. stable, eff.rk: stable and "
-         "effective rank.\nalpha: exponent of the eigenvalues' tail, a heuristic (2 to 6 is usual), "
+         "\nfrom W0: ||W - W0|| / ||W0||, and the cosine between the two. stable, eff.rk: stable "
+         "and "
+         "effective rank.\nalpha: exponent of the eigenvalues' tail, a heuristic (2 to 6 is "
+         "usual), "
          "from 50 eigenvalues on.\n";
 }
 

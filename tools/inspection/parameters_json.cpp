@@ -10,17 +10,29 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json numbers(const Numbers& n) {
-  return {{"count", n.count}, {"mean", n.mean}, {"std", n.std},   {"min", n.min},
-          {"max", n.max},     {"l1", n.l1},     {"l2", n.l2},     {"linf", n.linf},
-          {"zeros", n.zeros}, {"nans", n.nans}, {"infinities", n.infinities}};
+  return {{"count", n.count},
+          {"mean", n.mean},
+          {"std", n.std},
+          {"min", n.min},
+          {"max", n.max},
+          {"l1", n.l1},
+          {"l2", n.l2},
+          {"linf", n.linf},
+          {"zeros", n.zeros},
+          {"nans", n.nans},
+          {"infinities", n.infinities}};
 }
 
 const char* kind_name(const ParameterRow& row) {
   switch (row.kind) {
-    case Parameter::Kind::weight: return row.frozen ? "frozen weight" : "weight";
-    case Parameter::Kind::bias: return row.frozen ? "frozen bias" : "bias";
-    case Parameter::Kind::buffer: return "buffer";
-    case Parameter::Kind::state: return "state";
+    case Parameter::Kind::weight:
+      return row.frozen ? "frozen weight" : "weight";
+    case Parameter::Kind::bias:
+      return row.frozen ? "frozen bias" : "bias";
+    case Parameter::Kind::buffer:
+      return "buffer";
+    case Parameter::Kind::state:
+      return "state";
   }
   return "";
 }

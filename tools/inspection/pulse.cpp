@@ -68,7 +68,8 @@ PulseProbe::PulseProbe(const Record& record, const Shape& image, const Backend& 
             reduce_mean(square(z), axes), reduce_mean(a, axes), reduce_mean(square(a), axes)}) {
         activations.push_back(outcome);
       }
-      s.rows.push_back({node->path(), std::string(op), static_cast<int>(z.shape()[z.shape().rank() - 1])});
+      s.rows.push_back(
+          {node->path(), std::string(op), static_cast<int>(z.shape()[z.shape().rank() - 1])});
     } else if (op == "batch_norm_inference") {
       const auto parameter = [&](int i) {
         const auto* leaf = dynamic_cast<const ParameterOp*>(node->operand_data[i].node->op.get());

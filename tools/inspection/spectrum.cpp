@@ -38,7 +38,8 @@ PowerLaw power_law(std::vector<double> values) {
     for (std::size_t i = first; i < values.size(); ++i) {
       const double model = 1 - std::pow(values[i] / start, 1 - alpha);
       const auto below = static_cast<double>(i - first);
-      distance = std::max({distance, std::abs(model - below / n), std::abs(model - (below + 1) / n)});
+      distance =
+          std::max({distance, std::abs(model - below / n), std::abs(model - (below + 1) / n)});
     }
     if (distance < best.distance) {
       best = {alpha, start, distance, static_cast<int>(values.size() - first)};
@@ -51,11 +52,10 @@ Spectrum spectrum_of(std::span<const float> matrix, std::int64_t rows, std::int6
   using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   Spectrum spectrum;
   if (rows == 0 || columns == 0) return spectrum;
-  const Eigen::MatrixXd w =
-      Eigen::Map<const Matrix>(matrix.data(), rows, columns).cast<double>();
+  const Eigen::MatrixXd w = Eigen::Map<const Matrix>(matrix.data(), rows, columns).cast<double>();
   if (!w.allFinite()) return spectrum;
-  const Eigen::MatrixXd gram = rows <= columns ? Eigen::MatrixXd(w * w.transpose())
-                                               : Eigen::MatrixXd(w.transpose() * w);
+  const Eigen::MatrixXd gram =
+      rows <= columns ? Eigen::MatrixXd(w * w.transpose()) : Eigen::MatrixXd(w.transpose() * w);
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(gram, Eigen::EigenvaluesOnly);
   std::vector<double> eigenvalues(solver.eigenvalues().data(),
                                   solver.eigenvalues().data() + gram.rows());

@@ -9,10 +9,10 @@ namespace tapescope::inspection {
 
 struct Spectrum {
   std::vector<double> singular_values;  // falling
-  double norm = 0;            // the largest: how much the layer can stretch a vector
-  double stable_rank = 0;     // ||W||_F^2 / ||W||_2^2 (Rudelson and Vershynin 2007)
-  double effective_rank = 0;  // exp of the entropy of s / sum s (Roy and Vetterli 2007)
-  double condition = 0;       // largest / smallest; infinite where the smallest is nothing
+  double norm = 0;                      // the largest: how much the layer can stretch a vector
+  double stable_rank = 0;               // ||W||_F^2 / ||W||_2^2 (Rudelson and Vershynin 2007)
+  double effective_rank = 0;            // exp of the entropy of s / sum s (Roy and Vetterli 2007)
+  double condition = 0;  // largest / smallest; infinite where the smallest is nothing
   // The power law's exponent that the tail of the eigenvalues of W^T W follows best (Clauset et al.
   // 2009; read as in Martin and Mahoney 2021), where it starts and how far off it is (Kolmogorov
   // and Smirnov's distance). A heuristic, and only from 50 eigenvalues on: elsewhere alpha is 0.

@@ -122,8 +122,8 @@ Structure structure_of(const Record& record, const Shape& image, const Structure
   Structure structure;
   structure.input_bytes = static_cast<std::int64_t>(input.type().bytes());
   const std::vector<bool> needed = needed_by(tape, std::span<const Var>(&output, 1));
-  std::map<const Parameter*, std::size_t> first_use;     // row
-  std::unordered_map<std::uint32_t, int> row_of;         // by node; -1: the input
+  std::map<const Parameter*, std::size_t> first_use;  // row
+  std::unordered_map<std::uint32_t, int> row_of;      // by node; -1: the input
   for (const Node* node : tape.nodes()) {
     if (!needed[node->index]) continue;
     if (node->op->is_leaf()) {
@@ -192,8 +192,8 @@ std::string grouped(double number) {
 
 const std::vector<std::string>& column_names() {
   static const std::vector<std::string> names = {
-      "parameters", "macs", "flops", "bytes_moved", "intensity", "output_bytes",
-      "saved_bytes", "forward_seconds", "backward_seconds"};
+      "parameters",   "macs",        "flops",           "bytes_moved",     "intensity",
+      "output_bytes", "saved_bytes", "forward_seconds", "backward_seconds"};
   return names;
 }
 
@@ -207,8 +207,7 @@ double column(const StructureCounts& c, const std::string& name) {
   if (name == "saved_bytes") return static_cast<double>(c.saved_bytes);
   if (name == "forward_seconds") return c.forward_seconds;
   if (name == "backward_seconds") return c.backward_seconds;
-  throw usage_error("there is no column '{}'; known are {}", name,
-                    fmt::join(column_names(), ", "));
+  throw usage_error("there is no column '{}'; known are {}", name, fmt::join(column_names(), ", "));
 }
 
 namespace {
@@ -242,8 +241,7 @@ std::string to_text(const Structure& structure) {
   for (std::size_t i = 0; i < structure.rows.size(); ++i) {
     const StructureRow& row = structure.rows[i];
     while (!open.empty() && !below(row.path, open.back()->path)) open.pop_back();
-    for (; next < structure.modules.size() &&
-           structure.modules[next].first == static_cast<int>(i);
+    for (; next < structure.modules.size() && structure.modules[next].first == static_cast<int>(i);
          ++next) {
       const ModuleRow& module = structure.modules[next];
       if (module.count < 2) continue;  // its one row says it all
@@ -252,8 +250,8 @@ std::string to_text(const Structure& structure) {
                        "", "", "", &module, ""});
       open.push_back(&module);
     }
-    std::string name = indented(row.path, open.empty() ? "" : open.back()->path,
-                                static_cast<int>(open.size()));
+    std::string name =
+        indented(row.path, open.empty() ? "" : open.back()->path, static_cast<int>(open.size()));
     if (row.uses > 1) name += fmt::format(" (use {})", row.uses);
     lines.push_back(
         {name, to_string(row.output.shape), row.window, field_text(row), &row, row.variant});
@@ -261,10 +259,9 @@ std::string to_text(const Structure& structure) {
   lines.push_back({"total", "", "", "", &structure.totals, ""});
   std::size_t width = 4;
   for (const Line& line : lines) width = std::max(width, line.name.size());
-  std::string text =
-      fmt::format("{:<{}}  {:<18} {:<12} {:>6} {:>12} {:>6} {:>15} {:>13} {:>13}", "node", width,
-                  "output shape", "window", "field", "parameters", "share", "MACs",
-                  "output bytes", "saved bytes");
+  std::string text = fmt::format("{:<{}}  {:<18} {:<12} {:>6} {:>12} {:>6} {:>15} {:>13} {:>13}",
+                                 "node", width, "output shape", "window", "field", "parameters",
+                                 "share", "MACs", "output bytes", "saved bytes");
   if (timed) text += fmt::format(" {:>10} {:>11}  kernel", "forward ms", "backward ms");
   text += '\n';
   const auto number = [](double value) { return value != 0 ? grouped(value) : std::string(); };

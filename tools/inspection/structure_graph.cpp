@@ -12,11 +12,20 @@ std::string escaped(const std::string& text) {
   std::string out;
   for (char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -55,14 +64,14 @@ std::string title(const StructureRow& row) {
 
 std::string to_dot(const Structure& structure, const std::string& colour_by) {
   const double largest = largest_of(structure, colour_by);
-  std::string text = "digraph model {\n  node [shape=box, style=filled, fontname=\"sans-serif\"];\n";
+  std::string text =
+      "digraph model {\n  node [shape=box, style=filled, fontname=\"sans-serif\"];\n";
   text += "  input [label=\"input\", fillcolor=white];\n";
   for (std::size_t i = 0; i < structure.rows.size(); ++i) {
     const StructureRow& row = structure.rows[i];
     const Paint p = paint(column(row, colour_by), largest);
-    text += fmt::format(
-        "  n{} [label=\"{}\\n{} {}\", fillcolor=\"{}\", fontcolor=\"{}\"];\n", i, title(row),
-        value_text(row, colour_by), colour_by, p.fill, p.ink);
+    text += fmt::format("  n{} [label=\"{}\\n{} {}\", fillcolor=\"{}\", fontcolor=\"{}\"];\n", i,
+                        title(row), value_text(row, colour_by), colour_by, p.fill, p.ink);
     for (int input : row.inputs) {
       text += input < 0 ? fmt::format("  input -> n{};\n", i)
                         : fmt::format("  n{} -> n{};\n", input, i);
@@ -96,8 +105,7 @@ std::string to_svg(const Structure& structure, const std::string& colour_by) {
       "<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n"
       "<text x=\"{3}\" y=\"24\" fill=\"#111111\">coloured by {2}, dark: {4}</text>\n",
       total_width, height, colour_by, kLeft,
-      colour_by.ends_with("seconds") ? fmt::format("{:.3f} ms", 1e3 * largest)
-                                     : grouped(largest));
+      colour_by.ends_with("seconds") ? fmt::format("{:.3f} ms", 1e3 * largest) : grouped(largest));
   svg += fmt::format(
       "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"4\" fill=\"#ffffff\" "
       "stroke=\"#888888\"/><text x=\"{}\" y=\"{}\" fill=\"#111111\">input</text>\n",
@@ -122,10 +130,10 @@ std::string to_svg(const Structure& structure, const std::string& colour_by) {
       }
       const int right = kLeft + width;
       const int bend = right + reach(i - static_cast<std::size_t>(std::max(input, 0)));
-      svg += fmt::format(
-          "<path d=\"M{} {}C{} {} {} {} {} {}\" fill=\"none\" stroke=\"#888888\"/>\n", right,
-          from - kHeight / 2, bend, from - kHeight / 2, bend, y + kHeight / 2, right,
-          y + kHeight / 2);
+      svg +=
+          fmt::format("<path d=\"M{} {}C{} {} {} {} {} {}\" fill=\"none\" stroke=\"#888888\"/>\n",
+                      right, from - kHeight / 2, bend, from - kHeight / 2, bend, y + kHeight / 2,
+                      right, y + kHeight / 2);
     }
   }
   return svg + "</svg>\n";

@@ -14,10 +14,14 @@ Json extents(const Shape& shape) {
 }
 
 Json counts(const StructureCounts& c, bool timed) {
-  Json json = {{"parameters", c.parameters},   {"frozen", c.frozen},
-               {"buffers", c.buffers},         {"macs", c.macs},
-               {"flops", c.flops},             {"bytes_moved", c.bytes_moved},
-               {"intensity", c.intensity()},   {"output_bytes", c.output_bytes},
+  Json json = {{"parameters", c.parameters},
+               {"frozen", c.frozen},
+               {"buffers", c.buffers},
+               {"macs", c.macs},
+               {"flops", c.flops},
+               {"bytes_moved", c.bytes_moved},
+               {"intensity", c.intensity()},
+               {"output_bytes", c.output_bytes},
                {"saved_bytes", c.saved_bytes}};
   if (timed) {
     json["forward_seconds"] = c.forward_seconds;

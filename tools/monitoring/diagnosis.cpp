@@ -8,17 +8,17 @@ namespace tapescope::monitoring {
 namespace {
 
 // --- limits, with where they come from -------------------------------------------------------
-constexpr double kFrozenUpdate = 1e-5;    // update : weight, a hundredth of the usual 1e-3
-constexpr double kWildUpdate = 0.1;       // a weight replaced in ten steps
-constexpr double kWildGradient = 1e3;     // global norm; healthy nets start between 0.1 and 100
-constexpr double kVanishing = 1e-3;       // first layers' gradient : weight against the last ones'
-constexpr double kSpike = 10;             // times the running median
+constexpr double kFrozenUpdate = 1e-5;  // update : weight, a hundredth of the usual 1e-3
+constexpr double kWildUpdate = 0.1;     // a weight replaced in ten steps
+constexpr double kWildGradient = 1e3;   // global norm; healthy nets start between 0.1 and 100
+constexpr double kVanishing = 1e-3;     // first layers' gradient : weight against the last ones'
+constexpr double kSpike = 10;           // times the running median
 constexpr double kDeadLayer = 0.9, kDeadUnits = 0.3;
 constexpr double kSaturatedLayer = 0.5;
-constexpr double kStarved = 0.25;         // share of an epoch spent waiting for batches
-constexpr double kImbalance = 4;          // largest class : smallest
-constexpr double kDrift = 1.0;            // running standard deviations
-constexpr double kNothingLearnt = 0.05;   // of the loss it began with
+constexpr double kStarved = 0.25;        // share of an epoch spent waiting for batches
+constexpr double kImbalance = 4;         // largest class : smallest
+constexpr double kDrift = 1.0;           // running standard deviations
+constexpr double kNothingLearnt = 0.05;  // of the loss it began with
 
 double median(std::vector<double> values) {
   std::erase_if(values, [](double v) { return !std::isfinite(v); });
@@ -75,7 +75,8 @@ class Doctor {
 
   void failure() {
     if (h_.failure.empty()) return;
-    say("not-finite", fmt::format("the training ended at a loss that is not finite: {}", h_.failure),
+    say("not-finite",
+        fmt::format("the training ended at a loss that is not finite: {}", h_.failure),
         "a smaller --lr, --clip-gradient 1, or a network with normalisation");
   }
 
@@ -119,7 +120,8 @@ class Doctor {
     }
     if (ratios.size() < 4) return;
     const std::size_t third = std::max<std::size_t>(1, ratios.size() / 3);
-    const double first = median({ratios.begin(), ratios.begin() + static_cast<std::ptrdiff_t>(third)});
+    const double first =
+        median({ratios.begin(), ratios.begin() + static_cast<std::ptrdiff_t>(third)});
     const double last = median({ratios.end() - static_cast<std::ptrdiff_t>(third), ratios.end()});
     if (last > 0 && first < kVanishing * last) {
       say("vanishing-gradients",
@@ -163,9 +165,10 @@ class Doctor {
           fmt::format("--lr {:.2g}", h_.start.learning_rate / 10));
     } else if (!updates.empty() && typical < kFrozenUpdate && learnt_nothing()) {
       say("learning-rate-too-low",
-          fmt::format("a step changes the weights by {:.2g} of their size (about 1e-3 is usual) and "
-                      "the loss fell by {:.1f} % only, at a learning rate of {:.3g}",
-                      typical, 100 * fall(), h_.start.learning_rate),
+          fmt::format(
+              "a step changes the weights by {:.2g} of their size (about 1e-3 is usual) and "
+              "the loss fell by {:.1f} % only, at a learning rate of {:.3g}",
+              typical, 100 * fall(), h_.start.learning_rate),
           fmt::format("--lr {:.2g} or more", h_.start.learning_rate * 100));
     }
   }
@@ -230,22 +233,24 @@ class Doctor {
     const bool judged = last.validated && h_.start.validation_images > 0;
     const double chance = constant_accuracy(h_);
     // Two and a half standard errors of a guess over that many images.
-    const double luck =
-        judged ? 2.5 * std::sqrt(chance * (1 - chance) / static_cast<double>(h_.start.validation_images))
-               : 0;
+    const double luck = judged ? 2.5 * std::sqrt(chance * (1 - chance) /
+                                                 static_cast<double>(h_.start.validation_images))
+                               : 0;
     const bool no_better_than_guessing = judged && best_score <= chance + luck;
     const bool memorised = last.train_loss < 0.5 * chance_loss(h_);
     const bool stuck = last.train_loss > 0.85 * chance_loss(h_);
-    if (no_better_than_guessing && (memorised || stuck) && !said("learning-rate-too-low") && h_.failure.empty() &&
-        !said("learning-rate-too-high") && !said("dead-layer") && !said("exploding-gradients")) {
+    if (no_better_than_guessing && (memorised || stuck) && !said("learning-rate-too-low") &&
+        h_.failure.empty() && !said("learning-rate-too-high") && !said("dead-layer") &&
+        !said("exploding-gradients")) {
       say(memorised ? "labels-unrelated" : "nothing-learnt",
-          fmt::format("validation accuracy never rises above {:.1f} %, where always naming the most "
-                      "frequent class gives {:.1f} %{}",
-                      100 * best_score, 100 * chance,
-                      memorised ? fmt::format(", while the training loss falls to {:.2f}: the "
-                                              "training set is learnt by heart",
-                                              last.train_loss)
-                                : ""),
+          fmt::format(
+              "validation accuracy never rises above {:.1f} %, where always naming the most "
+              "frequent class gives {:.1f} %{}",
+              100 * best_score, 100 * chance,
+              memorised ? fmt::format(", while the training loss falls to {:.2f}: the "
+                                      "training set is learnt by heart",
+                                      last.train_loss)
+                        : ""),
           "see whether the labels belong to the pictures (were they shuffled?), and whether the "
           "class can be seen at this --image-size");
       return;
@@ -253,10 +258,12 @@ class Doctor {
     if (judged && best > 0 && last.validation_loss > 1.25 * best &&
         last.train_loss < 0.5 * last.validation_loss) {
       say("overfitting",
-          fmt::format("the validation loss was least, {:.3f}, after epoch {} and is {:.3f} now, while "
-                      "the training loss is {:.3f}",
-                      best, best_epoch, last.validation_loss, last.train_loss),
-          "more images, --augment crop-flip, more --weight-decay, a narrower --width; the checkpoint "
+          fmt::format(
+              "the validation loss was least, {:.3f}, after epoch {} and is {:.3f} now, while "
+              "the training loss is {:.3f}",
+              best, best_epoch, last.validation_loss, last.train_loss),
+          "more images, --augment crop-flip, more --weight-decay, a narrower --width; the "
+          "checkpoint "
           "'best' is from before");
     }
     if (chance_loss(h_) > 0 && last.train_loss > 0.75 * chance_loss(h_) && h_.start.loss == "nll" &&
@@ -278,7 +285,8 @@ class Doctor {
     if (seconds > 0 && waited > kStarved * seconds) {
       say("data-starvation",
           fmt::format("{:.0f} % of the time went by waiting for pictures", 100 * waited / seconds),
-          "more --loader-threads, smaller picture files, pictures already of the size that is used");
+          "more --loader-threads, smaller picture files, pictures already of the size that is "
+          "used");
     }
   }
 
@@ -286,7 +294,8 @@ class Doctor {
     const auto& images = h_.start.images;
     if (images.size() < 2) return;
     const auto [least, most] = std::minmax_element(images.begin(), images.end());
-    if (static_cast<double>(*most) <= kImbalance * static_cast<double>(std::max<std::int64_t>(1, *least))) {
+    if (static_cast<double>(*most) <=
+        kImbalance * static_cast<double>(std::max<std::int64_t>(1, *least))) {
       return;
     }
     say("class-imbalance",
@@ -381,8 +390,8 @@ std::vector<ParameterStatistics> parameter_statistics(const History& history) {
       }
       if (record.half > 0 && i < record.half_gradient.size()) {
         const Noise n =
-            noise_of(record.gradient[i], record.half_gradient[i],
-                     static_cast<double>(record.batch), static_cast<double>(record.half));
+            noise_of(record.gradient[i], record.half_gradient[i], static_cast<double>(record.batch),
+                     static_cast<double>(record.half));
         signal += n.signal;
         noise += n.noise;
         batch += static_cast<double>(record.batch);

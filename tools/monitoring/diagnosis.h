@@ -9,9 +9,9 @@
 namespace tapescope::monitoring {
 
 struct Finding {
-  std::string kind;      // "overfitting", "vanishing-gradients", ...: see diagnosis.cpp
-  std::string evidence;  // a sentence with the numbers
-  std::string advice;    // what to try
+  std::string kind;        // "overfitting", "vanishing-gradients", ...: see diagnosis.cpp
+  std::string evidence;    // a sentence with the numbers
+  std::string advice;      // what to try
   bool is_problem = true;  // false: worth knowing
 };
 

@@ -10,10 +10,10 @@ std::string to_text(const History& h, const std::vector<Finding>& findings) {
   std::string text;
   for (const std::string& note : h.notes) text += note + '\n';
   if (h.has_start) {
-    text += fmt::format("{}, {} epochs of {} steps, batch {}, learning rate {:.3g}\n\n",
-                        h.start.model, h.start.epochs,
-                        h.start.epochs > 0 ? h.start.steps / h.start.epochs : 0,
-                        h.start.batch_size, h.start.learning_rate);
+    text +=
+        fmt::format("{}, {} epochs of {} steps, batch {}, learning rate {:.3g}\n\n", h.start.model,
+                    h.start.epochs, h.start.epochs > 0 ? h.start.steps / h.start.epochs : 0,
+                    h.start.batch_size, h.start.learning_rate);
   }
   if (!h.epochs.empty()) {
     text += fmt::format("{:>6} {:>11} {:>11} {:>10} {:>10} {:>9} {:>12}\n", "epoch", "train loss",
@@ -24,11 +24,11 @@ std::string to_text(const History& h, const std::vector<Finding>& findings) {
       const EpochRecord& e = h.epochs[i];
       if (i % every != 0 && i + 1 != h.epochs.size()) continue;
       const double share = e.seconds > 0 ? 100 / e.seconds : 0;
-      text += fmt::format(
-          "{:>6} {:>11.4f} {:>11} {:>10} {:>10.0f} {:>8.1f}% {:>11.2f}%\n", e.epoch, e.train_loss,
-          e.validated ? fmt::format("{:.4f}", e.validation_loss) : "",
-          e.validated ? fmt::format("{:.2f} %", 100 * e.validation_score) : "",
-          e.images_per_second, e.data_wait_seconds * share, e.statistics_seconds * share);
+      text += fmt::format("{:>6} {:>11.4f} {:>11} {:>10} {:>10.0f} {:>8.1f}% {:>11.2f}%\n", e.epoch,
+                          e.train_loss, e.validated ? fmt::format("{:.4f}", e.validation_loss) : "",
+                          e.validated ? fmt::format("{:.2f} %", 100 * e.validation_score) : "",
+                          e.images_per_second, e.data_wait_seconds * share,
+                          e.statistics_seconds * share);
     }
     text += '\n';
   }
@@ -36,14 +36,14 @@ std::string to_text(const History& h, const std::vector<Finding>& findings) {
   if (!rows.empty() && !h.statistics.empty()) {
     std::size_t width = 9;
     for (const ParameterStatistics& row : rows) width = std::max(width, row.name.size());
-    text += fmt::format("{:<{}} {:>11} {:>11} {:>14} {:>16} {:>16}\n", "parameter", width,
-                        "gradient", "weight", "update:weight", "gradient:weight",
-                        "signal to noise");
+    text +=
+        fmt::format("{:<{}} {:>11} {:>11} {:>14} {:>16} {:>16}\n", "parameter", width, "gradient",
+                    "weight", "update:weight", "gradient:weight", "signal to noise");
     for (const ParameterStatistics& row : rows) {
-      text += fmt::format("{:<{}} {:>11.3g} {:>11.3g} {:>14.2g} {:>16.2g} {:>16}\n", row.name, width,
-                          row.gradient, row.weight, row.update_to_weight, row.gradient_to_weight,
-                          row.signal_to_noise > 0 ? fmt::format("{:.2f}", row.signal_to_noise)
-                                                  : "below noise");
+      text += fmt::format(
+          "{:<{}} {:>11.3g} {:>11.3g} {:>14.2g} {:>16.2g} {:>16}\n", row.name, width, row.gradient,
+          row.weight, row.update_to_weight, row.gradient_to_weight,
+          row.signal_to_noise > 0 ? fmt::format("{:.2f}", row.signal_to_noise) : "below noise");
     }
     text += fmt::format("(medians of the last half's {} records)\n",
                         h.statistics.size() - h.statistics.size() / 2);

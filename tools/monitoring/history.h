@@ -2,7 +2,8 @@
 //
 //   {"step":0,"start":{...}}                           once, and again at each --resume
 //   {"step":50,"epoch":1,"loss":...}                   every --log-every steps
-//   {"step":51,"epoch":1,"statistics":{...}}           norms per parameter, every --statistics-every
+//   {"step":51,"epoch":1,"statistics":{...}}           norms per parameter, every
+//   --statistics-every
 //   {"epoch":1,"step":120,"train_loss":...}            at the end of an epoch
 //   {"step":120,"epoch":1,"pulse":{...}}               activation functions and batch norms
 //   {"step":120,"epoch":1,"watch":[...]}               explanations of the watched images

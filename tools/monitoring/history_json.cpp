@@ -113,8 +113,7 @@ void take(History& history, const Json& line, const fs::path& path) {
   } else if (const auto watch = line.find("watch"); watch != line.end()) {
     for (const Json& point : *watch) {
       history.watched.push_back({epoch, point.at("image"), point.at("method"), point.at("target"),
-                                 point.at("probability"), point.at("predicted"),
-                                 point.at("png")});
+                                 point.at("probability"), point.at("predicted"), point.at("png")});
     }
   } else if (const auto failure = line.find("failure"); failure != line.end()) {
     history.failure = *failure;
@@ -239,9 +238,9 @@ void HistoryWriter::add(const EpochRecord& r) {
 }
 
 void HistoryWriter::add(const PulsePoint& point) {
-  file_ << Json{{"step", point.step}, {"epoch", point.epoch}, {"pulse", to_json(point.pulse)}}
-               .dump()
-        << std::endl;
+  file_
+      << Json{{"step", point.step}, {"epoch", point.epoch}, {"pulse", to_json(point.pulse)}}.dump()
+      << std::endl;
 }
 
 void HistoryWriter::add(std::int64_t step, const std::vector<WatchPoint>& points) {

@@ -24,8 +24,11 @@ Journal::Journal(JournalOptions options, Classifier& model, const ModelInfo& inf
       model_(model),
       out_(out),
       history_(options_.run, options_.resume, options_.first_step),
-      probe_([&model](Tape& tape, Var image) { return model(tape, {{"image", image}}).at("logits"); },
-             {info.config.image_size, info.config.image_size, info.config.channels}, backend),
+      probe_(
+          [&model](Tape& tape, Var image) {
+            return model(tape, {{"image", image}}).at("logits");
+          },
+          {info.config.image_size, info.config.image_size, info.config.channels}, backend),
       probe_images_(std::move(probe)),
       began_(std::chrono::steady_clock::now()) {
   if (options_.tensorboard) events_.emplace(options_.run / "tensorboard");
@@ -47,9 +50,9 @@ void Journal::step(const StepRecord& r) {
   const double elapsed =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
   const auto steps = static_cast<double>(options_.start.steps);
-  const double left =
-      elapsed / static_cast<double>(std::max<std::int64_t>(1, r.step - options_.first_step)) *
-      (steps - static_cast<double>(r.step));
+  const double left = elapsed /
+                      static_cast<double>(std::max<std::int64_t>(1, r.step - options_.first_step)) *
+                      (steps - static_cast<double>(r.step));
   out_.update(fmt::format(
       "epoch {}/{} {} {:>3.0f} %  loss {:.4f}{}  {:.0f} images/s  {} left", r.epoch,
       options_.start.epochs, progress_bar(static_cast<double>(r.step) / steps),
@@ -98,8 +101,8 @@ void Journal::epoch(const EpochRecord& r) {
     for (const WatchPoint& point : points) {
       if (!events_) break;
       const Image image = watch_->picture_of(point);
-      events_->image("watch/" + point.image + "/" + point.method, r.step, image.height,
-                     image.width, image.channels, encode_png(image));
+      events_->image("watch/" + point.image + "/" + point.method, r.step, image.height, image.width,
+                     image.channels, encode_png(image));
     }
   }
 }

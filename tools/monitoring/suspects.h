@@ -11,7 +11,7 @@ namespace tapescope::monitoring {
 struct Judged {
   std::int64_t index = 0;  // in the data set
   std::int64_t label = 0, predicted = 0;
-  double loss = 0;                   // cross entropy: -ln of the label's probability
+  double loss = 0;  // cross entropy: -ln of the label's probability
   double label_probability = 0, predicted_probability = 0;
 };
 

@@ -30,15 +30,19 @@ Watch::Watch(const fs::path& folder, std::vector<std::string> methods, Classifie
              const ModelInfo& info, const Backend& backend, fs::path run)
     : methods_(std::move(methods)),
       info_(info),
-      explainer_([&model](Tape& tape, Var image) { return model(tape, {{"image", image}}).at("logits"); },
-                 {info.config.image_size, info.config.image_size, info.config.channels},
-                 backend.device, backend.choices),
+      explainer_(
+          [&model](Tape& tape, Var image) {
+            return model(tape, {{"image", image}}).at("logits");
+          },
+          {info.config.image_size, info.config.image_size, info.config.channels}, backend.device,
+          backend.choices),
       run_(std::move(run)) {
   for (const std::string& method : methods_) {
     if (explain::find_method(method) == nullptr) {
-      throw usage_error("--watch-methods: there is no method '{}'; `tapescope explain --list` has "
-                        "them all",
-                        method);
+      throw usage_error(
+          "--watch-methods: there is no method '{}'; `tapescope explain --list` has "
+          "them all",
+          method);
     }
   }
   if (!fs::is_directory(folder)) {

@@ -102,9 +102,18 @@ double chosen_rate(const TrainConfig& c) {
 }  // namespace
 
 bool may_change_on_resume(std::string_view option) {
-  static const std::set<std::string_view> free = {
-      "out",  "threads", "loader-threads", "log-every", "checkpoint-every", "keep-checkpoints", "statistics-every", "tensorboard", "watch-images", "watch-methods",
-      "data", "weights"};
+  static const std::set<std::string_view> free = {"out",
+                                                  "threads",
+                                                  "loader-threads",
+                                                  "log-every",
+                                                  "checkpoint-every",
+                                                  "keep-checkpoints",
+                                                  "statistics-every",
+                                                  "tensorboard",
+                                                  "watch-images",
+                                                  "watch-methods",
+                                                  "data",
+                                                  "weights"};
   return free.contains(option);
 }
 

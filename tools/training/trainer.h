@@ -36,9 +36,9 @@ struct EpochRecord {
   double train_loss = 0;
   double validation_loss = 0, validation_score = 0;  // where there is a validation set
   bool validated = false;
-  double seconds = 0;            // since the epoch began, validation included
-  double images_per_second = 0;  // of the training steps
-  double data_wait_seconds = 0;  // spent waiting for batches
+  double seconds = 0;             // since the epoch began, validation included
+  double images_per_second = 0;   // of the training steps
+  double data_wait_seconds = 0;   // spent waiting for batches
   double statistics_seconds = 0;  // spent on StatisticsRecords
   bool best = false;
 };
@@ -48,9 +48,9 @@ struct TrainerOptions {
   std::int64_t batch_size = 16;
   std::uint64_t seed = 0;
   int loader_threads = 2;
-  std::int64_t log_every = 50;        // steps between StepRecords
+  std::int64_t log_every = 50;         // steps between StepRecords
   std::int64_t statistics_every = 50;  // steps between StatisticsRecords; 0: none
-  std::int64_t checkpoint_every = 0;  // steps between saves; 0: at the end of each epoch only
+  std::int64_t checkpoint_every = 0;   // steps between saves; 0: at the end of each epoch only
   Device device;
   KernelChoices kernels;
   OptimizerConfig optimizer;
