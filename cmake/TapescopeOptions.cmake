@@ -127,6 +127,16 @@ find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 find_path(NLOHMANN_INCLUDE_DIR nlohmann/json.hpp REQUIRED)
 # Eigen: eigenvalues of weight matrices, in one file of tools/inspection.
 find_path(EIGEN_INCLUDE_DIR Eigen/Dense PATH_SUFFIXES eigen3 REQUIRED)
+# Chart.js: part of the reports that `tapescope report` writes.
+find_file(TAPESCOPE_CHART_JS chart.min.js PATHS /usr/share/javascript/chart.js
+          /usr/share/nodejs/chart.js/dist PATH_SUFFIXES share/javascript/chart.js)
+if(NOT TAPESCOPE_CHART_JS)
+  find_file(TAPESCOPE_CHART_JS Chart.min.js PATHS /usr/share/javascript/chart.js)
+endif()
+if(NOT TAPESCOPE_CHART_JS)
+  message(FATAL_ERROR "Chart.js was not found; install libjs-chart.js (tools/install-packages) or "
+                      "give its file: -DTAPESCOPE_CHART_JS=/path/to/chart.min.js")
+endif()
 add_library(tapescope_pictures INTERFACE)
 target_include_directories(tapescope_pictures SYSTEM INTERFACE ${STB_INCLUDE_DIR}
                            ${CLI11_INCLUDE_DIR} ${NLOHMANN_INCLUDE_DIR} ${EIGEN_INCLUDE_DIR})

@@ -401,7 +401,7 @@ TEST(EventFile, RecordsReadBackAndDamageIsSeen) {
   EXPECT_NE(records[0].find("brain.Event:2"), std::string::npos);
   // Written out by hand from the protocol: field 2 (step), varint 300; field 5, Summary of 14
   // bytes; field 1, Value of 12 bytes; tag "loss"; simple_value 0.5f.
-  const std::string expected("\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\x00\x3f", 20);
+  const std::string expected("\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\x00\x3f", 18);
   EXPECT_EQ(records[1].substr(9), expected);
   EXPECT_EQ(static_cast<int>(records[1][0]), 0x09);  // field 1, a double: the time
   double three = 3;

@@ -185,7 +185,11 @@ class Doctor {
     return !h_.epochs.empty() && first_loss() > 0 &&
            !(h_.epochs.back().train_loss < 1.05 * std::max(first_loss(), chance_loss(h_)));
   }
-  bool learnt_nothing() const { return !h_.epochs.empty() && fall() < kNothingLearnt; }
+  // From the first epoch's mean on: a single batch's loss is mostly chance.
+  bool learnt_nothing() const {
+    return h_.epochs.size() > 1 && h_.epochs.front().train_loss > 0 &&
+           1 - h_.epochs.back().train_loss / h_.epochs.front().train_loss < kNothingLearnt;
+  }
 
   void layers() {
     if (h_.pulses.empty()) return;

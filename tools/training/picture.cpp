@@ -44,16 +44,14 @@ Image read_idx_entry(const IdxEntry& entry) {
 
 }  // namespace
 
-Picture read_picture(const std::string& path, const ModelInfo& info) {
+Picture make_picture(Image image, const std::string& path, const ModelInfo& info) {
   Picture picture;
   picture.path = path;
-  const IdxEntry entry = idx_entry(path);
-  if (entry.index >= 0 && !std::filesystem::exists(path)) {
-    picture.image = read_idx_entry(entry);
+  picture.image = std::move(image);
+  if (const IdxEntry entry = idx_entry(path); entry.index >= 0 && !std::filesystem::exists(path)) {
     const std::string file = std::filesystem::path(entry.file).filename().string();
     picture.stem = fmt::format("{}-{}", file.substr(0, file.find('.')), entry.index);
   } else {
-    picture.image = read_image(path, static_cast<int>(info.config.channels));
     picture.stem = std::filesystem::path(path).stem().string();
   }
   if (picture.image.channels != info.config.channels) {
@@ -72,6 +70,14 @@ Picture read_picture(const std::string& path, const ModelInfo& info) {
   picture.input = Tensor({DType::f32, shape.with_leading(1)});
   info.pipeline.apply(view_of(picture.image), {}, picture.input.values<float>().data());
   return picture;
+}
+
+Picture read_picture(const std::string& path, const ModelInfo& info) {
+  const IdxEntry entry = idx_entry(path);
+  const bool in_idx = entry.index >= 0 && !std::filesystem::exists(path);
+  return make_picture(
+      in_idx ? read_idx_entry(entry) : read_image(path, static_cast<int>(info.config.channels)),
+      path, info);
 }
 
 }  // namespace tapescope

@@ -19,5 +19,7 @@ struct Picture {
 // A picture file, or "FILE[index]" for a picture of an IDX file. Throws a usage error where it
 // cannot be read or does not suit the model.
 Picture read_picture(const std::string& path, const ModelInfo& info);
+// The same of a picture that has been decoded; `stem` is made of `path`.
+Picture make_picture(Image image, const std::string& path, const ModelInfo& info);
 
 }  // namespace tapescope

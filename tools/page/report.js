@@ -1,0 +1,353 @@
+'use strict';
+// Draws the report from the object in #data. Every part is optional: a part that is missing is left
+// out, and `notes` says why.
+const D = JSON.parse(document.getElementById('data').textContent);
+
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, '');
+    else if (value !== false && value != null) node.setAttribute(name, value);
+  }
+  for (const child of children.flat()) if (child != null) node.append(child);
+  return node;
+}
+const number = (v, digits = 3) =>
+  v == null ? '–' : Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(2)
+  : Number.isInteger(v) ? v.toLocaleString('en') : v.toPrecision(digits);
+const whole = v => v ? Math.round(v).toLocaleString('en') : '';
+const percent = v => v == null ? '–' : (100 * v).toFixed(1) + ' %';
+const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+const main = document.getElementById('main'), nav = document.getElementById('nav');
+function section(id, title, ...content) {
+  const parts = content.flat().filter(part => part != null);
+  if (!parts.length) return null;
+  const node = el('section', {id, 'aria-labelledby': id + '-title'}, el('h2', {id: id + '-title'}, title), parts);
+  main.append(node);
+  nav.append(el('a', {href: '#' + id}, title));
+  return node;
+}
+function table(head, rows, attributes = {}) {
+  return el('div', {class: 'wide', tabindex: '0', role: 'region', 'aria-label': attributes.label || 'table'},
+    el('table', {class: attributes.class},
+      el('thead', {}, el('tr', {}, head.map(text => el('th', {scope: 'col'}, text)))),
+      el('tbody', {}, rows.map(cells => el('tr', {},
+        cells.map((cell, i) => el(i ? 'td' : 'th', i ? {} : {scope: 'row'}, cell)))))));
+}
+
+// --- charts ---------------------------------------------------------------------------------------
+const charts = [];
+const series = ['#1a56a8', '#c2571a', '#1c7d4d', '#8a3fa0', '#a8261c', '#5b6b80'];
+const seriesDark = ['#7db4ff', '#ffab70', '#7fd6a0', '#d6a3ea', '#ff9288', '#b4bfcc'];
+const isDark = () => matchMedia('(prefers-color-scheme: dark)').matches;
+function chart(title, x, lines, options = {}) {
+  const canvas = el('canvas', {role: 'img', 'aria-label': title + ': ' + lines.map(line => line.label).join(', ')});
+  const box = el('div', {class: 'chart'}, canvas);
+  const make = () => {
+    const colours = isDark() ? seriesDark : series;
+    const ink = css('--soft'), grid = css('--line');
+    const axis = (text, extra = {}) => ({title: {display: !!text, text, color: ink}, ticks: {color: ink, maxTicksLimit: 8},
+      grid: {color: grid}, ...extra});
+    return new Chart(canvas, {
+      type: 'line',
+      data: {datasets: lines.map((line, i) => ({label: line.label,
+        data: line.values.map((y, k) => ({x: (line.x || x)[k], y})).filter(p => p.y != null),
+        borderColor: colours[i % colours.length], backgroundColor: colours[i % colours.length],
+        borderDash: line.dash || [], borderWidth: 2, pointRadius: line.values.length > 40 ? 0 : 2, tension: 0}))},
+      options: {animation: false, responsive: true, maintainAspectRatio: false, parsing: false,
+        interaction: {mode: 'nearest', axis: 'x', intersect: false},
+        plugins: {title: {display: true, text: title, color: css('--ink')},
+          legend: {display: lines.length > 1, labels: {color: ink, boxWidth: 14}}},
+        scales: {x: axis(options.x || 'epoch', {type: 'linear'}),
+          y: axis(options.y || '', options.log ? {type: 'logarithmic'} : {})}}});
+  };
+  charts.push({make, canvas});
+  return box;
+}
+function drawCharts() {
+  for (const c of charts) { if (c.drawn) c.drawn.destroy(); c.drawn = c.make(); }
+}
+
+// --- summary --------------------------------------------------------------------------------------
+const S = D.summary;
+section('summary', 'Summary',
+  el('div', {class: 'cards'}, S.cards.map(card => el('div', {class: 'card'}, el('b', {}, card.value), el('span', {}, card.name)))),
+  D.notes.length ? el('div', {}, el('h3', {}, 'Notes'), el('ul', {}, D.notes.map(note => el('li', {}, note)))) : null,
+  S.config ? el('details', {}, el('summary', {}, 'Every option of the training'), el('pre', {tabindex: '0'}, S.config)) : null);
+
+// --- diagnosis ------------------------------------------------------------------------------------
+const T = D.training;
+if (T) {
+  section('diagnosis', 'Diagnosis',
+    T.diagnosis.length ? T.diagnosis.map(f => el('div', {class: f.is_problem ? 'finding' : 'finding mere'},
+      el('b', {}, f.kind.replaceAll('-', ' ')), el('div', {}, f.evidence), el('div', {class: 'note'}, 'Try: ' + f.advice)))
+    : el('p', {class: 'fine'}, 'Nothing wrong that the history shows.'));
+}
+
+// --- training -------------------------------------------------------------------------------------
+if (T && (T.epochs.length || T.steps.length)) {
+  const epochs = T.epochs.map(e => e.epoch), steps = T.steps.map(s => s.step);
+  const parts = [];
+  const validated = T.epochs.some(e => 'validation_loss' in e);
+  if (epochs.length) {
+    parts.push(chart('Loss', epochs, [{label: 'training', values: T.epochs.map(e => e.train_loss)}].concat(
+      validated ? [{label: 'validation', values: T.epochs.map(e => e.validation_loss), dash: [5, 3]}] : [])));
+    if (validated) parts.push(chart('Validation accuracy', epochs, [{label: 'accuracy', values: T.epochs.map(e => e.validation_accuracy)}]));
+    parts.push(chart('Images a second', epochs, [{label: 'images/s', values: T.epochs.map(e => e.images_per_second)}]));
+  }
+  if (steps.length) {
+    parts.push(chart('Learning rate', steps, [{label: 'rate', values: T.steps.map(s => s.learning_rate)}], {x: 'step'}));
+    parts.push(chart('Gradient norm', steps, [{label: 'norm', values: T.steps.map(s => s.gradient_norm)}], {x: 'step', log: true}));
+  }
+  if (T.statistics.length) {
+    // First, middle and last weights: enough to see a trend by depth.
+    const weights = T.parameter_names.map((name, i) => [name, i]).filter(([name]) => name.endsWith('weight') && !/(^|\.)bn|downsample\.1/.test(name));
+    const pick = [...new Set([0, .25, .5, .75, 1].map(t => Math.round(t * (weights.length - 1))))].filter(i => i >= 0).map(i => weights[i]);
+    const at = T.statistics.map(s => s.step);
+    if (pick.length) parts.push(chart('Update : weight', at, pick.map(([label, i]) => ({label, values: T.statistics.map(s => s.update_to_weight[i])})), {x: 'step', log: true}));
+  }
+  if (T.pulses.length && T.pulses[0].activations.length) {
+    const at = T.pulses.map(p => p.epoch);
+    const share = T.pulses.map(p => { let d = 0, n = 0; for (const a of p.activations) { d += a.dead; n += a.units; } return n ? d / n : null; });
+    const zero = T.pulses.map(p => p.activations.reduce((s, a) => s + a.zero, 0) / p.activations.length);
+    parts.push(chart('Units of activation functions', at, [{label: 'dead', values: share}, {label: 'zero answers', values: zero, dash: [5, 3]}]));
+    if (T.pulses[0].norms.length) {
+      parts.push(chart('Batch norm drift (running std)', at, [{label: 'mean', values: T.pulses.map(p => Math.max(...p.norms.map(n => n.mean_shift)))}]));
+    }
+  }
+  const rows = T.parameters.filter(p => p.weight).map(p => [p.name, number(p.gradient), number(p.weight), number(p.update_to_weight),
+    number(p.gradient_to_weight), p.signal_to_noise ? number(p.signal_to_noise) : 'below noise']);
+  section('training', 'Training', el('div', {class: 'charts'}, parts),
+    T.gradient_noise_scale ? el('p', {class: 'note'}, `Gradient noise scale: about ${number(T.gradient_noise_scale)} images; a batch has ${T.batch_size}.`) : null,
+    rows.length ? el('details', {}, el('summary', {}, 'Gradients, weights and updates by parameter'),
+      table(['parameter', 'gradient', 'weight', 'update : weight', 'gradient : weight', 'signal to noise'], rows)) : null,
+    D.suspects && D.suspects.length ? [el('h3', {}, 'Training images whose label may be wrong'),
+      el('ul', {class: 'thumbs'}, D.suspects.map(s => el('li', {}, el('img', {src: s.picture, alt: `${s.name}, labelled ${s.label}`}),
+        `${s.label}? ${s.predicted} ${percent(s.probability)}`)))] : null);
+}
+
+// --- structure ------------------------------------------------------------------------------------
+if (D.structure) {
+  const X = D.structure, timed = 'measured_batch' in X, all = X.totals.parameters + X.totals.frozen || 1;
+  const head = ['node', 'output', 'window', 'field', 'parameters', 'share', 'MACs', 'output bytes', 'saved bytes', 'FLOPs a byte']
+    .concat(timed ? ['forward ms', 'backward ms', 'kernel'] : []);
+  const cells = (r, row) => [row ? r.output_shape.slice(1).join('×') : '', row ? r.window : '',
+    row ? (r.receptive_field[0] < 0 ? 'all' : r.receptive_field[0]) : '', whole(r.parameters + r.frozen),
+    r.parameters + r.frozen ? percent((r.parameters + r.frozen) / all) : '', whole(r.macs), whole(r.output_bytes), whole(r.saved_bytes),
+    r.intensity ? r.intensity.toFixed(1) : ''].concat(timed ? [(1e3 * r.forward_seconds).toFixed(3), (1e3 * r.backward_seconds).toFixed(3), row ? r.kernel : ''] : []);
+  const body = el('tbody');
+  const open = [];  // modules around the next row
+  let next = 0;
+  const line = (name, r, row, depth, module) => {
+    const first = el('th', {scope: 'row', style: `padding-left:${8 + 16 * depth}px`});
+    const tr = el('tr', {class: row ? null : 'module'}, first, cells(r, row).map(text => el('td', {}, String(text))));
+    tr.dataset.inside = open.map(m => m.path).join('\n');
+    if (module) {
+      const button = el('button', {class: 'fold', 'aria-expanded': 'true', onclick: () => {
+        const folded = button.getAttribute('aria-expanded') === 'true';
+        button.setAttribute('aria-expanded', String(!folded));
+        button.textContent = (folded ? '▸ ' : '▾ ') + name;
+        refold();
+      }}, '▾ ' + name);
+      button.dataset.path = module.path;
+      first.append(button);
+    } else first.append(name);
+    body.append(tr);
+  };
+  const refold = () => {
+    const closed = [...body.querySelectorAll('button[aria-expanded=false]')].map(b => b.dataset.path);
+    for (const tr of body.children) tr.hidden = tr.dataset.inside.split('\n').some(path => closed.includes(path));
+  };
+  const short = path => open.length ? path.slice(open[open.length - 1].path.length + 1) : path;
+  X.nodes.forEach((r, i) => {
+    while (open.length && !r.path.startsWith(open[open.length - 1].path + '/')) open.pop();
+    for (; next < X.modules.length && X.modules[next].first === i; ++next) {
+      const m = X.modules[next];
+      if (m.count < 2) continue;
+      line(short(m.path), m, false, open.length, m);
+      open.push(m);
+    }
+    line(short(r.path) + (r.uses > 1 ? ` (use ${r.uses})` : ''), r, true, open.length);
+  });
+  open.length = 0;
+  line('total', X.totals, false, 0);
+  section('structure', 'Structure',
+    el('p', {class: 'note'}, `For one image. MACs without biases; field: pixels of the input that one position sees; saved bytes: what a training step keeps for its backward pass.` + (timed ? ` Times of ${X.measured_batch} image${X.measured_batch > 1 ? 's' : ''}.` : '')),
+    el('div', {class: 'wide', tabindex: '0', role: 'region', 'aria-label': 'structure', style: 'max-height:70vh;overflow:auto'},
+      el('table', {}, el('thead', {}, el('tr', {}, head.map(text => el('th', {scope: 'col'}, text)))), body)));
+  if (D.structure_svg) {
+    const graph = el('div', {class: 'graph wide', tabindex: '0'});
+    graph.innerHTML = D.structure_svg;
+    document.getElementById('structure').append(el('details', {}, el('summary', {}, 'As a graph, coloured by multiply-adds'), graph));
+  }
+}
+
+// --- parameters -----------------------------------------------------------------------------------
+function bars(h) {
+  const most = Math.max(1, ...h.counts), w = 120, height = 24, step = w / h.counts.length;
+  const ns = 'http://www.w3.org/2000/svg', svg = document.createElementNS(ns, 'svg');
+  const set = (node, attributes) => { for (const [k, v] of Object.entries(attributes)) node.setAttribute(k, v); return node; };
+  set(svg, {class: 'bars', width: w, height, viewBox: `0 0 ${w} ${height}`, role: 'img',
+    'aria-label': `histogram from ${number(h.low)} to ${number(h.high)}`});
+  h.counts.forEach((c, i) => { const b = height * c / most;
+    svg.append(set(document.createElementNS(ns, 'rect'), {x: i * step, y: height - b, width: Math.max(.5, step - .3), height: b, fill: 'currentColor'})); });
+  return svg;
+}
+if (D.parameters) {
+  const rows = D.parameters.parameters.map(p => [p.name, p.shape.join('×'), number(p.mean), number(p.std), bars(p.histogram),
+    `${number(p.histogram.low)} … ${number(p.histogram.high)}`, percent(p.count ? p.zeros / p.count : 0),
+    p.nans + p.infinities ? String(p.nans + p.infinities) : '', number(p.distance_from_initial), number(p.spectral_norm),
+    number(p.stable_rank), number(p.effective_rank), p.alpha ? p.alpha.value.toFixed(2) : '', p.dead_channels ?? '', p.near_duplicate_channels ?? '']);
+  section('parameters', 'Parameters',
+    D.filters ? el('figure', {style: 'margin:0'}, el('img', {src: D.filters, alt: 'the filters of the first convolution', style: 'max-width:100%'}),
+      el('figcaption', {class: 'note'}, 'The first convolution’s filters, each in its own range.')) : null,
+    el('details', {open: rows.length < 30}, el('summary', {}, `${rows.length} tensors`),
+      table(['parameter', 'shape', 'mean', 'std', 'values', 'range (99.8 %)', 'zero', 'not finite', 'from W0', '‖W‖₂', 'stable rank', 'effective rank', 'α', 'dead', 'alike'], rows, {label: 'parameters'}),
+      el('p', {class: 'note'}, 'from W0: distance from the initial values over their norm. α: exponent of the eigenvalues’ tail, a heuristic. alike: filters pointing the same way as an earlier one.')));
+}
+
+// --- activations ----------------------------------------------------------------------------------
+if (D.activations) {
+  const rows = D.activations.activations.map(a => [a.path, a.shape.join('×'), a.units, number(a.input.mean), number(a.input.std), number(a.output.std),
+    percent(a.zero_fraction), a.dead, a.near_dead, a.always_on, a.saturated_fraction ? percent(a.saturated_fraction) : '', number(a.effective_rank)]);
+  const curves = el('div', {class: 'curves'}, (D.curves || []).map(svg => { const d = el('div'); d.innerHTML = svg; return d; }));
+  section('activations', 'Activation functions',
+    el('p', {class: 'note'}, `On ${D.activation_images} images.`),
+    table(['function', 'shape', 'units', 'mean in', 'std in', 'std out', 'zero', 'dead', 'near-dead', 'always on', 'saturated', 'effective rank'], rows, {label: 'activation functions'}),
+    D.curves ? el('details', {}, el('summary', {}, 'Each function and its slope over what goes into it'), curves) : null,
+    D.top_units ? el('details', {}, el('summary', {}, 'The images that the last feature map’s channels answer to most'),
+      D.top_units.map(u => el('div', {}, el('h3', {}, 'channel ' + u.unit), el('ul', {class: 'thumbs'},
+        u.images.map(i => el('li', {}, el('img', {src: i.picture, alt: i.name}), number(i.value))))))) : null);
+}
+
+// --- confusion ------------------------------------------------------------------------------------
+if (D.confusion) {
+  const C = D.confusion, shown = el('div', {'aria-live': 'polite'});
+  const most = Math.max(1, ...C.matrix.flat());
+  const show = (r, c) => {
+    const cell = C.cells[r + ',' + c] || [];
+    shown.replaceChildren(el('h3', {}, `${C.classes[r]} taken for ${C.classes[c]}: ${C.matrix[r][c]}`),
+      el('ul', {class: 'thumbs'}, cell.map(i => el('li', {}, el('img', {src: i.picture, alt: i.name}), percent(i.probability)))),
+      cell.length < C.matrix[r][c] ? el('p', {class: 'note'}, `${cell.length} of them are shown.`) : '');
+  };
+  const body = C.matrix.map((row, r) => el('tr', {}, el('th', {scope: 'row'}, C.classes[r]), row.map((count, c) => {
+    const strength = Math.round(70 * Math.sqrt(count / most));
+    return el('td', {}, el('button', {onclick: () => show(r, c), 'aria-label': `${C.classes[r]} taken for ${C.classes[c]}: ${count}`,
+      style: `background:color-mix(in srgb, ${r === c ? 'var(--good)' : 'var(--bad)'} ${strength}%, var(--paper))`}, String(count)));
+  })));
+  section('confusion', 'Confusion', el('p', {class: 'note'}, `${C.images} images of ${C.split}; a row is a true class, a column what it was taken for. Press a cell to see its images.`),
+    el('div', {class: 'wide', tabindex: '0'}, el('table', {class: 'confusion'},
+      el('thead', {}, el('tr', {}, el('td'), C.classes.map(name => el('th', {scope: 'col'}, name)))), el('tbody', {}, body))), shown);
+}
+
+// --- explanations ---------------------------------------------------------------------------------
+const tables = {};
+for (const [name, text] of Object.entries(D.colours || {})) {
+  tables[name] = Array.from({length: 256}, (_, i) => [0, 2, 4].map(k => parseInt(text.substr(6 * i + k, 2), 16)));
+}
+function unpack(map) {
+  const raw = atob(map.values), out = new Float32Array(map.height * map.width);
+  for (let i = 0; i < out.length; ++i) {
+    const q = raw.charCodeAt(2 * i) | raw.charCodeAt(2 * i + 1) << 8;
+    out[i] = (q > 32767 ? q - 65536 : q) / 32767 * map.scale;
+  }
+  return out;
+}
+if (D.images && D.images.length) {
+  const pane = (name, imageIndex, methodIndex) => {
+    const choose = (label, options) => {
+      const select = el('select', {'aria-label': `${label} (${name})`}, options.map(([value, text]) => el('option', {value}, text)));
+      return [select, [el('span', {}, label), select]];
+    };
+    const methodsOf = image => [...new Set(image.maps.map(m => m.method))];
+    const [imageSelect, imageRow] = choose('Image', D.images.map((image, i) => [i, `${image.group}: ${image.name} (${image.label} → ${image.predicted})`]));
+    const [methodSelect, methodRow] = choose('Method', methodsOf(D.images[0]).map(m => [m, m]));
+    const [classSelect, classRow] = choose('Class', []);
+    const opacity = el('input', {type: 'range', min: 0, max: 100, value: 75, 'aria-label': `Opacity (${name})`});
+    const picture = el('img'), canvas = el('canvas', {role: 'img'}), reading = el('div', {class: 'reading', 'aria-live': 'off'});
+    const facts = el('div', {class: 'note'});
+    let current = null, values = null;
+    const draw = () => {
+      const image = D.images[imageSelect.value];
+      current = image.maps.find(m => m.method === methodSelect.value && m.target === classSelect.value) || image.maps.find(m => m.method === methodSelect.value);
+      picture.src = image.picture;
+      picture.alt = `${image.name}, labelled ${image.label}`;
+      if (!current) return;
+      values = unpack(current);
+      canvas.width = current.width; canvas.height = current.height;
+      canvas.setAttribute('aria-label', `${current.method} for ${current.target}`);
+      const colours = tables[current.colours], pixels = new ImageData(current.width, current.height);
+      let largest = 0, least = Infinity;
+      for (const v of values) { largest = Math.max(largest, Math.abs(v)); least = Math.min(least, v); }
+      for (let i = 0; i < values.length; ++i) {
+        const signed = current.colours === 'diverging';
+        const t = largest ? (signed ? values[i] / largest : (values[i] - least) / (largest - least || 1)) : 0;
+        const c = colours[Math.round(signed ? 127.5 + 127.5 * t : 255 * t)];
+        pixels.data.set([c[0], c[1], c[2], 2.55 * opacity.value * Math.abs(t)], 4 * i);
+      }
+      canvas.getContext('2d').putImageData(pixels, 0, 0);
+      facts.textContent = `${current.target}: ${percent(image.probabilities[current.target])}; ` +
+        (current.residual != null ? `residual ${number(current.residual)} of a score of ${number(current.value)}; ` : `score ${number(current.value)}; `) +
+        `${number(current.forward_passes)} forward passes`;
+    };
+    const refill = () => {
+      const image = D.images[imageSelect.value], method = methodSelect.value, before = classSelect.value;
+      const targets = image.maps.filter(m => m.method === method).map(m => m.target);
+      classSelect.replaceChildren(...targets.map(t => el('option', {value: t}, `${t} (${percent(image.probabilities[t])})`)));
+      if (targets.includes(before)) classSelect.value = before;
+      draw();
+    };
+    imageSelect.value = imageIndex;
+    methodSelect.selectedIndex = Math.min(methodIndex, methodSelect.options.length - 1);
+    for (const select of [imageSelect, methodSelect]) select.addEventListener('change', refill);
+    classSelect.addEventListener('change', draw);
+    opacity.addEventListener('input', draw);
+    canvas.addEventListener('pointermove', event => {
+      if (!current) return;
+      const x = Math.min(current.width - 1, Math.max(0, Math.floor(event.offsetX / canvas.clientWidth * current.width)));
+      const y = Math.min(current.height - 1, Math.max(0, Math.floor(event.offsetY / canvas.clientHeight * current.height)));
+      reading.textContent = `at ${x}, ${y}: ${number(values[y * current.width + x])}`;
+    });
+    refill();
+    return el('div', {class: 'pane', 'data-pane': name}, el('div', {class: 'stage'}, picture, canvas), reading,
+      el('div', {class: 'controls'}, imageRow, methodRow, classRow, [el('span', {}, 'Opacity'), opacity]), facts);
+  };
+  section('predictions', 'Predictions and why',
+    el('p', {class: 'note'}, 'The worst and the best answers. Two panes, to compare images, methods or classes; point at a picture to read the map’s value.'),
+    el('div', {class: 'panes'}, pane('left', 0, 0), pane('right', 0, 1)));
+}
+
+// --- quality --------------------------------------------------------------------------------------
+if (D.quality) {
+  const metrics = D.quality.metrics.filter(m => D.quality.methods.some(r => r.mean[m.name] != null));
+  section('quality', 'Quality of the explanations',
+    el('p', {class: 'note'}, `Means over ${D.quality.images} images. The controls know nothing of the model: a method that scores like them says nothing about it.`),
+    table(['method', ...metrics.map(m => m.name + (m.better > 0 ? ' ↑' : m.better < 0 ? ' ↓' : ''))],
+      D.quality.methods.map(r => [r.method, ...metrics.map(m => number(r.mean[m.name]))]), {label: 'quality of explanations'}),
+    el('details', {}, el('summary', {}, 'What the columns are'), el('ul', {}, metrics.map(m => el('li', {}, el('b', {}, m.name), ': ' + m.what)))));
+}
+
+// --- evolution ------------------------------------------------------------------------------------
+if (D.evolution && D.evolution.length) {
+  const select = el('select', {'aria-label': 'Watched image and method'}, D.evolution.map((e, i) => el('option', {value: i}, `${e.image}: ${e.method}`)));
+  const slider = el('input', {type: 'range', min: 0, value: 0, 'aria-label': 'Epoch'}), picture = el('img', {style: 'width:100%;max-width:420px;display:block;border-radius:6px'});
+  const says = el('div', {class: 'note', 'aria-live': 'polite'});
+  const draw = () => {
+    const e = D.evolution[select.value], f = e.frames[slider.value];
+    picture.src = f.picture;
+    picture.alt = `${e.method} of ${e.image} after epoch ${f.epoch}`;
+    says.textContent = `epoch ${f.epoch}: ${e.target} ${percent(f.probability)}, taken for ${f.predicted}`;
+  };
+  const refill = () => { slider.max = D.evolution[select.value].frames.length - 1; slider.value = slider.max; draw(); };
+  select.addEventListener('change', refill);
+  slider.addEventListener('input', draw);
+  section('evolution', 'When it learned where to look', picture, says,
+    el('div', {class: 'controls'}, el('span', {}, 'Image'), select, el('span', {}, 'Epoch'), slider));
+  refill();
+}
+
+drawCharts();
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawCharts);
+document.documentElement.dataset.ready = 'yes';
