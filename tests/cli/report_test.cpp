@@ -138,7 +138,7 @@ try {
   const first = picture('left');
   choose('left', 'Class', classes.options[1].value);
   found.classChangesPicture = picture('left') !== first;
-  document.querySelector('#confusion td button').click();
+  [...document.querySelectorAll('#confusion td button')].find(b => b.textContent !== '0').click();
   found.cellShowsImages = document.querySelectorAll('#confusion .thumbs img').length;
   const fold = document.querySelector('#structure button.fold');
   fold.click();

@@ -280,6 +280,10 @@ int train(Options& options, const CLI::App& app) {
     return 130;
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  if (journal.statistics_seconds() > 0) {
+    out.line(fmt::format("statistics of the parameters took {:.1f} % of the time",
+                         100 * journal.statistics_seconds() / journal.seconds()));
+  }
   std::unique_ptr<Metrics> test;
   if (data.test) {
     const LoadedModel best = load_model(config.out, "best");

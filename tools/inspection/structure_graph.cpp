@@ -37,6 +37,7 @@ struct Paint {
 
 // The light end of the colours is nothing, the dark end the largest value of the column.
 Paint paint(double value, double largest) {
+  if (!(value > 0)) return {"#ffffff", "#111111"};
   const double share = largest > 0 ? std::clamp(value / largest, 0.0, 1.0) : 0;
   const Color c = sequential_color(1 - 0.85 * share);
   const bool dark = share > 0.45;
