@@ -258,6 +258,7 @@ int train(Options& options, const CLI::App& app) {
   const Clock::time_point began = Clock::now();
   TrainerEvents events;
   events.stop = [] { return interrupted != 0; };
+  events.tick = [&](const Progress& p, double loss) { journal.tick(p, loss); };
   events.step = [&](const StepRecord& r) { journal.step(r); };
   events.statistics = [&](const StatisticsRecord& r) { journal.statistics(r); };
   events.epoch = [&](const EpochRecord& r) { journal.epoch(r); };

@@ -47,18 +47,22 @@ void Journal::step(const StepRecord& r) {
     events_->scalar("step/gradient_norm", r.step, r.gradient_norm);
     events_->scalar("step/images_per_second", r.step, r.images_per_second);
   }
-  const double elapsed =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+}
+
+void Journal::tick(const Progress& progress, double loss) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - shown_ < std::chrono::milliseconds(100)) return;
+  shown_ = now;
+  const double elapsed = std::chrono::duration<double>(now - began_).count();
   const auto steps = static_cast<double>(options_.start.steps);
-  const double left = elapsed /
-                      static_cast<double>(std::max<std::int64_t>(1, r.step - options_.first_step)) *
-                      (steps - static_cast<double>(r.step));
+  const auto done = static_cast<double>(progress.step);
+  const double a_second = (done - static_cast<double>(options_.first_step)) / elapsed;
   out_.update(fmt::format(
-      "epoch {}/{} {} {:>3.0f} %  loss {:.4f}{}  {:.0f} images/s  {} left", r.epoch,
-      options_.start.epochs, progress_bar(static_cast<double>(r.step) / steps),
-      100 * static_cast<double>(r.step) / steps, r.loss,
+      "epoch {}/{} {} {:>3.0f} %  loss {:.4f}{}  {:.0f} images/s  {} left", progress.epoch + 1,
+      options_.start.epochs, progress_bar(done / steps), 100 * done / steps, loss,
       score_ >= 0 ? fmt::format("  {} {:.1f} %", options_.score_name, 100 * score_) : "",
-      r.images_per_second, clock_text(left)));
+      a_second * static_cast<double>(options_.start.batch_size),
+      clock_text((steps - done) / a_second)));
 }
 
 void Journal::statistics(const StatisticsRecord& r) {

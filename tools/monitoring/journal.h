@@ -31,6 +31,8 @@ class Journal {
           Tensor probe, ProgressLine& out);
 
   void step(const StepRecord& record);
+  // The line on the terminal, at most ten times a second.
+  void tick(const Progress& progress, double loss);
   void statistics(const StatisticsRecord& record);
   void epoch(const EpochRecord& record);
   void failed(const Progress& progress, const std::string& sentence);
@@ -52,7 +54,7 @@ class Journal {
   std::optional<Watch> watch_;
   inspection::PulseProbe probe_;
   Tensor probe_images_;
-  std::chrono::steady_clock::time_point began_;
+  std::chrono::steady_clock::time_point began_, shown_;
   double score_ = -1;  // of the last validation
   double seconds_ = 0, images_ = 0, data_wait_ = 0, statistics_ = 0;
 };

@@ -210,6 +210,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
         record.statistics_seconds += statistics.seconds;
         if (events.statistics) events.statistics(statistics);
       }
+      if (events.tick) events.tick(progress, loss);
       if (events.step && (progress.step % s.options.log_every == 0 || progress.step == 1)) {
         events.step({progress.step, progress.epoch + 1, loss, rate, out[1].item(),
                      static_cast<double>(images_logged) / seconds_since(logged)});

@@ -60,6 +60,8 @@ struct TrainerOptions {
 // What the trainer reports to; each may be empty.
 struct TrainerEvents {
   std::function<void(const StepRecord&)> step;
+  // After every step: for a line on a terminal. Must take no time.
+  std::function<void(const Progress&, double loss)> tick;
   std::function<void(const StatisticsRecord&)> statistics;
   std::function<void(const EpochRecord&)> epoch;
   // Keep this state; `best` when the validation just done is the best so far, `epoch_end` when an
