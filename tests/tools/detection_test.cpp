@@ -1,0 +1,103 @@
+// Evaluation of detections against pycocotools' stored results and figures worked out by hand.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tools/detection/coco_evaluation.h"
+#include "tools/detection/voc_evaluation.h"
+
+namespace tapescope::detection {
+namespace {
+
+using nlohmann::json;
+
+Box box_of(const json& b) { return {b[0], b[1], b[2], b[3]}; }
+
+class CocoEvaluation : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(CocoEvaluation, EqualsPycocotools) {
+  std::ifstream file(std::string(TAPESCOPE_SOURCE_DIR "/tests/fixtures/detection/") + GetParam() +
+                     ".json");
+  ASSERT_TRUE(file.good());
+  const json fixture = json::parse(file);
+  std::vector<Truth> truths;
+  for (const json& t : fixture["truths"]) {
+    truths.push_back({t["image"], t["id"], t["category"], box_of(t["box"]), t["area"], t["crowd"]});
+  }
+  std::vector<Detection> detections;
+  for (const json& d : fixture["detections"]) {
+    detections.push_back({d["image"], d["category"], box_of(d["box"]), d["score"]});
+  }
+  const CocoResult result =
+      evaluate_coco(truths, detections, fixture["images"], fixture["categories"]);
+  const std::array<double, 12> summary = result.summary();
+  for (std::size_t i = 0; i < 12; ++i) {
+    EXPECT_NEAR(summary[i], fixture["summary"][i].get<double>(), 1e-12)
+        << CocoResult::summary_names()[i];
+  }
+  const int K = static_cast<int>(result.categories.size());
+  std::size_t at = 0;
+  for (int t = 0; t < kThresholds; ++t) {
+    for (int r = 0; r < kRecalls; ++r) {
+      for (int k = 0; k < K; ++k, ++at) {
+        ASSERT_NEAR(result.precision_at(t, r, k, 0, 2), fixture["precision"][at].get<double>(),
+                    1e-12)
+            << "threshold " << t << ", recall " << r << ", category " << k;
+      }
+    }
+  }
+  at = 0;
+  for (double recall : result.recall) {
+    ASSERT_NEAR(recall, fixture["recall"][at].get<double>(), 1e-12) << at;
+    ++at;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Fixtures, CocoEvaluation,
+                         ::testing::Values("random", "ties_in_score", "id_zero", "by_hand"));
+
+TEST(VocEvaluation, ByHand) {
+  // Three objects, one of them difficult. Hits and misses by falling score: hit, miss (a second one
+  // on the same object), nothing (difficult), miss, hit.
+  const std::vector<Truth> truths = {{0, 1, 7, {0, 0, 9, 9}, 81},
+                                     {0, 2, 7, {50, 50, 9, 9}, 81},
+                                     {0, 3, 7, {100, 0, 9, 9}, 81, false, true}};
+  const std::vector<Detection> detections = {
+      {0, 7, {0, 0, 9, 9}, 0.9},   {0, 7, {0, 1, 9, 9}, 0.8},   {0, 7, {100, 0, 9, 9}, 0.7},
+      {0, 7, {200, 0, 9, 9}, 0.6}, {0, 7, {50, 50, 9, 9}, 0.5}, {0, 8, {50, 50, 9, 9}, 1.0}};
+  // Recall 1/2 at precision 1; recall 1 at 2 of 4.
+  EXPECT_NEAR(voc_average_precision(truths, detections, 7, VocRule::area), 0.5 + 0.5 * 0.5, 1e-12);
+  EXPECT_NEAR(voc_average_precision(truths, detections, 7, VocRule::eleven_point),
+              (6 * 1.0 + 5 * 0.5) / 11, 1e-12);
+  EXPECT_TRUE(std::isnan(voc_average_precision(truths, detections, 9, VocRule::area)));
+  // Boxes of 10x10 pixels in inclusive coordinates, half over one another: 50 of 150.
+  EXPECT_NEAR(iou_voc({0, 0, 9, 9}, {5, 0, 9, 9}), 50.0 / 150, 1e-12);
+}
+
+TEST(VocEvaluation, KindsOfErrors) {
+  const std::vector<Truth> truths = {{0, 1, 1, {0, 0, 10, 10}, 100},
+                                     {0, 2, 1, {50, 0, 10, 10}, 100},
+                                     {0, 3, 2, {100, 0, 10, 10}, 100},
+                                     {0, 4, 2, {150, 0, 10, 10}, 100},
+                                     {0, 5, 2, {200, 0, 10, 10}, 100}};
+  const std::vector<Detection> detections = {
+      {0, 1, {0, 0, 10, 10}, 0.9},     // right
+      {0, 1, {1, 0, 10, 10}, 0.8},     // duplicate
+      {0, 1, {57, 0, 10, 10}, 0.8},    // localisation
+      {0, 1, {100, 0, 10, 10}, 0.8},   // classification
+      {0, 1, {157, 0, 10, 10}, 0.8},   // both
+      {0, 1, {300, 0, 10, 10}, 0.8},   // background
+      {0, 2, {200, 0, 10, 10}, 0.1}};  // below the score that is asked for
+  const ErrorCounts counts = count_errors(truths, detections, 0.5);
+  EXPECT_EQ(counts.right, 1);
+  EXPECT_EQ(counts.duplicate, 1);
+  EXPECT_EQ(counts.localisation, 1);
+  EXPECT_EQ(counts.classification, 1);
+  EXPECT_EQ(counts.both, 1);
+  EXPECT_EQ(counts.background, 1);
+  EXPECT_EQ(counts.missed, 2);
+}
+
+}  // namespace
+}  // namespace tapescope::detection
