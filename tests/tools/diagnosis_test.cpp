@@ -163,7 +163,7 @@ History history_of(const Case& c) {
   events.statistics = [&](const StatisticsRecord& r) { h.statistics.push_back(r); };
   events.epoch = [&](const EpochRecord& r) {
     h.epochs.push_back(r);
-    h.pulses.push_back({r.step, r.epoch, probe.measure(batch.image)});
+    h.pulses.push_back({r.step, r.epoch, probe.measure(batch["image"])});
   };
   Progress progress;
   try {

@@ -50,11 +50,11 @@ struct Seen {
 
 void add(Seen& seen, const Batch& batch) {
   seen.indices.insert(seen.indices.end(), batch.indices.begin(), batch.indices.end());
-  const auto labels = batch.label.values<std::int64_t>();
+  const auto labels = batch["label"].values<std::int64_t>();
   seen.labels.insert(seen.labels.end(), labels.begin(), labels.end());
-  const auto image = batch.image.values<float>();
+  const auto image = batch["image"].values<float>();
   seen.image.insert(seen.image.end(), image.begin(), image.end());
-  seen.sizes.push_back(batch.image.shape()[0]);
+  seen.sizes.push_back(batch["image"].shape()[0]);
 }
 
 Seen epoch(Loader& loader, std::int64_t number, std::int64_t first = 0) {

@@ -83,7 +83,7 @@ TEST_P(PyTorch, StateDictHasItsNamesShapesAndTypes) {
   ASSERT_FALSE(net.tensors.empty());
   const TemporaryFolder folder;
   const auto model = make_model(net.config);
-  Checkpoints(folder.path(), {net.config, {}, Pipeline()}, 0).save_initial(*model);
+  Checkpoints(folder.path(), metadata_of({net.config, {}, Pipeline()}), 0).save_initial(*model);
   const Safetensors file = read_safetensors(folder / "checkpoints/initial.safetensors");
   EXPECT_EQ(file.tensors.size(), net.tensors.size());
   for (const PyTorchNet::Entry& entry : net.tensors) {

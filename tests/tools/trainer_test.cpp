@@ -83,7 +83,7 @@ Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops =
     options.device = prepared.device;
     options.log_every = 1;
     Trainer trainer(*model, task, data, held_out, random, plain, options);
-    const Checkpoints checkpoints(folder.path(), {config, data->classes(), plain}, 0);
+    const Checkpoints checkpoints(folder.path(), metadata_of({config, data->classes(), plain}), 0);
     Progress progress;
     if (part > 0) progress = checkpoints.resume(*model, trainer.optimizer(), notices);
     TrainerEvents events;
@@ -217,7 +217,7 @@ TEST(Checkpoint, ConvolutionWeightsAreWrittenChannelsFirstAndReadBack) {
   const TemporaryFolder folder;
   const ModelConfig config{"lenet", 3, 1, kSide, 0.25, 3};
   const auto model = make_model(config);
-  const Checkpoints checkpoints(folder.path(), info_for(config), 0);
+  const Checkpoints checkpoints(folder.path(), metadata_of(info_for(config)), 0);
   checkpoints.save_initial(*model);
   const Safetensors file = read_safetensors(folder / "checkpoints/initial.safetensors");
   for (const ParameterRef& parameter : model->parameters()) {
@@ -251,7 +251,7 @@ TEST(Checkpoint, HeadOfAnotherSizeKeepsItsInitialValues) {
   const TemporaryFolder folder;
   const ModelConfig three{"lenet", 3, 1, kSide, 0.25, 3}, five{"lenet", 5, 1, kSide, 0.25, 4};
   const auto source = make_model(three), target = make_model(five), fresh = make_model(five);
-  Checkpoints(folder.path(), info_for(three), 0).save_initial(*source);
+  Checkpoints(folder.path(), metadata_of(info_for(three)), 0).save_initial(*source);
   std::string all;
   for (const std::string& sentence :
        load_weights(*target, folder / "checkpoints/initial.safetensors")) {
@@ -269,7 +269,7 @@ TEST(Checkpoint, HeadOfAnotherSizeKeepsItsInitialValues) {
 TEST(Checkpoint, WeightsOfAnotherModelOrNoneAreErrors) {
   const TemporaryFolder folder;
   const ModelConfig lenet{"lenet", 3, 1, kSide, 0.25, 3}, seednet{"seednet", 3, 1, 12, 0.05, 3};
-  Checkpoints(folder.path(), info_for(lenet), 0).save_initial(*make_model(lenet));
+  Checkpoints(folder.path(), metadata_of(info_for(lenet)), 0).save_initial(*make_model(lenet));
   const auto path = folder / "checkpoints/initial.safetensors";
   write_safetensors(folder / "alien.safetensors", {{"x", Tensor::scalar(1)}});
   const auto target = make_model(seednet);
@@ -290,7 +290,7 @@ TEST(Checkpoint, StateFileThatWasChangedIsRefused) {
   const ModelConfig config{"mlp", 2, 1, kSide, 0.1, 0};
   const auto model = make_model(config);
   const Optimizer optimizer({});
-  const Checkpoints checkpoints(folder.path(), {config, {"a", "b"}, Pipeline()}, 0);
+  const Checkpoints checkpoints(folder.path(), metadata_of({config, {"a", "b"}, Pipeline()}), 0);
   checkpoints.save(*model, optimizer, {.step = 3}, true, false);
   std::vector<std::string> notices;
   EXPECT_EQ(checkpoints.resume(*model, optimizer, notices).step, 3);

@@ -143,7 +143,7 @@ int run(const Options& options) {
                                     {.backend = backend, .batch_size = options.batch_size});
   Loader loader(data, loaded.info.pipeline, {.batch_size = options.batch_size});
   loader.start(0);
-  for (Batch batch; loader.next(batch);) probe.add(batch.image, batch.indices);
+  for (Batch batch; loader.next(batch);) probe.add(batch["image"], batch.indices);
   const std::vector<inspection::ActivationRow> rows = probe.rows();
   if (!options.out.empty()) draw(options, *model, backend, *data, loaded.info.pipeline, rows);
   if (options.json) {

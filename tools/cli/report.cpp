@@ -197,7 +197,7 @@ class Report {
                                       image_shape_of(loaded_.info.config), {.backend = backend_});
     Loader loader(sample, loaded_.info.pipeline, {.batch_size = 16});
     loader.start(0);
-    for (Batch batch; loader.next(batch);) probe.add(batch.image, batch.indices);
+    for (Batch batch; loader.next(batch);) probe.add(batch["image"], batch.indices);
     const std::vector<inspection::ActivationRow> rows = probe.rows();
     if (rows.empty()) return;
     json_["activations"] = Json::parse(inspection::to_json(rows, false));

@@ -151,7 +151,7 @@ Tensor probe_images(std::shared_ptr<const Dataset> data, const Pipeline& pipelin
   loader.start(0);
   Batch batch;
   loader.next(batch);
-  return batch.image;
+  return batch["image"];
 }
 
 Json metrics_json(const std::unique_ptr<Metrics>& test, const std::filesystem::path& checkpoint,
@@ -216,7 +216,7 @@ int train(Options& options, const CLI::App& app) {
                        config.validation_fraction,
                        config.test_fraction,
                        config.seed};
-  const Checkpoints checkpoints(config.out, info, config.keep_checkpoints);
+  const Checkpoints checkpoints(config.out, metadata_of(info), config.keep_checkpoints);
   const std::string run = config.out + "/";
   Progress progress;
   if (options.resume) {

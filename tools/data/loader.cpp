@@ -17,8 +17,7 @@ namespace tapescope {
 // in turn, no further ahead of the consumer than `prefetch`, and put what they made under its
 // ticket. A jump (start() elsewhere) begins a new generation; work of an old one is dropped.
 struct Loader::State {
-  std::shared_ptr<const Dataset> data;
-  Pipeline pipeline;
+  std::shared_ptr<const SampleSource> source;
   LoaderOptions options;
   std::int64_t batches = 0;
 
@@ -41,9 +40,8 @@ struct Loader::State {
   std::mutex order_mutex;  // guards what follows
   std::int64_t orders_epoch[2] = {-1, -1};
   std::shared_ptr<const std::vector<std::int64_t>> orders[2];
-  std::mutex shape_mutex;
-  Shape shape;
-  bool shape_known = false;
+  std::once_flag types_once;
+  std::vector<std::pair<std::string, Type>> types;  // of one sample
 
   std::vector<std::thread> threads;
 
@@ -52,7 +50,7 @@ struct Loader::State {
     const auto slot = static_cast<std::size_t>(wanted % 2);
     if (orders_epoch[slot] == wanted) return orders[slot];
     auto order =
-        std::make_shared<std::vector<std::int64_t>>(static_cast<std::size_t>(data->size()));
+        std::make_shared<std::vector<std::int64_t>>(static_cast<std::size_t>(source->size()));
     std::iota(order->begin(), order->end(), 0);
     if (options.shuffle) {
       constexpr std::uint64_t kDomain = stable_hash("shuffle");
@@ -66,44 +64,30 @@ struct Loader::State {
     return order;
   }
 
-  Shape sample_shape() {
-    const std::lock_guard lock(shape_mutex);
-    if (!shape_known) {
-      const ImageView image = data->image(0);
-      shape = pipeline.output_shape(image.height, image.width, image.channels);
-      shape_known = true;
-    }
-    return shape;
-  }
-
   Batch make(std::int64_t ticket) {
+    std::call_once(types_once, [&] { types = source->types(); });
     const std::int64_t in_epoch = ticket / batches;
     const std::int64_t number = ticket % batches;
     const auto order = order_of(in_epoch);
     const std::int64_t begin = number * options.batch_size;
-    const std::int64_t count = std::min(options.batch_size, data->size() - begin);
-    const Shape each = sample_shape();
+    const std::int64_t count = std::min(options.batch_size, source->size() - begin);
     Batch batch;
     batch.epoch = in_epoch;
     batch.number = number;
     batch.indices.assign(order->begin() + begin, order->begin() + begin + count);
-    batch.image =
-        Tensor({DType::f32, each.with_leading(count)}, Device::cpu(), Purpose::data, "batch");
-    batch.label = Tensor({DType::i64, {count}}, Device::cpu(), Purpose::data, "batch");
-    float* row = batch.image.values<float>().data();  // f32 {N, H, W, C}
-    const auto labels = batch.label.values<std::int64_t>();
-    for (std::int64_t i = 0; i < count; ++i, row += each.elements()) {
-      const std::int64_t index = batch.indices[static_cast<std::size_t>(i)];
-      const ImageView image = data->image(index);
-      const Shape found = pipeline.output_shape(image.height, image.width, image.channels);
-      if (!(found == each)) {
-        throw usage_error(
-            "{}: gives a sample of {} where the first picture gave {}; resize the "
-            "pictures to one size, for instance with --image-size",
-            data->name(index), to_string(found), to_string(each));
+    std::vector<void*> rows;
+    std::vector<std::size_t> strides;  // bytes of a sample
+    for (const auto& [name, type] : types) {
+      batch.tensors.emplace_back(name, Tensor({type.dtype, type.shape.with_leading(count)},
+                                              Device::cpu(), Purpose::data, "batch"));
+      rows.push_back(batch.tensors.back().second.data());
+      strides.push_back(type.bytes());
+    }
+    for (std::int64_t index : batch.indices) {
+      source->load(index, {options.seed, in_epoch, index}, rows);
+      for (std::size_t t = 0; t < rows.size(); ++t) {
+        rows[t] = static_cast<char*>(rows[t]) + strides[t];
       }
-      pipeline.apply(image, {options.seed, in_epoch, index}, row);
-      labels[static_cast<std::size_t>(i)] = data->label(index);
     }
     return batch;
   }
@@ -135,9 +119,23 @@ struct Loader::State {
   }
 };
 
+const Tensor& Batch::operator[](std::string_view name) const {
+  std::string known;
+  for (const auto& [other, tensor] : tensors) {
+    if (other == name) return tensor;
+    known += (known.empty() ? "" : ", ") + other;
+  }
+  throw usage_error("the batch has no '{}'; it has {}", name, known);
+}
+
 Loader::Loader(std::shared_ptr<const Dataset> data, Pipeline pipeline, LoaderOptions options)
+    : Loader(data == nullptr ? nullptr
+                             : std::make_shared<ImageSource>(std::move(data), std::move(pipeline)),
+             options) {}
+
+Loader::Loader(std::shared_ptr<const SampleSource> source, LoaderOptions options)
     : state_(std::make_unique<State>()) {
-  if (data == nullptr || data->size() == 0) {
+  if (source == nullptr || source->size() == 0) {
     throw usage_error("the data set to load holds no samples; check the data folder and the split");
   }
   if (options.batch_size < 1) {
@@ -147,12 +145,12 @@ Loader::Loader(std::shared_ptr<const Dataset> data, Pipeline pipeline, LoaderOpt
     throw usage_error("{} loader threads were asked for; 0 (none) to 1024 are possible",
                       options.threads);
   }
-  if (data->size() >= INT32_MAX) {
-    throw usage_error("the data set has {} samples; up to {} are possible", data->size(),
+  if (source->size() >= INT32_MAX) {
+    throw usage_error("the data set has {} samples; up to {} are possible", source->size(),
                       INT32_MAX);
   }
   options.prefetch = std::max(options.prefetch, 1);
-  const std::int64_t size = data->size();
+  const std::int64_t size = source->size();
   state_->batches = options.drop_last ? size / options.batch_size
                                       : (size + options.batch_size - 1) / options.batch_size;
   if (state_->batches == 0) {
@@ -161,8 +159,7 @@ Loader::Loader(std::shared_ptr<const Dataset> data, Pipeline pipeline, LoaderOpt
         "out; make the batch smaller",
         options.batch_size, size);
   }
-  state_->data = std::move(data);
-  state_->pipeline = std::move(pipeline);
+  state_->source = std::move(source);
   state_->options = options;
   for (int i = 0; i < options.threads; ++i) {
     state_->threads.emplace_back([state = state_.get()] { state->run(); });
@@ -181,10 +178,8 @@ Loader::~Loader() {
 std::int64_t Loader::batches() const { return state_->batches; }
 
 std::int64_t Loader::samples() const {
-  return std::min(state_->data->size(), state_->batches * state_->options.batch_size);
+  return std::min(state_->source->size(), state_->batches * state_->options.batch_size);
 }
-
-Shape Loader::sample_shape() const { return state_->sample_shape(); }
 
 std::vector<std::int64_t> Loader::order(std::int64_t epoch) const {
   return *state_->order_of(epoch);

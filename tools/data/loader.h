@@ -5,18 +5,19 @@
 #include <memory>
 #include <vector>
 
-#include "engine/tensor.h"
-#include "tools/data/dataset.h"
-#include "tools/data/transforms.h"
+#include "tools/data/sample_source.h"
 
 namespace tapescope {
 
 struct Batch {
-  Tensor image;                       // f32 {N, H, W, C}
-  Tensor label;                       // i64 {N}
-  std::vector<std::int64_t> indices;  // N positions in the data set
+  std::vector<std::pair<std::string, Tensor>> tensors;  // {N, ...} each, as the source names them
+  std::vector<std::int64_t> indices;                    // N positions in the data set
   std::int64_t epoch = 0;
   std::int64_t number = 0;  // within the epoch, from 0
+
+  std::int64_t rows() const { return static_cast<std::int64_t>(indices.size()); }
+  // "image" f32 {N, H, W, C}, "label" i64 {N}, ...; a usage error where there is none of that name.
+  const Tensor& operator[](std::string_view name) const;
 };
 
 struct LoaderOptions {
@@ -39,7 +40,9 @@ struct LoaderOptions {
 //   }
 class Loader {
  public:
-  // Throws a usage error on an empty data set, or options out of range.
+  // Throws a usage error on an empty source, or options out of range.
+  Loader(std::shared_ptr<const SampleSource> source, LoaderOptions options);
+  // Of labelled pictures.
   Loader(std::shared_ptr<const Dataset> data, Pipeline pipeline, LoaderOptions options);
   ~Loader();  // at any time; waits for the pictures in work
   Loader(const Loader&) = delete;
@@ -47,8 +50,6 @@ class Loader {
 
   std::int64_t batches() const;  // in one epoch
   std::int64_t samples() const;  // in one epoch
-  // {H, W, C}; decodes one picture the first time.
-  Shape sample_shape() const;
   // The order of the samples in an epoch, as positions in the data set.
   std::vector<std::int64_t> order(std::int64_t epoch) const;
 

@@ -11,7 +11,7 @@ class Gatherer final : public Metrics {
  public:
   explicit Gatherer(std::vector<Judged>& judged) : judged_(judged) {}
   void add(const Batch& batch, const Tensor&, const Tensor& predictions) override {
-    const auto labels = batch.label.values<std::int64_t>();
+    const auto labels = batch["label"].values<std::int64_t>();
     for (std::size_t n = 0; n < labels.size(); ++n) {
       const auto row = static_cast<std::int64_t>(n);
       const Tensor probabilities = predictions.rows(row, row + 1);

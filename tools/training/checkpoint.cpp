@@ -131,6 +131,20 @@ StoredTensor counter(const std::string& name, std::int64_t value) {
 
 }  // namespace
 
+std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
+  return {{"tapescope.model", nlohmann::json{{"name", info.config.name},
+                                             {"classes", info.classes},
+                                             {"channels", info.config.channels},
+                                             {"image_size", info.config.image_size},
+                                             {"width", info.config.width},
+                                             {"loss", info.loss},
+                                             {"validation_fraction", info.validation_fraction},
+                                             {"test_fraction", info.test_fraction},
+                                             {"seed", info.seed}}
+                                  .dump()},
+          {"tapescope.pipeline", info.pipeline.to_json()}};
+}
+
 DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
   DataOptions options;
   options.validation_fraction = split == "test" ? 0 : info.validation_fraction;
@@ -139,6 +153,17 @@ DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
   options.classes = info.classes;
   options.channels = static_cast<int>(info.config.channels);
   return options;
+}
+
+void load_exactly(Module& model, const Safetensors& file, const fs::path& path,
+                  const std::string& what) {
+  const Match match = copy_tensors(file, model);
+  if (!match.missing.empty() || !match.mismatched.empty() || !match.unexpected.empty()) {
+    throw usage_error("'{}' does not hold a {}: missing {}; mismatched {}; unexpected {}",
+                      path.string(), what, match.missing.empty() ? "none" : joined(match.missing),
+                      match.mismatched.empty() ? "none" : joined(match.mismatched),
+                      match.unexpected.empty() ? "none" : joined(match.unexpected));
+  }
 }
 
 LoadedModel load_model(const fs::path& run, const std::string& which) {
@@ -155,14 +180,7 @@ LoadedModel load_model(const fs::path& run, const std::string& which) {
   loaded.info = info_of(file, path);
   loaded.path = path;
   loaded.model = make_model(loaded.info.config);
-  const Match match = copy_tensors(file, *loaded.model);
-  if (!match.missing.empty() || !match.mismatched.empty() || !match.unexpected.empty()) {
-    throw usage_error("'{}' does not hold a {}: missing {}; mismatched {}; unexpected {}",
-                      path.string(), loaded.info.config.name,
-                      match.missing.empty() ? "none" : joined(match.missing),
-                      match.mismatched.empty() ? "none" : joined(match.mismatched),
-                      match.unexpected.empty() ? "none" : joined(match.unexpected));
-  }
+  load_exactly(*loaded.model, file, path, loaded.info.config.name);
   return loaded;
 }
 
@@ -206,8 +224,9 @@ int freeze(Module& model, const std::string& glob) {
   return frozen;
 }
 
-Checkpoints::Checkpoints(fs::path run, ModelInfo info, std::int64_t keep)
-    : run_(std::move(run)), info_(std::move(info)), keep_(keep) {
+Checkpoints::Checkpoints(fs::path run, std::map<std::string, std::string> metadata,
+                         std::int64_t keep)
+    : run_(std::move(run)), metadata_(std::move(metadata)), keep_(keep) {
   std::error_code error;
   fs::create_directories(run_ / "checkpoints", error);
   if (error) {
@@ -226,19 +245,9 @@ void Checkpoints::write_model(const fs::path& path, const Module& model,
   for (const ParameterRef& parameter : model.parameters()) {
     tensors.push_back({parameter->name, moved_axes(parameter->value.host(), true)});
   }
-  std::map<std::string, std::string> metadata = more;
+  std::map<std::string, std::string> metadata = metadata_;
+  metadata.insert(more.begin(), more.end());
   metadata["format"] = "pt";
-  metadata["tapescope.model"] = nlohmann::json{
-      {"name", info_.config.name},
-      {"classes", info_.classes},
-      {"channels", info_.config.channels},
-      {"image_size", info_.config.image_size},
-      {"width", info_.config.width},
-      {"loss", info_.loss},
-      {"validation_fraction", info_.validation_fraction},
-      {"test_fraction", info_.test_fraction},
-      {"seed", info_.seed}}.dump();
-  metadata["tapescope.pipeline"] = info_.pipeline.to_json();
   write_safetensors(path, tensors, metadata);
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "layers/models/zoo.h"
 #include "tools/data/dataset.h"
 #include "tools/data/transforms.h"
+#include "tools/training/safetensors.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope {
@@ -34,6 +36,9 @@ struct ModelInfo {
   std::uint64_t seed = 0;
 };
 
+// The string metadata of its model files.
+std::map<std::string, std::string> metadata_of(const ModelInfo& info);
+
 // How to open the model's data again for one of its splits: same classes, same pictures in each.
 DataOptions data_options_of(const ModelInfo& info, const std::string& split);
 
@@ -47,6 +52,11 @@ struct LoadedModel {
 // wrong: missing, cut short, not of this program, or of another architecture.
 LoadedModel load_model(const std::filesystem::path& run, const std::string& which);
 
+// Copies every tensor of a model file into the model; a usage error naming what is missing,
+// mismatched or unexpected, `what` being what it should have been.
+void load_exactly(Module& model, const Safetensors& file, const std::filesystem::path& path,
+                  const std::string& what);
+
 // Copies the tensors of a safetensors file (PyTorch's layout) into the model where name and shape
 // agree, and says in sentences what was not used: missing, unexpected and mismatched names. A head
 // of another number of classes keeps its initial values. A usage error where nothing fits.
@@ -57,8 +67,10 @@ int freeze(Module& model, const std::string& glob);
 
 class Checkpoints {
  public:
-  // Makes RUN and RUN/checkpoints; a usage error where they cannot be written.
-  Checkpoints(std::filesystem::path run, ModelInfo info, std::int64_t keep);
+  // Makes RUN and RUN/checkpoints; a usage error where they cannot be written. `metadata` is what
+  // the model files say of their model.
+  Checkpoints(std::filesystem::path run, std::map<std::string, std::string> metadata,
+              std::int64_t keep);
 
   void save_initial(const Module& model) const;
   void save(const Module& model, const Optimizer& optimizer, const Progress& progress, bool best,
@@ -73,7 +85,7 @@ class Checkpoints {
   void write_model(const std::filesystem::path& path, const Module& model,
                    const std::map<std::string, std::string>& more) const;
   std::filesystem::path run_;
-  ModelInfo info_;
+  std::map<std::string, std::string> metadata_;
   std::int64_t keep_;
 };
 

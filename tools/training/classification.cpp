@@ -10,7 +10,7 @@ ClassificationMetrics::ClassificationMetrics(std::int64_t classes)
                  std::vector<std::int64_t>(static_cast<std::size_t>(classes), 0)) {}
 
 void ClassificationMetrics::add(const Batch& batch, const Tensor& loss, const Tensor& predictions) {
-  const auto labels = batch.label.values<std::int64_t>();
+  const auto labels = batch["label"].values<std::int64_t>();
   for (std::size_t n = 0; n < labels.size(); ++n) {
     const auto row =
         predictions.rows(static_cast<std::int64_t>(n), static_cast<std::int64_t>(n) + 1);
@@ -76,7 +76,7 @@ Var Classification::predictions(const NamedVars& outputs) const {
 }
 
 std::vector<NamedTensor> Classification::feed(const Batch& batch) const {
-  return {{"image", batch.image}, {"label", batch.label}};
+  return {{"image", batch["image"]}, {"label", batch["label"]}};
 }
 
 std::unique_ptr<Metrics> Classification::metrics() const {

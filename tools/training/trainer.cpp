@@ -72,9 +72,24 @@ struct Trainer::State {
   std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate);
 };
 
+namespace {
+
+std::shared_ptr<const SampleSource> source_of(std::shared_ptr<const Dataset> data,
+                                              Pipeline pipeline) {
+  if (data == nullptr) return nullptr;
+  return std::make_shared<ImageSource>(std::move(data), std::move(pipeline));
+}
+
+}  // namespace
+
 Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
                  std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
                  Pipeline test_pipeline, TrainerOptions options)
+    : Trainer(model, task, source_of(std::move(train), std::move(train_pipeline)),
+              source_of(std::move(validation), std::move(test_pipeline)), std::move(options)) {}
+
+Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSource> train,
+                 std::shared_ptr<const SampleSource> validation, TrainerOptions options)
     : state_(new State{task,
                        options,
                        Optimizer(options.optimizer),
@@ -88,15 +103,15 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> 
   State& s = *state_;
   move_to(options.device, model.parameters());
   s.options.schedule.check();
-  s.train = std::make_unique<Loader>(std::move(train), std::move(train_pipeline),
-                                     LoaderOptions{.batch_size = options.batch_size,
-                                                   .shuffle = true,
-                                                   .seed = options.seed,
-                                                   .threads = options.loader_threads});
+  s.train =
+      std::make_unique<Loader>(std::move(train), LoaderOptions{.batch_size = options.batch_size,
+                                                               .shuffle = true,
+                                                               .seed = options.seed,
+                                                               .threads = options.loader_threads});
   s.options.schedule.steps = s.train->batches() * options.epochs;
   if (validation) {
     s.validation = std::make_unique<Loader>(
-        std::move(validation), std::move(test_pipeline),
+        std::move(validation),
         LoaderOptions{.batch_size = options.batch_size, .threads = options.loader_threads});
   }
   Tape tape(options.device, Mode::training, {options.seed, options.kernels});
@@ -165,7 +180,7 @@ std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress&
   inputs.push_back({"learning_rate", learning_rate});
   inputs.push_back({"step", step_number});
   inputs = staging->stage(std::move(inputs));
-  if (wants_statistics(progress)) statistics->before(inputs, batch.label.elements());
+  if (wants_statistics(progress)) statistics->before(inputs, batch.rows());
   std::vector<Tensor> out = step->run(inputs);
   staging->done();
   if (out.empty()) {
@@ -195,7 +210,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       const double rate = s.options.schedule.at(progress.step);
       const std::vector<Tensor> out = s.run_step(batch, progress, rate);
       const double loss = out[0].item();
-      const std::int64_t rows = batch.label.elements();
+      const std::int64_t rows = batch.rows();
       progress.loss_sum += loss * static_cast<double>(rows);
       progress.images += rows;
       images += rows;
@@ -261,12 +276,19 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
 }
 
 std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
+                                  std::shared_ptr<const SampleSource> data, std::int64_t batch_size,
+                                  int loader_threads, const Backend& backend) {
+  move_to(backend.device, model.parameters());
+  Loader loader(std::move(data), {.batch_size = batch_size, .threads = loader_threads});
+  return Evaluator(model, task, batch_size, backend).over(loader);
+}
+
+std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
                                   std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
                                   std::int64_t batch_size, int loader_threads,
                                   const Backend& backend) {
-  move_to(backend.device, model.parameters());
-  Loader loader(std::move(data), pipeline, {.batch_size = batch_size, .threads = loader_threads});
-  return Evaluator(model, task, batch_size, backend).over(loader);
+  return evaluate(model, task, source_of(std::move(data), pipeline), batch_size, loader_threads,
+                  backend);
 }
 
 }  // namespace tapescope

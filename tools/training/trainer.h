@@ -74,6 +74,9 @@ class Trainer {
  public:
   // `validation` may be null. Models and data outlive the trainer. The model moves to
   // options.device and stays there.
+  Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSource> train,
+          std::shared_ptr<const SampleSource> validation, TrainerOptions options);
+  // Of labelled pictures.
   Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
           std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
           Pipeline test_pipeline, TrainerOptions options);
@@ -103,7 +106,10 @@ class Trainer {
   std::unique_ptr<State> state_;
 };
 
-// Loss and score of a model over a data set, in its order. The model moves to the device.
+// Loss and score of a model over samples, in their order. The model moves to the device.
+std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
+                                  std::shared_ptr<const SampleSource> data, std::int64_t batch_size,
+                                  int loader_threads, const Backend& backend = {});
 std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
                                   std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
                                   std::int64_t batch_size, int loader_threads,

@@ -1,0 +1,49 @@
+// What batches are made of: named tensors, a row of each a sample.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/tensor.h"
+#include "tools/data/dataset.h"
+#include "tools/data/transforms.h"
+
+namespace tapescope {
+
+// A fixed list of samples. All members may be called from several threads.
+class SampleSource {
+ public:
+  virtual ~SampleSource() = default;
+  virtual std::int64_t size() const = 0;
+  // Name and type of each tensor of one sample: {"image", f32 {H,W,C}}, {"label", i64 {}}. May
+  // decode a picture to know.
+  virtual std::vector<std::pair<std::string, Type>> types() const = 0;
+  // Writes sample `index` to `rows`, one pointer a tensor of types(). Random numbers come from
+  // `key` alone. Throws a usage error that names what cannot be read.
+  virtual void load(std::int64_t index, const Pipeline::Key& key,
+                    std::span<void* const> rows) const = 0;
+};
+
+// Labelled pictures through a pipeline: "image" and "label".
+class ImageSource final : public SampleSource {
+ public:
+  ImageSource(std::shared_ptr<const Dataset> data, Pipeline pipeline)
+      : data_(std::move(data)), pipeline_(std::move(pipeline)) {}
+  std::int64_t size() const override { return data_->size(); }
+  std::vector<std::pair<std::string, Type>> types() const override;
+  void load(std::int64_t index, const Pipeline::Key& key,
+            std::span<void* const> rows) const override;
+
+ private:
+  Shape sample_shape(std::int64_t index) const;
+  std::shared_ptr<const Dataset> data_;
+  Pipeline pipeline_;
+  mutable std::once_flag shape_once_;
+  mutable Shape shape_;  // of the first sample: all are alike
+};
+
+}  // namespace tapescope
