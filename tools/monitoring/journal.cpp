@@ -18,24 +18,13 @@ bool is_look(std::int64_t epoch, std::int64_t epochs) {
 
 }  // namespace
 
-Journal::Journal(JournalOptions options, Classifier& model, const ModelInfo& info,
-                 const Backend& backend, Tensor probe, ProgressLine& out)
+Journal::Journal(JournalOptions options, const Module& model, ProgressLine& out)
     : options_(std::move(options)),
       model_(model),
       out_(out),
       history_(options_.run, options_.resume, options_.first_step),
-      probe_(
-          [&model](Tape& tape, Var image) {
-            return model(tape, {{"image", image}}).at("logits");
-          },
-          {info.config.image_size, info.config.image_size, info.config.channels}, backend),
-      probe_images_(std::move(probe)),
       began_(std::chrono::steady_clock::now()) {
   if (options_.tensorboard) events_.emplace(options_.run / "tensorboard");
-  if (!options_.watch_images.empty()) {
-    watch_.emplace(options_.watch_images, options_.watch_methods, model, info, backend,
-                   options_.run);
-  }
   if (!options_.resume) history_.add(options_.start);
 }
 
@@ -97,14 +86,14 @@ void Journal::epoch(const EpochRecord& r) {
   images_ += r.images_per_second * r.seconds;
   data_wait_ += r.data_wait_seconds;
   if (!is_look(r.epoch, options_.start.epochs)) return;
-  if (probe_images_.defined()) pulse(r);
+  if (options_.probe) pulse(r);
   if (events_) histograms(r.step);
-  if (watch_) {
-    const std::vector<WatchPoint> points = watch_->look(r.epoch);
+  if (options_.watch) {
+    const std::vector<WatchPoint> points = options_.watch->look(r.epoch);
     history_.add(r.step, points);
     for (const WatchPoint& point : points) {
       if (!events_) break;
-      const Image image = watch_->picture_of(point);
+      const Image image = options_.watch->picture_of(point);
       events_->image("watch/" + point.image + "/" + point.method, r.step, image.height, image.width,
                      image.channels, encode_png(image));
     }
@@ -112,7 +101,7 @@ void Journal::epoch(const EpochRecord& r) {
 }
 
 void Journal::pulse(const EpochRecord& r) {
-  const PulsePoint point{r.step, r.epoch, probe_.measure(probe_images_)};
+  const PulsePoint point{r.step, r.epoch, options_.probe->measure(options_.probe_images)};
   if (point.pulse.activations.empty() && point.pulse.norms.empty()) return;
   history_.add(point);
   if (!events_) return;

@@ -18,17 +18,18 @@ struct JournalOptions {
   std::int64_t first_step = 0;
   HistoryStart start;
   std::string score_name = "accuracy";
-  std::filesystem::path watch_images;  // empty: nothing is watched
-  std::vector<std::string> watch_methods;
+  // Null: nothing is probed, nothing is watched. `probe_images`: f32 {N,H,W,C}, a few images on
+  // which activation functions are measured after epochs.
+  std::unique_ptr<inspection::PulseProbe> probe = nullptr;
+  Tensor probe_images = {};
+  std::unique_ptr<Watch> watch = nullptr;
 };
 
 // Writes RUN/history.jsonl, RUN/tensorboard and RUN/watch, and the lines on the terminal.
 class Journal {
  public:
-  // `probe`: f32 {N,H,W,C}, a few images on which activation functions are measured after epochs.
   // The model outlives the journal.
-  Journal(JournalOptions options, Classifier& model, const ModelInfo& info, const Backend& backend,
-          Tensor probe, ProgressLine& out);
+  Journal(JournalOptions options, const Module& model, ProgressLine& out);
 
   void step(const StepRecord& record);
   // The line on the terminal, at most ten times a second.
@@ -47,13 +48,10 @@ class Journal {
   void pulse(const EpochRecord& record);
   void histograms(std::int64_t step);
   JournalOptions options_;
-  Classifier& model_;
+  const Module& model_;
   ProgressLine& out_;
   HistoryWriter history_;
   std::optional<EventFile> events_;
-  std::optional<Watch> watch_;
-  inspection::PulseProbe probe_;
-  Tensor probe_images_;
   std::chrono::steady_clock::time_point began_, shown_;
   double score_ = -1;  // of the last validation
   double seconds_ = 0, images_ = 0, data_wait_ = 0, statistics_ = 0;

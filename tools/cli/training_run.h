@@ -1,0 +1,40 @@
+// A training from its first step to metrics.json, whatever the task.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "tools/monitoring/journal.h"
+#include "tools/training/checkpoint.h"
+#include "tools/training/config.h"
+
+namespace tapescope::cli {
+
+// What the best checkpoint is worth on the test split.
+struct TestResult {
+  std::vector<std::pair<std::string, double>> numbers;  // keys of metrics.json
+  std::string sentence;
+};
+
+struct TrainingRun {
+  const TrainConfig& config;
+  bool resume = false, plan = false, json = false;
+  Model& model;
+  Trainer& trainer;
+  Device device;
+  std::map<std::string, std::string> metadata;  // of the model files
+  monitoring::HistoryStart start;
+  std::string score_name = {}, images_sentence = {};  // "205 training, 87 validation and 36 test images"
+  std::unique_ptr<inspection::PulseProbe> probe = nullptr;
+  Tensor probe_images = {};
+  std::unique_ptr<monitoring::Watch> watch = nullptr;
+  std::function<TestResult()> test = {};  // empty: there is no test split
+};
+
+// Runs until it ends, fails or is interrupted, and says how it goes. Returns the exit status.
+int run_training(TrainingRun run, monitoring::ProgressLine& out);
+
+// `train` for boxes: what train.cpp calls for --model centre-detector.
+int train_detector(TrainConfig& config, bool resume, bool plan, bool json);
+
+}  // namespace tapescope::cli
