@@ -1,5 +1,139 @@
+#include <algorithm>
+#include <cmath>
+
+#include "tools/cli/cli.h"
 #include "tools/cli/training_run.h"
+#include "tools/detection/detection_task.h"
+#include "tools/detection/detector_file.h"
 
 namespace tapescope::cli {
-int train_detector(TrainConfig&, bool, bool, bool) { return 1; }
+namespace {
+
+using detection::DetectionSource;
+
+// The recipe of shared experience with small sets: AdamW, a short warm-up, a cosine.
+void choose(TrainConfig& c, const detection::AnnotatedImage& first) {
+  if (c.image_size == 0) c.image_size = std::min(320, std::max(first.height, first.width));
+  if (c.optimizer == "sgd" && c.lr == 0) c.optimizer = "adamw";
+  if (c.lr == 0) {
+    c.lr = std::round(2.5e-3 * std::sqrt(static_cast<double>(c.batch_size) / 8) * 1e5) / 1e5;
+  }
+  if (c.weight_decay < 0) c.weight_decay = 0.01;
+  if (c.clip_gradient == 0) c.clip_gradient = 35;
+  if (c.augment == "auto") c.augment = "flip";
+}
+
+detection::Augment augment_of(const TrainConfig& c) {
+  if (c.augment == "none") return detection::Augment::none;
+  if (c.augment == "flip") return detection::Augment::flip;
+  if (c.augment == "flip-both") return detection::Augment::flip_both;
+  throw usage_error("--augment is '{}'; for a detector it is auto, none, flip or flip-both",
+                    c.augment);
+}
+
+// The longer side is --image-size, the other follows the first picture; both multiples of 16.
+detection::DetectorConfig config_of(const TrainConfig& c, const detection::DetectionData& data) {
+  const detection::AnnotatedImage& first = data.train[0];
+  const double scale = static_cast<double>(c.image_size) / std::max(first.height, first.width);
+  const auto side = [&](int extent) {
+    return std::max<std::int64_t>(32, 16 * std::llround(extent * scale / 16));
+  };
+  return {data.classes, side(first.height), side(first.width), c.width, c.seed};
+}
+
+}  // namespace
+
+int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
+  const Device device = device_from_name(config.device);
+  config.device = name_of(device.kind);
+  detection::DetectionData data = detection::open_detection_data(config.data);
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
+  if (data.train.empty()) throw usage_error("'{}' has no training images", config.data);
+  choose(config, data.train[0]);
+  const detection::DetectorConfig detector = config_of(config, data);
+  const auto source = [&](const std::vector<detection::AnnotatedImage>& images,
+                          detection::Augment augment) -> std::shared_ptr<const DetectionSource> {
+    if (images.empty()) return nullptr;
+    return std::make_shared<DetectionSource>(images, static_cast<int>(detector.classes.size()),
+                                             static_cast<int>(detector.height),
+                                             static_cast<int>(detector.width), augment);
+  };
+  const auto train = source(data.train, augment_of(config));
+  const auto validation = source(data.validation, detection::Augment::none);
+  const auto test = source(data.test, detection::Augment::none);
+  detection::CentreDetector model(detector);
+  const detection::DetectionTask task(detector, validation);
+  TrainerOptions options;
+  options.epochs = config.epochs;
+  options.batch_size = config.batch_size;
+  options.seed = config.seed;
+  options.loader_threads = static_cast<int>(config.loader_threads);
+  options.log_every = config.log_every;
+  options.statistics_every = config.statistics_every;
+  options.checkpoint_every = config.checkpoint_every;
+  options.device = device;
+  options.kernels = parse_kernels(config.kernel);
+  options.optimizer.name = config.optimizer;
+  options.optimizer.weight_decay = config.weight_decay;
+  options.optimizer.clip_gradient = config.clip_gradient;
+  options.schedule.name = config.schedule;
+  options.schedule.peak = config.lr;
+  options.schedule.warmup = 0.05;
+  Trainer trainer(model, task, train, validation, options);
+
+  monitoring::ProgressLine out;
+  const Backend backend{options.device, options.kernels};
+  TrainingRun run{.config = config,
+                  .resume = resume,
+                  .plan = plan,
+                  .json = json,
+                  .model = model,
+                  .trainer = trainer,
+                  .device = device,
+                  .metadata = detection::metadata_of(detector),
+                  .start = {},
+                  .score_name = std::string(task.score_name())};
+  run.start.model = config.model;
+  run.start.loss = "focal+giou";
+  run.start.epochs = config.epochs;
+  run.start.steps = trainer.steps_per_epoch() * config.epochs;
+  run.start.batch_size = config.batch_size;
+  run.start.learning_rate = config.lr;
+  run.start.classes = data.classes;
+  run.start.images.assign(data.classes.size(), 0);
+  std::int64_t objects = 0;
+  for (const detection::AnnotatedImage& image : data.train) {
+    for (const detection::Object& o : image.objects) {
+      ++run.start.images[static_cast<std::size_t>(o.category)];
+      ++objects;
+    }
+  }
+  run.start.validation_images = static_cast<std::int64_t>(data.validation.size());
+  run.start.parameters = trainer.statistics_names();
+  run.images_sentence = fmt::format(
+      "{} training images with {} objects, {} validation and {} test images, {} classes, seen at "
+      "{}x{}",
+      data.train.size(), objects, data.validation.size(), data.test.size(), data.classes.size(),
+      detector.width, detector.height);
+  run.test = [&]() -> TestResult {
+    if (!test) return {{{"test_ap", std::nan("")}, {"test_ap50", std::nan("")}}, ""};
+    const detection::LoadedDetector best = detection::load_detector(config.out, "best");
+    const detection::DetectionTask about_test(detector, test);
+    const std::unique_ptr<Metrics> metrics =
+        evaluate(*best.model, about_test, test, config.batch_size, 2, backend);
+    const auto& found = dynamic_cast<const detection::DetectionMetrics&>(*metrics);
+    const std::array<double, 12> summary = found.result().summary();
+    TestResult result;
+    for (std::size_t i = 0; i < summary.size(); ++i) {
+      result.numbers.emplace_back(fmt::format("test_{}", detection::CocoResult::summary_names()[i]),
+                                  summary[i]);
+    }
+    result.numbers.emplace_back("test_loss", metrics->loss());
+    result.sentence = fmt::format("test AP {:.4f}, AP50 {:.4f}, AP75 {:.4f} (COCO's rules)",
+                                  summary[0], summary[1], summary[2]);
+    return result;
+  };
+  return run_training(std::move(run), out);
+}
+
 }  // namespace tapescope::cli

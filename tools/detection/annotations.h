@@ -1,0 +1,45 @@
+// Annotated pictures from the formats people have: seen from what a folder holds.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tools/detection/boxes.h"
+
+namespace tapescope::detection {
+
+struct Object {
+  Box box;  // pixels, inside the picture
+  int category = 0;
+  bool difficult = false, crowd = false;
+  double area = 0;  // as annotated, else of the box
+};
+
+struct AnnotatedImage {
+  std::string path;
+  int height = 0, width = 0;  // as the annotation says
+  std::vector<Object> objects;
+};
+
+struct DetectionData {
+  std::vector<std::string> classes;  // sorted
+  std::vector<AnnotatedImage> train, validation, test;
+  std::string kind;                  // "voc" or "coco"
+  std::vector<std::string> notices;  // counted: boxes that were clipped or left out, and why
+};
+
+// * Pascal VOC: Annotations/*.xml, JPEGImages/*, and ImageSets/Main/{train,val,test}.txt where
+// there
+//   are; without them every annotation is for training. xmin .. ymax are pixels counted from 1,
+//   both ends inside, so that a box is [xmin - 1, xmax] wide.
+// * COCO: annotations/{train,val,test}*.json, or one *.json, beside the folders of pictures that
+//   `file_name` is looked for in: ., images, and those named like the annotation file's end.
+// `classes`: those of a trained model, in its order; an unknown one is an error. Empty: those
+// found. Boxes reaching out of the picture are clipped; boxes without area, or inverted, are left
+// out; both are counted and the first of each is named. Throws a usage error for a file that cannot
+// be understood, a picture that is missing, or data without any object.
+DetectionData open_detection_data(const std::filesystem::path& folder,
+                                  std::vector<std::string> classes = {});
+
+}  // namespace tapescope::detection

@@ -1,0 +1,41 @@
+// A detector that finds the centres of objects and, from there, their four sides.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/layers.h"
+
+namespace tapescope::detection {
+
+struct DetectorConfig {
+  std::vector<std::string> classes;
+  std::int64_t height = 240, width = 320;  // of the input; multiples of 16
+  double channel_scale = 1.0;              // of the hidden channel counts: --width
+  std::uint64_t seed = 0;
+};
+
+// Zhou et al. 2019 (arXiv 1904.07850) found objects as points; Liu et al. 2019 (arXiv 1909.00700)
+// gave every cell near a centre its box to regress to, so that it trains fast, here without
+// pretraining and batch norms everywhere. Four levels to stride 16, back up to stride 4 by
+// addition, two heads.
+//
+// {"image": {N,H,W,3}} to {"heat": logits {N,H/4,W/4,C}, "ltrb": {N,H/4,W/4,4}}: how far the left,
+// top, right and lower side lie from the cell's corner (4x, 4y), in pixels, never negative.
+class CentreDetector final : public Model {
+ public:
+  explicit CentreDetector(const DetectorConfig& config);
+  NamedVars operator()(Tape& tape, const NamedVars& inputs) override;
+  const DetectorConfig& config() const { return config_; }
+
+ private:
+  std::int64_t scaled(std::int64_t channels) const;
+  DetectorConfig config_;
+  std::vector<std::shared_ptr<Sequential>> levels_;     // to strides 4, 8, 16
+  std::vector<std::shared_ptr<Conv2d>> laterals_;       // of strides 16, 8, 4
+  std::vector<std::shared_ptr<Sequential>> smoothing_;  // of strides 8, 4
+  std::shared_ptr<Sequential> heat_, ltrb_;
+};
+
+}  // namespace tapescope::detection

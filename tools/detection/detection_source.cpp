@@ -1,0 +1,237 @@
+#include "tools/detection/detection_source.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/error.h"
+#include "engine/philox.h"
+#include "tools/data/resize.h"
+
+namespace tapescope::detection {
+namespace {
+
+constexpr std::uint8_t kGrey = 114;
+
+double uniform(PhiloxStream& random, double low, double high) {
+  return low + (high - low) * random.uniform();
+}
+
+// out(x, y) = image((x - left) / scale, (y - top) / scale), bilinear between pixel centres.
+Image moved(const Image& image, double scale, double left, double top) {
+  Image out(image.height, image.width, 3, kGrey);
+  for (int y = 0; y < out.height; ++y) {
+    const double sy = (y + 0.5 - top) / scale - 0.5;
+    if (sy < -0.5 || sy > image.height - 0.5) continue;
+    const int y0 = std::clamp(static_cast<int>(std::floor(sy)), 0, image.height - 1);
+    const int y1 = std::min(y0 + 1, image.height - 1);
+    const auto fy = static_cast<float>(std::clamp(sy - y0, 0.0, 1.0));
+    for (int x = 0; x < out.width; ++x) {
+      const double sx = (x + 0.5 - left) / scale - 0.5;
+      if (sx < -0.5 || sx > image.width - 0.5) continue;
+      const int x0 = std::clamp(static_cast<int>(std::floor(sx)), 0, image.width - 1);
+      const int x1 = std::min(x0 + 1, image.width - 1);
+      const auto fx = static_cast<float>(std::clamp(sx - x0, 0.0, 1.0));
+      for (int c = 0; c < 3; ++c) {
+        const float above = static_cast<float>(image.at(y0, x0)[c]) * (1 - fx) +
+                            static_cast<float>(image.at(y0, x1)[c]) * fx;
+        const float below = static_cast<float>(image.at(y1, x0)[c]) * (1 - fx) +
+                            static_cast<float>(image.at(y1, x1)[c]) * fx;
+        out.at(y, x)[c] = static_cast<std::uint8_t>(above * (1 - fy) + below * fy + 0.5f);
+      }
+    }
+  }
+  return out;
+}
+
+void flip(Image& image, std::vector<Object>& objects, bool horizontal) {
+  const Image before = image;
+  for (int y = 0; y < image.height; ++y) {
+    for (int x = 0; x < image.width; ++x) {
+      const std::uint8_t* from =
+          horizontal ? before.at(y, image.width - 1 - x) : before.at(image.height - 1 - y, x);
+      std::copy_n(from, 3, image.at(y, x));
+    }
+  }
+  for (Object& o : objects) {
+    if (horizontal) {
+      o.box.x = image.width - o.box.x - o.box.w;
+    } else {
+      o.box.y = image.height - o.box.y - o.box.h;
+    }
+  }
+}
+
+// Scale, shift, contrast and brightness; objects of which less than a quarter is left go.
+void change(Image& image, std::vector<Object>& objects, PhiloxStream& random) {
+  const double scale = uniform(random, 0.75, 1.35);
+  const double free_x = image.width * (1 - scale), free_y = image.height * (1 - scale);
+  const double left = std::min(0.0, free_x) + std::abs(free_x) * random.uniform();
+  const double top = std::min(0.0, free_y) + std::abs(free_y) * random.uniform();
+  image = moved(image, scale, left, top);
+  std::vector<Object> kept;
+  for (Object o : objects) {
+    const double x0 = o.box.x * scale + left, y0 = o.box.y * scale + top;
+    const double x1 = x0 + o.box.w * scale, y1 = y0 + o.box.h * scale;
+    const double cx0 = std::clamp<double>(x0, 0, image.width),
+                 cx1 = std::clamp<double>(x1, 0, image.width);
+    const double cy0 = std::clamp<double>(y0, 0, image.height),
+                 cy1 = std::clamp<double>(y1, 0, image.height);
+    if ((cx1 - cx0) * (cy1 - cy0) < 0.25 * (x1 - x0) * (y1 - y0)) continue;
+    o.box = {cx0, cy0, cx1 - cx0, cy1 - cy0};
+    kept.push_back(o);
+  }
+  objects = std::move(kept);
+  const auto contrast = static_cast<float>(uniform(random, 0.7, 1.3));
+  const auto brightness = static_cast<float>(uniform(random, -25, 25));
+  double sum = 0;
+  for (std::uint8_t v : image.pixels) sum += v;
+  const auto mean = static_cast<float>(sum / static_cast<double>(image.pixels.size()));
+  for (std::uint8_t& v : image.pixels) {
+    const float changed = (static_cast<float>(v) - mean) * contrast + mean + brightness;
+    v = static_cast<std::uint8_t>(std::clamp(changed + 0.5f, 0.0f, 255.0f));
+  }
+}
+
+}  // namespace
+
+Box Letterbox::into_input(const Box& b) const {
+  return {b.x * scale + left, b.y * scale + top, b.w * scale, b.h * scale};
+}
+Box Letterbox::into_picture(const Box& b, int height, int width) const {
+  const double x0 = std::clamp<double>((b.x - left) / scale, 0, width);
+  const double y0 = std::clamp<double>((b.y - top) / scale, 0, height);
+  const double x1 = std::clamp<double>((b.x + b.w - left) / scale, 0, width);
+  const double y1 = std::clamp<double>((b.y + b.h - top) / scale, 0, height);
+  return {x0, y0, x1 - x0, y1 - y0};
+}
+
+Letterbox letterbox_of(int picture_height, int picture_width, int height, int width) {
+  Letterbox box;
+  box.scale = std::min(static_cast<double>(height) / picture_height,
+                       static_cast<double>(width) / picture_width);
+  box.left = std::floor((width - std::round(picture_width * box.scale)) / 2);
+  box.top = std::floor((height - std::round(picture_height * box.scale)) / 2);
+  return box;
+}
+
+Image letterboxed(const Image& picture, const Letterbox& box, int height, int width) {
+  const int h = std::clamp(static_cast<int>(std::lround(picture.height * box.scale)), 1, height);
+  const int w = std::clamp(static_cast<int>(std::lround(picture.width * box.scale)), 1, width);
+  const Image resized = resize_bilinear(picture, h, w);
+  if (h == height && w == width) return resized;
+  Image out(height, width, 3, kGrey);
+  for (int y = 0; y < h; ++y) {
+    std::copy_n(resized.at(y, 0), 3 * w,
+                out.at(y + static_cast<int>(box.top), static_cast<int>(box.left)));
+  }
+  return out;
+}
+
+void normalise(const Image& image, float* out) {
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
+    out[i] = (static_cast<float>(image.pixels[i]) / 255.0f - 0.5f) * 4.0f;
+  }
+}
+
+void draw_targets(std::span<const Object> objects, int height, int width, int classes, float* heat,
+                  float* sides, float* weight) {
+  constexpr double kReach = 0.54;  // of the box that its ellipse covers
+  const int h = height / kStride, w = width / kStride;
+  std::fill_n(heat, h * w * classes, 0.0f);
+  std::fill_n(sides, h * w * 4, 0.0f);
+  std::fill_n(weight, h * w, 0.0f);
+  std::vector<Object> ordered(objects.begin(), objects.end());
+  std::erase_if(ordered, [](const Object& o) { return o.crowd; });
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const Object& a, const Object& b) { return a.box.area() > b.box.area(); });
+  for (const Object& o : ordered) {
+    const Box& b = o.box;
+    const int cx = std::clamp(static_cast<int>((b.x + b.w / 2) / kStride), 0, w - 1);
+    const int cy = std::clamp(static_cast<int>((b.y + b.h / 2) / kStride), 0, h - 1);
+    const int rx = static_cast<int>(kReach * b.w / (2 * kStride));
+    const int ry = static_cast<int>(kReach * b.h / (2 * kStride));
+    const double sx = (2 * rx + 1) / 6.0, sy = (2 * ry + 1) / 6.0;
+    const auto value_at = [&](int x, int y) {
+      return std::exp(-((x - cx) * (x - cx) / (2 * sx * sx) + (y - cy) * (y - cy) / (2 * sy * sy)));
+    };
+    const int x0 = std::max(0, cx - rx), x1 = std::min(w - 1, cx + rx);
+    const int y0 = std::max(0, cy - ry), y1 = std::min(h - 1, cy + ry);
+    double sum = 0;
+    for (int y = y0; y <= y1; ++y) {
+      for (int x = x0; x <= x1; ++x) sum += value_at(x, y);
+    }
+    const double importance = std::log(std::max(b.area(), 2.0));
+    for (int y = y0; y <= y1; ++y) {
+      for (int x = x0; x <= x1; ++x) {
+        const double g = value_at(x, y);
+        const int cell = y * w + x;
+        float& seen = heat[cell * classes + o.category];
+        seen = std::max(seen, static_cast<float>(g));
+        const double box[] = {b.x, b.y, b.x + b.w, b.y + b.h};
+        for (int k = 0; k < 4; ++k) sides[cell * 4 + k] = static_cast<float>(box[k]);
+        weight[cell] = static_cast<float>(importance * g / sum);
+      }
+    }
+  }
+}
+
+DetectionSource::DetectionSource(std::vector<AnnotatedImage> images, int classes, int height,
+                                 int width, Augment augment)
+    : images_(std::move(images)),
+      classes_(classes),
+      height_(height),
+      width_(width),
+      augment_(augment),
+      cache_(images_.size()) {}
+
+std::vector<std::pair<std::string, Type>> DetectionSource::types() const {
+  const std::int64_t h = height_ / kStride, w = width_ / kStride;
+  return {{"image", {DType::f32, {height_, width_, 3}}},
+          {"heat", {DType::f32, {h, w, classes_}}},
+          {"sides", {DType::f32, {h, w, 4}}},
+          {"weight", {DType::f32, {h, w, 1}}}};
+}
+
+Letterbox DetectionSource::letterbox(std::int64_t index) const {
+  const AnnotatedImage& a = annotation(index);
+  return letterbox_of(a.height, a.width, height_, width_);
+}
+
+const Image& DetectionSource::input(std::int64_t index) const {
+  Cached& cached = cache_[static_cast<std::size_t>(index)];
+  std::call_once(cached.once, [&] {
+    const AnnotatedImage& a = annotation(index);
+    const Image picture = read_image(a.path);
+    if (picture.height != a.height || picture.width != a.width) {
+      throw usage_error("'{}' is {}x{}, but its annotation says {}x{}", a.path, picture.width,
+                        picture.height, a.width, a.height);
+    }
+    cached.image = letterboxed(picture, letterbox(index), height_, width_);
+  });
+  return cached.image;
+}
+
+void DetectionSource::load(std::int64_t index, const Pipeline::Key& key,
+                           std::span<void* const> rows) const {
+  Image image = input(index);
+  const Letterbox box = letterbox(index);
+  std::vector<Object> objects;
+  for (Object o : annotation(index).objects) {
+    o.box = box.into_input(o.box);
+    objects.push_back(o);
+  }
+  if (augment_ != Augment::none) {
+    constexpr std::uint64_t kDomain = stable_hash("detection");
+    PhiloxStream random(mix(mix(mix(key.seed, kDomain), static_cast<std::uint64_t>(key.epoch)),
+                            static_cast<std::uint64_t>(key.sample)));
+    const bool horizontal = random.uniform() < 0.5f, vertical = random.uniform() < 0.5f;
+    if (horizontal) flip(image, objects, true);
+    if (vertical && augment_ == Augment::flip_both) flip(image, objects, false);
+    change(image, objects, random);
+  }
+  normalise(image, static_cast<float*>(rows[0]));
+  draw_targets(objects, height_, width_, classes_, static_cast<float*>(rows[1]),
+               static_cast<float*>(rows[2]), static_cast<float*>(rows[3]));
+}
+
+}  // namespace tapescope::detection

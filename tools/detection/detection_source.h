@@ -1,0 +1,71 @@
+// Annotated pictures as samples: letterboxed, changed at random, and what is to be learnt of them.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "tools/data/sample_source.h"
+#include "tools/detection/annotations.h"
+
+namespace tapescope::detection {
+
+constexpr int kStride = 4;  // pixels of the input a cell of the heat map
+
+// Where a picture lies in the input: input = picture * scale + (left, top).
+struct Letterbox {
+  double scale = 1, left = 0, top = 0;
+  Box into_input(const Box& box) const;
+  // Back to the picture, clipped to it.
+  Box into_picture(const Box& box, int height, int width) const;
+};
+// Centred, proportions kept.
+Letterbox letterbox_of(int picture_height, int picture_width, int height, int width);
+// The picture in a frame of grey (114).
+Image letterboxed(const Image& picture, const Letterbox& box, int height, int width);
+
+// u8 {H,W,3} to f32 {H,W,3}: (v / 255 - 0.5) / 0.25.
+void normalise(const Image& image, float* out);
+
+enum class Augment {
+  none,
+  flip,
+  flip_both
+};  // and, unless none, scale, shift, contrast, brightness
+
+// What a heat map with regression to four sides is to learn from the boxes of one input (Liu et al.
+// 2019, "Training-time-friendly network", arXiv 1909.00700): heat {h,w,C} with a Gaussian ellipse a
+// box, sides {h,w,4} the box (x0, y0, x1, y1) that a cell regresses to, weight {h,w,1} how much
+// that counts. Small boxes are drawn over large ones.
+void draw_targets(std::span<const Object> objects, int height, int width, int classes, float* heat,
+                  float* sides, float* weight);
+
+// "image" f32 {H,W,3}, "heat" f32 {h,w,C}, "sides" f32 {h,w,4}, "weight" f32 {h,w,1}.
+class DetectionSource final : public SampleSource {
+ public:
+  // height and width: multiples of 16.
+  DetectionSource(std::vector<AnnotatedImage> images, int classes, int height, int width,
+                  Augment augment);
+  std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
+  std::vector<std::pair<std::string, Type>> types() const override;
+  void load(std::int64_t index, const Pipeline::Key& key,
+            std::span<void* const> rows) const override;
+
+  const AnnotatedImage& annotation(std::int64_t index) const {
+    return images_[static_cast<std::size_t>(index)];
+  }
+  Letterbox letterbox(std::int64_t index) const;
+  int classes() const { return classes_; }
+
+ private:
+  const Image& input(std::int64_t index) const;
+  std::vector<AnnotatedImage> images_;
+  int classes_, height_, width_;
+  Augment augment_;
+  struct Cached {
+    std::once_flag once;
+    Image image;
+  };
+  mutable std::vector<Cached> cache_;  // letterboxed
+};
+
+}  // namespace tapescope::detection

@@ -1,0 +1,22 @@
+// Detectors in run directories.
+#pragma once
+
+#include <filesystem>
+#include <map>
+
+#include "tools/detection/centre_detector.h"
+
+namespace tapescope::detection {
+
+struct LoadedDetector {
+  std::unique_ptr<CentreDetector> model;
+  std::filesystem::path path;
+};
+
+std::map<std::string, std::string> metadata_of(const DetectorConfig& config);
+// Whether a model file is a detector's.
+bool is_detector(const std::filesystem::path& run, const std::string& which);
+// `which` is best, last, initial or a file; usage errors as load_model's.
+LoadedDetector load_detector(const std::filesystem::path& run, const std::string& which);
+
+}  // namespace tapescope::detection
