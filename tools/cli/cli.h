@@ -24,7 +24,7 @@ struct Subcommand {
 };
 
 extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kSynthesize,
-    kInspect, kReport, kKernels;
+    kInspect, kReport, kDetect, kKernels;
 
 // --run, --checkpoint, --device, --kernel and --threads: what every subcommand on a trained model
 // takes.

@@ -13,7 +13,7 @@ namespace tapescope::cli {
 // The list of subcommands.
 const Subcommand* const kSubcommands[] = {
     &kTrain,      &kEval,    &kPredict, &kExplain, &kBenchmarkExplanations,
-    &kSynthesize, &kInspect, &kReport,  &kKernels};
+    &kSynthesize, &kInspect, &kReport,  &kDetect,  &kKernels};
 
 void RunOptions::add_to(CLI::App& app, bool required) {
   auto* option = app.add_option("--run", run, "run directory of `tapescope train`");

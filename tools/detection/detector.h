@@ -1,0 +1,73 @@
+// A trained detector on pictures of any size.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "autograd/program/program.h"
+#include "tools/detection/detection_task.h"
+#include "tools/detection/detector_file.h"
+
+namespace tapescope::detection {
+
+struct DetectOptions {
+  float threshold = 0.3f;  // least probability
+  int most = 100;
+  double nms = 0;  // greedy suppression of boxes of one class above this IoU; 0: peaks alone decide
+};
+
+// A box in the picture's pixels, with the cell of the heat map that it came from: what an
+// explanation starts at.
+struct Seen {
+  Box box;
+  int category = 0;
+  float score = 0;
+  int cell_y = 0, cell_x = 0;
+};
+
+// Milliseconds of one picture.
+struct DetectTimes {
+  double resize = 0, forward = 0, boxes = 0;
+};
+
+class Detector {
+ public:
+  Detector(LoadedDetector loaded, const Backend& backend);
+  const DetectorConfig& config() const { return loaded_.model->config(); }
+  CentreDetector& model() { return *loaded_.model; }
+  Letterbox letterbox(const Image& picture) const;
+  // f32 {1,H,W,3}: what the model sees of a picture.
+  Tensor input(const Image& picture) const;
+  std::vector<Seen> detect(const Image& picture, const DetectOptions& options,
+                           DetectTimes* times = nullptr);
+  // The same with the input at hand.
+  std::vector<Seen> detect(const Tensor& input, const Image& picture, const DetectOptions& options,
+                           DetectTimes* times = nullptr);
+
+ private:
+  LoadedDetector loaded_;
+  Program program_;
+};
+
+// Greedy, class by class, best first: boxes that overlap a kept one by more than `threshold` go.
+std::vector<Seen> suppress(std::vector<Seen> seen, double threshold);
+
+// The boxes with their classes and probabilities, in one fixed colour a class.
+void draw_boxes(Image& picture, std::span<const Seen> seen,
+                const std::vector<std::string>& classes);
+
+// --- what other tools read ---------------------------------------------------------------------
+struct SeenImage {
+  std::string path;
+  int height = 0, width = 0;
+  std::vector<Seen> seen;
+};
+// [{"image_id", "category_id", "bbox": [x, y, w, h], "score"}]: images count from 1 in this order,
+// categories from 1. Scores with 9 digits: rounding makes ties, and ties change AP.
+std::string to_coco_json(std::span<const SeenImage> images);
+// A line a box: class centre-x centre-y width height score, as shares of the picture.
+std::string to_yolo_text(const SeenImage& image);
+std::string to_voc_xml(const SeenImage& image, const std::vector<std::string>& classes);
+
+}  // namespace tapescope::detection
