@@ -2,6 +2,8 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/cli.h"
+#include "tools/cli/detector_commands.h"
+#include "tools/detection/detector_file.h"
 #include "tools/training/checkpoint.h"
 
 namespace tapescope::cli {
@@ -53,6 +55,10 @@ void print_table(const ClassificationMetrics& m, const std::vector<std::string>&
 
 int run(const Options& options) {
   options.run.apply();
+  if (detection::is_detector(options.run.run, options.run.checkpoint)) {
+    return eval_detector(options.run, options.data, options.split, options.batch_size,
+                         options.json);
+  }
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   DataOptions data_options = data_options_of(loaded.info, options.split);
   if (options.on_bad_image == "skip") data_options.on_bad_image = BadImage::skip;

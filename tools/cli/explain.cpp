@@ -6,9 +6,11 @@
 
 #include "autograd/explain/explainer.h"
 #include "tools/cli/cli.h"
+#include "tools/cli/detector_commands.h"
 #include "tools/cli/explanation_options.h"
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
+#include "tools/detection/detector_file.h"
 #include "tools/explanation/drawing.h"
 #include "tools/report/colormap.h"
 #include "tools/report/contact_sheet.h"
@@ -30,6 +32,7 @@ struct Options {
   std::vector<std::string> images;
   ExplanationOptions explanation;
   std::string out, mask;
+  BoxOptions box;
   bool json = false, list = false, score = false;
 };
 
@@ -83,6 +86,10 @@ int run(const Options& options) {
   }
   if (options.out.empty()) throw usage_error("--out is required: a folder for pictures and arrays");
   options.run.apply();
+  if (detection::is_detector(options.run.run, options.run.checkpoint)) {
+    return explain_boxes(options.run, options.images, options.explanation, options.box, options.out,
+                         options.json);
+  }
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   make_output_folder(options.out);
   const Backend backend = options.run.backend();
@@ -221,6 +228,15 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option(
       "--mask", options->mask,
       "picture of the same size, white where the cause of the answer is: scored against");
+  app.add_option("--box", options->box.box,
+                 "of a detector: which box of `detect`'s list, from 0; default: the surest");
+  app.add_option("--at", options->box.at,
+                 "of a detector: X,Y in the picture: the answer there, whatever its score");
+  app.add_option("--side", options->box.side,
+                 "of a detector: score, or left, top, right, bottom: why that side is there")
+      ->capture_default_str();
+  app.add_option("--threshold", options->box.threshold, "of a detector: as `detect` lists them")
+      ->capture_default_str();
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

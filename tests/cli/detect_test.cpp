@@ -1,0 +1,147 @@
+// A detector trained, evaluated, run and explained as a user does it, on pictures made for the
+// test.
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/program.h"
+
+namespace tapescope {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+class DetectProgram : public ::testing::Test {
+ protected:
+  // Grey pictures of 64x48 with one bright square or one dark bar, in COCO's form.
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    fs::create_directories(*folder_ / "data/annotations");
+    fs::create_directories(*folder_ / "data/images");
+    for (const char* split : {"train", "val", "test"}) {
+      json images = json::array(), annotations = json::array();
+      const int count = std::string(split) == "train" ? 48 : 12;
+      for (int i = 0; i < count; ++i) {
+        PhiloxStream random(stable_hash(split) + static_cast<std::uint64_t>(i));
+        Image picture(48, 64, 3);
+        for (std::uint8_t& v : picture.pixels) v = static_cast<std::uint8_t>(90 + random.below(40));
+        const bool bar = i % 2 == 1;
+        const int w = bar ? 24 : 14, h = bar ? 8 : 14;
+        const int x = static_cast<int>(random.below(static_cast<std::uint32_t>(64 - w)));
+        const int y = static_cast<int>(random.below(static_cast<std::uint32_t>(48 - h)));
+        for (int yy = y; yy < y + h; ++yy) {
+          for (int xx = x; xx < x + w; ++xx) {
+            for (int c = 0; c < 3; ++c) picture.at(yy, xx)[c] = bar ? 10 : 245;
+          }
+        }
+        const std::string name = fmt::format("{}-{:02}.png", split, i);
+        write_png(*folder_ / "data/images" / name, picture);
+        images.push_back({{"id", i + 1}, {"file_name", name}, {"width", 64}, {"height", 48}});
+        annotations.push_back({{"id", i + 1},
+                               {"image_id", i + 1},
+                               {"category_id", bar ? 7 : 3},
+                               {"bbox", {x, y, w, h}},
+                               {"area", w * h},
+                               {"iscrowd", 0}});
+      }
+      put(*folder_ / "data/annotations" / (std::string(split) + ".json"),
+          json{{"images", images},
+               {"annotations", annotations},
+               {"categories", {{{"id", 3}, {"name", "square"}}, {{"id", 7}, {"name", "bar"}}}}}
+              .dump());
+    }
+    trained_ =
+        tapescope_program({"train", "--data", data(), "--model", "centre-detector", "--width",
+                           "0.5", "--epochs", "16", "--batch-size", "8", "--json", "--out", run()});
+  }
+  static void TearDownTestSuite() { delete folder_; }
+  void SetUp() override { ASSERT_EQ(trained_.status, 0) << trained_.err; }
+  static std::string data() { return *folder_ / "data"; }
+  static std::string run() { return *folder_ / "run"; }
+  static std::string picture(int i) {
+    return *folder_ / fmt::format("data/images/test-{:02}.png", i);
+  }
+  static inline TemporaryFolder* folder_ = nullptr;
+  static inline Result trained_;
+};
+
+TEST_F(DetectProgram, TrainsAndEvaluates) {
+  const json metrics = json::parse(trained_.out);
+  EXPECT_GT(metrics["test_ap50"], 0.8);
+  const Result result = tapescope_program({"eval", "--run", run(), "--data", data(), "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const json evaluated = json::parse(result.out);
+  EXPECT_NEAR(evaluated["ap"].get<double>(), metrics["test_ap"].get<double>(), 1e-9);
+  EXPECT_EQ(evaluated["classes"].size(), 2u);
+  EXPECT_EQ(evaluated["classes"][0]["name"], "bar");
+  EXPECT_GE(evaluated["errors"]["right"], 9);
+}
+
+TEST_F(DetectProgram, DetectsAndWritesEveryForm) {
+  const std::string out = *folder_ / "boxes";
+  const Result result = tapescope_program({"detect", "--run", run(), picture(0), picture(1),
+                                           "--json", "--out", out, "--format", "coco,yolo,voc"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  std::istringstream lines(result.out);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const json found = json::parse(line);
+    ASSERT_FALSE(found["boxes"].empty());
+    EXPECT_EQ(found["boxes"][0]["class"], count == 0 ? "square" : "bar");
+  }
+  EXPECT_EQ(count, 2);
+  for (const char* name : {"test-00.png", "test-00.txt", "test-01.xml", "detections.json"}) {
+    EXPECT_TRUE(fs::exists(fs::path(out) / name)) << name;
+  }
+}
+
+TEST_F(DetectProgram, AFolderInOrderAndAStreamThatIsCut) {
+  const Result folder = tapescope_program({"detect", "--run", run(), data() + "/images", "--json"});
+  ASSERT_EQ(folder.status, 0) << folder.err;
+  std::istringstream lines(folder.out);
+  std::int64_t expected = 0;
+  for (std::string line; std::getline(lines, line); ++expected) {
+    EXPECT_EQ(json::parse(line)["frame"], expected);
+  }
+  EXPECT_EQ(expected, 72);
+  EXPECT_EQ(tapescope_program({"detect", "--run", run(), *folder_ / "nothing.png"}).status, 2);
+  EXPECT_EQ(tapescope_program({"detect", "--run", run(), "no.mp4"}).status, 2);
+  EXPECT_EQ(tapescope_program({"detect", "--run", data(), picture(0)}).status, 2);
+}
+
+TEST_F(DetectProgram, ExplainsABox) {
+  const std::string out = *folder_ / "why";
+  const Result result =
+      tapescope_program({"explain", "--run", run(), picture(0), "--box", "0", "--method",
+                         "grad-cam,hires-cam,integrated-gradients,lrp-epsilon-plus,occlusion",
+                         "--budget", "60", "--out", out, "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const json maps = json::parse(result.out)["maps"];
+  ASSERT_EQ(maps.size(), 5u);
+  for (const json& map : maps) {
+    EXPECT_EQ(map["target"], "square");
+    EXPECT_GT(map["energy_inside"], map["chance"]) << map["method"];
+  }
+  EXPECT_TRUE(fs::exists(out + "/sheet.png"));
+  const Result side = tapescope_program({"explain", "--run", run(), picture(0), "--side", "left",
+                                         "--method", "saliency", "--out", out, "--json"});
+  ASSERT_EQ(side.status, 0) << side.err;
+  EXPECT_EQ(json::parse(side.out)["maps"][0]["target"], "left side");
+  EXPECT_EQ(tapescope_program({"explain", "--run", run(), picture(0), "--at", "5,5", "--method",
+                               "saliency", "--out", out})
+                .status,
+            0);
+  const std::vector<std::vector<std::string>> wrong = {{"--box", "99"},
+                                                       {"--at", "500,5"},
+                                                       {"--at", "here"},
+                                                       {"--side", "inside"},
+                                                       {"--target", "dog"}};
+  for (const auto& words : wrong) {
+    std::vector<std::string> command = {"explain",  "--run",    run(),   picture(0),
+                                        "--method", "saliency", "--out", out};
+    command.insert(command.end(), words.begin(), words.end());
+    EXPECT_EQ(tapescope_program(command).status, 2) << words[0] << " " << words[1];
+  }
+}
+
+}  // namespace
+}  // namespace tapescope
