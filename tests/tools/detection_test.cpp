@@ -55,7 +55,8 @@ TEST_P(CocoEvaluation, EqualsPycocotools) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(Fixtures, CocoEvaluation,
-                         ::testing::Values("random", "ties_in_score", "id_zero", "by_hand"));
+                         ::testing::Values("random", "ties_in_score", "id_zero", "by_hand",
+                                           "bccd"));
 
 TEST(VocEvaluation, ByHand) {
   // Three objects, one of them difficult. Hits and misses by falling score: hit, miss (a second one

@@ -25,6 +25,7 @@ struct Chosen {
   bool is_side = false;
   std::string name;
   Box box;  // in the input's pixels
+  float score = 0;
 };
 
 // The detector's answer at one cell as a row of numbers a sample: class logits or the four sides.
@@ -78,7 +79,7 @@ Chosen choose(Detector& detector, const Image& picture, const BoxOptions& option
           number, seen.size(), options.threshold);
     }
     const Seen& s = seen[static_cast<std::size_t>(number)];
-    chosen = {s.cell_y, s.cell_x, s.category, false, {}, frame.into_input(s.box)};
+    chosen = {s.cell_y, s.cell_x, s.category, false, {}, frame.into_input(s.box), s.score};
   } else {
     const auto [px, py] = parsed_point(options.at);
     const Box point = frame.into_input({px, py, 0, 0});
@@ -158,7 +159,8 @@ int explain_boxes(const RunOptions& run, const std::vector<std::string>& images,
     const Tensor classes = Tensor::from<std::int64_t>({1}, {chosen.index});
     const double chance = chosen.box.area() / static_cast<double>(config.height * config.width);
     Image marked = picture.image;
-    const Seen mark{chosen.box, chosen.is_side ? 0 : chosen.index, 0, chosen.y, chosen.x};
+    const Seen mark{chosen.box, chosen.is_side ? 0 : chosen.index, chosen.score, chosen.y,
+                    chosen.x};
     const auto frame = [&](Image& image) {
       const std::vector<std::string> names(config.classes.size(), chosen.name);
       draw_boxes(image, std::span<const Seen>(&mark, 1), names);
