@@ -1,13 +1,16 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "tools/cli/cli.h"
+#include "tools/cli/explanation_options.h"
 #include "tools/detection/detector.h"
+#include "tools/detection/localise.h"
 #include "tools/detection/stream.h"
+#include "tools/explanation/drawing.h"
 #include "tools/report/png.h"
 #include "tools/training/atomic_file.h"
 
@@ -23,6 +26,7 @@ struct Options {
   std::vector<std::string> sources;
   detection::DetectOptions detect;
   std::string out, formats, video;
+  double share = 0.4;
   bool json = false, live = false, no_pictures = false;
 };
 
@@ -251,12 +255,67 @@ class Sink {
   double decode_ = 0, resize_ = 0, forward_ = 0, decoding_ = 0, draw_ = 0;
 };
 
+// Finds boxes in a picture and notes how long it took.
+struct Finder {
+  std::vector<std::string> classes;
+  std::function<std::vector<detection::Seen>(Frame& frame)> find;
+};
+
+Finder detector_of(const Options& options) {
+  const auto detector = std::make_shared<detection::Detector>(
+      detection::load_detector(options.run.run, options.run.checkpoint), options.run.backend());
+  return {detector->config().classes, [detector, &options](Frame& frame) {
+            return detector->detect(frame.image, options.detect, &frame.times);
+          }};
+}
+
+// A classifier's answer and where its class map is large: one box a picture.
+Finder localiser_of(const Options& options) {
+  struct State {
+    LoadedModel loaded;
+    std::unique_ptr<explain::Explainer> explainer;
+  };
+  const auto state = std::make_shared<State>();
+  state->loaded = load_model(options.run.run, options.run.checkpoint);
+  state->explainer = std::make_unique<explain::Explainer>(
+      explainer_of(state->loaded, options.run.backend(), ExplanationOptions{}));
+  return {state->loaded.info.classes, [state, &options](Frame& frame) {
+            const Clock::time_point began = Clock::now();
+            const Picture picture = make_picture(frame.image, frame.name, state->loaded.info);
+            frame.times.resize = milliseconds(began);
+            const Clock::time_point ready = Clock::now();
+            const Tensor logits = state->explainer->logits(picture.input);
+            const auto v = logits.values<float>();
+            const auto best = std::max_element(v.begin(), v.end());
+            double sum = 0;
+            for (float logit : v) sum += std::exp(static_cast<double>(logit) - *best);
+            const std::int64_t index = best - v.begin();
+            const explain::Attribution cam = state->explainer->explain(
+                "cam", picture.input, Tensor::from<std::int64_t>({1}, {index}));
+            frame.times.forward = milliseconds(ready);
+            const Clock::time_point mapped = Clock::now();
+            std::vector<detection::Seen> seen;
+            const Map map = upsample(drawable(cam).map, frame.image.height, frame.image.width);
+            const detection::Box box = detection::localise(map, options.share);
+            const auto probability = static_cast<float>(1 / sum);
+            if (box.area() > 0 && probability >= options.detect.threshold) {
+              seen.push_back({box, static_cast<int>(index), probability});
+            }
+            frame.times.boxes = milliseconds(mapped);
+            return seen;
+          }};
+}
+
+Finder finder_of(const Options& options) {
+  return detection::is_detector(options.run.run, options.run.checkpoint) ? detector_of(options)
+                                                                         : localiser_of(options);
+}
+
 int run(const Options& options) {
   options.run.apply();
   Source source(options.sources);
-  detection::Detector detector(detection::load_detector(options.run.run, options.run.checkpoint),
-                               options.run.backend());
-  const std::vector<std::string>& classes = detector.config().classes;
+  const Finder finder = finder_of(options);
+  const std::vector<std::string>& classes = finder.classes;
   Sink sink(options, classes, source.has_stream());
   constexpr std::size_t kRoom = 4;
   detection::Ring<Frame> decoded(kRoom, options.live), found(kRoom, false);
@@ -282,7 +341,7 @@ int run(const Options& options) {
   std::exception_ptr looking;
   try {
     while (std::optional<Frame> frame = decoded.pop()) {
-      frame->seen = detector.detect(frame->image, options.detect, &frame->times);
+      frame->seen = finder.find(*frame);
       if (!found.push(std::move(*frame))) break;
     }
   } catch (...) {
@@ -318,6 +377,11 @@ std::function<int()> setup(CLI::App& app) {
       ->check(CLI::Range(1, 10000));
   app.add_option("--nms", options->detect.nms,
                  "also suppress boxes of one class above this IoU; 0: peaks alone decide")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option(
+         "--share", options->share,
+         "of a classifier's run: how large its class map is inside the box, of its largest value")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--out", options->out, "folder for drawn pictures and --format's files");
