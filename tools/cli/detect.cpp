@@ -273,24 +273,24 @@ Finder detector_of(const Options& options) {
 Finder localiser_of(const Options& options) {
   struct State {
     LoadedModel loaded;
-    std::unique_ptr<explain::Explainer> explainer;
+    explain::Explainer explainer;
+    explicit State(const Options& options)
+        : loaded(load_model(options.run.run, options.run.checkpoint)),
+          explainer(explainer_of(loaded, options.run.backend(), ExplanationOptions{})) {}
   };
-  const auto state = std::make_shared<State>();
-  state->loaded = load_model(options.run.run, options.run.checkpoint);
-  state->explainer = std::make_unique<explain::Explainer>(
-      explainer_of(state->loaded, options.run.backend(), ExplanationOptions{}));
+  const auto state = std::make_shared<State>(options);
   return {state->loaded.info.classes, [state, &options](Frame& frame) {
             const Clock::time_point began = Clock::now();
             const Picture picture = make_picture(frame.image, frame.name, state->loaded.info);
             frame.times.resize = milliseconds(began);
             const Clock::time_point ready = Clock::now();
-            const Tensor logits = state->explainer->logits(picture.input);
+            const Tensor logits = state->explainer.logits(picture.input);
             const auto v = logits.values<float>();
             const auto best = std::max_element(v.begin(), v.end());
             double sum = 0;
             for (float logit : v) sum += std::exp(static_cast<double>(logit) - *best);
             const std::int64_t index = best - v.begin();
-            const explain::Attribution cam = state->explainer->explain(
+            const explain::Attribution cam = state->explainer.explain(
                 "cam", picture.input, Tensor::from<std::int64_t>({1}, {index}));
             frame.times.forward = milliseconds(ready);
             const Clock::time_point mapped = Clock::now();
