@@ -127,7 +127,7 @@ TEST(Localise, TheLargestRegionOfAClassMap) {
                 0,    0, 0, 0.5f, 1.0f, 0,  //
                 0,    0, 0, 0.6f, 0.1f, 0,  //
                 0,    0, 0, 0,    0,    0.5f};
-  EXPECT_EQ(localise(map), (Box{3, 1, 2, 2}));
+  EXPECT_EQ(localise(map, 0.4), (Box{3, 1, 2, 2}));
   EXPECT_EQ(localise(map, 0.95), (Box{4, 1, 1, 1}));
   map.values.assign(24, -1);
   EXPECT_EQ(localise(map).area(), 0);

@@ -26,7 +26,7 @@ struct Options {
   std::vector<std::string> sources;
   detection::DetectOptions detect;
   std::string out, formats, video;
-  double share = 0.4;
+  double share = 0.6;
   bool json = false, live = false, no_pictures = false;
 };
 
