@@ -131,11 +131,8 @@ find_library(PUGIXML_LIBRARY pugixml REQUIRED)
 # Eigen: eigenvalues of weight matrices, in one file of tools/inspection.
 find_path(EIGEN_INCLUDE_DIR Eigen/Dense PATH_SUFFIXES eigen3 REQUIRED)
 # Chart.js: part of the reports that `tapescope report` writes.
-find_file(TAPESCOPE_CHART_JS chart.min.js PATHS /usr/share/javascript/chart.js
-          /usr/share/nodejs/chart.js/dist PATH_SUFFIXES share/javascript/chart.js)
-if(NOT TAPESCOPE_CHART_JS)
-  find_file(TAPESCOPE_CHART_JS Chart.min.js PATHS /usr/share/javascript/chart.js)
-endif()
+find_file(TAPESCOPE_CHART_JS NAMES chart.min.js chart.umd.min.js chart.umd.js Chart.min.js
+          PATHS /usr/share/javascript/chart.js /usr/share/nodejs/chart.js/dist)
 if(NOT TAPESCOPE_CHART_JS)
   message(FATAL_ERROR "Chart.js was not found; install libjs-chart.js (tools/install-packages) or "
                       "give its file: -DTAPESCOPE_CHART_JS=/path/to/chart.min.js")
