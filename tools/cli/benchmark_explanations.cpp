@@ -22,14 +22,6 @@ struct Options {
   bool json = false;
 };
 
-// Of every class about as many: pictures at equal distances of the list, which is sorted by class.
-std::vector<std::int64_t> spread(std::int64_t size, std::int64_t limit) {
-  if (limit <= 0 || limit >= size) limit = size;
-  std::vector<std::int64_t> result;
-  for (std::int64_t k = 0; k < limit; ++k) result.push_back(k * size / limit);
-  return result;
-}
-
 // The mask of DATA/<where>/<name>.jpg is MASKS/<where>/<name>.png.
 std::string mask_path(const Options& options, const std::string& picture) {
   const fs::path relative = fs::path(picture).lexically_relative(options.data);

@@ -1,7 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -285,11 +284,9 @@ Finder localiser_of(const Options& options) {
             frame.times.resize = milliseconds(began);
             const Clock::time_point ready = Clock::now();
             const Tensor logits = state->explainer.logits(picture.input);
-            const auto v = logits.values<float>();
-            const auto best = std::max_element(v.begin(), v.end());
-            double sum = 0;
-            for (float logit : v) sum += std::exp(static_cast<double>(logit) - *best);
-            const std::int64_t index = best - v.begin();
+            const std::vector<double> p = probabilities_of(logits);
+            const auto best = std::max_element(p.begin(), p.end());
+            const std::int64_t index = best - p.begin();
             const explain::Attribution cam = state->explainer.explain(
                 "cam", picture.input, Tensor::from<std::int64_t>({1}, {index}));
             frame.times.forward = milliseconds(ready);
@@ -297,7 +294,7 @@ Finder localiser_of(const Options& options) {
             std::vector<detection::Seen> seen;
             const Map map = upsample(drawable(cam).map, frame.image.height, frame.image.width);
             const detection::Box box = detection::localise(map, options.share);
-            const auto probability = static_cast<float>(1 / sum);
+            const auto probability = static_cast<float>(*best);
             if (box.area() > 0 && probability >= options.detect.threshold) {
               seen.push_back({box, static_cast<int>(index), probability});
             }

@@ -84,10 +84,8 @@ void draw(const Options& options, Classifier& model, const Backend& backend, con
   for (std::size_t c = 0; c < std::min<std::size_t>(chosen->units.size(), 16); ++c) {
     columns = static_cast<int>(chosen->units[c].top.size());
     for (const inspection::TopImage& top : chosen->units[c].top) {
-      const ImageView view = data.image(top.index);
-      Image picture(view.height, view.width, view.channels);
-      std::copy_n(view.pixels, picture.pixels.size(), picture.pixels.begin());
-      cells.push_back({std::move(picture), fmt::format("unit {}: {:.3g}", c, top.value)});
+      cells.push_back(
+          {copy_of(data.image(top.index)), fmt::format("unit {}: {:.3g}", c, top.value)});
     }
   }
   if (!cells.empty()) {
@@ -102,12 +100,8 @@ int run(const Options& options) {
   const std::shared_ptr<Classifier> model = std::move(loaded.model);
   const DataSplits splits = open_data(options.data, data_options_of(loaded.info, options.split));
   std::shared_ptr<const Dataset> data = splits.split(options.split);
-  // Evenly over the set, which is sorted by class.
-  std::vector<std::int64_t> chosen;
-  const std::int64_t count =
-      options.limit > 0 ? std::min(options.limit, data->size()) : data->size();
-  for (std::int64_t i = 0; i < count; ++i) chosen.push_back(i * data->size() / count);
-  data = std::make_shared<Subset>(data, chosen);
+  data = std::make_shared<Subset>(data, spread(data->size(), options.limit));
+  const std::int64_t count = data->size();
 
   if (!options.swap.empty()) {
     const std::size_t equals = options.swap.find('=');

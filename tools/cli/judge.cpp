@@ -1,8 +1,5 @@
 #include "tools/cli/judge.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "tools/cli/baselines.h"
 #include "tools/quality/controls.h"
 #include "tools/quality/randomisation.h"
@@ -16,18 +13,12 @@ LoadedModel random_copy(const LoadedModel& loaded, std::uint64_t seed) {
 
 // f32 {M}: softmax of the rows of logits {M,classes}, at one class.
 Tensor probabilities(const Tensor& logits, std::int64_t index) {
-  const std::int64_t rows = logits.shape()[0], classes = logits.shape()[1];
+  const std::int64_t rows = logits.shape()[0];
   Tensor result(Type{DType::f32, {rows}});
   for (std::int64_t r = 0; r < rows; ++r) {
-    double largest = logits.item(r * classes), sum = 0;
-    for (std::int64_t c = 1; c < classes; ++c) {
-      largest = std::max(largest, logits.item(r * classes + c));
-    }
-    for (std::int64_t c = 0; c < classes; ++c) {
-      sum += std::exp(logits.item(r * classes + c) - largest);
-    }
+    const std::vector<double> p = probabilities_of(logits.rows(r, r + 1));
     result.values<float>()[static_cast<std::size_t>(r)] =
-        static_cast<float>(std::exp(logits.item(r * classes + index) - largest) / sum);
+        static_cast<float>(p[static_cast<std::size_t>(index)]);
   }
   return result;
 }

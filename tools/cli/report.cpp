@@ -39,12 +39,6 @@ std::string text_of(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-Image copy_of(const ImageView& view) {
-  Image image(view.height, view.width, view.channels);
-  std::copy_n(view.pixels, image.pixels.size(), image.pixels.begin());
-  return image;
-}
-
 // Gathers the parts of the page; what cannot be had becomes a note.
 class Report {
  public:
@@ -138,13 +132,9 @@ class Report {
     for (const std::string& notice : splits.notices) note(notice);
     std::shared_ptr<const Dataset> data = splits.split(options_.split);
     if (data->size() > options_.limit) {
-      std::vector<std::int64_t> chosen;
-      for (std::int64_t i = 0; i < options_.limit; ++i) {
-        chosen.push_back(i * data->size() / options_.limit);
-      }
       note(fmt::format("{} of {} images of {} were looked at, evenly over the set", options_.limit,
                        data->size(), options_.split));
-      data = std::make_shared<Subset>(data, chosen);
+      data = std::make_shared<Subset>(data, spread(data->size(), options_.limit));
     }
     fmt::print(stderr, "judging {} images\n", data->size());
     const std::vector<monitoring::Judged> judged =
@@ -189,10 +179,7 @@ class Report {
 
   void activations(const std::shared_ptr<const Dataset>& data) {
     constexpr std::int64_t kImages = 128;
-    const std::int64_t count = std::min(kImages, data->size());
-    std::vector<std::int64_t> chosen;
-    for (std::int64_t i = 0; i < count; ++i) chosen.push_back(i * data->size() / count);
-    const auto sample = std::make_shared<Subset>(data, chosen);
+    const auto sample = std::make_shared<Subset>(data, spread(data->size(), kImages));
     inspection::ActivationProbe probe(record_of(*loaded_.model),
                                       image_shape_of(loaded_.info.config), {.backend = backend_});
     Loader loader(sample, loaded_.info.pipeline, {.batch_size = 16});
@@ -201,7 +188,7 @@ class Report {
     const std::vector<inspection::ActivationRow> rows = probe.rows();
     if (rows.empty()) return;
     json_["activations"] = Json::parse(inspection::to_json(rows, false));
-    json_["activation_images"] = count;
+    json_["activation_images"] = sample->size();
     const inspection::ActivationRow* last = nullptr;
     for (const inspection::ActivationRow& row : rows) {
       json_["curves"].push_back(inspection::curve_svg(row));
@@ -251,7 +238,7 @@ class Report {
       const Picture picture =
           make_picture(copy_of(data.image(j.index)), data.name(j.index), loaded_.info);
       PictureSettings settings(explanation, loaded_.info, picture);
-      const std::vector<double> p = probabilities(explainer.logits(picture.input));
+      const std::vector<double> p = probabilities_of(explainer.logits(picture.input));
       std::vector<std::int64_t> targets{j.predicted};
       targets.push_back(j.label != j.predicted ? j.label : runner_up(p, j.predicted));
       Json maps = Json::array(), named = Json::object();
@@ -305,20 +292,6 @@ class Report {
                    std::vector<std::string>& order, const quality::PanelRow& row) {
     if (panels[row.method].empty()) order.push_back(row.method);
     panels[row.method].push_back(row.panel);
-  }
-
-  static std::vector<double> probabilities(const Tensor& logits) {
-    std::vector<double> p;
-    double largest = logits.item(0), sum = 0;
-    for (std::int64_t c = 0; c < logits.elements(); ++c) {
-      largest = std::max(largest, logits.item(c));
-    }
-    for (std::int64_t c = 0; c < logits.elements(); ++c) {
-      p.push_back(std::exp(logits.item(c) - largest));
-      sum += p.back();
-    }
-    for (double& value : p) value /= sum;
-    return p;
   }
 
   static std::int64_t runner_up(const std::vector<double>& p, std::int64_t best) {

@@ -95,11 +95,9 @@ monitoring::HistoryStart start_of(const TrainConfig& config, const DataSplits& d
 // A few images, evenly over the classes, as the model will see them.
 Tensor probe_images(std::shared_ptr<const Dataset> data, const Pipeline& pipeline) {
   constexpr std::int64_t kImages = 16;
-  const std::int64_t count = std::min(kImages, data->size());
-  std::vector<std::int64_t> chosen;
-  for (std::int64_t i = 0; i < count; ++i) chosen.push_back(i * data->size() / count);
+  const std::vector<std::int64_t> chosen = spread(data->size(), kImages);
   Loader loader(std::make_shared<Subset>(std::move(data), chosen), pipeline,
-                {.batch_size = count, .threads = 0});
+                {.batch_size = kImages, .threads = 0});
   loader.start(0);
   Batch batch;
   loader.next(batch);

@@ -280,6 +280,13 @@ void open_idx(const fs::path& path, const DataOptions& options, DataSplits& spli
 
 }  // namespace
 
+std::vector<std::int64_t> spread(std::int64_t size, std::int64_t limit) {
+  if (limit <= 0 || limit >= size) limit = size;
+  std::vector<std::int64_t> result;
+  for (std::int64_t k = 0; k < limit; ++k) result.push_back(k * size / limit);
+  return result;
+}
+
 StratifiedSplit stratified_split(const std::vector<std::int64_t>& labels, double fraction,
                                  std::uint64_t seed, const std::string& purpose) {
   std::vector<std::vector<std::int64_t>> by_class;

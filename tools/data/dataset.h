@@ -91,6 +91,10 @@ struct DataSplits {
 // Throws a usage error that says what is wrong and what to do.
 DataSplits open_data(const std::filesystem::path& path, const DataOptions& options = {});
 
+// `limit` positions in [0, size), evenly over it, which is sorted by class; all of them where limit
+// is 0 or more than there are.
+std::vector<std::int64_t> spread(std::int64_t size, std::int64_t limit);
+
 // The indices in [0, labels.size()) split in two, each sorted: of every class a share `fraction`
 // (rounded; at least one of two or more and never all) goes to the second list. `purpose` separates
 // independent draws from one seed.

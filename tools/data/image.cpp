@@ -43,6 +43,12 @@ Image::Image(int height_, int width_, int channels_, std::uint8_t fill)
                  static_cast<std::size_t>(channels_),
              fill) {}
 
+Image copy_of(const ImageView& view) {
+  Image image(view.height, view.width, view.channels);
+  std::copy_n(view.pixels, image.pixels.size(), image.pixels.begin());
+  return image;
+}
+
 ImageView view_of(const Image& image) {
   return {image.height, image.width, image.channels, image.pixels.data(), nullptr};
 }

@@ -42,6 +42,7 @@ struct ImageView {
 };
 // The view does not own the image's memory.
 ImageView view_of(const Image& image);
+Image copy_of(const ImageView& view);
 
 // Reads a JPEG (baseline or progressive), PNG, BMP or binary PPM/PGM file as `channels` (1 or 3)
 // channels. Grey becomes three equal channels, colour becomes grey by the usual luma weights,

@@ -40,12 +40,6 @@ class Complaints {
   std::map<std::string, Entry> entries_;
 };
 
-// Class names to indices; all names are known once every file was read.
-struct Names {
-  std::vector<std::string> given;  // of a trained model; empty: as found
-  std::set<std::string> found;
-};
-
 struct RawObject {
   std::string name;
   double x0 = 0, y0 = 0, x1 = 0, y1 = 0;

@@ -95,12 +95,6 @@ Var DetectionTask::predictions(const NamedVars& outputs) const {
   return concat(parts, 3);
 }
 
-std::vector<NamedTensor> DetectionTask::feed(const Batch& batch) const {
-  std::vector<NamedTensor> all;
-  for (const auto& [name, tensor] : batch.tensors) all.push_back({name, tensor});
-  return all;
-}
-
 std::unique_ptr<Metrics> DetectionTask::metrics() const {
   return std::make_unique<DetectionMetrics>(*evaluated_);
 }

@@ -49,7 +49,6 @@ class DetectionTask final : public Task {
   Var loss(const NamedVars& inputs, const NamedVars& outputs) const override;
   // {N,h,w,C+4}: see decode().
   Var predictions(const NamedVars& outputs) const override;
-  std::vector<NamedTensor> feed(const Batch& batch) const override;
   std::unique_ptr<Metrics> metrics() const override;
 
  private:

@@ -10,18 +10,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* kKey = "tapescope.detector";
 
-fs::path path_of(const fs::path& run, const std::string& which) {
-  const bool named = which == "best" || which == "last" || which == "initial";
-  const fs::path path = named ? run / "checkpoints" / (which + ".safetensors") : fs::path(which);
-  if (named && !fs::exists(path)) {
-    throw usage_error(
-        "'{}' has no checkpoint '{}' ({} does not exist); is it a run directory of `tapescope "
-        "train`?",
-        run.string(), which, path.string());
-  }
-  return path;
-}
-
 }  // namespace
 
 std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
@@ -35,12 +23,12 @@ std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
 }
 
 bool is_detector(const fs::path& run, const std::string& which) {
-  return read_safetensors(path_of(run, which)).metadata.contains(kKey);
+  return read_safetensors(checkpoint_path(run, which)).metadata.contains(kKey);
 }
 
 LoadedDetector load_detector(const fs::path& run, const std::string& which) {
   LoadedDetector loaded;
-  loaded.path = path_of(run, which);
+  loaded.path = checkpoint_path(run, which);
   const Safetensors file = read_safetensors(loaded.path);
   const auto it = file.metadata.find(kKey);
   if (it == file.metadata.end()) {

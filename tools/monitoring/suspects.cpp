@@ -41,7 +41,6 @@ class Gathering final : public Task {
     return inner_.loss(inputs, outputs);
   }
   Var predictions(const NamedVars& outputs) const override { return inner_.predictions(outputs); }
-  std::vector<NamedTensor> feed(const Batch& batch) const override { return inner_.feed(batch); }
   std::unique_ptr<Metrics> metrics() const override { return std::make_unique<Gatherer>(judged_); }
 
  private:

@@ -1,7 +1,6 @@
 #include "tools/monitoring/watch.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "tools/explanation/drawing.h"
 #include "tools/report/png.h"
@@ -11,18 +10,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kMostPictures = 16;
-
-std::vector<double> softmax_of(const Tensor& logits) {
-  std::vector<double> p;
-  double largest = logits.item(0), sum = 0;
-  for (std::int64_t c = 0; c < logits.elements(); ++c) largest = std::max(largest, logits.item(c));
-  for (std::int64_t c = 0; c < logits.elements(); ++c) {
-    p.push_back(std::exp(logits.item(c) - largest));
-    sum += p.back();
-  }
-  for (double& value : p) value /= sum;
-  return p;
-}
 
 }  // namespace
 
@@ -77,7 +64,7 @@ Watch::Watch(const fs::path& folder, std::vector<std::string> methods, Classifie
 std::vector<WatchPoint> Watch::look(std::int64_t epoch) {
   std::vector<WatchPoint> points;
   for (const Watched& watched : watched_) {
-    const std::vector<double> p = softmax_of(explainer_.logits(watched.picture.input));
+    const std::vector<double> p = probabilities_of(explainer_.logits(watched.picture.input));
     const auto predicted = std::max_element(p.begin(), p.end()) - p.begin();
     const std::int64_t target = watched.label >= 0 ? watched.label : predicted;
     const Tensor classes = Tensor::from<std::int64_t>({1}, {target});

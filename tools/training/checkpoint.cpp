@@ -166,7 +166,7 @@ void load_exactly(Module& model, const Safetensors& file, const fs::path& path,
   }
 }
 
-LoadedModel load_model(const fs::path& run, const std::string& which) {
+fs::path checkpoint_path(const fs::path& run, const std::string& which) {
   const bool named = which == "best" || which == "last" || which == "initial";
   const fs::path path = named ? run / "checkpoints" / (which + ".safetensors") : fs::path(which);
   if (named && !fs::exists(path)) {
@@ -175,6 +175,11 @@ LoadedModel load_model(const fs::path& run, const std::string& which) {
         "`tapescope train`?",
         run.string(), which, path.string());
   }
+  return path;
+}
+
+LoadedModel load_model(const fs::path& run, const std::string& which) {
+  const fs::path path = checkpoint_path(run, which);
   const Safetensors file = read_safetensors(path);
   LoadedModel loaded;
   loaded.info = info_of(file, path);

@@ -48,7 +48,9 @@ struct LoadedModel {
   std::filesystem::path path;
 };
 
-// `which` is best, last, initial or a file. Throws a usage error that names the file and what is
+// The model file: `which` is best, last, initial or a file. A usage error where the run has it not.
+std::filesystem::path checkpoint_path(const std::filesystem::path& run, const std::string& which);
+// Throws a usage error that names the file and what is
 // wrong: missing, cut short, not of this program, or of another architecture.
 LoadedModel load_model(const std::filesystem::path& run, const std::string& which);
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "layers/losses.h"
 #include "tools/training/task.h"
@@ -75,8 +76,22 @@ Var Classification::predictions(const NamedVars& outputs) const {
   return softmax(outputs.at("logits"));
 }
 
-std::vector<NamedTensor> Classification::feed(const Batch& batch) const {
-  return {{"image", batch["image"]}, {"label", batch["label"]}};
+std::vector<NamedTensor> Task::feed(const Batch& batch) const {
+  std::vector<NamedTensor> all;
+  for (const auto& [name, tensor] : batch.tensors) all.push_back({name, tensor});
+  return all;
+}
+
+std::vector<double> probabilities_of(const Tensor& logits) {
+  std::vector<double> p;
+  double largest = logits.item(0), sum = 0;
+  for (std::int64_t c = 0; c < logits.elements(); ++c) largest = std::max(largest, logits.item(c));
+  for (std::int64_t c = 0; c < logits.elements(); ++c) {
+    p.push_back(std::exp(logits.item(c) - largest));
+    sum += p.back();
+  }
+  for (double& value : p) value /= sum;
+  return p;
 }
 
 std::unique_ptr<Metrics> Classification::metrics() const {

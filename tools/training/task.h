@@ -31,10 +31,13 @@ class Task {
   // {N}: one value a sample.
   virtual Var loss(const NamedVars& inputs, const NamedVars& outputs) const = 0;
   virtual Var predictions(const NamedVars& outputs) const = 0;
-  // A batch as the inputs above.
-  virtual std::vector<NamedTensor> feed(const Batch& batch) const = 0;
+  // A batch as the inputs above: its tensors under their names.
+  virtual std::vector<NamedTensor> feed(const Batch& batch) const;
   virtual std::unique_ptr<Metrics> metrics() const = 0;
 };
+
+// Softmax of logits {1,C}, on the host.
+std::vector<double> probabilities_of(const Tensor& logits);
 
 struct LossConfig {
   std::string name = "nll";    // "nll" (cross entropy) or "focal"
@@ -72,7 +75,6 @@ class Classification final : public Task {
   NamedVars inputs(Tape& tape, std::int64_t batch_size) const override;
   Var loss(const NamedVars& inputs, const NamedVars& outputs) const override;
   Var predictions(const NamedVars& outputs) const override;
-  std::vector<NamedTensor> feed(const Batch& batch) const override;
   std::unique_ptr<Metrics> metrics() const override;
 
  private:
