@@ -18,10 +18,12 @@ Tensor empty_map(const Tensor& x) {
 }
 
 // Scores of `count` changed pictures: share(k, p) is how much of position p comes from x, the rest
-// from the baseline. read(k, n, score) in order.
+// from the baseline. read(k, n, score) in order; where the scores are of several targets, n counts
+// samples and targets within them.
 void score_blends(const Scores& scores, const Tensor& x, const Tensor& baseline, int count,
                   int chunk, const std::function<float(int, std::int64_t)>& share,
-                  const std::function<void(int, std::int64_t, double)>& read) {
+                  const std::function<void(int, std::int64_t, double)>& read,
+                  std::int64_t targets = 1) {
   const std::int64_t samples = x.shape()[0], places = positions(x), channels = x.shape()[3];
   const auto from = baseline.values<float>();
   const bool shared = baseline.shape()[0] == 1;
@@ -45,8 +47,10 @@ void score_blends(const Scores& scores, const Tensor& x, const Tensor& baseline,
       }
     }
     const Tensor values = scores(rows);
+    const std::int64_t rows_read = samples * targets;
     for (int k = 0; k < pictures; ++k) {
-      for (std::int64_t n = 0; n < samples; ++n) read(begin + k, n, values.item(k * samples + n));
+      for (std::int64_t n = 0; n < rows_read; ++n)
+        read(begin + k, n, values.item(k * rows_read + n));
     }
   }
 }
@@ -129,7 +133,7 @@ Estimate feature_ablation(const Scores& scores, const Tensor& x, const Tensor& b
 }
 
 Estimate rise(const Scores& scores, const Tensor& x, const Tensor& baseline, int cells, int masks,
-              std::uint64_t seed, int chunk) {
+              std::uint64_t seed, int chunk, std::int64_t targets) {
   const std::int64_t height = x.shape()[1], width = x.shape()[2];
   const auto places = static_cast<std::size_t>(positions(x));
   // Each mask as shares of {H,W}, made when its picture is and dropped when its score is known.
@@ -160,10 +164,10 @@ Estimate rise(const Scores& scores, const Tensor& x, const Tensor& baseline, int
     }
     return mask;
   };
-  const auto samples = static_cast<std::size_t>(x.shape()[0]);
+  const auto maps = static_cast<std::size_t>(x.shape()[0] * targets);
   // Sums over masks of m, F, F m and (F m)^2, from which come the mean and its error.
-  std::vector<double> kept(places), score_sum(samples), products(samples * places),
-      squares(samples * places);
+  std::vector<double> kept(places), score_sum(maps), products(maps * places),
+      squares(maps * places);
   score_blends(
       scores, x, baseline, masks, chunk,
       [&](int k, std::int64_t p) { return mask_of(k)[static_cast<std::size_t>(p)]; },
@@ -176,10 +180,13 @@ Estimate rise(const Scores& scores, const Tensor& x, const Tensor& baseline, int
           products[row * places + p] += score * mask[p];
           squares[row * places + p] += score * mask[p] * score * mask[p];
         }
-        if (row + 1 == samples) made.erase(k);
-      });
-  Estimate result{empty_map(x), Tensor::zeros({DType::f32, {x.shape()[0]}}), masks};
-  for (std::size_t n = 0; n < samples; ++n) {
+        if (row + 1 == maps) made.erase(k);
+      },
+      targets);
+  const auto rows = static_cast<std::int64_t>(maps);
+  Estimate result{Tensor::zeros({DType::f32, {rows, height, width, 1}}),
+                  Tensor::zeros({DType::f32, {rows}}), masks};
+  for (std::size_t n = 0; n < maps; ++n) {
     double worst = 0;
     for (std::size_t p = 0; p < places; ++p) {
       if (kept[p] == 0) continue;

@@ -29,9 +29,10 @@ Estimate feature_ablation(const Scores& scores, const Tensor& x, const Tensor& b
 
 // RISE (Petsiuk et al. 2018, arXiv 1806.07421): E[F | position kept] - E[F], from masks of
 // cells x cells, each cell kept with probability 1/2, enlarged bilinearly and shifted at random.
-// The mean of F is taken off, which ranks positions alike and leaves less noise.
+// The mean of F is taken off, which ranks positions alike and leaves less noise. Scores of several
+// targets, {M*N,targets}, are answered by the same masks: map {N*targets,H,W,1}, error {N*targets}.
 Estimate rise(const Scores& scores, const Tensor& x, const Tensor& baseline, int cells, int masks,
-              std::uint64_t seed, int chunk = 8);
+              std::uint64_t seed, int chunk = 8, std::int64_t targets = 1);
 
 // Shapley values of the features by permutations (Castro et al. 2009, 10.1016/j.cor.2008.04.004),
 // each taken forwards and backwards. Every permutation telescopes: the values of all features sum

@@ -108,6 +108,67 @@ TEST_F(DetectProgram, AFolderInOrderAndAStreamThatIsCut) {
   EXPECT_EQ(tapescope_program({"detect", "--run", data(), picture(0)}).status, 2);
 }
 
+TEST_F(DetectProgram, ExplainsAllBoxesAndWhatWasMissed) {
+  const std::string out = *folder_ / "all";
+  const auto explain = [&](std::vector<std::string> words) {
+    std::vector<std::string> command = {"explain", "--run", run(),   picture(0),
+                                        "--out",   out,     "--json"};
+    command.insert(command.end(), words.begin(), words.end());
+    return tapescope_program(command);
+  };
+  const Result all = explain({"--box", "all", "--method", "odam,d-rise", "--budget", "40"});
+  ASSERT_EQ(all.status, 0) << all.err;
+  const json maps = json::parse(all.out)["maps"];
+  ASSERT_GE(maps.size(), 2u);
+  const double boxes = static_cast<double>(maps.size()) / 2;
+  for (const json& map : maps) {
+    EXPECT_EQ(map["verdict"]["fate"], "listed");
+    if (map["method"] != "d-rise") continue;
+    EXPECT_NEAR(map["forward_passes"], 40 / boxes, 1e-9);
+  }
+  EXPECT_TRUE(fs::exists(out + "/test-00.box-0.d-rise.png"));
+  EXPECT_EQ(explain({"--side", "top", "--method", "d-rise"}).status, 2);
+  // With a threshold that nothing reaches, every object is missed, and the cell that fits it best
+  // is of its class.
+  const Result missed =
+      explain({"--missed", "--data", data(), "--threshold", "0.999999", "--method", "odam"});
+  ASSERT_EQ(missed.status, 0) << missed.err;
+  const json of_missed = json::parse(missed.out)["maps"];
+  ASSERT_EQ(of_missed.size(), 1u);
+  EXPECT_EQ(of_missed[0]["missed"]["surest_class"], "square");
+  EXPECT_GT(of_missed[0]["missed"]["iou"], 0.5);
+  EXPECT_EQ(of_missed[0]["verdict"]["fate"], "below the threshold");
+  EXPECT_TRUE(fs::exists(out + "/test-00.missed-0.odam.png"));
+  const Result none = explain({"--missed", "--data", data(), "--method", "odam"});
+  EXPECT_EQ(none.status, 0) << none.err;
+  EXPECT_TRUE(json::parse(none.out)["maps"].empty()) << "nothing is missed";
+}
+
+TEST_F(DetectProgram, ScoresWhatItExplains) {
+  const std::string out = *folder_ / "scored";
+  const Result one =
+      tapescope_program({"explain", "--run", run(), picture(0), "--score", "--data", data(),
+                         "--method", "input-x-gradient,odam", "--out", out, "--json"});
+  ASSERT_EQ(one.status, 0) << one.err;
+  const json scores = json::parse(one.out);
+  EXPECT_EQ(scores["controls"].size(), 3u);
+  const json gradient = scores["maps"][0]["quality"];
+  EXPECT_GT(gradient["energy"], gradient["chance"]);
+  // Random heads turn the map into another one.
+  EXPECT_LT(gradient["head"], 0.8);
+  EXPECT_TRUE(gradient["mask"].is_null());
+  const std::string table = *folder_ / "table.json";
+  const Result set = tapescope_program({"benchmark-explanations", "--run", run(), "--data", data(),
+                                        "--limit", "2", "--method", "odam", "--out", table});
+  ASSERT_EQ(set.status, 0) << set.err;
+  EXPECT_NE(set.out.find("square, 1 box\n"), std::string::npos) << set.out;
+  EXPECT_NE(set.out.find("control-random"), std::string::npos);
+  EXPECT_EQ(tapescope_program(
+                {"benchmark-explanations", "--run", run(), "--data", data(), "--split", "later"})
+                .status,
+            2);
+}
+
 TEST_F(DetectProgram, ExplainsABox) {
   const std::string out = *folder_ / "why";
   const Result result =
@@ -125,7 +186,7 @@ TEST_F(DetectProgram, ExplainsABox) {
   const Result side = tapescope_program({"explain", "--run", run(), picture(0), "--side", "left",
                                          "--method", "saliency", "--out", out, "--json"});
   ASSERT_EQ(side.status, 0) << side.err;
-  EXPECT_EQ(json::parse(side.out)["maps"][0]["target"], "left side");
+  EXPECT_EQ(json::parse(side.out)["maps"][0]["target"], "square, left side");
   EXPECT_EQ(tapescope_program({"explain", "--run", run(), picture(0), "--at", "5,5", "--method",
                                "saliency", "--out", out})
                 .status,
@@ -134,7 +195,13 @@ TEST_F(DetectProgram, ExplainsABox) {
                                                        {"--at", "500,5"},
                                                        {"--at", "here"},
                                                        {"--side", "inside"},
-                                                       {"--target", "dog"}};
+                                                       {"--target", "dog"},
+                                                       {"--box", "first"},
+                                                       {"--box", "0", "--at", "5,5"},
+                                                       {"--against", "dog"},
+                                                       {"--against", "peak"},
+                                                       {"--missed"},
+                                                       {"--data", "/nowhere"}};
   for (const auto& words : wrong) {
     std::vector<std::string> command = {"explain",  "--run",    run(),   picture(0),
                                         "--method", "saliency", "--out", out};

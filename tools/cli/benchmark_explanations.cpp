@@ -4,9 +4,11 @@
 #include <set>
 
 #include "tools/cli/cli.h"
+#include "tools/cli/detector_commands.h"
 #include "tools/cli/explanation_options.h"
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
+#include "tools/detection/detector_file.h"
 #include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
@@ -44,6 +46,11 @@ struct Rows {  // of all pictures, by method, in the order of the methods
 
 int run(const Options& options) {
   options.run.apply();
+  if (detection::is_detector(options.run.run, options.run.checkpoint)) {
+    return benchmark_boxes(
+        {options.run, options.explanation, {}, options.data, options.out, options.json},
+        options.split, options.limit);
+  }
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   const DataSplits data = open_data(options.data, data_options_of(loaded.info, options.split));
   const auto pictures = data.split(options.split);

@@ -1,4 +1,4 @@
-// What eval and explain do where the run is a detector's.
+// What eval, explain and benchmark-explanations do where the run is a detector's.
 #pragma once
 
 #include <string>
@@ -12,15 +12,27 @@ namespace tapescope::cli {
 int eval_detector(const RunOptions& run, const std::string& data, const std::string& split,
                   std::int64_t batch_size, bool json);
 
-// Which box, and what of it.
+// Which boxes, and what of them.
 struct BoxOptions {
-  std::int64_t box = -1;       // of `detect`'s list; -1: the surest
+  std::string box;             // of `detect`'s list, from 0, or "all"; empty: the surest
   std::string at;              // "X,Y" in the picture's pixels: the cell there, whatever its score
+  bool missed = false;         // annotated objects that no box finds
   std::string side = "score";  // or left, top, right, bottom: how far that side is away
-  double threshold = 0.3;      // of the list
+  double threshold = 0.3, nms = 0;  // of the list
+  void add_to(CLI::App& app);
 };
-int explain_boxes(const RunOptions& run, const std::vector<std::string>& images,
-                  const ExplanationOptions& explanation, const BoxOptions& box,
-                  const std::string& out, bool json);
+
+struct BoxCommand {
+  RunOptions run;
+  ExplanationOptions explanation;
+  BoxOptions box;
+  std::string data;  // where the pictures' annotations are; may be empty
+  std::string out;
+  bool json = false;
+};
+int explain_boxes(const BoxCommand& command, const std::vector<std::string>& images, bool score,
+                  const std::string& mask);
+// `limit` pictures of the split: one box of each class that finds an annotated object in each.
+int benchmark_boxes(const BoxCommand& command, const std::string& split, std::int64_t limit);
 
 }  // namespace tapescope::cli

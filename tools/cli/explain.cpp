@@ -31,7 +31,7 @@ struct Options {
   RunOptions run;
   std::vector<std::string> images;
   ExplanationOptions explanation;
-  std::string out, mask;
+  std::string out, mask, data;
   BoxOptions box;
   bool json = false, list = false, score = false;
 };
@@ -87,8 +87,9 @@ int run(const Options& options) {
   if (options.out.empty()) throw usage_error("--out is required: a folder for pictures and arrays");
   options.run.apply();
   if (detection::is_detector(options.run.run, options.run.checkpoint)) {
-    return explain_boxes(options.run, options.images, options.explanation, options.box, options.out,
-                         options.json);
+    return explain_boxes(
+        {options.run, options.explanation, options.box, options.data, options.out, options.json},
+        options.images, options.score, options.mask);
   }
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   make_output_folder(options.out);
@@ -228,15 +229,9 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option(
       "--mask", options->mask,
       "picture of the same size, white where the cause of the answer is: scored against");
-  app.add_option("--box", options->box.box,
-                 "of a detector: which box of `detect`'s list, from 0; default: the surest");
-  app.add_option("--at", options->box.at,
-                 "of a detector: X,Y in the picture: the answer there, whatever its score");
-  app.add_option("--side", options->box.side,
-                 "of a detector: score, or left, top, right, bottom: why that side is there")
-      ->capture_default_str();
-  app.add_option("--threshold", options->box.threshold, "of a detector: as `detect` lists them")
-      ->capture_default_str();
+  options->box.add_to(app);
+  app.add_option("--data", options->data,
+                 "of a detector: folder with the pictures' annotations, for --missed and --score");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

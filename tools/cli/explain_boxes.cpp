@@ -1,13 +1,16 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
-#include "tools/cli/detector_commands.h"
+#include "tools/cli/box_judge.h"
+#include "tools/cli/judge_json.h"
 #include "tools/detection/detector.h"
 #include "tools/explanation/drawing.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/npy.h"
 #include "tools/report/png.h"
 #include "tools/training/atomic_file.h"
+#include "tools/training/safetensors.h"
 
 namespace tapescope::cli {
 namespace {
@@ -16,204 +19,252 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 using namespace detection;
 
-constexpr const char* kLayer = "smooth4/2/relu";  // the last map that both heads read
-constexpr const char* kSides[] = {"left", "top", "right", "bottom"};
+ordered_json box_json(const Box& box) { return {box.x, box.y, box.w, box.h}; }
 
-// One cell of the heat map, what it says, and which of its numbers is explained.
-struct Chosen {
-  int y = 0, x = 0, index = 0;
-  bool is_side = false;
-  std::string name;
-  Box box;  // in the input's pixels
-  float score = 0;
-};
-
-// The detector's answer at one cell as a row of numbers a sample: class logits or the four sides.
-explain::Explainer::Record at_cell(CentreDetector& model, const Chosen& chosen, int against) {
-  return [&model, chosen, against](Tape& tape, Var image) {
-    const NamedVars out = model(tape, {{"image", image}});
-    const Var whole = out.at(chosen.is_side ? "ltrb" : "heat");
-    const Var row = slice(slice(whole, 1, chosen.y, chosen.y + 1), 2, chosen.x, chosen.x + 1);
-    const Var numbers = reshape(row, {whole.shape()[3]});
-    return against < 0 ? numbers : sub(numbers, slice(numbers, 1, against, against + 1));
-  };
-}
-
-std::pair<double, double> parsed_point(const std::string& text) {
-  const std::vector<std::string> words = comma_separated(text);
-  try {
-    if (words.size() == 2) return {std::stod(words[0]), std::stod(words[1])};
-  } catch (const std::exception&) {
+const char* fate_name(Fate fate) {
+  switch (fate) {
+    case Fate::listed:
+      return "listed";
+    case Fate::unsure:
+      return "below the threshold";
+    case Fate::beaten:
+      return "no peak";
+    case Fate::covered:
+      return "suppressed";
+    case Fate::crowded:
+      return "too many";
   }
-  throw usage_error("--at '{}' is not of the form X,Y, for instance 120,85", text);
+  return "";
 }
 
-// The share of the map's size that lies in the box.
-double energy_inside(const Map& map, const Box& box) {
-  double inside = 0, all = 0;
-  for (int y = 0; y < map.height; ++y) {
-    for (int x = 0; x < map.width; ++x) {
-      const double v = std::abs(map.values[static_cast<std::size_t>(y * map.width + x)]);
-      const double px = x + 0.5, py = y + 0.5;
-      all += v;
-      if (px >= box.x && px < box.x + box.w && py >= box.y && py < box.y + box.h) inside += v;
+// What became of the box, in the list that `detect` gives.
+ordered_json verdict_json(const Verdict& v) {
+  ordered_json json = {{"fate", fate_name(v.fate)}, {"score", v.score}};
+  if (v.fate == Fate::beaten || v.fate == Fate::covered) {
+    json["by"] = {{"cell", {v.by_y, v.by_x}}, {"score", v.by_score}, {"iou", v.overlap}};
+  }
+  return json;
+}
+
+std::string description(const ChosenBox& box, const std::vector<std::string>& classes,
+                        const DetectOptions& options) {
+  const std::string cell = fmt::format("cell {},{}", box.what.x, box.what.y);
+  const std::string verdict = to_text(box.verdict, options);
+  if (!box.missed) return fmt::format("{}: '{}' {}", cell, box.name, verdict);
+  const Missed& m = *box.missed;
+  return fmt::format(
+      "the '{}' at {:.0f},{:.0f} of {:.0f}x{:.0f} was missed; {} fits it best, with an IoU of "
+      "{:.2f}, is surest of '{}' with {:.2g}, and as '{}' {}",
+      classes[static_cast<std::size_t>(m.object.category)], m.object.box.x, m.object.box.y,
+      m.object.box.w, m.object.box.h, cell, m.overlap,
+      classes[static_cast<std::size_t>(m.category)], m.surest, box.name, verdict);
+}
+
+void frame(Image& image, const ChosenBox& box, const std::vector<std::string>& classes) {
+  const Seen mark{box.box, box.what.category, box.verdict.score, box.what.y, box.what.x};
+  const std::vector<std::string> names(classes.size(), box.name);
+  draw_boxes(image, std::span<const Seen>(&mark, 1), names);
+}
+
+class Command {
+ public:
+  Command(const BoxCommand& command, bool score, const std::string& mask)
+      : command_(command),
+        detector_(load_detector(command.run.run, command.run.checkpoint)),
+        config_(detector_.model->config()),
+        annotations_(command.data, config_.classes),
+        info_(info_for(config_)),
+        judge_(*detector_.model, command.run.backend(), score, command.explanation.settings.seed),
+        score_(score),
+        mask_(mask) {
+    if (command.box.missed && command.data.empty()) {
+      throw usage_error("--missed needs --data: the folder with the pictures' annotations");
     }
   }
-  return all > 0 ? inside / all : 0;
-}
 
-Chosen choose(Detector& detector, const Image& picture, const BoxOptions& options,
-              const ExplanationOptions& explanation) {
-  const DetectorConfig& config = detector.config();
-  Chosen chosen;
-  DetectOptions detect;
-  detect.threshold = options.at.empty() ? static_cast<float>(options.threshold) : 0.0f;
-  const Letterbox frame = detector.letterbox(picture);
-  if (options.at.empty()) {
-    const std::vector<Seen> seen = detector.detect(picture, detect);
-    const std::int64_t number = std::max<std::int64_t>(options.box, 0);
-    if (number >= static_cast<std::int64_t>(seen.size())) {
+  void look_at(const std::string& path) {
+    const DetectorPicture picture = picture_for(config_, path, annotations_);
+    const std::vector<ChosenBox> boxes =
+        choose_boxes(judge_.cells().read(picture.picture.input), picture, command_.box,
+                     command_.explanation, config_.classes);
+    if (boxes.empty()) say("{}: nothing was missed", path);
+    for (const ChosenBox& box : boxes) {
+      say("{}: {}", path, description(box, config_.classes, detect_options(command_.box)));
+    }
+    std::vector<BoxSubject> subjects;
+    for (const ChosenBox& box : boxes) {
+      subjects.push_back(subject_of(picture, box, info_, command_.explanation.settings.seed));
+      if (!mask_.empty()) subjects.back().mask = mask_of_picture(picture);
+    }
+    std::vector<std::vector<SheetCell>> rows(boxes.size());  // of the sheet
+    std::vector<std::vector<quality::PanelRow>> panels(boxes.size());
+    for (std::size_t b = 0; b < boxes.size(); ++b) {
+      Image marked = picture.picture.image;
+      frame(marked, boxes[b], config_.classes);
+      rows[b].push_back({marked, stem_of(picture, boxes[b])});
+    }
+    PictureSettings settings(command_.explanation, info_, picture.picture);
+    if (!boxes.empty()) {
+      for (const std::string& method : box_methods(command_.explanation)) {
+        run(method, picture, boxes, subjects, settings.of(method), rows, panels);
+      }
+    }
+    for (std::size_t b = 0; b < boxes.size(); ++b) {
+      sheet_.insert(sheet_.end(), rows[b].begin(), rows[b].end());
+      if (!score_) continue;
+      for (const quality::PanelRow& row : judge_.score_controls(subjects[b])) {
+        panels[b].push_back(row);
+        controls_.push_back({{"image", path},
+                             {"box", stem_of(picture, boxes[b])},
+                             {"control", row.method},
+                             {"quality", quality_json(row.panel, box_metrics())}});
+      }
+      say("\n{}:\n{}", stem_of(picture, boxes[b]), quality::to_text(panels[b], box_metrics()));
+    }
+    columns_ = rows.empty() ? columns_ : std::max(columns_, rows[0].size());
+  }
+
+  void finish() {
+    const fs::path out = command_.out;
+    if (!sheet_.empty()) {
+      SheetOptions layout;
+      layout.cell_size = 240;
+      layout.columns = static_cast<int>(std::min<std::size_t>(columns_, 8));
+      write_png(out / "sheet.png", contact_sheet(sheet_, layout));
+      write_safetensors(out / "maps.safetensors", stored_);
+    }
+    const ordered_json scores = {
+        {"run", command_.run.run}, {"maps", maps_}, {"controls", controls_}};
+    write_atomically(out / "scores.json", scores.dump(2) + "\n");
+    if (command_.json) fmt::print("{}\n", scores.dump(2));
+    for (const quality::MetricInfo& metric : box_metrics()) {
+      if (score_ && !(metric.needs_mask && mask_.empty())) {
+        say("{:<10} {}", metric.name, metric.what);
+      }
+    }
+  }
+
+ private:
+  template <class... Args>
+  void say(fmt::format_string<Args...> text, Args&&... args) const {
+    if (!command_.json) fmt::print("{}\n", fmt::format(text, std::forward<Args>(args)...));
+  }
+
+  static std::string stem_of(const DetectorPicture& picture, const ChosenBox& box) {
+    return picture.picture.stem + (box.label.empty() ? "" : "." + box.label);
+  }
+
+  // White where the object is, brought into the input's frame.
+  quality::Mask mask_of_picture(const DetectorPicture& picture) const {
+    const Image mask = read_image(mask_, 3);
+    if (mask.height != picture.height || mask.width != picture.width) {
       throw usage_error(
-          "--box {}: there are {} boxes above --threshold {}; `tapescope detect` lists "
-          "them, and --at X,Y explains a place without one",
-          number, seen.size(), options.threshold);
+          "mask '{}' is {}x{}, its picture '{}' {}x{}; masks must have the picture's size", mask_,
+          mask.height, mask.width, picture.picture.path, picture.height, picture.width);
     }
-    const Seen& s = seen[static_cast<std::size_t>(number)];
-    chosen = {s.cell_y, s.cell_x, s.category, false, {}, frame.into_input(s.box), s.score};
-  } else {
-    const auto [px, py] = parsed_point(options.at);
-    const Box point = frame.into_input({px, py, 0, 0});
-    const int h = static_cast<int>(config.height) / kStride,
-              w = static_cast<int>(config.width) / kStride;
-    if (px < 0 || py < 0 || px >= picture.width || py >= picture.height) {
-      throw usage_error("--at {} lies outside the picture of {}x{}", options.at, picture.width,
-                        picture.height);
+    const Image& seen = picture.picture.image;
+    const Image framed = letterboxed(mask, picture.frame, seen.height, seen.width);
+    quality::Mask result{seen.height, seen.width, {}};
+    for (std::size_t i = 0; i < framed.pixels.size(); i += 3) {
+      result.cause.push_back(framed.pixels[i] > 191);
     }
-    chosen.y = std::clamp(static_cast<int>(point.y) / kStride, 0, h - 1);
-    chosen.x = std::clamp(static_cast<int>(point.x) / kStride, 0, w - 1);
-    chosen.box = {static_cast<double>(chosen.x * kStride), static_cast<double>(chosen.y * kStride),
-                  kStride, kStride};
-    chosen.index = -1;  // the class that the cell speaks for most: known once it has been asked
-  }
-  const auto side = std::find(std::begin(kSides), std::end(kSides), options.side);
-  if (options.side != "score" && side == std::end(kSides)) {
-    throw usage_error("--side '{}' is unknown; it is score, left, top, right or bottom",
-                      options.side);
-  }
-  if (side != std::end(kSides)) {
-    chosen.is_side = true;
-    chosen.index = static_cast<int>(side - std::begin(kSides));
-    chosen.name = fmt::format("{} side", options.side);
-  } else if (explanation.target != "predicted") {
-    const auto it = std::find(config.classes.begin(), config.classes.end(), explanation.target);
-    if (it == config.classes.end()) {
-      throw usage_error("--target '{}' is no class of this model", explanation.target);
+    if (result.share() == 0) {
+      throw usage_error("mask '{}' has no pixel above three quarters of white", mask_);
     }
-    chosen.index = static_cast<int>(it - config.classes.begin());
+    return result;
   }
-  return chosen;
-}
+
+  void run(const std::string& method, const DetectorPicture& picture,
+           const std::vector<ChosenBox>& boxes, const std::vector<BoxSubject>& subjects,
+           const explain::ExplainOptions& settings, std::vector<std::vector<SheetCell>>& rows,
+           std::vector<std::vector<quality::PanelRow>>& panels) {
+    std::vector<explain::Attribution> results;
+    try {
+      results = judge_.explain(method, picture.picture.input, boxes, settings);
+    } catch (const Error& refused) {
+      // Asked for all, a method that does not apply is left out and said so.
+      if (command_.explanation.methods != "all") throw;
+      if (left_out_.insert(method).second) fmt::print(stderr, "left out: {}\n", refused.what());
+      return;
+    }
+    std::vector<quality::Panel> scored;
+    if (score_) scored = judge_.score(method, results, subjects, boxes, settings);
+    for (std::size_t b = 0; b < boxes.size(); ++b) {
+      const explain::Attribution& result = results[b];
+      const DrawableMap drawn = drawable(result);
+      Image shown = overlay(picture.picture.image, drawn.map, drawn.colors);
+      frame(shown, boxes[b], config_.classes);
+      const std::string name = stem_of(picture, boxes[b]) + "." + method;
+      const std::string stem = (fs::path(command_.out) / name).string();
+      write_png(stem + ".png",
+                with_color_bar(shown, drawn.colors, range_of(drawn.map, drawn.colors)));
+      write_npy(stem + ".npy", result.map);
+      stored_.push_back({name, result.map});
+      rows[b].push_back({shown, method});
+      const Image& seen = picture.picture.image;
+      const quality::Mask own = mask_of(boxes[b].box, seen.height, seen.width);
+      const double energy =
+          quality::mass_accuracy(upsample(drawn.map, seen.height, seen.width), own);
+      ordered_json map = {{"image", picture.picture.path},
+                          {"method", method},
+                          {"target", boxes[b].name},
+                          {"box", box_json(boxes[b].box)},
+                          {"cell", {boxes[b].what.y, boxes[b].what.x}},
+                          {"verdict", verdict_json(boxes[b].verdict)},
+                          {"node", result.node},
+                          {"value", result.value.item()},
+                          {"residual", number(result.residual)},
+                          {"error_estimate", number(result.error_estimate)},
+                          {"forward_passes", result.forward_passes},
+                          {"energy_inside", energy},
+                          {"chance", own.share()},
+                          {"png", stem + ".png"},
+                          {"npy", stem + ".npy"}};
+      if (boxes[b].missed) {
+        map["missed"] = {
+            {"iou", boxes[b].missed->overlap},
+            {"surest_class", config_.classes[static_cast<std::size_t>(boxes[b].missed->category)]},
+            {"surest", boxes[b].missed->surest}};
+      }
+      if (score_) {
+        map["quality"] = quality_json(scored[b], box_metrics());
+        panels[b].push_back({method, scored[b]});
+      }
+      maps_.push_back(map);
+      say("{}: {} of '{}', {:.3g} forward passes: {:.0f} % of what speaks for it lies in the box, "
+          "which covers {:.1f} %: {}",
+          picture.picture.path, method, boxes[b].name, result.forward_passes, 100 * energy,
+          100 * own.share(), stem + ".png");
+    }
+  }
+
+  static ordered_json number(const Tensor& tensor) {
+    return tensor.defined() ? ordered_json(tensor.item()) : ordered_json();
+  }
+
+  const BoxCommand& command_;
+  LoadedDetector detector_;
+  const DetectorConfig& config_;
+  Annotations annotations_;
+  ModelInfo info_;
+  BoxJudge judge_;
+  bool score_;
+  std::string mask_;
+  ordered_json maps_ = ordered_json::array(), controls_ = ordered_json::array();
+  std::vector<SheetCell> sheet_;
+  std::size_t columns_ = 1;
+  std::vector<StoredTensor> stored_;
+  std::set<std::string> left_out_;
+};
 
 }  // namespace
 
-int explain_boxes(const RunOptions& run, const std::vector<std::string>& images,
-                  const ExplanationOptions& explanation, const BoxOptions& options,
-                  const std::string& out, bool json) {
-  Detector detector(load_detector(run.run, run.checkpoint), run.backend());
-  const DetectorConfig& config = detector.config();
-  make_output_folder(out);
-  int against = -1;
-  if (!explanation.against.empty()) {
-    const auto it = std::find(config.classes.begin(), config.classes.end(), explanation.against);
-    if (it == config.classes.end() || options.side != "score") {
-      throw usage_error("--against '{}' must be a class of this model, and goes with --side score",
-                        explanation.against);
-    }
-    against = static_cast<int>(it - config.classes.begin());
-  }
-  // What baselines are made with: the input as a picture, and how it becomes numbers.
-  ModelInfo info;
-  info.classes = config.classes;
-  info.config.channels = 3;
-  info.pipeline = Pipeline({ToTensor{}, Normalize{{0.5}, {0.25}}});
-  ordered_json maps = ordered_json::array();
-  std::vector<SheetCell> cells;
-  for (const std::string& path : images) {
-    const Image original = read_image(path);
-    Chosen chosen = choose(detector, original, options, explanation);
-    Picture picture;
-    picture.path = path;
-    picture.stem = fs::path(path).stem().string();
-    picture.image = letterboxed(original, detector.letterbox(original),
-                                static_cast<int>(config.height), static_cast<int>(config.width));
-    picture.input = detector.input(original);
-    const Backend backend = run.backend();
-    explain::Explainer explainer(at_cell(detector.model(), chosen, against),
-                                 {config.height, config.width, 3}, backend.device, backend.choices);
-    const Tensor scores = explainer.logits(picture.input);
-    if (chosen.index < 0) {
-      const auto v = scores.values<float>();
-      chosen.index = static_cast<int>(std::max_element(v.begin(), v.end()) - v.begin());
-    }
-    if (chosen.name.empty()) chosen.name = config.classes[static_cast<std::size_t>(chosen.index)];
-    const Tensor classes = Tensor::from<std::int64_t>({1}, {chosen.index});
-    const double chance = chosen.box.area() / static_cast<double>(config.height * config.width);
-    Image marked = picture.image;
-    const Seen mark{chosen.box, chosen.is_side ? 0 : chosen.index, chosen.score, chosen.y,
-                    chosen.x};
-    const auto frame = [&](Image& image) {
-      const std::vector<std::string> names(config.classes.size(), chosen.name);
-      draw_boxes(image, std::span<const Seen>(&mark, 1), names);
-    };
-    frame(marked);
-    cells.push_back({marked, picture.stem});
-    PictureSettings settings(explanation, info, picture);
-    for (const std::string& method : explanation.chosen_methods()) {
-      explain::ExplainOptions method_settings = settings.of(method);
-      if (method_settings.layer.empty()) method_settings.layer = kLayer;
-      explain::Attribution result;
-      try {
-        result = explainer.explain(method, picture.input, classes, method_settings);
-      } catch (const Error& refused) {
-        if (explanation.methods != "all") throw;
-        fmt::print(stderr, "left out: {}\n", refused.what());
-        continue;
-      }
-      const DrawableMap drawn = drawable(result);
-      Image shown = overlay(picture.image, drawn.map, drawn.colors);
-      frame(shown);
-      const std::string stem = (fs::path(out) / picture.stem).string() + "." + method;
-      write_png(stem + ".png", shown);
-      write_npy(stem + ".npy", result.map);
-      cells.push_back({shown, method});
-      const double energy =
-          energy_inside(upsample(drawn.map, picture.image.height, picture.image.width), chosen.box);
-      maps.push_back({{"image", path},
-                      {"method", method},
-                      {"target", chosen.name},
-                      {"box", {chosen.box.x, chosen.box.y, chosen.box.w, chosen.box.h}},
-                      {"cell", {chosen.y, chosen.x}},
-                      {"node", result.node},
-                      {"value", result.value.item()},
-                      {"residual", result.residual.defined() ? ordered_json(result.residual.item())
-                                                             : ordered_json()},
-                      {"forward_passes", result.forward_passes},
-                      {"energy_inside", energy},
-                      {"chance", chance},
-                      {"png", stem + ".png"},
-                      {"npy", stem + ".npy"}});
-      if (!json) {
-        fmt::print(
-            "{}: {} of '{}' at cell {}, {}: {:.0f} % of it in the box, which covers {:.1f} %: {}\n",
-            path, method, chosen.name, chosen.x, chosen.y, 100 * energy, 100 * chance,
-            stem + ".png");
-      }
-    }
-  }
-  write_png(fs::path(out) / "sheet.png", contact_sheet(cells, {.cell_size = 240}));
-  const ordered_json scores = {{"run", run.run}, {"maps", maps}};
-  write_atomically(fs::path(out) / "scores.json", scores.dump(2) + "\n");
-  if (json) fmt::print("{}\n", scores.dump(2));
+int explain_boxes(const BoxCommand& command, const std::vector<std::string>& images, bool score,
+                  const std::string& mask) {
+  make_output_folder(command.out);
+  Command run(command, score, mask);
+  for (const std::string& path : images) run.look_at(path);
+  run.finish();
   return 0;
 }
 

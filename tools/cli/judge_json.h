@@ -8,11 +8,13 @@
 namespace tapescope::cli {
 
 // {"deletion": 0.31, ...}; null for what does not apply or is not finite.
-inline nlohmann::ordered_json quality_json(const quality::Panel& panel) {
+inline nlohmann::ordered_json quality_json(
+    const quality::Panel& panel,
+    std::span<const quality::MetricInfo> metrics = quality::all_metrics()) {
   nlohmann::ordered_json result;
   for (std::size_t i = 0; i < panel.values.size(); ++i) {
     const double v = panel.values[i];
-    const std::string name(quality::all_metrics()[i].name);
+    const std::string name(metrics[i].name);
     result[name] = std::isfinite(v) ? nlohmann::ordered_json(v) : nlohmann::ordered_json();
   }
   return result;

@@ -64,27 +64,27 @@ Panel score(const Subject& subject, const Judged& judged, const PanelOptions& op
   return panel;
 }
 
-std::string to_text(const std::vector<PanelRow>& rows) {
+std::string to_text(const std::vector<PanelRow>& rows, std::span<const MetricInfo> metrics) {
   std::size_t width = 6;
   for (const PanelRow& row : rows) width = std::max(width, row.method.size());
   const auto shown = [&](std::size_t column) {
-    return !kMetrics[column].needs_mask ||
+    return !metrics[column].needs_mask ||
            std::any_of(rows.begin(), rows.end(),
                        [&](const PanelRow& row) { return !std::isnan(row.panel.values[column]); });
   };
   std::string text = fmt::format("{:<{}}", "method", width),
               better = fmt::format("{:<{}}", "", width);
-  for (std::size_t c = 0; c < std::size(kMetrics); ++c) {
+  for (std::size_t c = 0; c < metrics.size(); ++c) {
     if (!shown(c)) continue;
-    text += fmt::format(" {:>11}", kMetrics[c].name);
-    better += fmt::format(" {:>11}", kMetrics[c].better > 0   ? "(more)"
-                                     : kMetrics[c].better < 0 ? "(less)"
-                                                              : "");
+    text += fmt::format(" {:>11}", metrics[c].name);
+    better += fmt::format(" {:>11}", metrics[c].better > 0   ? "(more)"
+                                     : metrics[c].better < 0 ? "(less)"
+                                                             : "");
   }
   text += "\n" + better + "\n";
   for (const PanelRow& row : rows) {
     text += fmt::format("{:<{}}", row.method, width);
-    for (std::size_t c = 0; c < std::size(kMetrics); ++c) {
+    for (std::size_t c = 0; c < metrics.size(); ++c) {
       if (!shown(c)) continue;
       const double value = row.panel.values[c];
       text += std::isnan(value) ? fmt::format(" {:>11}", "-") : fmt::format(" {:>11.3f}", value);
@@ -96,7 +96,8 @@ std::string to_text(const std::vector<PanelRow>& rows) {
 
 PanelMean mean_of(const std::vector<Panel>& panels) {
   PanelMean result;
-  for (std::size_t c = 0; c < std::size(kMetrics); ++c) {
+  const std::size_t columns = panels.empty() ? 0 : panels[0].values.size();
+  for (std::size_t c = 0; c < columns; ++c) {
     double sum = 0, squares = 0, count = 0;
     for (const Panel& panel : panels) {
       const double v = panel.values[c];

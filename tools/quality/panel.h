@@ -46,7 +46,7 @@ struct PanelOptions {
 };
 
 struct Panel {
-  std::vector<double> values;  // NaN: does not apply, or is not defined for this map
+  std::vector<double> values;  // one a metric; NaN: does not apply, or is not defined for this map
 };
 Panel score(const Subject& subject, const Judged& judged, const PanelOptions& options = {});
 
@@ -55,7 +55,8 @@ struct PanelRow {
   std::string method;
   Panel panel;
 };
-std::string to_text(const std::vector<PanelRow>& rows);
+std::string to_text(const std::vector<PanelRow>& rows,
+                    std::span<const MetricInfo> metrics = all_metrics());
 
 // Mean of each value over panels, those that are NaN left out, and its standard error (NaN for
 // fewer than two).

@@ -1,0 +1,61 @@
+// Which of a detector's answers a command explains.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/cli/detector_commands.h"
+#include "tools/detection/box_explainer.h"
+
+namespace tapescope::cli {
+
+// A number of one cell that is explained, and what is known of the cell.
+struct ChosenBox {
+  detection::CellNumber what;
+  std::optional<detection::CellNumber> against;
+  std::string name;    // for people: the class, or a side of it
+  std::string label;   // of its files; empty for a single one
+  detection::Box box;  // in the input's pixels
+  detection::Verdict verdict;
+  std::optional<detection::Missed> missed;
+};
+
+// A picture as a detector is given it.
+struct DetectorPicture {
+  Picture picture;  // `image` is letterboxed, as `input` is
+  detection::Letterbox frame;
+  int height = 0, width = 0;               // of the picture itself
+  std::vector<detection::Object> objects;  // annotated ones, in the input's pixels
+};
+
+// Annotations by picture.
+class Annotations {
+ public:
+  // Of no pictures, where the folder is empty.
+  Annotations(const std::string& folder, const std::vector<std::string>& classes);
+  bool given() const { return !folder_.empty(); }
+  const detection::DetectionData& data() const { return data_; }
+  // Throws a usage error for a picture without annotation.
+  const detection::AnnotatedImage& of(const std::string& path) const;
+
+ private:
+  std::string folder_;
+  detection::DetectionData data_;
+};
+
+DetectorPicture picture_for(const detection::DetectorConfig& config, const std::string& path,
+                            const Annotations& annotations);
+// What baselines of such pictures are made with.
+ModelInfo info_for(const detection::DetectorConfig& config);
+
+detection::DetectOptions detect_options(const BoxOptions& options);
+
+// Those that the options ask for; none where --missed finds everything found. Throws a usage error
+// for a box, a point, a class or a side that is not there.
+std::vector<ChosenBox> choose_boxes(const detection::Cells& cells, const DetectorPicture& picture,
+                                    const BoxOptions& options,
+                                    const ExplanationOptions& explanation,
+                                    const std::vector<std::string>& classes);
+
+}  // namespace tapescope::cli
