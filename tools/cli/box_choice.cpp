@@ -102,13 +102,20 @@ Annotations::Annotations(const std::string& folder, const std::vector<std::strin
 }
 
 const AnnotatedImage& Annotations::of(const std::string& path) const {
+  // The very file, or else one of its name: copies are explained too.
+  const AnnotatedImage* namesake = nullptr;
+  const fs::path name = fs::path(path).filename();
   for (const auto* split : {&data_.test, &data_.validation, &data_.train}) {
     for (const AnnotatedImage& image : *split) {
-      if (fs::path(image.path).filename() == fs::path(path).filename()) return image;
+      if (fs::path(image.path).filename() != name) continue;
+      std::error_code none;
+      if (fs::equivalent(image.path, path, none)) return image;
+      if (namesake == nullptr) namesake = &image;
     }
   }
+  if (namesake != nullptr) return *namesake;
   throw usage_error("--data '{}' has no annotation of a picture called '{}'", folder_,
-                    fs::path(path).filename().string());
+                    name.string());
 }
 
 DetectorPicture picture_for(const DetectorConfig& config, const std::string& path,
