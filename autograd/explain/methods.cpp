@@ -92,9 +92,27 @@ const std::vector<MethodInfo> kMethods = {
      "anything finer than a feature, and how features act together"},
 };
 
+const std::vector<MethodInfo> kOthers = {
+    {"tracin", "Pruthi et al. 2020, arXiv 2002.08484", "1 to 3 an example and checkpoint",
+     "checkpoints kept while training, the training data",
+     "what was learnt between the checkpoints, and how steps on different examples act together"},
+    {"nearest-examples", "", "1 an example", "a node (--layer), the training data",
+     "why they are alike: the node's values are compared as a whole"},
+    {"tcav", "Kim et al. 2018, arXiv 1711.11279", "3 a picture",
+     "pictures of the concept, others, and of the class; a node (--layer)",
+     "concepts that no straight direction at the node stands for"},
+    {"feature-visualization", "Olah et al. 2017, 10.23915/distill.00007", "2 a step",
+     "a class, or a unit of a node", "everything but one of the pictures that raise the unit"},
+    {"fgsm", "Goodfellow et al. 2015, arXiv 1412.6572", "2", "a picture",
+     "changes that need more than one step"},
+    {"pgd", "Madry et al. 2018, arXiv 1706.06083", "2 a step", "a picture",
+     "smaller changes: it looks for one within the radius, not for the smallest"},
+};
+
 }  // namespace
 
 std::span<const MethodInfo> all_methods() { return kMethods; }
+std::span<const MethodInfo> other_methods() { return kOthers; }
 
 const MethodInfo* find_method(std::string_view name) {
   const auto found = std::find_if(kMethods.begin(), kMethods.end(),

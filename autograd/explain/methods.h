@@ -18,8 +18,11 @@ struct MethodInfo {
   bool is_sensitivity = false;
 };
 
+// Those that give a map of a picture, or of a node's units.
 std::span<const MethodInfo> all_methods();
-// Null where there is no such method.
+// Those that answer otherwise: with examples, concepts, or pictures of their own.
+std::span<const MethodInfo> other_methods();
+// Of all_methods(); null where there is no such method.
 const MethodInfo* find_method(std::string_view name);
 
 }  // namespace tapescope::explain

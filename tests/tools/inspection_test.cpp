@@ -139,8 +139,8 @@ TEST(Structure, ALayerUsedTwiceIsTwoRowsAndCountedOnce) {
 TEST(Structure, IsDrawnAndTimed) {
   const auto model =
       make_model({.name = "resnet20", .classes = 3, .channels = 3, .image_size = 16});
-  const Structure s =
-      structure_of(record_of(*model), {16, 16, 3}, {.backend = {}, .measure_batch = 2, .repeats = 1});
+  const Structure s = structure_of(record_of(*model), {16, 16, 3},
+                                   {.backend = {}, .measure_batch = 2, .repeats = 1});
   EXPECT_GT(s.totals.forward_seconds, 0);
   EXPECT_GT(s.totals.backward_seconds, 0);
   for (const StructureRow& row : s.rows) EXPECT_FALSE(row.variant.empty()) << row.path;
@@ -297,7 +297,8 @@ TEST(Activations, SaturationOfTanhAgreesInBothProbes) {
   const ActivationRow row = probe.rows()[0];
   // tanh' < 0.05 where |4 z| > atanh(sqrt(0.95)) = 2.1785: |z| > 0.5446.
   double expected = 0;
-  for (float v : ramp(1).values<float>()) expected += std::abs(v) > 0.5446 ? 1 / 16. : 0;
+  const Tensor values = ramp(1);
+  for (float v : values.values<float>()) expected += std::abs(v) > 0.5446 ? 1 / 16. : 0;
   EXPECT_NEAR(row.saturated_fraction, expected, 1e-9);
   const Pulse pulse = PulseProbe(record, {4, 4, 1}, {}).measure(ramp(2));
   ASSERT_EQ(pulse.activations.size(), 1u);

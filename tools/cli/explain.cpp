@@ -10,6 +10,7 @@
 #include "tools/cli/explanation_options.h"
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
+#include "tools/cli/other_explanations.h"
 #include "tools/detection/detector_file.h"
 #include "tools/explanation/drawing.h"
 #include "tools/report/colormap.h"
@@ -33,12 +34,16 @@ struct Options {
   ExplanationOptions explanation;
   std::string out, mask, data;
   BoxOptions box;
+  OtherOptions other;
   bool json = false, list = false, score = false;
 };
 
 int list_methods(const Options& options) {
+  std::vector<explain::MethodInfo> all(explain::all_methods().begin(),
+                                       explain::all_methods().end());
+  all.insert(all.end(), explain::other_methods().begin(), explain::other_methods().end());
   nlohmann::ordered_json methods = nlohmann::ordered_json::array();
-  for (const explain::MethodInfo& info : explain::all_methods()) {
+  for (const explain::MethodInfo& info : all) {
     if (options.json) {
       methods.push_back({{"method", info.name},
                          {"paper", info.paper},
@@ -78,6 +83,12 @@ int run(const Options& options) {
   if (options.list) return list_methods(options);
   if (options.run.run.empty()) {
     throw usage_error("--run is required: the run directory of `tapescope train`");
+  }
+  if (options.other.asked() > 0) {
+    if (options.out.empty()) throw usage_error("--out is required: a folder for what is found");
+    options.run.apply();
+    return explain_otherwise({options.run, options.images, options.explanation, options.other,
+                              options.data, options.out, options.json});
   }
   if (options.images.empty()) throw usage_error("no picture given: name at least one file");
   if (!options.mask.empty() && (!options.score || options.images.size() != 1)) {
@@ -230,8 +241,11 @@ std::function<int()> setup(CLI::App& app) {
       "--mask", options->mask,
       "picture of the same size, white where the cause of the answer is: scored against");
   options->box.add_to(app);
-  app.add_option("--data", options->data,
-                 "of a detector: folder with the pictures' annotations, for --missed and --score");
+  options->other.add_to(app);
+  app.add_option(
+      "--data", options->data,
+      "of a detector: folder with the pictures' annotations, for --missed and --score; else the "
+      "training data, for --tracin and --nearest-examples");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

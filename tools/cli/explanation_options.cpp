@@ -5,6 +5,7 @@
 
 #include "autograd/ops/ops.h"
 #include "tools/cli/baselines.h"
+#include "tools/cli/other_explanations.h"
 
 namespace tapescope::cli {
 
@@ -116,29 +117,11 @@ std::int64_t class_index(const std::string& option, const std::string& name,
   return found - info.classes.begin();
 }
 
-// "conv4/relu[17]" of --unit.
-struct Unit {
-  std::string node;
-  std::int64_t index = 0;
-};
-Unit parsed_unit(const std::string& text) {
-  const std::size_t open = text.rfind('[');
-  const std::string digits = open != std::string::npos && text.ends_with(']')
-                                 ? text.substr(open + 1, text.size() - open - 2)
-                                 : "";
-  if (digits.empty() || digits.size() > 9 ||
-      digits.find_first_not_of("0123456789") != std::string::npos) {
-    throw usage_error("--unit '{}' is not of the form NODE[INDEX], for instance fc/linear[2]",
-                      text);
-  }
-  return {text.substr(0, open), std::stoll(digits)};
-}
-
 }  // namespace
 
 Target target_of(const ExplanationOptions& options, const ModelInfo& info, const Tensor& logits) {
   if (!options.unit.empty()) {
-    const Unit unit = parsed_unit(options.unit);
+    const NodeIndex unit = parsed_node("--unit", options.unit);
     if (unit.index >= logits.elements()) {
       throw usage_error("--unit '{}': the node has {} units, counted from 0", options.unit,
                         logits.elements());
@@ -176,7 +159,7 @@ explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backen
   move_to(backend.device, loaded.model->parameters());
   const std::int64_t against =
       options.against.empty() ? -1 : class_index("--against", options.against, loaded.info);
-  const std::string node = options.unit.empty() ? "" : parsed_unit(options.unit).node;
+  const std::string node = options.unit.empty() ? "" : parsed_node("--unit", options.unit).node;
   return explain::Explainer(
       [model = loaded.model.get(), against, node, log = options.log_probability](Tape& tape,
                                                                                  Var image) {

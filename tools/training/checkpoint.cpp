@@ -1,5 +1,7 @@
 #include "tools/training/checkpoint.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -113,18 +115,6 @@ Match copy_tensors(const Safetensors& file, Module& model) {
   return match;
 }
 
-bool glob_matches(std::string_view glob, std::string_view text) {
-  if (glob.empty()) return text.empty();
-  if (glob[0] == '*') {
-    for (std::size_t skip = 0; skip <= text.size(); ++skip) {
-      if (glob_matches(glob.substr(1), text.substr(skip))) return true;
-    }
-    return false;
-  }
-  return !text.empty() && (glob[0] == '?' || glob[0] == text[0]) &&
-         glob_matches(glob.substr(1), text.substr(1));
-}
-
 StoredTensor counter(const std::string& name, std::int64_t value) {
   return {name, Tensor::scalar_i64(value)};
 }
@@ -215,7 +205,7 @@ std::vector<std::string> load_weights(Module& model, const fs::path& path) {
 int freeze(Module& model, const std::string& glob) {
   int frozen = 0;
   for (const ParameterRef& parameter : model.parameters()) {
-    if (!glob_matches(glob, parameter->name) || !parameter->trained()) continue;
+    if (fnmatch(glob.c_str(), parameter->name.c_str(), 0) != 0 || !parameter->trained()) continue;
     parameter->frozen = true;
     ++frozen;
   }

@@ -1,6 +1,7 @@
 #include "tools/training/picture.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tools/data/idx.h"
 
@@ -78,6 +79,57 @@ Picture read_picture(const std::string& path, const ModelInfo& info) {
   return make_picture(
       in_idx ? read_idx_entry(entry) : read_image(path, static_cast<int>(info.config.channels)),
       path, info);
+}
+
+namespace {
+
+// Every element through f(value, channel).
+template <class F>
+Tensor each(const Tensor& from, std::size_t channels, F&& f) {
+  Tensor to(from.type());
+  const auto in = from.values<float>();
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    to.values<float>()[i] = static_cast<float>(f(in[i], i % channels));
+  }
+  return to;
+}
+
+}  // namespace
+
+Tensor PixelScale::into_input(const Tensor& pixels) const {
+  return each(pixels, mean.size(), [&](double v, std::size_t c) { return (v - mean[c]) / std[c]; });
+}
+
+Tensor PixelScale::into_pixels(const Tensor& input) const {
+  return each(input, mean.size(), [&](double v, std::size_t c) { return v * std[c] + mean[c]; });
+}
+
+Tensor PixelScale::gradient(const Tensor& of_input) const {
+  return each(of_input, mean.size(), [&](double v, std::size_t c) { return v / std[c]; });
+}
+
+PixelScale pixel_scale(const ModelInfo& info) {
+  const auto channels = static_cast<std::size_t>(info.config.channels);
+  PixelScale scale{std::vector<double>(channels, 0), std::vector<double>(channels, 1)};
+  for (const Transform& t : info.pipeline.transforms()) {
+    const auto* normalize = std::get_if<Normalize>(&t);
+    if (normalize == nullptr) continue;
+    for (std::size_t c = 0; c < channels; ++c) {
+      scale.mean[c] = normalize->mean[normalize->mean.size() == 1 ? 0 : c];
+      scale.std[c] = normalize->std[normalize->std.size() == 1 ? 0 : c];
+    }
+  }
+  return scale;
+}
+
+Image image_of(const Tensor& pixels) {
+  const Shape& s = pixels.shape();
+  Image image(static_cast<int>(s[1]), static_cast<int>(s[2]), static_cast<int>(s[3]));
+  const auto from = pixels.values<float>();
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    image.pixels[i] = static_cast<std::uint8_t>(std::lround(255 * std::clamp(from[i], 0.0f, 1.0f)));
+  }
+  return image;
 }
 
 }  // namespace tapescope

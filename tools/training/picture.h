@@ -22,4 +22,16 @@ Picture read_picture(const std::string& path, const ModelInfo& info);
 // The same of a picture that has been decoded; `stem` is made of `path`.
 Picture make_picture(Image image, const std::string& path, const ModelInfo& info);
 
+// Between a model's input and its pixels from 0 to 1, f32 {N,H,W,C} both: the normalisation of its
+// pipeline and nothing else.
+struct PixelScale {
+  std::vector<double> mean, std;  // by channel
+  Tensor into_input(const Tensor& pixels) const;
+  Tensor into_pixels(const Tensor& input) const;
+  Tensor gradient(const Tensor& of_input) const;  // with respect to the pixels
+};
+PixelScale pixel_scale(const ModelInfo& info);
+// Pixels {1,H,W,C} as a picture, rounded to 8 bits.
+Image image_of(const Tensor& pixels);
+
 }  // namespace tapescope
