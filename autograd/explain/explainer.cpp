@@ -66,19 +66,6 @@ Tensor residual_of(const Tensor& target, const Tensor& map) {
   return residual;
 }
 
-// `tensor` again and again, `times` in all, along the rows.
-Tensor repeated(const Tensor& tensor, std::int64_t times) {
-  Shape shape = tensor.shape();
-  const std::int64_t rows = shape[0];
-  shape[0] = rows * times;
-  Tensor result(Type{tensor.dtype(), shape});
-  for (std::int64_t i = 0; i < times; ++i) {
-    Tensor part = result.rows(i * rows, (i + 1) * rows);
-    part.copy_from(tensor);
-  }
-  return result;
-}
-
 // `part` of `whole` added to it: the mean of `count` of them in the end.
 void add_share(Tensor& whole, const Tensor& part, double share) {
   if (!whole.defined()) whole = Tensor::zeros(part.type());
@@ -132,7 +119,7 @@ std::vector<Tensor> Explainer::baselines_of(const Request& request) const {
   if (all.empty()) all.push_back(Tensor::zeros({DType::f32, one}));
   for (Tensor& baseline : all) {
     if (baseline.shape().rank() < one.rank()) baseline = baseline.reshape(one);
-    if (baseline.shape()[0] != rows) baseline = repeated(baseline, rows);
+    if (baseline.shape()[0] != rows) baseline = repeated_rows(baseline, rows);
   }
   return all;
 }
@@ -150,7 +137,8 @@ Explainer::Prepared& Explainer::target_program() {
 Gradients Explainer::gradients(Prepared& prepared, const Tensor& classes) {
   return [&prepared, classes](const Tensor& points) {
     const std::int64_t times = points.shape()[0] / classes.shape()[0];
-    return prepared.program.run({{prepared.input, points}, {"class", repeated(classes, times)}})[0];
+    return prepared.program.run(
+        {{prepared.input, points}, {"class", repeated_rows(classes, times)}})[0];
   };
 }
 
@@ -352,21 +340,7 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
   result.node = target.node;
   result.value = scores(request.image);
   Estimate estimate;
-  if (request.method == "occlusion") {
-    const std::int64_t window = options.window > 0
-                                    ? options.window
-                                    : std::max<std::int64_t>(1, std::min(height, width) / 8);
-    std::int64_t stride =
-        options.stride > 0 ? options.stride : std::max<std::int64_t>(1, window / 2);
-    const auto windows = [&](std::int64_t extent) {
-      return std::max<std::int64_t>(0, extent - window + stride - 1) / stride + 1;
-    };
-    while (static_cast<double>(windows(height) * windows(width) + 1) > options.budget &&
-           stride < std::max(height, width)) {
-      ++stride;
-    }
-    estimate = occlusion(scores, request.image, baseline, window, stride, options.chunk);
-  } else if (request.method == "feature-ablation") {
+  if (request.method == "feature-ablation") {
     estimate = feature_ablation(scores, request.image, baseline, segments, options.chunk);
   } else if (request.method == "rise") {
     constexpr int kCells = 7;  // the paper's
@@ -393,6 +367,46 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
   result.map = estimate.map;
   result.error_estimate = estimate.error;
   result.forward_passes = estimate.points + 1;
+  return result;
+}
+
+Attribution Explainer::occlusion(const Request& request) {
+  const ExplainOptions& options = request.options;
+  const std::int64_t height = request.image.shape()[1], width = request.image.shape()[2];
+  if (!local_occlusion_) {
+    local_occlusion_ = std::make_unique<LocalOcclusion>(
+        [this](Tape& tape, Var image, Var index) {
+          return class_logit(record_(tape, image), index);
+        },
+        image_shape_, device_, kernels_);
+  }
+  const std::int64_t window =
+      options.window > 0 ? options.window : std::max<std::int64_t>(1, std::min(height, width) / 8);
+  std::int64_t stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, window / 2);
+  Windows windows = windows_of(height, width, window, stride);
+  double a_window = local_occlusion_->cost(windows);
+  while (windows.count() * a_window + 1 > options.budget && stride < std::max(height, width)) {
+    windows = windows_of(height, width, window, ++stride);
+    a_window = local_occlusion_->cost(windows);
+  }
+  const Tensor baseline = baselines_of(request)[0];
+  Attribution result;
+  result.node = target_program().node;
+  Estimate estimate;
+  if (a_window < 1) {
+    LocalOcclusion::Result local =
+        local_occlusion_->run(request.image, request.classes, baseline, windows, options.chunk);
+    estimate = std::move(local.estimate);
+    result.value = std::move(local.whole);
+    result.forward_passes = local.forwards;
+  } else {
+    const Scores scores = gradients(target_program(), request.classes);
+    result.value = scores(request.image);
+    estimate = explain::occlusion(scores, request.image, baseline, windows, options.chunk);
+    result.forward_passes = windows.count() + 2;
+  }
+  result.map = estimate.map;
+  result.error_estimate = estimate.error;
   return result;
 }
 
@@ -436,7 +450,7 @@ Attribution Explainer::explain(std::string_view method, const Tensor& image, con
       {"smoothgrad-squared", &Explainer::from_draws},
       {"vargrad", &Explainer::from_draws},
       {"gradient-shap", &Explainer::from_draws},
-      {"occlusion", &Explainer::from_changed_pictures},
+      {"occlusion", &Explainer::occlusion},
       {"feature-ablation", &Explainer::from_changed_pictures},
       {"rise", &Explainer::from_changed_pictures},
       {"shapley", &Explainer::from_changed_pictures},

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/explain/local_occlusion.h"
 #include "autograd/explain/methods.h"
 #include "autograd/explain/path_methods.h"
 #include "autograd/explain/perturbation.h"
@@ -82,6 +83,7 @@ class Explainer {
   Attribution along_path(const Request& request);
   Attribution from_draws(const Request& request);
   Attribution from_changed_pictures(const Request& request);
+  Attribution occlusion(const Request& request);
   Attribution from_feature_maps(const Request& request);
   // The first output of a Program at any points of its input.
   Gradients gradients(Prepared& program, const Tensor& classes);
@@ -93,6 +95,7 @@ class Explainer {
   Device device_;
   KernelChoices kernels_;
   std::map<std::string, std::unique_ptr<Prepared>> prepared_;
+  std::unique_ptr<LocalOcclusion> local_occlusion_;
 };
 
 }  // namespace tapescope::explain

@@ -39,12 +39,12 @@ TEST(FeatureAblation, OfTheDenseNet) {
 TEST(Occlusion, OfTheDenseNet) {
   const Tensor x = picture(20, 50, 30);
   // Windows {0,1} and {1,2}, the first with a baseline of 10: 4 * (70 - 20) and 4 * (80 - 20).
-  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(10, 10, 10), 2, 1).map),
+  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(10, 10, 10), windows_of(1, 3, 2, 1)).map),
             (std::vector<float>{200, 220, 240}));
   // A window of one position is ablation.
-  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(0, 0, 0), 1, 1).map),
+  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(0, 0, 0), windows_of(1, 3, 1, 1)).map),
             (std::vector<float>{80, 200, 120}));
-  EXPECT_THROW(occlusion(dense_scores, x, picture(0, 0, 0), 0, 1), Error);
+  EXPECT_THROW(windows_of(1, 3, 0, 1), Error);
 }
 
 TEST(Shapley, AddsUpExactlyAndApproachesTheExactValues) {
