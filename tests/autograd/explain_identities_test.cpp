@@ -95,8 +95,15 @@ TEST_P(Family, MethodsAddUpAndAgreeBetweenDevices) {
       refused.insert(info.name);
       continue;
     }
-    const Attribution again = cpu.explain(info.name, kImages, kClasses, few());
-    EXPECT_EQ(numbers(again.map), numbers(on_cpu.map)) << "the second time";
+    ExplainOptions other_runs = few();
+    other_runs.chunk = 3;
+    const Attribution again = cpu.explain(info.name, kImages, kClasses, other_runs);
+    EXPECT_EQ(numbers(again.map), numbers(on_cpu.map)) << "the second time, in other runs";
+    for (std::int64_t n = 0; n < 2; ++n) {
+      const Tensor alone =
+          cpu.explain(info.name, kImages.rows(n, n + 1), kClasses.rows(n, n + 1), few()).map;
+      EXPECT_EQ(numbers(alone), numbers(on_cpu.map.rows(n, n + 1))) << "picture " << n << " alone";
+    }
     const Attribution there = emulated.explain(info.name, kImages, kClasses, few());
     ASSERT_EQ(there.map.shape(), on_cpu.map.shape());
     const double scale = 1e-3 * largest_of(on_cpu.map) + 1e-6;
