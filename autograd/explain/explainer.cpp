@@ -66,19 +66,6 @@ Tensor residual_of(const Tensor& target, const Tensor& map) {
   return residual;
 }
 
-// `tensor` again and again, `times` in all, along the rows.
-Tensor repeated(const Tensor& tensor, std::int64_t times) {
-  Shape shape = tensor.shape();
-  const std::int64_t rows = shape[0];
-  shape[0] = rows * times;
-  Tensor result(Type{tensor.dtype(), shape});
-  for (std::int64_t i = 0; i < times; ++i) {
-    Tensor part = result.rows(i * rows, (i + 1) * rows);
-    part.copy_from(tensor);
-  }
-  return result;
-}
-
 // `part` of `whole` added to it: the mean of `count` of them in the end.
 void add_share(Tensor& whole, const Tensor& part, double share) {
   if (!whole.defined()) whole = Tensor::zeros(part.type());
@@ -132,7 +119,7 @@ std::vector<Tensor> Explainer::baselines_of(const Request& request) const {
   if (all.empty()) all.push_back(Tensor::zeros({DType::f32, one}));
   for (Tensor& baseline : all) {
     if (baseline.shape().rank() < one.rank()) baseline = baseline.reshape(one);
-    if (baseline.shape()[0] != rows) baseline = repeated(baseline, rows);
+    if (baseline.shape()[0] != rows) baseline = repeated_rows(baseline, rows);
   }
   return all;
 }
@@ -147,10 +134,17 @@ Explainer::Prepared& Explainer::target_program() {
   return prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
 }
 
+// A net without convolutions and matrix products has no multiply-adds to compare.
+double Explainer::in_forwards(const Prepared& program, double otherwise) {
+  const double forward = target_program().macs;
+  return forward > 0 ? program.macs / forward : otherwise;
+}
+
 Gradients Explainer::gradients(Prepared& prepared, const Tensor& classes) {
   return [&prepared, classes](const Tensor& points) {
     const std::int64_t times = points.shape()[0] / classes.shape()[0];
-    return prepared.program.run({{prepared.input, points}, {"class", repeated(classes, times)}})[0];
+    return prepared.program.run(
+        {{prepared.input, points}, {"class", repeated_rows(classes, times)}})[0];
   };
 }
 
@@ -207,8 +201,7 @@ Attribution Explainer::one_run(const Request& request) {
   result.map = request.method == "eigen-cam" ? eigen_cam(out[0]) : std::move(out[0]);
   result.value = std::move(out[1]);
   if (out.size() > 2) result.residual = std::move(out[2]);
-  // A net without convolutions and matrix products has no multiply-adds to compare.
-  result.forward_passes = target_program().macs > 0 ? method.macs / target_program().macs : 2;
+  result.forward_passes = in_forwards(method, 2);
   return result;
 }
 
@@ -234,9 +227,7 @@ Attribution Explainer::deeplift(const Request& request) {
     result.value = std::move(out[1]);
   }
   result.residual = residual_of(change, result.map);
-  const double forward = target_program().macs;
-  result.forward_passes =
-      static_cast<double>(baselines.size()) * (forward > 0 ? method.macs / forward : 3);
+  result.forward_passes = static_cast<double>(baselines.size()) * in_forwards(method, 3);
   return result;
 }
 
@@ -258,9 +249,18 @@ Attribution Explainer::along_path(const Request& request) {
                                   return r.tape.gradient(r.target, {wrt});
                                 });
   const std::vector<Tensor> baselines = baselines_of(request);
-  // A step of conductance is a gradient and a forward pass.
-  const double a_step = name == "conductance" ? 3 : 2;
-  const double affordable = options.budget / a_step / static_cast<double>(baselines.size()) - 2;
+  const auto count = static_cast<double>(baselines.size());
+  Prepared* values_at = nullptr;  // where the path is one of a node's values
+  if (cut || name == "conductance") {
+    values_at =
+        &prepared("layer", layer, [](Recording& r) { return std::vector<Var>{r.at_layer()}; });
+  }
+  // A step of conductance is a gradient and the node's value.
+  const double a_value = values_at != nullptr ? in_forwards(*values_at, 1) : 0;
+  const double a_step = in_forwards(gradient, 2) + (name == "conductance" ? a_value : 0);
+  // The target, and where the path begins and ends.
+  const double besides = 1 + count * (1 + (cut ? 2 : 1) * a_value);
+  const double affordable = (options.budget - besides) / a_step / count;
   const int steps = std::max(3, static_cast<int>(std::min<double>(options.steps, affordable)));
   // Gauss-Legendre tells its error from half as many points of their own.
   const std::vector<PathPoint> points = quadrature(
@@ -269,16 +269,16 @@ Attribution Explainer::along_path(const Request& request) {
   result.node = gradient.node;
   result.value = gradients(target, request.classes)(request.image);
   Tensor change = result.value.clone();
-  const double share = 1.0 / static_cast<double>(baselines.size());
+  const double share = 1.0 / count;
   const Gradients slope = gradients(gradient, request.classes);
   int taken = 0;
   for (const Tensor& start : baselines) {
     add_share(change, gradients(target, request.classes)(start), -share);
     Estimate part;
-    if (cut || name == "conductance") {
-      Prepared& at =
-          prepared("layer", layer, [](Recording& r) { return std::vector<Var>{r.at_layer()}; });
-      const Gradients values = [&](const Tensor& x) { return at.program.run({{"image", x}})[0]; };
+    if (values_at != nullptr) {
+      const Gradients values = [&](const Tensor& x) {
+        return values_at->program.run({{"image", x}})[0];
+      };
       part = cut ? integrated_gradients(slope, values(request.image), values(start), points,
                                         options.chunk)
                  : conductance(slope, values, request.image, start, steps);
@@ -292,7 +292,7 @@ Attribution Explainer::along_path(const Request& request) {
     taken += part.points;
   }
   if (name != "internal-influence") result.residual = residual_of(change, result.map);
-  result.forward_passes = a_step * (taken + 2 * static_cast<double>(baselines.size()));
+  result.forward_passes = a_step * taken + besides;
   return result;
 }
 
@@ -302,14 +302,17 @@ Attribution Explainer::from_draws(const Request& request) {
   Prepared& gradient =
       prepared("gradient", "", [](Recording& r) { return r.tape.gradient(r.target, {r.image}); });
   const Gradients slope = gradients(gradient, request.classes);
-  const int draws =
-      std::max(2, static_cast<int>(std::min<double>(options.draws, options.budget / 2 - 1)));
+  const std::vector<Tensor> baselines =
+      request.method == "gradient-shap" ? baselines_of(request) : std::vector<Tensor>();
+  const double a_draw = in_forwards(gradient, 2);
+  const double besides = 1 + static_cast<double>(baselines.size());
+  const int draws = std::max(
+      2, static_cast<int>(std::min<double>(options.draws, (options.budget - besides) / a_draw)));
   Attribution result;
   result.node = gradient.node;
   result.value = gradients(target, request.classes)(request.image);
   Estimate estimate;
   if (request.method == "gradient-shap") {
-    const std::vector<Tensor> baselines = baselines_of(request);
     Tensor change = result.value.clone();
     for (const Tensor& baseline : baselines) {
       add_share(change, gradients(target, request.classes)(baseline),
@@ -328,7 +331,7 @@ Attribution Explainer::from_draws(const Request& request) {
   }
   result.map = estimate.map;
   result.error_estimate = estimate.error;
-  result.forward_passes = 2.0 * estimate.points + 1;
+  result.forward_passes = a_draw * estimate.points + besides;
   return result;
 }
 
@@ -345,28 +348,14 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
   // Shapley sampling takes a permutation and its reverse; a fit is well determined by twice as many
   // pairs of coalitions as features.
   const double for_all = request.method == "shapley" ? 2 : request.method == "kernel-shap" ? 4 : 1;
-  while (cells > 1 && for_all * (cells * cells + 1) > options.budget) --cells;
+  while (cells > 1 && for_all * (cells * cells + 1) + 2 > options.budget) --cells;
   const Segments segments =
       options.segments.count > 0 ? options.segments : Segments::grid(height, width, cells, cells);
   Attribution result;
   result.node = target.node;
   result.value = scores(request.image);
   Estimate estimate;
-  if (request.method == "occlusion") {
-    const std::int64_t window = options.window > 0
-                                    ? options.window
-                                    : std::max<std::int64_t>(1, std::min(height, width) / 8);
-    std::int64_t stride =
-        options.stride > 0 ? options.stride : std::max<std::int64_t>(1, window / 2);
-    const auto windows = [&](std::int64_t extent) {
-      return std::max<std::int64_t>(0, extent - window + stride - 1) / stride + 1;
-    };
-    while (static_cast<double>(windows(height) * windows(width) + 1) > options.budget &&
-           stride < std::max(height, width)) {
-      ++stride;
-    }
-    estimate = occlusion(scores, request.image, baseline, window, stride, options.chunk);
-  } else if (request.method == "feature-ablation") {
+  if (request.method == "feature-ablation") {
     estimate = feature_ablation(scores, request.image, baseline, segments, options.chunk);
   } else if (request.method == "rise") {
     constexpr int kCells = 7;  // the paper's
@@ -378,13 +367,13 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
     surrogate.seed = options.seed;
     estimate = lime(scores, request.image, baseline, segments, surrogate, options.chunk);
   } else if (request.method == "kernel-shap") {
-    estimate = kernel_shap(scores, request.image, baseline, segments, options.budget - 1,
+    estimate = kernel_shap(scores, request.image, baseline, segments, options.budget - 2,
                            options.seed, options.chunk);
     Tensor change = result.value.clone();
     add_share(change, scores(baseline), -1);
     result.residual = residual_of(change, estimate.map);
   } else {
-    estimate = shapley_sampling(scores, request.image, baseline, segments, options.budget - 1,
+    estimate = shapley_sampling(scores, request.image, baseline, segments, options.budget - 2,
                                 options.seed, options.chunk);
     Tensor change = result.value.clone();
     add_share(change, scores(baseline), -1);
@@ -392,7 +381,48 @@ Attribution Explainer::from_changed_pictures(const Request& request) {
   }
   result.map = estimate.map;
   result.error_estimate = estimate.error;
-  result.forward_passes = estimate.points + 1;
+  // The target, and for a residual the target at the baseline.
+  result.forward_passes = estimate.points + (result.residual.defined() ? 2 : 1);
+  return result;
+}
+
+Attribution Explainer::occlusion(const Request& request) {
+  const ExplainOptions& options = request.options;
+  const std::int64_t height = request.image.shape()[1], width = request.image.shape()[2];
+  if (!local_occlusion_) {
+    local_occlusion_ = std::make_unique<LocalOcclusion>(
+        [this](Tape& tape, Var image, Var index) {
+          return class_logit(record_(tape, image), index);
+        },
+        image_shape_, device_, kernels_);
+  }
+  const std::int64_t window =
+      options.window > 0 ? options.window : std::max<std::int64_t>(1, std::min(height, width) / 8);
+  std::int64_t stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, window / 2);
+  Windows windows = windows_of(height, width, window, stride);
+  double a_window = local_occlusion_->cost(windows);
+  while (windows.count() * a_window + 1 > options.budget && stride < std::max(height, width)) {
+    windows = windows_of(height, width, window, ++stride);
+    a_window = local_occlusion_->cost(windows);
+  }
+  const Tensor baseline = baselines_of(request)[0];
+  Attribution result;
+  result.node = target_program().node;
+  Estimate estimate;
+  if (a_window < 1) {
+    LocalOcclusion::Result local =
+        local_occlusion_->run(request.image, request.classes, baseline, windows, options.chunk);
+    estimate = std::move(local.estimate);
+    result.value = std::move(local.whole);
+    result.forward_passes = local.forwards;
+  } else {
+    const Scores scores = gradients(target_program(), request.classes);
+    result.value = scores(request.image);
+    estimate = explain::occlusion(scores, request.image, baseline, windows, options.chunk);
+    result.forward_passes = windows.count() + 2;
+  }
+  result.map = estimate.map;
+  result.error_estimate = estimate.error;
   return result;
 }
 
@@ -417,7 +447,7 @@ Attribution Explainer::from_feature_maps(const Request& request) {
       return std::vector<Var>{r.target};
     });
     estimate = ablation_cam(gradients(tail, request.classes), features, most, options.chunk);
-    if (target_program().macs > 0) a_map = tail.macs / target_program().macs;
+    a_map = in_forwards(tail, 1);
   }
   result.map = estimate.map;
   result.forward_passes = 2 + a_map * estimate.points;
@@ -436,7 +466,7 @@ Attribution Explainer::explain(std::string_view method, const Tensor& image, con
       {"smoothgrad-squared", &Explainer::from_draws},
       {"vargrad", &Explainer::from_draws},
       {"gradient-shap", &Explainer::from_draws},
-      {"occlusion", &Explainer::from_changed_pictures},
+      {"occlusion", &Explainer::occlusion},
       {"feature-ablation", &Explainer::from_changed_pictures},
       {"rise", &Explainer::from_changed_pictures},
       {"shapley", &Explainer::from_changed_pictures},

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/explain/local_occlusion.h"
 #include "autograd/explain/methods.h"
 #include "autograd/explain/path_methods.h"
 #include "autograd/explain/perturbation.h"
@@ -27,8 +28,8 @@ struct Attribution {
   // f32 {N}: for methods that average, how far the largest element may be off: see path_methods.h.
   // Undefined elsewhere.
   Tensor error_estimate;
-  // Cost per image, in multiply-adds of one forward pass; for methods that run something many times
-  // in forward passes, an input gradient counting as one more.
+  // Cost per image: multiply-adds of convolutions and matrix products of all that ran, in those of
+  // one forward pass to the target.
   double forward_passes = 0;
 };
 
@@ -82,17 +83,21 @@ class Explainer {
   Attribution along_path(const Request& request);
   Attribution from_draws(const Request& request);
   Attribution from_changed_pictures(const Request& request);
+  Attribution occlusion(const Request& request);
   Attribution from_feature_maps(const Request& request);
   // The first output of a Program at any points of its input.
   Gradients gradients(Prepared& program, const Tensor& classes);
   std::vector<Tensor> baselines_of(const Request& request) const;  // {N,H,W,C} each
   Prepared& target_program();                                      // one forward pass
+  // What a run of it costs; `otherwise` where there are no multiply-adds to compare.
+  double in_forwards(const Prepared& program, double otherwise);
 
   Record record_;
   Shape image_shape_;
   Device device_;
   KernelChoices kernels_;
   std::map<std::string, std::unique_ptr<Prepared>> prepared_;
+  std::unique_ptr<LocalOcclusion> local_occlusion_;
 };
 
 }  // namespace tapescope::explain

@@ -63,51 +63,80 @@ void require_size(const Segments& segments, const Tensor& x) {
 
 }  // namespace
 
-Estimate occlusion(const Scores& scores, const Tensor& x, const Tensor& baseline,
-                   std::int64_t window, std::int64_t stride, int chunk) {
+Tensor repeated_rows(const Tensor& tensor, std::int64_t times) {
+  Shape shape = tensor.shape();
+  const std::int64_t rows = shape[0];
+  shape[0] = rows * times;
+  Tensor result(Type{tensor.dtype(), shape});
+  for (std::int64_t i = 0; i < times; ++i) {
+    Tensor part = result.rows(i * rows, (i + 1) * rows);
+    part.copy_from(tensor);
+  }
+  return result;
+}
+
+Windows windows_of(std::int64_t height, std::int64_t width, std::int64_t window,
+                   std::int64_t stride) {
   if (window < 1 || stride < 1) {
     throw usage_error("[occlusion] window {} and stride {}: both must be at least 1", window,
                       stride);
   }
-  const std::int64_t height = x.shape()[1], width = x.shape()[2];
-  const std::int64_t h = std::min(window, height), w = std::min(window, width);
   const auto starts = [&](std::int64_t extent, std::int64_t size) {
     std::vector<std::int64_t> all;
     for (std::int64_t at = 0; at + size < extent; at += stride) all.push_back(at);
     all.push_back(extent - size);
     return all;
   };
-  const std::vector<std::int64_t> tops = starts(height, h), lefts = starts(width, w);
-  const int windows = static_cast<int>(tops.size() * lefts.size());
-  // Window k - 1; picture 0 is x itself.
-  const auto covers = [&](int k, std::int64_t p) {
-    if (k == 0) return false;
-    const auto i = static_cast<std::size_t>(k - 1);
-    const std::int64_t y = p / width - tops[i / lefts.size()];
-    const std::int64_t c = p % width - lefts[i % lefts.size()];
-    return y >= 0 && y < h && c >= 0 && c < w;
-  };
-  Estimate result{empty_map(x), Tensor::zeros({DType::f32, {x.shape()[0]}}), windows + 1};
+  const std::int64_t h = std::min(window, height), w = std::min(window, width);
+  return {starts(height, h), starts(width, w), h, w};
+}
+
+Estimate mean_over_windows(const Tensor& x, const Windows& windows, const Tensor& whole,
+                           const Tensor& scores) {
+  const std::int64_t samples = x.shape()[0], width = x.shape()[2];
   const auto places = static_cast<std::size_t>(positions(x));
-  std::vector<double> sum(places * static_cast<std::size_t>(x.shape()[0])), covered(sum.size());
-  std::vector<double> whole(static_cast<std::size_t>(x.shape()[0]));
-  score_blends(
-      scores, x, baseline, windows + 1, chunk,
-      [&](int k, std::int64_t p) { return covers(k, p) ? 0.0f : 1.0f; },
-      [&](int k, std::int64_t n, double score) {
-        if (k == 0) whole[static_cast<std::size_t>(n)] = score;
-        for (std::size_t p = 0; p < places; ++p) {
-          if (!covers(k, static_cast<std::int64_t>(p))) continue;
-          sum[static_cast<std::size_t>(n) * places + p] +=
-              whole[static_cast<std::size_t>(n)] - score;
-          covered[static_cast<std::size_t>(n) * places + p] += 1;
+  std::vector<double> sum(places * static_cast<std::size_t>(samples)), covered(sum.size());
+  for (int k = 0; k < windows.count(); ++k) {
+    const Corner at = windows.corner(k);
+    for (std::int64_t n = 0; n < samples; ++n) {
+      const double change = whole.item(n) - scores.item(k * samples + n);
+      for (std::int64_t y = at.y; y < at.y + windows.height; ++y) {
+        for (std::int64_t c = at.x; c < at.x + windows.width; ++c) {
+          const std::size_t i =
+              static_cast<std::size_t>(n) * places + static_cast<std::size_t>(y * width + c);
+          sum[i] += change;
+          covered[i] += 1;
         }
-      });
+      }
+    }
+  }
+  Estimate result{empty_map(x), Tensor::zeros({DType::f32, {samples}}), windows.count() + 1};
   for (std::size_t i = 0; i < sum.size(); ++i) {
     // A stride beyond the window leaves positions that no window covers.
     result.map.values<float>()[i] = covered[i] > 0 ? static_cast<float>(sum[i] / covered[i]) : 0.0f;
   }
   return result;
+}
+
+Estimate occlusion(const Scores& scores, const Tensor& x, const Tensor& baseline,
+                   const Windows& windows, int chunk) {
+  const std::int64_t samples = x.shape()[0], width = x.shape()[2];
+  Tensor whole(Type{DType::f32, {samples}});
+  Tensor covered(Type{DType::f32, {windows.count() * samples}});
+  score_blends(
+      scores, x, baseline, windows.count() + 1, chunk,
+      [&](int k, std::int64_t p) {  // picture 0 is x itself
+        if (k == 0) return 1.0f;
+        const Corner at = windows.corner(k - 1);
+        const std::int64_t y = p / width - at.y, c = p % width - at.x;
+        return y >= 0 && y < windows.height && c >= 0 && c < windows.width ? 0.0f : 1.0f;
+      },
+      [&](int k, std::int64_t n, double score) {
+        Tensor& to = k == 0 ? whole : covered;
+        to.values<float>()[static_cast<std::size_t>((k == 0 ? 0 : k - 1) * samples + n)] =
+            static_cast<float>(score);
+      });
+  return mean_over_windows(x, windows, whole, covered);
 }
 
 Estimate feature_ablation(const Scores& scores, const Tensor& x, const Tensor& baseline,

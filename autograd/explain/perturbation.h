@@ -13,15 +13,38 @@ namespace tapescope::explain {
 // The target at pictures f32 {M*N,H,W,C} -> f32 {M*N}; picture m of sample n is row m*N + n.
 using Scores = std::function<Tensor(const Tensor& pictures)>;
 
+// `tensor` again and again, `times` in all, along the rows.
+Tensor repeated_rows(const Tensor& tensor, std::int64_t times);
+
 // All of these compare x {N,H,W,C} with `baseline` {N,H,W,C} or {1,H,W,C} and give maps {N,H,W,1}.
 // `chunk` changed pictures share a run. Errors are standard errors, {N}, the largest of any
 // position; zero where nothing is drawn. `points` counts forward passes per sample.
 
+// Where occlusion puts its windows: every `stride` positions; the last one of a row or column is
+// moved to end at the border.
+struct Corner {
+  std::int64_t y = 0, x = 0;
+};
+struct Windows {
+  std::vector<std::int64_t> tops, lefts;
+  std::int64_t height = 1, width = 1;  // of each window
+  int count() const { return static_cast<int>(tops.size() * lefts.size()); }
+  Corner corner(int k) const {  // row by row
+    const auto i = static_cast<std::size_t>(k);
+    return {tops[i / lefts.size()], lefts[i % lefts.size()]};
+  }
+};
+// Of a picture of this size. Throws a usage error where window or stride is below 1.
+Windows windows_of(std::int64_t height, std::int64_t width, std::int64_t window,
+                   std::int64_t stride);
+
 // Occlusion (Zeiler and Fergus 2014, arXiv 1311.2901): F(x) - F(x with a window of the baseline),
-// averaged over the windows that cover a position. The last window of a row or column is moved to
-// end at the border.
+// averaged over the windows that cover a position.
 Estimate occlusion(const Scores& scores, const Tensor& x, const Tensor& baseline,
-                   std::int64_t window, std::int64_t stride, int chunk = 8);
+                   const Windows& windows, int chunk = 8);
+// The same from F(x), `whole` {N}, and `scores` {windows*N}: window k of sample n is row k*N + n.
+Estimate mean_over_windows(const Tensor& x, const Windows& windows, const Tensor& whole,
+                           const Tensor& scores);
 
 // F(x) - F(x with one feature of the baseline), at every position of the feature.
 Estimate feature_ablation(const Scores& scores, const Tensor& x, const Tensor& baseline,

@@ -5,6 +5,9 @@
 
 #include <cmath>
 
+#include "autograd/ops/ops.h"
+#include "autograd/program/program.h"
+
 namespace tapescope::explain {
 namespace {
 
@@ -39,6 +42,20 @@ TEST(Fgsm, KnownSteps) {
   expect_row(fgsm(minus_log(1), five, 0.1), {2, -8.9f, 9, 1, -3});
   expect_row(fgsm(minus_log(3), four, 0.2, true), {9, 10, -6, -1.2f});
   expect_row(fgsm(minus_log(3), four, 0.2, true, -5, 5), {5, 5, -5, -1.2f});
+}
+
+// -log of the first column of relu(relu(a) - 1 - relu(b)), for a batch of two rows of a and b.
+TEST(Fgsm, OfABatchOfTwoInputs) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", DType::f32, {2, 2, 2});  // a and b of two columns each
+  const auto part = [&](std::int64_t k) {
+    return reshape(slice(slice(x, 1, k, k + 1), 2, 0, 1), {});
+  };
+  const Var f = relu(sub(affine(relu(part(0)), 1, -1), relu(part(1))));
+  Program program = tape.compile(tape.gradient(neg(log(f)), {x}));
+  const Gradients gradients = [&](const Tensor& points) { return program.run({{"x", points}})[0]; };
+  const Tensor rows = Tensor::from<float>({2, 2, 2}, {4, -1, 2, -5, 3, 10, -2, 1});
+  expect_row(fgsm(gradients, rows, 0.25), {3.75f, -1, 2.25f, -5, 2.75f, 10, -2, 1});
 }
 
 TEST(Pgd, KnownSteps) {

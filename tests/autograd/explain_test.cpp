@@ -6,7 +6,9 @@
 
 #include "autograd/explain/cam.h"
 #include "autograd/explain/explainer.h"
+#include "autograd/explain/fullgrad.h"
 #include "autograd/explain/gradient_methods.h"
+#include "autograd/explain/target.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "engine/philox.h"
@@ -93,6 +95,20 @@ TEST(Saliency, OfTheTwoConvNet) {
     EXPECT_EQ(numbers(saliency(tape, target, x).value()), expected[c]);
     const std::vector<float> product = numbers(input_x_gradient(tape, target, x).value());
     EXPECT_EQ(std::accumulate(product.begin(), product.end(), 0.0f), products[c]);
+  }
+}
+
+// y = 25 and -22: what input times gradient leaves of it are the biases'.
+TEST(FullGrad, OfTheTwoConvNet) {
+  const float expected[2][2] = {{18, 7}, {-14, -8}};
+  for (std::int64_t c : {0, 1}) {
+    Tape tape(Device::cpu(), Mode::evaluation);
+    const Var x = tape.input("x", counting_image());
+    const Var target = class_logit(two_conv_net(tape, x), tape.constant(classes({c})));
+    const FullGradient full = full_gradient(tape, target, x);
+    EXPECT_NEAR(full.input_part.value().item(), expected[c][0], 1e-4);
+    EXPECT_NEAR(full.bias_part.value().item(), expected[c][1], 1e-4);
+    EXPECT_NEAR(row_sums(input_x_gradient(tape, target, x)).value().item(), expected[c][0], 1e-4);
   }
 }
 

@@ -294,6 +294,30 @@ TEST(CamFamily, OfFixedMapsAndGradients) {
         {0.951190f, 0.735714f, 0.291667f, 1.395238f});
 }
 
+// 5x5: gradients of 2 in two corners and 3 in the middle of rows 1 and 4, mean 22/25.
+TEST(CamFamily, GradCamWeighsByTheMeanGradient) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  std::vector<float> gradient(25, 0.0f), maps, want;
+  gradient[0] = gradient[24] = 2;
+  for (std::size_t r : {1, 4}) {
+    for (std::size_t c : {1, 2, 3}) gradient[5 * r + c] = 3;
+  }
+  for (float sign : {-1.f, 1.f, 0.f, 1.f, -1.f}) {
+    for (float v : {1.f, 2.f, 3.f, 2.f, 1.f}) {
+      maps.push_back(sign * v);
+      want.push_back(std::max(sign, 0.0f) * v / 3);
+    }
+  }
+  const Var a = tape.input("a", f32({1, 5, 5, 1}, maps));
+  const Var y = class_of(tape, linear(reshape(a, {25}), tape.constant(f32({1, 25}, gradient))), 0);
+  std::vector<float> map = numbers(grad_cam(tape, y, a).value());
+  for (std::size_t i = 0; i < 25; ++i) EXPECT_NEAR(map[i], .88f * maps[i], 1e-6) << i;
+  // As it is drawn: what speaks for the class, in shares of the largest.
+  const float largest = *std::max_element(map.begin(), map.end());
+  for (float& v : map) v = std::max(v, 0.0f) / largest;
+  expect_near(map, want, 1e-6f);
+}
+
 TEST(EigenCam, TakesTheFirstSingularVectorWithTheMapsOwnSign) {
   FixedMaps net;
   const Tensor a = net.a.value();

@@ -36,15 +36,34 @@ TEST(FeatureAblation, OfTheDenseNet) {
   EXPECT_EQ(ablate(picture(2, 10, 3), 0, {0, 1, 2}), (std::vector<float>{8, 35, 12}));
 }
 
+// relu(relu(a - 1) - relu(b)) of rows (a, b).
+TEST(FeatureAblation, OfTwoInputsRowByRow) {
+  const Scores scores = [](const Tensor& pictures) {
+    Tensor result(Type{DType::f32, {pictures.shape()[0]}});
+    for (std::int64_t n = 0; n < pictures.shape()[0]; ++n) {
+      const double a = pictures.item(2 * n), b = pictures.item(2 * n + 1);
+      result.values<float>()[static_cast<std::size_t>(n)] =
+          static_cast<float>(std::max(std::max(a - 1, 0.0) - std::max(b, 0.0), 0.0));
+    }
+    return result;
+  };
+  const Tensor rows = f32({2, 1, 2, 1}, {-10, -5, 3, 1}), zeros = f32({1, 1, 2, 1}, {0, 0});
+  EXPECT_EQ(numbers(feature_ablation(scores, rows, zeros, Segments::from_ids(1, 2, {0, 1})).map),
+            (std::vector<float>{0, 0, 1, -1}));
+}
+
 TEST(Occlusion, OfTheDenseNet) {
   const Tensor x = picture(20, 50, 30);
   // Windows {0,1} and {1,2}, the first with a baseline of 10: 4 * (70 - 20) and 4 * (80 - 20).
-  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(10, 10, 10), 2, 1).map),
+  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(10, 10, 10), windows_of(1, 3, 2, 1)).map),
             (std::vector<float>{200, 220, 240}));
+  // At a stride of 2 the last window is moved to the border, {1,2}, and overlaps the first.
+  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(0, 0, 0), windows_of(1, 3, 2, 2)).map),
+            (std::vector<float>{280, 300, 320}));
   // A window of one position is ablation.
-  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(0, 0, 0), 1, 1).map),
+  EXPECT_EQ(numbers(occlusion(dense_scores, x, picture(0, 0, 0), windows_of(1, 3, 1, 1)).map),
             (std::vector<float>{80, 200, 120}));
-  EXPECT_THROW(occlusion(dense_scores, x, picture(0, 0, 0), 0, 1), Error);
+  EXPECT_THROW(windows_of(1, 3, 0, 1), Error);
 }
 
 TEST(Shapley, AddsUpExactlyAndApproachesTheExactValues) {

@@ -5,7 +5,6 @@
 
 #include <cmath>
 
-#include "autograd/explain/explainer.h"
 #include "autograd/ops/ops.h"
 #include "autograd/program/program.h"
 #include "engine/philox.h"
@@ -38,19 +37,20 @@ TEST(Ledger, ClosesOnAnyNetAndComposite) {
         Ledger ledger;
         const Var r = relevance(tape, target, wrt, composite, {}, &ledger)[0];
         for (std::int64_t n = 0; n < 3; ++n) {
-          double taken = 0, largest = 1;
+          // Where relevance of both signs cancels, f32 rounds what there is and not what is left.
+          double taken = 0, largest = std::abs(ledger.seed.value().item(n));
           for (const LedgerRow& row : ledger.rows) {
             const double arrived = row.arrived.value().item(n);
             largest = std::max(largest, std::abs(arrived));
             const double kept = row.bias.value().item(n) + row.stabiliser.value().item(n) +
                                 row.empty.value().item(n);
             taken += kept;
-            const double scale = 1 + std::abs(arrived) + std::abs(kept);
+            const double scale = largest + std::abs(kept);
             EXPECT_NEAR(arrived, row.passed_on.value().item(n) + kept,
-                        (dtype == DType::f64 ? 1e-10 : 2e-5) * scale)
+                        (dtype == DType::f64 ? 1e-12 : 1e-5) * scale)
                 << row.path << " by " << row.rule;
           }
-          const double tolerance = (dtype == DType::f64 ? 1e-10 : 1e-4) * largest;
+          const double tolerance = (dtype == DType::f64 ? 1e-12 : 1e-5) * largest;
           EXPECT_NEAR(ledger.seed.value().item(n), ledger.reached.value().item(n) + taken,
                       tolerance);
           EXPECT_EQ(ledger.seed.value().item(n),
@@ -188,32 +188,6 @@ TEST(ExcitationBackprop, ContrastiveIsZeroWhereTheClassesAreTwoAlike) {
   // The first class is excited by hidden 0 alone, which sees x0 once and x2 twice: 1/7 and 6/7.
   expect_near(numbers(first), {1 / 7.f, -1, 6 / 7.f}, 1e-5f);
   expect_near(numbers(second), {-1 / 7.f, 1, -6 / 7.f}, 1e-5f);
-}
-
-// Costs in multiply-adds, as multiples of one forward pass.
-TEST(Relevance, CostsNoMoreThanItHasTo) {
-  const auto cost = [](std::string_view method, bool nonnegative) {
-    Explainer explainer(
-        [&](Tape& tape, Var image) {
-          RandomNet net(tape, 1, DType::f32);
-          return net.head(relu(net.conv(relu(net.conv(nonnegative ? relu(image) : image, 8)), 8)),
-                          4);
-        },
-        {6, 6, 3});
-    Tensor image({DType::f32, {1, 6, 6, 3}});
-    PhiloxStream random(3);
-    for (float& v : image.values<float>()) v = static_cast<float>(random.normal());
-    const std::int64_t index[] = {0};
-    return explainer
-        .explain(method, image,
-                 Tensor::from<std::int64_t>({1}, std::span<const std::int64_t>(index)))
-        .forward_passes;
-  };
-  EXPECT_LE(cost("saliency", false), 2.0);
-  EXPECT_LE(cost("lrp-epsilon", false), 2.0);
-  EXPECT_LE(cost("lrp-epsilon-plus", true), 4.0);
-  EXPECT_LE(cost("lrp-epsilon-alpha2-beta1", true), 6.0);
-  EXPECT_LE(cost("deeplift", false), 3.0);
 }
 
 }  // namespace

@@ -138,6 +138,36 @@ TEST(Relevance, OfAResidualSumIsSharedOutOnce) {
               {10, 18}, 1e-4f);
 }
 
+TEST(Relevance, OfAMaxPoolGoesToTheWinner) {
+  // Twice the sum of each row, 6 and 22, and the larger of them.
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 2, 2, 1}, {1, 2, 5, 6}));
+  const Var sums = conv2d(x, tape.constant(f32({1, 1, 2, 1}, {2, 2})), {}, {});
+  const Var largest = max_pool2d(sums, {.kernel_h = 2, .kernel_w = 1});
+  const Var y = class_of(tape, flatten(largest), 0);
+  EXPECT_EQ(y.value().item(), 22);
+  expect_near(numbers(tape.relevance(y, {x}, lrp::epsilon())[0].value()), {0, 0, 10, 12}, 1e-4f);
+  const Var pooled = class_of(tape, flatten(max_pool2d(x, {})), 0);
+  expect_near(numbers(tape.relevance(pooled, {x}, lrp::epsilon())[0].value()), {0, 0, 0, 6}, 0);
+}
+
+// x = (1,2), weights (3,-1): z = 1, which a factor of -2 and a shift of 5 make 3. Folded: weights
+// (-6,2) and a bias of 5. The signs have turned, so what z-plus counts as positive has, too.
+TEST(Relevance, OfZPlusDependsOnFoldingWhereThatOfEpsilonDoesNot) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 2}, {1, 2}));
+  const auto one = [&](float v) { return tape.constant(f32({1}, {v})); };
+  const Var z = linear(x, tape.constant(f32({1, 2}, {3, -1})));
+  const Var y = class_of(tape, batch_norm_inference(z, one(-2), one(5), one(0), one(1 - 1e-5f)), 0);
+  const auto map = [&](Rule rule, bool fold) {
+    Composite composite = only(std::move(rule));
+    return numbers(tape.relevance(y, {x}, composite.fold_batch_norm(fold))[0].value());
+  };
+  expect_near(map(rules::z_plus(), true), {0, 4 / 3.f}, 1e-4f);  // 4 of 4 + 5
+  expect_near(map(rules::z_plus(), false), {-2, 0}, 1e-4f);      // z owes -2, all of it to 3 * 1
+  for (const bool fold : {true, false}) expect_near(map(rules::epsilon(), fold), {-6, 4}, 1e-4f);
+}
+
 TEST(Relevance, PassesTanhUnchanged) {
   Tape tape(Device::cpu(), Mode::evaluation);
   const Var x = tape.input("x", f32({1, 3}, {1, 2, 3}));

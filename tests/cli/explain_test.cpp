@@ -99,6 +99,32 @@ TEST_F(Explanations, TargetsOtherThanAClass) {
   expect_refused(explain("x", {"--against", "pink"}), "pink");
 }
 
+TEST_F(Explanations, TheLedgerBalances) {
+  const Result result = explain("ledger", {"--method", "lrp-epsilon-plus,saliency", "--ledger"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("passed on"), std::string::npos) << result.out;
+  const json maps = json::parse(text_of(fs::path(*folder_ / "ledger") / "scores.json")).at("maps");
+  EXPECT_FALSE(maps.at(1).contains("ledger")) << "a gradient has none";
+  const json& ledger = maps.at(0).at("ledger");
+  const double seed = ledger.at("seed");
+  EXPECT_NEAR(seed, maps.at(0).at("value").get<double>(), 1e-6);
+  double taken = 0, largest = 0;
+  for (const json& node : ledger.at("nodes")) {
+    const double arrived = node.at("arrived");
+    const double kept = node.at("bias").get<double>() + node.at("stabiliser").get<double>() +
+                        node.at("empty").get<double>();
+    largest = std::max(largest, std::abs(arrived));
+    EXPECT_NEAR(arrived, node.at("passed_on").get<double>() + kept,
+                1e-5 * (std::abs(arrived) + std::abs(kept)))
+        << node.at("path");
+    taken += kept;
+  }
+  EXPECT_NEAR(seed, ledger.at("reached").get<double>() + taken, 1e-5 * largest);
+  EXPECT_EQ(ledger.at("nodes").back().at("path"), "conv1/conv2d");
+  EXPECT_EQ(ledger.at("nodes").back().at("rule"), "z-plus");
+  expect_refused(explain("none", {"--method", "saliency", "--ledger"}), "lrp");
+}
+
 TEST_F(Explanations, PicturesOfOneNameKeepTheirOwnMaps) {
   const std::string other = shapes_folder() + "/twins/test/red/0001.png";
   const Words methods{"--method",   "feature-ablation,integrated-gradients",
@@ -125,12 +151,21 @@ TEST_F(Explanations, BenchmarkGivesMethodByMetric) {
   const std::string file = *folder_ / "table.json";
   const Result result = tapescope_program(
       {"benchmark-explanations", "--run", run(), "--data", images(), "--masks", masks(), "--method",
-       "saliency,grad-cam", "--limit", "3", "--out", file, "--json"});
+       "saliency,grad-cam", "--limit", "3", "--out", file, "--cascade", "--json"});
   ASSERT_EQ(result.status, 0) << result.err;
   const json table = json::parse(result.out);
   EXPECT_EQ(table, json::parse(text_of(file)));
   EXPECT_EQ(table["images"], 3);
   EXPECT_EQ(table["methods"].size(), 2u + 3u);
+  ASSERT_EQ(table["cascade"].size(), 4u);
+  EXPECT_EQ(table["cascade"][0]["layer"], "fc2");
+  EXPECT_EQ(table["cascade"][3]["layer"], "conv1");
+  for (const json& step : table["cascade"]) {
+    for (const char* method : {"saliency", "grad-cam"}) {
+      EXPECT_LT(step["methods"][method].get<double>(), 1) << step;
+      EXPECT_GE(step["methods"][method].get<double>(), -1) << step;
+    }
+  }
   EXPECT_GT(table["mask_area"], 0.02);
   EXPECT_LT(table["mask_area"], 0.12);
   fs::remove(masks() + "/test/blue/0000.png");

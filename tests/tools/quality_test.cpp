@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "autograd/explain/explainer.h"
+#include "autograd/ops/ops.h"
 #include "engine/philox.h"
 #include "layers/models/zoo.h"
 #include "tools/quality/controls.h"
@@ -126,6 +128,34 @@ TEST(Faithfulness, InfidelityAgainstHandCounts) {
   EXPECT_NEAR(normalised_infidelity({3, -6}, {1, -2}), 0, 1e-12) << "scale plays no part";
   EXPECT_DOUBLE_EQ(normalised_infidelity({-1, 2}, {1, -2}), 1) << "the sign does";
   EXPECT_TRUE(std::isnan(normalised_infidelity({1, 2}, {0, 0})));
+}
+
+// relu(relu(a) - 1 - relu(b)) at (3,1) from (0,0): three midpoints see the slope (1,-1) once, which
+// makes (1, -1/3), and the change is 1. Where the only change is the whole way to the baseline,
+// infidelity is the square of what is missing.
+TEST(Faithfulness, InfidelityOfIntegratedGradientsIsTheirResidualSquared) {
+  explain::Explainer explainer(
+      [](Tape&, Var image) {
+        const Var both = reshape(image, {2});
+        const auto column = [&](int c) { return slice(both, 1, c, c + 1); };
+        return relu(sub(affine(relu(column(0)), 1, -1), relu(column(1))));
+      },
+      {1, 2, 1});
+  const Tensor x = Tensor::from<float>({1, 1, 2, 1}, {3, 1}),
+               first = Tensor::from<std::int64_t>({1}, {0});
+  explain::ExplainOptions options;
+  options.steps = 3;
+  const explain::Attribution map = explainer.explain("integrated-gradients", x, first, options);
+  EXPECT_NEAR(map.residual.item(), 1 - 2. / 3, 1e-6);
+  const double promised = map.map.item(0) + map.map.item(1);
+  const double change =
+      explainer.logits(x).item() - explainer.logits(Tensor::zeros(x.type())).item();
+  EXPECT_NEAR(infidelity({promised}, {change}), 1. / 9, 1e-6);
+  // Within one linear region the gradient does not move.
+  const MapOf saliency = [&](const Tensor& p) {
+    return at_picture_size(explainer.explain("saliency", p, first).map, 1, 2);
+  };
+  EXPECT_EQ(max_sensitivity(saliency, x, saliency(x), 0.02, 8, 1), 0);
 }
 
 TEST(Faithfulness, ExactMapOfALinearScoreHasNoInfidelity) {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tools/cli/cascade.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/detector_commands.h"
 #include "tools/cli/explanation_options.h"
@@ -21,7 +22,7 @@ struct Options {
   ExplanationOptions explanation;
   std::string data, masks, split = "test", out;
   std::int64_t limit = 20;
-  bool json = false;
+  bool cascade = false, json = false;
 };
 
 // The mask of DATA/<where>/<name>.jpg is MASKS/<where>/<name>.png.
@@ -59,6 +60,7 @@ int run(const Options& options) {
   Judge judge(explainer, loaded, backend, options.explanation);
   const std::vector<std::int64_t> chosen = spread(pictures->size(), options.limit);
   Rows rows;
+  Cascade cascade;
   std::set<std::string> left_out;
   double area = 0;
   for (std::size_t done = 0; done < chosen.size(); ++done) {
@@ -79,9 +81,11 @@ int run(const Options& options) {
       const explain::ExplainOptions settings = picture_settings.of(method);
       try {
         const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
-        const auto row =
-            judge.score(explainer.explain(method, picture.input, classes, settings), settings);
+        const explain::Attribution map =
+            explainer.explain(method, picture.input, classes, settings);
+        const auto row = judge.score(map, settings);
         if (row) rows.add(*row);
+        if (row && options.cascade) cascade.add(map, picture.input, classes, settings);
       } catch (const Error& refused) {
         if (options.explanation.methods != "all") throw;
         left_out.insert(method);
@@ -91,6 +95,7 @@ int run(const Options& options) {
     for (const quality::PanelRow& row : judge.score_controls()) rows.add(row);
     fmt::print(stderr, "{} of {}: {}\n", done + 1, chosen.size(), name);
   }
+  if (options.cascade) cascade.run(loaded, backend, options.explanation);
   // Controls stand last, whenever they were scored.
   std::stable_partition(rows.methods.begin(), rows.methods.end(),
                         [](const std::string& m) { return !m.starts_with("control-"); });
@@ -107,7 +112,7 @@ int run(const Options& options) {
   for (const quality::MetricInfo& info : quality::all_metrics()) {
     metrics[std::string(info.name)] = info.what;
   }
-  const nlohmann::ordered_json result = {
+  nlohmann::ordered_json result = {
       {"run", options.run.run},
       {"data", options.data},
       {"split", options.split},
@@ -116,6 +121,7 @@ int run(const Options& options) {
        options.masks.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(area)},
       {"metrics", metrics},
       {"methods", table}};
+  if (options.cascade) result["cascade"] = cascade.json();
   if (!options.out.empty()) write_atomically(options.out, result.dump(2) + "\n");
   if (options.json) {
     fmt::print("{}\n", result.dump(2));
@@ -130,6 +136,11 @@ int run(const Options& options) {
   fmt::print("\n");
   for (const quality::MetricInfo& info : quality::all_metrics()) {
     if (!info.needs_mask || !options.masks.empty()) fmt::print("{:<12} {}\n", info.name, info.what);
+  }
+  if (options.cascade) {
+    fmt::print(
+        "\nrank correlation with the model's own map, layers random from the output down\n{}",
+        cascade.text());
   }
   return 0;
 }
@@ -146,6 +157,10 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("--limit", options->limit, "pictures, spread over the split; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
+  app.add_flag(
+      "--cascade", options->cascade,
+      "also make the layers random one by one, from the output down, and say how alike the "
+      "maps stay: a map that does not change does not show what was learnt");
   app.add_option("--out", options->out, "JSON file to write the table to");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };

@@ -10,6 +10,7 @@
 #include "tools/cli/explanation_options.h"
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
+#include "tools/cli/ledger.h"
 #include "tools/cli/other_explanations.h"
 #include "tools/detection/detector_file.h"
 #include "tools/explanation/drawing.h"
@@ -35,7 +36,7 @@ struct Options {
   std::string out, mask, data;
   BoxOptions box;
   OtherOptions other;
-  bool json = false, list = false, score = false;
+  bool json = false, list = false, score = false, ledger = false;
 };
 
 int list_methods(const Options& options) {
@@ -98,6 +99,7 @@ int run(const Options& options) {
   if (options.out.empty()) throw usage_error("--out is required: a folder for pictures and arrays");
   options.run.apply();
   if (detection::is_detector(options.run.run, options.run.checkpoint)) {
+    if (options.ledger) throw usage_error("--ledger is of a classifier's run, not of a detector's");
     return explain_boxes(
         {options.run, options.explanation, options.box, options.data, options.out, options.json},
         options.images, options.score, options.mask);
@@ -109,6 +111,9 @@ int run(const Options& options) {
   std::optional<Judge> judge;
   if (options.score) judge.emplace(explainer, loaded, backend, options.explanation);
   const std::vector<std::string> methods = options.explanation.chosen_methods();
+  if (options.ledger && std::none_of(methods.begin(), methods.end(), keeps_ledger)) {
+    throw usage_error("--ledger needs an lrp method, such as --method lrp-epsilon-plus");
+  }
   nlohmann::ordered_json maps = nlohmann::ordered_json::array();
   nlohmann::ordered_json controls = nlohmann::ordered_json::array();
   std::vector<SheetCell> cells;
@@ -170,6 +175,12 @@ int run(const Options& options) {
                       {"baseline", options.explanation.baseline_names(method)},
                       {"png", png},
                       {"npy", stem + ".npy"}});
+      if (options.ledger && keeps_ledger(method)) {
+        const LedgerTable ledger = ledger_of(method, recorder_of(loaded, options.explanation),
+                                             backend, picture.input, classes);
+        maps.back()["ledger"] = ledger_json(ledger);
+        if (!options.json) fmt::print("{}", ledger_text(ledger));
+      }
       if (judge) {
         if (const auto row = judge->score(result, settings)) {
           panels.push_back(*row);
@@ -237,6 +248,9 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("--out", options->out, "folder for pictures and arrays");
   app.add_flag("--score", options->score,
                "score each map (deletion, ROAD, ...) beside maps that know nothing of the model");
+  app.add_flag("--ledger", options->ledger,
+               "of lrp methods: what of the relevance each node passed on, and what its bias, the "
+               "stabiliser and empty denominators took");
   app.add_option(
       "--mask", options->mask,
       "picture of the same size, white where the cause of the answer is: scored against");

@@ -142,9 +142,8 @@ Target target_of(const ExplanationOptions& options, const ModelInfo& info, const
   return {index, options.log_probability ? "log " + name : name};
 }
 
-explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend,
-                                const ExplanationOptions& options) {
-  const ModelConfig& config = loaded.info.config;
+explain::Explainer::Record recorder_of(const LoadedModel& loaded,
+                                       const ExplanationOptions& options) {
   if (!options.unit.empty() &&
       (!options.against.empty() || options.log_probability || options.target != "predicted")) {
     throw usage_error(
@@ -156,19 +155,25 @@ explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backen
         "--against is a difference of scores, the same with --log-probability; "
         "leave one away");
   }
-  move_to(backend.device, loaded.model->parameters());
   const std::int64_t against =
       options.against.empty() ? -1 : class_index("--against", options.against, loaded.info);
   const std::string node = options.unit.empty() ? "" : parsed_node("--unit", options.unit).node;
-  return explain::Explainer(
-      [model = loaded.model.get(), against, node, log = options.log_probability](Tape& tape,
-                                                                                 Var image) {
-        const Var logits = (*model)(tape, {{"image", image}}).at("logits");
-        if (!node.empty()) return flatten(tape.find(node));
-        if (log) return log_softmax(logits);
-        return against < 0 ? logits : sub(logits, slice(logits, 1, against, against + 1));
-      },
-      {config.image_size, config.image_size, config.channels}, backend.device, backend.choices);
+  return [model = loaded.model.get(), against, node, log = options.log_probability](Tape& tape,
+                                                                                    Var image) {
+    const Var logits = (*model)(tape, {{"image", image}}).at("logits");
+    if (!node.empty()) return flatten(tape.find(node));
+    if (log) return log_softmax(logits);
+    return against < 0 ? logits : sub(logits, slice(logits, 1, against, against + 1));
+  };
+}
+
+explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend,
+                                const ExplanationOptions& options) {
+  const ModelConfig& config = loaded.info.config;
+  const explain::Explainer::Record record = recorder_of(loaded, options);
+  move_to(backend.device, loaded.model->parameters());
+  return explain::Explainer(record, {config.image_size, config.image_size, config.channels},
+                            backend.device, backend.choices);
 }
 
 }  // namespace tapescope::cli

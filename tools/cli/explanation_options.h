@@ -46,8 +46,10 @@ struct Target {
 };
 Target target_of(const ExplanationOptions& options, const ModelInfo& info, const Tensor& logits);
 
-// Answers of a loaded model's own tape: its logits, or what --log-probability, --against and --unit
-// put in their place. The index that target_class() gives picks among them.
+// Records a loaded model's answers: its logits, or what --log-probability, --against and --unit put
+// in their place. The index that target_of() gives picks among them.
+explain::Explainer::Record recorder_of(const LoadedModel& loaded,
+                                       const ExplanationOptions& options);
 explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend,
                                 const ExplanationOptions& options);
 

@@ -53,14 +53,8 @@ void Judge::look_at(const Picture& picture, std::int64_t index, std::optional<qu
 std::optional<quality::PanelRow> Judge::score(const explain::Attribution& attribution,
                                               const explain::ExplainOptions& settings) {
   if (attribution.map.shape().rank() != 4) return std::nullopt;
-  const int height = static_cast<int>(subject_.x.shape()[1]);
-  const int width = static_cast<int>(subject_.x.shape()[2]);
   const std::string& method = attribution.method;
-  const quality::Signs signs =
-      explain::find_method(method)->is_sensitivity ? quality::Signs::dropped : quality::Signs::kept;
-  const auto judged_map = [&](const Tensor& map) {
-    return quality::at_picture_size(map, height, width, signs);
-  };
+  const auto judged_map = [&](const Tensor& map) { return scored_map(method, map, subject_.x); };
   quality::Judged judged;
   judged.map = judged_map(attribution.map);
   judged.map_of = [&](const Tensor& x) {
@@ -82,6 +76,13 @@ std::vector<quality::PanelRow> Judge::score_controls() {
     rows.push_back({all[i].name, quality::score(subject_, judged, options_)});
   }
   return rows;
+}
+
+Map scored_map(std::string_view method, const Tensor& map, const Tensor& picture) {
+  const quality::Signs signs =
+      explain::find_method(method)->is_sensitivity ? quality::Signs::dropped : quality::Signs::kept;
+  return quality::at_picture_size(map, static_cast<int>(picture.shape()[1]),
+                                  static_cast<int>(picture.shape()[2]), signs);
 }
 
 quality::Mask read_mask(const std::string& path, const Picture& picture, const ModelInfo& info) {

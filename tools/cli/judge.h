@@ -36,6 +36,9 @@ class Judge {
   Tensor classes_;  // i64 {1}
 };
 
+// What is scored of a method's map: at the picture's size, signs as the method means them.
+Map scored_map(std::string_view method, const Tensor& map, const Tensor& picture);
+
 // The mask that lies at `path`, brought through the model's crops and sizes as its picture is:
 // values above three quarters of 255 are the cause, so that grey can mark what is near it. Throws a
 // usage error where it has not the picture's size.

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "tools/quality/randomisation.h"
+
 namespace tapescope::quality {
 namespace {
 
@@ -24,12 +26,6 @@ constexpr MetricInfo kMetrics[] = {
     {"rank", 1, true, "share of the highest values inside the mask"},
     {"pointing", 1, true, "whether the highest value lies in the mask"},
 };
-
-std::vector<float> sizes(const Map& map) {
-  std::vector<float> result;
-  for (float v : map.values) result.push_back(std::fabs(v));
-  return result;
-}
 
 }  // namespace
 
@@ -50,9 +46,8 @@ Panel score(const Subject& subject, const Judged& judged, const PanelOptions& op
                             : kNan);
   v.push_back(sparseness(map.values));
   v.push_back(complexity(map.values));
-  v.push_back(judged.of_random_model.values.empty()
-                  ? kNan
-                  : rank_correlation(sizes(map), sizes(judged.of_random_model)));
+  v.push_back(judged.of_random_model.values.empty() ? kNan
+                                                    : similarity(map, judged.of_random_model));
   if (subject.mask) {
     const double tolerance = options.tolerance * std::min(map.height, map.width);
     v.push_back(mass_accuracy(map, *subject.mask));
