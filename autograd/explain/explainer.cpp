@@ -401,7 +401,8 @@ Attribution Explainer::occlusion(const Request& request) {
   std::int64_t stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, window / 2);
   Windows windows = windows_of(height, width, window, stride);
   double a_window = local_occlusion_->cost(windows);
-  while (windows.count() * a_window + 1 > options.budget && stride < std::max(height, width)) {
+  // The target, which the plain way takes with the windows once more.
+  while (windows.count() * a_window + 2 > options.budget && stride < std::max(height, width)) {
     windows = windows_of(height, width, window, ++stride);
     a_window = local_occlusion_->cost(windows);
   }
