@@ -1,6 +1,8 @@
 // A detector trained, evaluated, run and explained as a user does it, on pictures made for the
 // test.
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/cli/program.h"
 
@@ -74,6 +76,47 @@ TEST_F(DetectProgram, TrainsAndEvaluates) {
   EXPECT_EQ(evaluated["classes"].size(), 2u);
   EXPECT_EQ(evaluated["classes"][0]["name"], "bar");
   EXPECT_GE(evaluated["errors"]["right"], 9);
+}
+
+TEST_F(DetectProgram, MosaicTrainingGoesOnBitForBit) {
+  const auto command = [](const std::string& name) {
+    return std::vector<std::string>{"train",
+                                    "--data",
+                                    data(),
+                                    "--model",
+                                    "centre-detector",
+                                    "--width",
+                                    "0.25",
+                                    "--augment",
+                                    "mosaic",
+                                    "--epochs",
+                                    "20",
+                                    "--batch-size",
+                                    "8",
+                                    "--checkpoint-every",
+                                    "1",
+                                    "--statistics-every",
+                                    "0",
+                                    "--out",
+                                    *folder_ / name};
+  };
+  const auto last = [](const std::string& name) {
+    return fs::path(*folder_ / name) / "checkpoints/last.safetensors";
+  };
+  const Result whole = tapescope_program(command("whole"));
+  ASSERT_EQ(whole.status, 0) << whole.err;
+  EXPECT_NE(whole.err.find("mosaics of four in the first 18 epochs"), std::string::npos);
+  Process process(command("part"));
+  for (int i = 0; i < 3000 && !fs::exists(last("part")); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  process.signal(SIGINT);
+  const Result stopped = process.wait();
+  ASSERT_EQ(stopped.status, 130) << stopped.err;
+  const Result resumed =
+      tapescope_program({"train", "--resume", "--loader-threads", "0", "--out", *folder_ / "part"});
+  ASSERT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_TRUE(get(last("whole")) == get(last("part")));
 }
 
 TEST_F(DetectProgram, DetectsAndWritesEveryForm) {

@@ -26,10 +26,11 @@ inline std::string text_of(const std::filesystem::path& path) {
   return {bytes.begin(), bytes.end()};
 }
 
-// A running program; its output goes to files.
+// A running program; its output goes to files, its input comes from `input` where there is one.
 class Process {
  public:
-  explicit Process(const std::vector<std::string>& arguments) {
+  explicit Process(const std::vector<std::string>& arguments,
+                   const std::filesystem::path& input = {}) {
     pid_ = ::fork();
     if (pid_ != 0) return;
     std::vector<char*> words{const_cast<char*>(TAPESCOPE_BINARY)};
@@ -40,6 +41,7 @@ class Process {
     };
     redirect(folder_ / "out", STDOUT_FILENO);
     redirect(folder_ / "err", STDERR_FILENO);
+    if (!input.empty()) ::dup2(::open(input.c_str(), O_RDONLY), STDIN_FILENO);
     ::execv(TAPESCOPE_BINARY, words.data());
     ::_exit(127);
   }
@@ -56,8 +58,9 @@ class Process {
   pid_t pid_ = -1;
 };
 
-inline Result tapescope_program(const std::vector<std::string>& arguments) {
-  return Process(arguments).wait();
+inline Result tapescope_program(const std::vector<std::string>& arguments,
+                                const std::filesystem::path& input = {}) {
+  return Process(arguments, input).wait();
 }
 
 // A picture of one colour with noise: red for label 0, blue for 1, green for 2.

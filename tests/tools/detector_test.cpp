@@ -199,8 +199,6 @@ TEST_F(VocFolder, ReadsClipsAndCounts) {
 }
 
 TEST_F(VocFolder, WhatCannotBeUnderstoodIsNamed) {
-  annotate("a", object("cell", 1, 1, 10, 10));
-  EXPECT_NE(complaint().find("no <size>"), std::string::npos);
   annotate("a", size() + object("cell", 1, 1, 10, 10));
   EXPECT_NE(complaint({"dog"}).find("does not know the class 'cell'"), std::string::npos);
   annotate("b", size() + "<filename>b.jpg</filename>" + object("cell", 1, 1, 10, 10));
@@ -211,11 +209,58 @@ TEST_F(VocFolder, WhatCannotBeUnderstoodIsNamed) {
   annotate("a", size());
   EXPECT_NE(complaint().find("not one object"), std::string::npos);
   annotate("a", size(31) + object("cell", 1, 1, 10, 10));
-  const DetectionData data = open_detection_data(folder_.path());
-  const DetectionSource source(data.train, 1, 32, 32, Augment::none);
+  EXPECT_NE(complaint().find("is 30x20, but"), std::string::npos) << "the picture has another size";
+  annotate("a", "<size><width>wide</width></size>");
+  EXPECT_NE(complaint().find("no number in <height>"), std::string::npos);
+}
+
+TEST_F(VocFolder, SizeIsThePicturesWhereNoneIsSaid) {
+  for (const std::string& said : {std::string(), size(0, 0)}) {
+    annotate("a", said + object("cell", 1, 1, 40, 10));
+    const DetectionData data = open_detection_data(folder_.path());
+    EXPECT_EQ(data.train.at(0).width, 30);
+    EXPECT_EQ(data.train[0].objects.at(0).box, (Box{0, 0, 30, 10}));
+    EXPECT_EQ(data.notices.size(), 2u);  // no size, clipped
+  }
+}
+
+TEST_F(VocFolder, FlagsOfObjectsAreKept) {
+  std::string hard = object("cell", 1, 1, 10, 10);
+  hard.replace(hard.find("<difficult>0"), 12, "<difficult> 1 ");
+  annotate("a", size() + hard + object("cell", 11, 1, 20, 10));
+  const DetectionData voc = open_detection_data(folder_.path());
+  EXPECT_TRUE(voc.train.at(0).objects.at(0).difficult);
+  EXPECT_FALSE(voc.train[0].objects.at(1).difficult);
+  std::filesystem::remove_all(folder_ / "Annotations");
+  std::filesystem::rename(folder_ / "JPEGImages", folder_ / "images");
+  const std::string start =
+      R"({"images": [{"id": 1, "file_name": "a.png", "width": 30, "height": 20}],
+          "categories": [{"id": 1, "name": "cell"}], "annotations": [)";
+  put(folder_ / "train.json",
+      start + R"({"id": 4, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 10], "iscrowd": 1,
+                  "area": 33}, {"id": 5, "image_id": 1, "category_id": 1,
+                  "bbox": [10, 5, 8, 8]}]})");
+  const DetectionData coco = open_detection_data(folder_.path());
+  const auto source = std::make_shared<DetectionSource>(coco.train, 1, 32, 32, Augment::none);
+  DetectionMetrics metrics(*source);
+  Batch batch;
+  batch.indices = {0};
+  metrics.add(batch, tensor({1}, {0}), tensor({1, 8, 8, 5}, std::vector<double>(320, 0)));
+  const std::vector<Truth> truths = metrics.truths();
+  ASSERT_EQ(truths.size(), 2u);
+  EXPECT_TRUE(truths[0].crowd);
+  EXPECT_EQ(truths[0].area, 33) << "as annotated, of the mask";
+  EXPECT_FALSE(truths[1].crowd);
+  EXPECT_EQ(truths[1].area, 64);
   std::vector<float> image(32 * 32 * 3), heat(64), sides(256), weight(64);
   void* const rows[] = {image.data(), heat.data(), sides.data(), weight.data()};
-  EXPECT_THROW(source.load(0, {}, rows), Error) << "the picture has another size";
+  source->load(0, {}, rows);
+  EXPECT_EQ(std::count(heat.begin(), heat.end(), 1.0f), 1) << "a crowd is no object to learn";
+  put(folder_ / "train.json",
+      start.substr(0, start.find(']')) +
+          R"(, {"id": 1, "file_name": "a.png", "width": 30, "height": 20}], "annotations": [],
+             "categories": []})");
+  EXPECT_NE(complaint().find("two images with the id 1"), std::string::npos);
 }
 
 TEST_F(VocFolder, WhatIsWrittenReadsBack) {
@@ -247,6 +292,28 @@ TEST(Detector, DecodesPeaksInOrderAndSuppresses) {
       {{0, 0, 10, 10}, 0, 0.9f}, {{1, 0, 10, 10}, 0, 0.8f}, {{1, 0, 10, 10}, 1, 0.7f}};
   EXPECT_EQ(suppress(seen, 0.5).size(), 2u);
   EXPECT_EQ(suppress(seen, 0.9).size(), 3u);
+}
+
+TEST(Detector, TenThousandBoxesInOnePicture) {
+  constexpr int kSide = 320, kMany = 10000;
+  std::vector<Object> objects;
+  std::vector<Seen> seen;
+  for (int i = 0; i < kMany; ++i) {
+    const Box box = {i % 100 * 3.0, i / 100 * 3.0, 12, 12};
+    objects.push_back({box, i % 2, false, false, 144});
+    seen.push_back({box, i % 2, 1 - 1e-5f * static_cast<float>(i), 0, 0});
+  }
+  constexpr std::size_t kCells = kSide / kStride * kSide / kStride;
+  std::vector<float> heat(kCells * 2), sides(kCells * 4), weight(kCells);
+  draw_targets(objects, kSide, kSide, 2, heat.data(), sides.data(), weight.data());
+  for (float w : weight) ASSERT_TRUE(w >= 0 && std::isfinite(w));
+  // Steps of 3 pixels: neighbours of one class are 6 or, a row down, 3 pixels away. What overlaps
+  // by more than half, 3 down (9 of 15 rows), goes: every second row is left.
+  EXPECT_EQ(suppress(seen, 0.5).size(), 5000u);
+  Image picture(kSide, kSide, 3);
+  draw_boxes(picture, seen, {"a", "b"});
+  EXPECT_TRUE(std::any_of(picture.pixels.begin(), picture.pixels.end(),
+                          [](std::uint8_t v) { return v != 0; }));
 }
 
 // A file with these bytes, at its beginning.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -65,14 +66,17 @@ class Source {
         if (source != "-" && !fs::exists(source)) throw usage_error("'{}' does not exist", source);
         entries_.push_back({source, true});
       } else if (fs::is_directory(source)) {
-        std::vector<std::string> files;
+        std::vector<std::string> files, others;
         for (const auto& entry : fs::recursive_directory_iterator(source)) {
-          if (entry.is_regular_file() && has_image_extension(entry.path())) {
-            files.push_back(entry.path().string());
-          }
+          if (!entry.is_regular_file()) continue;
+          (has_image_extension(entry.path()) ? files : others).push_back(entry.path().string());
         }
         std::sort(files.begin(), files.end());
         if (files.empty()) throw usage_error("'{}' holds no pictures", source);
+        if (!others.empty()) {
+          fmt::print(stderr, "{} files in '{}' are no pictures and were passed over (one is {})\n",
+                     others.size(), source, *std::min_element(others.begin(), others.end()));
+        }
         for (const std::string& file : files) entries_.push_back({file, false});
       } else {
         entries_.push_back({source, false});
@@ -82,14 +86,38 @@ class Source {
   bool has_stream() const {
     return std::any_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.stream; });
   }
+  // Two pictures of one name would be written to the same files.
+  void expect_different_stems() const {
+    std::map<std::string, std::string> by_stem;
+    for (const Entry& entry : entries_) {
+      const std::string stem = fs::path(entry.name).stem().string();
+      const auto [other, is_new] = by_stem.emplace(stem, entry.name);
+      if (is_new) continue;
+      throw usage_error(
+          "--out would hold '{}' and '{}' as '{}'; give them to two runs with an --out of their "
+          "own",
+          other->second, entry.name, stem);
+    }
+  }
+  // What cannot be read is told and does not keep the rest from being looked at.
   template <class Push>
   void run(Push&& push) {
     std::int64_t number = 0;
     for (const Entry& entry : entries_) {
-      if (entry.stream ? !stream(entry.name, number, push) : !picture(entry.name, number, push)) {
-        return;
+      try {
+        if (entry.stream ? !stream(entry.name, number, push) : !picture(entry.name, number, push)) {
+          return;
+        }
+      } catch (const Error& error) {
+        if (error.blame() != Blame::usage) throw;
+        if (entries_.size() > 1) fmt::print(stderr, "{}\n", error.what());
+        errors_.push_back(error.what());
       }
     }
+    if (errors_.empty()) return;
+    if (entries_.size() == 1) throw Error(Blame::usage, errors_[0]);
+    throw usage_error("{} of {} sources could not be read to their end; the first: {}",
+                      errors_.size(), entries_.size(), errors_[0]);
   }
 
  private:
@@ -121,6 +149,10 @@ class Source {
       const Clock::time_point began = Clock::now();
       std::optional<Image> image = reader.next();
       if (!image) {
+        if (const int status = pipe ? pipe->finish() : 0; status != 0) {
+          throw usage_error("'{}' ends after {} frames: ffmpeg stopped with status {}", called, n,
+                            status);
+        }
         if (n == 0) throw usage_error("'{}' has no frames", called);
         return true;
       }
@@ -133,6 +165,7 @@ class Source {
     }
   }
   std::vector<Entry> entries_;
+  std::vector<std::string> errors_;
 };
 
 // Takes finished frames in order: drawn pictures, a video, lines, files for other tools.
@@ -317,6 +350,7 @@ Finder finder_of(const Options& options) {
 int run(const Options& options) {
   options.run.apply();
   Source source(options.sources);
+  if (!options.out.empty() && !source.has_stream()) source.expect_different_stems();
   const Finder finder = finder_of(options);
   const std::vector<std::string>& classes = finder.classes;
   Sink sink(options, classes, source.has_stream());

@@ -40,6 +40,11 @@ Augmentation augmentation_of(const TrainConfig& c) {
       c.augment);
 }
 
+bool has_objects(const std::vector<detection::AnnotatedImage>& images) {
+  return std::any_of(images.begin(), images.end(),
+                     [](const detection::AnnotatedImage& image) { return !image.objects.empty(); });
+}
+
 // The longer side is --image-size, the other follows the first picture; both multiples of 16.
 detection::DetectorConfig config_of(const TrainConfig& c, const detection::DetectionData& data) {
   const detection::AnnotatedImage& first = data.train[0];
@@ -58,6 +63,17 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
   detection::DetectionData data = detection::open_detection_data(config.data);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   if (data.train.empty()) throw usage_error("'{}' has no training images", config.data);
+  if (!has_objects(data.train)) {
+    throw usage_error("'{}' has {} training images, but all its objects are in other ones",
+                      config.data, data.train.size());
+  }
+  if (!data.validation.empty() && !has_objects(data.validation)) {
+    fmt::print(stderr,
+               "the {} validation images have no objects and were left out: the last epoch will "
+               "count as the best\n",
+               data.validation.size());
+    data.validation.clear();
+  }
   choose(config, data.train[0]);
   const detection::DetectorConfig detector = config_of(config, data);
   const auto source = [&](const std::vector<detection::AnnotatedImage>& images,

@@ -32,7 +32,7 @@ namespace {
 
 constexpr std::int64_t kMaxPixels = 200'000'000;
 
-constexpr const char* kRemedy = "replace or remove the file, or pass --on-bad-image skip";
+constexpr const char* kRemedy = "replace or remove the file";
 
 }  // namespace
 

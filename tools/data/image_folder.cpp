@@ -116,8 +116,10 @@ std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage o
   std::sort(bad.begin(), bad.end(),
             [](const BadFile& a, const BadFile& b) { return a.index < b.index; });
   if (!bad.empty() && on_bad_image == BadImage::fail) {
-    if (bad.size() == 1) throw Error(Blame::usage, bad.front().what);
-    throw usage_error("{} ({} of {} pictures cannot be read)", bad.front().what, bad.size(), count);
+    const std::string how_many =
+        bad.size() == 1 ? ""
+                        : fmt::format(" ({} of {} pictures cannot be read)", bad.size(), count);
+    throw usage_error("{}, or pass --on-bad-image skip{}", bad.front().what, how_many);
   }
   return bad;
 }

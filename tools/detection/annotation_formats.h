@@ -34,7 +34,8 @@ struct RawObject {
 };
 struct RawImage {
   std::string path, annotation;
-  int height = 0, width = 0;
+  int height = 0, width = 0;  // 0: not said
+  bool measured = false;      // the size is the picture's own
   std::vector<RawObject> objects;
 };
 struct RawData {

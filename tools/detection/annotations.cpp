@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engine/error.h"
+#include "tools/data/image.h"
 #include "tools/detection/annotation_formats.h"
 
 namespace tapescope::detection {
@@ -17,16 +18,29 @@ std::string place_of(const RawImage& image, const RawObject& object) {
   return object.line > 0 ? fmt::format("{}:{}", image.annotation, object.line) : image.annotation;
 }
 
+// Boxes are meant in pixels of the size that is annotated: it has to be the picture's.
+void measure(RawImage& raw, Complaints& complaints) {
+  if (raw.measured) return;
+  const ImageSize size = read_image_size(raw.path);
+  if (raw.height < 1 || raw.width < 1) {
+    complaints.add("annotations say no size of their picture; it was taken from the picture",
+                   raw.annotation);
+    raw.height = size.height;
+    raw.width = size.width;
+  }
+  if (raw.height != size.height || raw.width != size.width) {
+    throw usage_error("'{}' is {}x{}, but '{}' says {}x{}; one of them is another version",
+                      raw.path, size.width, size.height, raw.annotation, raw.width, raw.height);
+  }
+}
+
 // Numbers the classes; clips the boxes to their pictures or leaves them out.
-std::vector<AnnotatedImage> checked(const std::vector<RawImage>& images,
+std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
                                     const std::vector<std::string>& classes,
                                     Complaints& complaints) {
   std::vector<AnnotatedImage> all;
-  for (const RawImage& raw : images) {
-    if (raw.height < 1 || raw.width < 1) {
-      throw usage_error("'{}' says that '{}' is {}x{} pixels; write its size there", raw.annotation,
-                        raw.path, raw.width, raw.height);
-    }
+  for (RawImage& raw : images) {
+    measure(raw, complaints);
     AnnotatedImage image{raw.path, raw.height, raw.width, {}};
     for (const RawObject& o : raw.objects) {
       const std::string where = fmt::format("{}: {} [{:.9g}, {:.9g}, {:.9g}, {:.9g}]",

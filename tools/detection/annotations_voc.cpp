@@ -32,12 +32,10 @@ RawImage read_voc(const fs::path& path, const fs::path& pictures) {
   if (!root) throw usage_error("'{}' has no <annotation>: it is no VOC file", path.string());
   RawImage image;
   image.annotation = path.string();
-  const pugi::xml_node size = root.child("size");
-  if (!size) {
-    throw usage_error("'{}' has no <size>: boxes cannot be checked without it", path.string());
+  if (const pugi::xml_node size = root.child("size")) {
+    image.height = static_cast<int>(number(size, "height", path));
+    image.width = static_cast<int>(number(size, "width", path));
   }
-  image.height = static_cast<int>(number(size, "height", path));
-  image.width = static_cast<int>(number(size, "width", path));
   std::string file = root.child("filename").child_value();
   // <filename> lies often enough; the picture of the same name is the one that is meant.
   for (const std::string& candidate :
@@ -67,7 +65,7 @@ RawImage read_voc(const fs::path& path, const fs::path& pictures) {
     raw.x0 = raw.x0 == -1 ? 0 : raw.x0;
     raw.y0 = raw.y0 == -1 ? 0 : raw.y0;
     if (raw.x1 == raw.x0 + 1 && raw.y1 == raw.y0 + 1) raw.x1 = raw.x0;  // a point is no box
-    raw.difficult = std::string(object.child("difficult").child_value()) == "1";
+    raw.difficult = object.child("difficult").text().as_int() != 0;
     image.objects.push_back(std::move(raw));
   }
   return image;

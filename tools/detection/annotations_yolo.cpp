@@ -119,6 +119,7 @@ RawImage read_picture(const fs::path& picture, const YoloLayout& layout, Complai
   image.path = picture.string();
   image.height = size.height;
   image.width = size.width;
+  image.measured = true;
   const fs::path labels = label_file_of(picture);
   image.annotation = labels.string();
   if (!fs::exists(labels)) {

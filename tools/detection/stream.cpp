@@ -115,8 +115,8 @@ std::optional<Image> FrameReader::next_ppm() {
     height_ = height;
   }
   if (width != width_ || height != height_) {
-    throw usage_error("'{}': frame {} is {}x{}, the first was {}x{}", name_, frame_, width, height,
-                      width_, height_);
+    throw usage_error("'{}': frame {} is {}x{}, the first was {}x{}; scale them to one size", name_,
+                      frame_, width, height, width_, height_);
   }
   Image image(height, width, 3);
   exactly(image.pixels.data(), image.pixels.size());
