@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "engine/philox.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/data/image.h"
 #include "tools/detection/annotations.h"
@@ -214,6 +215,59 @@ TEST_F(Yolo, WhatCannotBeUnderstoodIsNamed) {
   expect_complaint({"b.webp", "empty"});
   EXPECT_NE(usage_message([&] { open_detection_data(folder_ / "none"); }).find("neither a folder"),
             std::string::npos);
+}
+
+TEST_F(Yolo, DamagedFilesAreErrorsOrReadAndNothingElse) {
+  picture("images/a.png");
+  const std::string yaml = "path: .\ntrain: [images]\nnc: 2\nnames: {0: 'cell', 1: \"dog\"}\n";
+  const std::string labels = "0 0.5 0.5 0.2 0.2\n1 0.1 0.2 0.5 0.1 0.3 0.9\n";
+  const std::string list = "images/a.png\n";
+  PhiloxStream random(17);
+  const auto damaged = [&](std::string text) {
+    for (std::uint32_t i = 1 + random.below(3); i > 0; --i) {
+      const std::size_t at = random.below(static_cast<std::uint32_t>(text.size()));
+      switch (random.below(4)) {
+        case 0:
+          text[at] = static_cast<char>(random.below(256));
+          break;
+        case 1:
+          text.erase(at, 1 + random.below(4));
+          break;
+        case 2:
+          text.insert(at, std::string(1 + random.below(6000), "{[9-:"[random.below(5)]));
+          break;
+        default:
+          text.insert(at, text.substr(0, at));
+      }
+      if (text.empty()) return text;
+    }
+    return text;
+  };
+  int read = 0, refused = 0;
+  for (int i = 0; i < 600; ++i) {
+    write("data.yaml", i % 3 == 0 ? damaged(yaml) : yaml);
+    write("labels/a.txt", i % 3 == 1 ? damaged(labels) : labels);
+    if (i % 3 == 2) {
+      write("data.yaml", "train: train.txt\nnames: [cell, dog]\n");
+      write("train.txt", damaged(list));
+    }
+    try {
+      const DetectionData data = open();
+      ++read;
+      for (const AnnotatedImage& image : data.train) {
+        for (const Object& o : image.objects) {
+          ASSERT_TRUE(o.box.x >= 0 && o.box.w > 0 && o.box.x + o.box.w <= 100 + 1e-9);
+          ASSERT_TRUE(o.box.y >= 0 && o.box.h > 0 && o.box.y + o.box.h <= 50 + 1e-9);
+          ASSERT_LT(static_cast<std::size_t>(o.category), data.classes.size());
+        }
+      }
+    } catch (const Error& error) {
+      ++refused;
+      ASSERT_EQ(error.blame(), Blame::usage) << error.what();
+    }
+  }
+  EXPECT_GT(read, 30);
+  EXPECT_GT(refused, 200);
 }
 
 TEST_F(Yolo, WhatDetectWritesReadsBack) {

@@ -113,9 +113,10 @@ std::vector<std::string> Complaints::sentences() const {
 }
 
 DetectionData open_detection_data(const fs::path& place, std::vector<std::string> classes) {
-  const bool yaml =
-      fs::is_regular_file(place) && (place.extension() == ".yaml" || place.extension() == ".yml");
-  if (!yaml && !fs::is_directory(place)) {
+  std::error_code impossible;  // a name that is too long is no file either
+  const bool yaml = fs::is_regular_file(place, impossible) &&
+                    (place.extension() == ".yaml" || place.extension() == ".yml");
+  if (!yaml && !fs::is_directory(place, impossible)) {
     throw usage_error("--data '{}' is neither a folder nor a .yaml file", place.string());
   }
   DetectionData data;

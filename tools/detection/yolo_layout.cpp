@@ -46,7 +46,8 @@ std::vector<fs::path> pictures_in(const fs::path& folder) {
 
 std::optional<fs::path> first_of(const std::vector<fs::path>& candidates) {
   for (const fs::path& path : candidates) {
-    if (fs::exists(path)) return path;
+    std::error_code impossible;  // a name that is too long is no file either
+    if (fs::exists(path, impossible)) return path;
   }
   return std::nullopt;
 }
@@ -179,12 +180,13 @@ void look_for_splits(const fs::path& folder, Layout& layout, Complaints& complai
 YoloLayout yolo_layout_of(const fs::path& place, Complaints& complaints) {
   const bool is_yaml = !fs::is_directory(place);
   fs::path folder = is_yaml ? place.parent_path() : place;
+  if (folder.empty()) folder = ".";
   Layout layout;
   const std::optional<fs::path> yaml = is_yaml ? place : yaml_of(place);
   if (yaml) {
     fs::path base = folder;
     read_yaml(*yaml, layout, base);
-    if (fs::is_directory(base)) folder = base;
+    if (const auto found = first_of({base}); found && fs::is_directory(base)) folder = base;
   }
   if (!layout.splits()) look_for_splits(folder, layout, complaints);
   if (layout.named_by.empty()) {
