@@ -424,7 +424,8 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("--out", options->out, "folder for drawn pictures and --format's files");
   app.add_flag("--no-pictures", options->no_pictures, "draw nothing into --out");
   app.add_option("--format", options->formats,
-                 "coco (detections.json), yolo, voc: also write these, comma-separated");
+                 "coco (detections.json), yolo (.txt files and classes.txt), voc (.xml files): "
+                 "also write these, comma-separated");
   app.add_option("--video", options->video, "write the drawn frames as this video, through ffmpeg");
   app.add_flag("--live", options->live, "where frames come too fast, the newest wins");
   app.add_flag("--json", options->json, "print one JSON object a picture");
