@@ -128,7 +128,7 @@ find_path(NLOHMANN_INCLUDE_DIR nlohmann/json.hpp REQUIRED)
 # pugixml: Pascal VOC annotations, in one file of tools/detection.
 find_path(PUGIXML_INCLUDE_DIR pugixml.hpp REQUIRED)
 find_library(PUGIXML_LIBRARY pugixml REQUIRED)
-# Eigen: eigenvalues of weight matrices, in one file of tools/inspection.
+# Eigen: eigenvalues of weight matrices (tools/inspection), fits by least squares (autograd/explain).
 find_path(EIGEN_INCLUDE_DIR Eigen/Dense PATH_SUFFIXES eigen3 REQUIRED)
 # Chart.js: part of the reports that `tapescope report` writes.
 find_file(TAPESCOPE_CHART_JS NAMES chart.min.js chart.umd.min.js chart.umd.js Chart.min.js
