@@ -128,6 +128,9 @@ find_path(NLOHMANN_INCLUDE_DIR nlohmann/json.hpp REQUIRED)
 # pugixml: Pascal VOC annotations, in one file of tools/detection.
 find_path(PUGIXML_INCLUDE_DIR pugixml.hpp REQUIRED)
 find_library(PUGIXML_LIBRARY pugixml REQUIRED)
+# yaml-cpp: the data.yaml of YOLO data sets, in one file of tools/detection.
+find_path(YAML_CPP_INCLUDE_DIR yaml-cpp/yaml.h REQUIRED)
+find_library(YAML_CPP_LIBRARY yaml-cpp REQUIRED)
 # Eigen: eigenvalues of weight matrices (tools/inspection), fits by least squares (autograd/explain).
 find_path(EIGEN_INCLUDE_DIR Eigen/Dense PATH_SUFFIXES eigen3 REQUIRED)
 # Chart.js: part of the reports that `tapescope report` writes.
@@ -140,7 +143,7 @@ endif()
 add_library(tapescope_pictures INTERFACE)
 target_include_directories(tapescope_pictures SYSTEM INTERFACE ${STB_INCLUDE_DIR}
                            ${CLI11_INCLUDE_DIR} ${NLOHMANN_INCLUDE_DIR} ${EIGEN_INCLUDE_DIR})
-target_link_libraries(tapescope_pictures INTERFACE ZLIB::ZLIB ${PUGIXML_LIBRARY})
+target_link_libraries(tapescope_pictures INTERFACE ZLIB::ZLIB ${PUGIXML_LIBRARY} ${YAML_CPP_LIBRARY})
 
 function(tapescope_summary)
   message(STATUS "Tapescope ${PROJECT_VERSION}, ${CMAKE_BUILD_TYPE}, ISA levels: "

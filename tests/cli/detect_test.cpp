@@ -89,7 +89,8 @@ TEST_F(DetectProgram, DetectsAndWritesEveryForm) {
     EXPECT_EQ(found["boxes"][0]["class"], count == 0 ? "square" : "bar");
   }
   EXPECT_EQ(count, 2);
-  for (const char* name : {"test-00.png", "test-00.txt", "test-01.xml", "detections.json"}) {
+  for (const char* name :
+       {"test-00.png", "test-00.txt", "classes.txt", "test-01.xml", "detections.json"}) {
     EXPECT_TRUE(fs::exists(fs::path(out) / name)) << name;
   }
 }

@@ -150,7 +150,10 @@ std::function<int()> setup(CLI::App& app) {
   options->run.add_to(app);
   options->explanation.add_to(app);
   options->explanation.methods = "saliency,integrated-gradients,lrp-epsilon-plus,grad-cam";
-  app.add_option("--data", options->data, "folder with the split")->required();
+  app.add_option(
+         "--data", options->data,
+         "folder with the split; a detector's is Pascal VOC, COCO or YOLO (or its data.yaml)")
+      ->required();
   app.add_option("--masks", options->masks,
                  "folder that mirrors --data, with .png files white where the cause is");
   app.add_option("--split", options->split, "train, validation or test")->capture_default_str();

@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -190,6 +192,10 @@ class Sink {
   void finish(double seconds, std::int64_t dropped) {
     if (std::find(formats_.begin(), formats_.end(), "coco") != formats_.end()) {
       write_atomically(fs::path(options_.out) / "detections.json", detection::to_coco_json(all_));
+    }
+    if (std::find(formats_.begin(), formats_.end(), "yolo") != formats_.end()) {
+      write_atomically(fs::path(options_.out) / "classes.txt",
+                       fmt::format("{}\n", fmt::join(classes_, "\n")));
     }
     if (video_ && video_->finish() != 0) {
       throw failure("ffmpeg could not write '{}'", options_.video);

@@ -83,7 +83,10 @@ int run(const Options& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app);
-  app.add_option("--data", options->data, "folder with the split")->required();
+  app.add_option(
+         "--data", options->data,
+         "folder with the split; a detector's is Pascal VOC, COCO or YOLO (or its data.yaml)")
+      ->required();
   app.add_option("--split", options->split, "train, validation or test")->capture_default_str();
   app.add_option("--batch-size", options->batch_size)
       ->capture_default_str()

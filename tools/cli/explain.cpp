@@ -258,8 +258,8 @@ std::function<int()> setup(CLI::App& app) {
   options->other.add_to(app);
   app.add_option(
       "--data", options->data,
-      "of a detector: folder with the pictures' annotations, for --missed and --score; else the "
-      "training data, for --tracin and --nearest-examples");
+      "of a detector: the pictures' annotations (Pascal VOC, COCO or YOLO), for --missed and "
+      "--score; else the training data, for --tracin and --nearest-examples");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "engine/error.h"
 #include "tools/data/image_format.h"
@@ -139,6 +140,28 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
 
 Image read_image(const std::filesystem::path& path, int channels) {
   return decode_image(read_bytes(path), path.string(), channels);
+}
+
+ImageSize read_image_size(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<std::uint8_t> bytes;
+  // Most headers are short; a camera's notes and thumbnails may come first.
+  for (std::size_t room = 4096; room <= static_cast<std::size_t>(INT32_MAX); room *= 8) {
+    const std::size_t had = bytes.size();
+    bytes.resize(room);
+    file.read(reinterpret_cast<char*>(bytes.data() + had),
+              static_cast<std::streamsize>(room - had));
+    bytes.resize(had + static_cast<std::size_t>(file.gcount()));
+    ImageSize size;
+    int stored = 0;
+    if (stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()), &size.width,
+                              &size.height, &stored) != 0) {
+      return size;
+    }
+    if (bytes.size() < room) break;
+  }
+  check_image(read_bytes(path), path.string());  // says what is wrong, but of a broken header
+  throw usage_error("{}: its header gives no picture size; {}", path.string(), kRemedy);
 }
 
 bool has_image_extension(const std::filesystem::path& path) {

@@ -57,6 +57,12 @@ Image read_image(const std::filesystem::path& path, int channels = 3);
 // The same from memory; `name` is what errors call it.
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, int channels = 3);
 
+// From the file's header alone: whether the rest is whole is seen when it is read. Same errors.
+struct ImageSize {
+  int height = 0, width = 0;
+};
+ImageSize read_image_size(const std::filesystem::path& path);
+
 // Checks the file's structure without decoding: format, chunk lengths and checksums (PNG), markers
 // up to the end of the picture (JPEG), enough bytes for the pixels (BMP, PPM/PGM). Same errors.
 void check_image(std::span<const std::uint8_t> bytes, const std::string& name);

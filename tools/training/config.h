@@ -41,7 +41,8 @@ struct TrainConfig {
 template <class Config, class Visit>
 void for_each_option(Config& c, Visit&& visit) {
   visit("data", c.data,
-        "folder: ImageFolder layout (train/<class>/*, test/<class>/*) or IDX files");
+        "folder: ImageFolder layout (train/<class>/*, test/<class>/*) or IDX files; for a detector "
+        "Pascal VOC, COCO or YOLO (or its data.yaml)");
   visit("out", c.out, "run directory to write");
   visit("model", c.model, "seednet, lenet, mlp, resnet18 or resnet20");
   visit("width", c.width, "scales the hidden channel counts");
