@@ -23,12 +23,21 @@ void choose(TrainConfig& c, const detection::AnnotatedImage& first) {
   if (c.augment == "auto") c.augment = "flip";
 }
 
-detection::Augment augment_of(const TrainConfig& c) {
-  if (c.augment == "none") return detection::Augment::none;
-  if (c.augment == "flip") return detection::Augment::flip;
-  if (c.augment == "flip-both") return detection::Augment::flip_both;
-  throw usage_error("--augment is '{}'; for a detector it is auto, none, flip or flip-both",
-                    c.augment);
+struct Augmentation {
+  detection::Augment augment;
+  bool mosaic = false;
+};
+Augmentation augmentation_of(const TrainConfig& c) {
+  using detection::Augment;
+  if (c.augment == "none") return {Augment::none};
+  if (c.augment == "flip") return {Augment::flip};
+  if (c.augment == "flip-both") return {Augment::flip_both};
+  if (c.augment == "mosaic") return {Augment::flip, true};
+  if (c.augment == "mosaic-flip-both") return {Augment::flip_both, true};
+  throw usage_error(
+      "--augment is '{}'; for a detector it is auto, none, flip, flip-both, mosaic or "
+      "mosaic-flip-both",
+      c.augment);
 }
 
 // The longer side is --image-size, the other follows the first picture; both multiples of 16.
@@ -52,13 +61,17 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
   choose(config, data.train[0]);
   const detection::DetectorConfig detector = config_of(config, data);
   const auto source = [&](const std::vector<detection::AnnotatedImage>& images,
-                          detection::Augment augment) -> std::shared_ptr<const DetectionSource> {
+                          detection::Augment augment,
+                          std::int64_t mosaics = 0) -> std::shared_ptr<const DetectionSource> {
     if (images.empty()) return nullptr;
     return std::make_shared<DetectionSource>(images, static_cast<int>(detector.classes.size()),
                                              static_cast<int>(detector.height),
-                                             static_cast<int>(detector.width), augment);
+                                             static_cast<int>(detector.width), augment, mosaics);
   };
-  const auto train = source(data.train, augment_of(config));
+  const Augmentation augmentation = augmentation_of(config);
+  // The last tenth of the epochs sees pictures as they are.
+  const std::int64_t mosaics = augmentation.mosaic ? config.epochs - (config.epochs + 9) / 10 : 0;
+  const auto train = source(data.train, augmentation.augment, mosaics);
   const auto validation = source(data.validation, detection::Augment::none);
   const auto test = source(data.test, detection::Augment::none);
   detection::CentreDetector model(detector);
@@ -115,6 +128,9 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
       "{}x{}",
       data.train.size(), objects, data.validation.size(), data.test.size(), data.classes.size(),
       detector.width, detector.height);
+  if (augmentation.mosaic) {
+    run.images_sentence += fmt::format(", as mosaics of four in the first {} epochs", mosaics);
+  }
   run.test = [&]() -> TestResult {
     if (!test) return {{{"test_ap", std::nan("")}, {"test_ap50", std::nan("")}}, ""};
     const detection::LoadedDetector best = detection::load_detector(config.out, "best");

@@ -1,6 +1,7 @@
 #include "tools/detection/detection_source.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "engine/error.h"
@@ -10,7 +11,15 @@
 namespace tapescope::detection {
 namespace {
 
-constexpr std::uint8_t kGrey = 114;
+int scaled(int extent, double scale, int room) {
+  return std::clamp(static_cast<int>(std::lround(extent * scale)), 1, room);
+}
+
+// What is drawn for one use of one sample.
+PhiloxStream random_of(std::uint64_t domain, const Pipeline::Key& key) {
+  return PhiloxStream(mix(mix(mix(key.seed, domain), static_cast<std::uint64_t>(key.epoch)),
+                          static_cast<std::uint64_t>(key.sample)));
+}
 
 double uniform(PhiloxStream& random, double low, double high) {
   return low + (high - low) * random.uniform();
@@ -61,26 +70,18 @@ void flip(Image& image, std::vector<Object>& objects, bool horizontal) {
   }
 }
 
-// Scale, shift, contrast and brightness; objects of which less than a quarter is left go.
+// Scale, shift, contrast and brightness.
 void change(Image& image, std::vector<Object>& objects, PhiloxStream& random) {
   const double scale = uniform(random, 0.75, 1.35);
   const double free_x = image.width * (1 - scale), free_y = image.height * (1 - scale);
   const double left = std::min(0.0, free_x) + std::abs(free_x) * random.uniform();
   const double top = std::min(0.0, free_y) + std::abs(free_y) * random.uniform();
   image = moved(image, scale, left, top);
-  std::vector<Object> kept;
-  for (Object o : objects) {
-    const double x0 = o.box.x * scale + left, y0 = o.box.y * scale + top;
-    const double x1 = x0 + o.box.w * scale, y1 = y0 + o.box.h * scale;
-    const double cx0 = std::clamp<double>(x0, 0, image.width),
-                 cx1 = std::clamp<double>(x1, 0, image.width);
-    const double cy0 = std::clamp<double>(y0, 0, image.height),
-                 cy1 = std::clamp<double>(y1, 0, image.height);
-    if ((cx1 - cx0) * (cy1 - cy0) < 0.25 * (x1 - x0) * (y1 - y0)) continue;
-    o.box = {cx0, cy0, cx1 - cx0, cy1 - cy0};
-    kept.push_back(o);
+  for (Object& o : objects) {
+    o.box = {o.box.x * scale + left, o.box.y * scale + top, o.box.w * scale, o.box.h * scale};
+    o.area *= scale * scale;
   }
-  objects = std::move(kept);
+  cut(objects, {0, 0, static_cast<double>(image.width), static_cast<double>(image.height)});
   const auto contrast = static_cast<float>(uniform(random, 0.7, 1.3));
   const auto brightness = static_cast<float>(uniform(random, -25, 25));
   double sum = 0;
@@ -115,8 +116,8 @@ Letterbox letterbox_of(int picture_height, int picture_width, int height, int wi
 }
 
 Image letterboxed(const Image& picture, const Letterbox& box, int height, int width) {
-  const int h = std::clamp(static_cast<int>(std::lround(picture.height * box.scale)), 1, height);
-  const int w = std::clamp(static_cast<int>(std::lround(picture.width * box.scale)), 1, width);
+  const int h = scaled(picture.height, box.scale, height);
+  const int w = scaled(picture.width, box.scale, width);
   const Image resized = resize_bilinear(picture, h, w);
   if (h == height && w == width) return resized;
   Image out(height, width, 3, kGrey);
@@ -176,12 +177,13 @@ void draw_targets(std::span<const Object> objects, int height, int width, int cl
 }
 
 DetectionSource::DetectionSource(std::vector<AnnotatedImage> images, int classes, int height,
-                                 int width, Augment augment)
+                                 int width, Augment augment, std::int64_t mosaic_epochs)
     : images_(std::move(images)),
       classes_(classes),
       height_(height),
       width_(width),
       augment_(augment),
+      mosaic_epochs_(mosaic_epochs),
       cache_(images_.size()) {}
 
 std::vector<std::pair<std::string, Type>> DetectionSource::types() const {
@@ -211,26 +213,49 @@ const Image& DetectionSource::input(std::int64_t index) const {
   return cached.image;
 }
 
+Tile DetectionSource::tile(std::int64_t index) const {
+  const AnnotatedImage& picture = annotation(index);
+  const Letterbox box = letterbox(index);
+  Tile tile{&input(index),
+            static_cast<int>(box.left),
+            static_cast<int>(box.top),
+            scaled(picture.width, box.scale, width_),
+            scaled(picture.height, box.scale, height_),
+            picture.objects};
+  for (Object& o : tile.objects) {
+    o.box = box.into_input(o.box);
+    o.area = o.box.area();
+  }
+  return tile;
+}
+
+// The picture itself at one of the four places, any others at the rest.
+Sample DetectionSource::mosaic(std::int64_t index, const Pipeline::Key& key) const {
+  PhiloxStream random = random_of(stable_hash("mosaic"), key);
+  const int x = static_cast<int>(std::lround(width_ * uniform(random, 0.25, 0.75)));
+  const int y = static_cast<int>(std::lround(height_ * uniform(random, 0.25, 0.75)));
+  const std::uint32_t own = random.below(4);
+  std::array<Tile, 4> tiles;
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    const auto other = random.below(static_cast<std::uint32_t>(size()));
+    tiles[i] = tile(i == own ? index : other);
+  }
+  return mosaic_of(tiles, y, x);
+}
+
 void DetectionSource::load(std::int64_t index, const Pipeline::Key& key,
                            std::span<void* const> rows) const {
-  Image image = input(index);
-  const Letterbox box = letterbox(index);
-  std::vector<Object> objects;
-  for (Object o : annotation(index).objects) {
-    o.box = box.into_input(o.box);
-    objects.push_back(o);
-  }
+  Sample sample =
+      key.epoch < mosaic_epochs_ ? mosaic(index, key) : Sample{input(index), tile(index).objects};
   if (augment_ != Augment::none) {
-    constexpr std::uint64_t kDomain = stable_hash("detection");
-    PhiloxStream random(mix(mix(mix(key.seed, kDomain), static_cast<std::uint64_t>(key.epoch)),
-                            static_cast<std::uint64_t>(key.sample)));
+    PhiloxStream random = random_of(stable_hash("detection"), key);
     const bool horizontal = random.uniform() < 0.5f, vertical = random.uniform() < 0.5f;
-    if (horizontal) flip(image, objects, true);
-    if (vertical && augment_ == Augment::flip_both) flip(image, objects, false);
-    change(image, objects, random);
+    if (horizontal) flip(sample.image, sample.objects, true);
+    if (vertical && augment_ == Augment::flip_both) flip(sample.image, sample.objects, false);
+    change(sample.image, sample.objects, random);
   }
-  normalise(image, static_cast<float*>(rows[0]));
-  draw_targets(objects, height_, width_, classes_, static_cast<float*>(rows[1]),
+  normalise(sample.image, static_cast<float*>(rows[0]));
+  draw_targets(sample.objects, height_, width_, classes_, static_cast<float*>(rows[1]),
                static_cast<float*>(rows[2]), static_cast<float*>(rows[3]));
 }
 

@@ -6,6 +6,7 @@
 
 #include "tools/data/sample_source.h"
 #include "tools/detection/annotations.h"
+#include "tools/detection/mosaic.h"
 
 namespace tapescope::detection {
 
@@ -42,9 +43,10 @@ void draw_targets(std::span<const Object> objects, int height, int width, int cl
 // "image" f32 {H,W,3}, "heat" f32 {h,w,C}, "sides" f32 {h,w,4}, "weight" f32 {h,w,1}.
 class DetectionSource final : public SampleSource {
  public:
-  // height and width: multiples of 16.
+  // height and width: multiples of 16. Samples of epochs before `mosaic_epochs` are mosaics of four
+  // pictures: the last epochs should see pictures as they are.
   DetectionSource(std::vector<AnnotatedImage> images, int classes, int height, int width,
-                  Augment augment);
+                  Augment augment, std::int64_t mosaic_epochs = 0);
   std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
   std::vector<std::pair<std::string, Type>> types() const override;
   void load(std::int64_t index, const Pipeline::Key& key,
@@ -58,9 +60,13 @@ class DetectionSource final : public SampleSource {
 
  private:
   const Image& input(std::int64_t index) const;
+  // The picture's rectangle and objects in its input.
+  Tile tile(std::int64_t index) const;
+  Sample mosaic(std::int64_t index, const Pipeline::Key& key) const;
   std::vector<AnnotatedImage> images_;
   int classes_, height_, width_;
   Augment augment_;
+  std::int64_t mosaic_epochs_;
   struct Cached {
     std::once_flag once;
     Image image;

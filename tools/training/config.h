@@ -23,7 +23,7 @@ struct TrainConfig {
   double weight_decay = -1;  // below 0: 5e-4 for sgd, 0.01 for adamw
   std::string schedule = "one-cycle";
   double clip_gradient = 0;
-  std::string augment = "auto";  // auto, none, flip, shift, crop, crop-flip, resized-crop
+  std::string augment = "auto";
   std::string precision = "f32", device = "auto";
   std::string weights, freeze;
   double validation_fraction = 0.1, test_fraction = 0;
@@ -56,7 +56,10 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("weight-decay", c.weight_decay, "on weights, not on biases and norms; below 0: chosen");
   visit("schedule", c.schedule, "constant, step, cosine or one-cycle");
   visit("clip-gradient", c.clip_gradient, "largest global gradient norm; 0: none");
-  visit("augment", c.augment, "auto, none, flip, shift, crop, crop-flip or resized-crop");
+  visit(
+      "augment", c.augment,
+      "auto, none, flip, shift, crop, crop-flip or resized-crop; for a detector auto, none, flip, "
+      "flip-both, mosaic or mosaic-flip-both");
   visit("precision", c.precision, "f32");
   visit("device", c.device, "auto (a GPU where there is one), cpu, cuda or emulated");
   visit("weights", c.weights, "safetensors file to start from");
