@@ -145,8 +145,8 @@ int train(Options& options, const CLI::App& app) {
                   .trainer = trainer,
                   .device = resolved.trainer.device,
                   .metadata = metadata_of(info),
-                  .start = start_of(config, data, trainer),
-                  .score_name = std::string(task.score_name())};
+                  .start = start_of(config, data, trainer)};
+  run.start.score = task.score_name();
   run.images_sentence =
       fmt::format("{} training, {} validation and {} test images of {} classes", data.train->size(),
                   data.validation ? data.validation->size() : 0, data.test ? data.test->size() : 0,

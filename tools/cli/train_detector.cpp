@@ -91,8 +91,8 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
                   .trainer = trainer,
                   .device = device,
                   .metadata = detection::metadata_of(detector),
-                  .start = {},
-                  .score_name = std::string(task.score_name())};
+                  .start = {}};
+  run.start.score = task.score_name();
   run.start.model = config.model;
   run.start.loss = "focal+giou";
   run.start.epochs = config.epochs;

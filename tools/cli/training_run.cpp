@@ -117,7 +117,6 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
                                .tensorboard = config.tensorboard,
                                .first_step = progress.step,
                                .start = run.start,
-                               .score_name = run.score_name,
                                .probe = std::move(run.probe),
                                .probe_images = run.probe_images,
                                .watch = std::move(run.watch)},
@@ -134,7 +133,9 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   const Clock::time_point began = Clock::now();
   TrainerEvents events;
   events.stop = [] { return interrupted != 0; };
-  events.tick = [&](const Progress& p, double loss) { journal.tick(p, loss); };
+  events.tick = [&](const Progress& p, double loss, const std::vector<NamedNumber>& terms) {
+    journal.tick(p, loss, terms);
+  };
   events.step = [&](const StepRecord& r) { journal.step(r); };
   events.statistics = [&](const StatisticsRecord& r) { journal.statistics(r); };
   events.epoch = [&](const EpochRecord& r) { journal.epoch(r); };

@@ -24,8 +24,7 @@ struct TrainingRun {
   Device device;
   std::map<std::string, std::string> metadata;  // of the model files
   monitoring::HistoryStart start;
-  std::string score_name = {},
-              images_sentence = {};  // "205 training, 87 validation and 36 test images"
+  std::string images_sentence = {};  // "205 training, 87 validation and 36 test images"
   std::unique_ptr<inspection::PulseProbe> probe = nullptr;
   Tensor probe_images = {};
   std::unique_ptr<monitoring::Watch> watch = nullptr;
