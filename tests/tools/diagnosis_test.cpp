@@ -137,7 +137,7 @@ History history_of(const Case& c) {
   Trainer trainer(net, task, train, validation, pipeline, pipeline, options);
   inspection::PulseProbe probe(
       [&](Tape& tape, Var image) {
-        return net(tape, {{"image", image}}).at("logits");
+        return std::vector{net(tape, {{"image", image}}).at("logits")};
       },
       {kSide, kSide, 1}, {});
   Loader loader(validation, pipeline, {.batch_size = 32, .threads = 0});

@@ -7,6 +7,7 @@
 
 #include "engine/allocator.h"
 #include "engine/thread_pool.h"
+#include "tools/cli/inspected.h"
 #include "tools/training/atomic_file.h"
 #include "tools/training/estimate.h"
 
@@ -78,6 +79,11 @@ Json metrics_json(const TestResult& test, const std::filesystem::path& checkpoin
 }
 
 }  // namespace
+
+Tensor probe_images(const SampleSource& samples) {
+  constexpr std::int64_t kImages = 16;
+  return inputs_of(samples, spread(samples.size(), kImages));
+}
 
 int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   const TrainConfig& config = run.config;

@@ -31,6 +31,9 @@ struct TrainingRun {
   std::function<TestResult()> test = {};  // empty: there is no test split
 };
 
+// A few samples, evenly over the source.
+Tensor probe_images(const SampleSource& samples);
+
 // Runs until it ends, fails or is interrupted, and says how it goes. Returns the exit status.
 int run_training(TrainingRun run, monitoring::ProgressLine& out);
 
