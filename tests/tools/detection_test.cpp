@@ -90,7 +90,8 @@ TEST(VocEvaluation, KindsOfErrors) {
       {0, 1, {157, 0, 10, 10}, 0.8},   // both
       {0, 1, {300, 0, 10, 10}, 0.8},   // background
       {0, 2, {200, 0, 10, 10}, 0.1}};  // below the score that is asked for
-  const ErrorCounts counts = count_errors(truths, detections, 0.5);
+  const Judgement judged = judge_boxes(truths, detections, 0.5);
+  const ErrorCounts counts = count_errors(judged);
   EXPECT_EQ(counts.right, 1);
   EXPECT_EQ(counts.duplicate, 1);
   EXPECT_EQ(counts.localisation, 1);
@@ -98,6 +99,19 @@ TEST(VocEvaluation, KindsOfErrors) {
   EXPECT_EQ(counts.both, 1);
   EXPECT_EQ(counts.background, 1);
   EXPECT_EQ(counts.missed, 2);
+  // Which box, and about which object.
+  ASSERT_EQ(judged.boxes.size(), 6u);
+  EXPECT_EQ(judged.boxes[0].outcome, Outcome::right);
+  EXPECT_EQ(judged.boxes[0].overlap, 1);
+  const std::ptrdiff_t about[] = {0, 0, 1, 2, 3, -1};
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(judged.boxes[i].detection, i);
+    EXPECT_EQ(judged.boxes[i].truth, about[i]) << i;
+  }
+  EXPECT_NEAR(judged.boxes[2].overlap, 30.0 / 170, 1e-12);
+  EXPECT_EQ(judged.found, (std::vector<bool>{true, false, false, false, false}));
+  EXPECT_EQ(judged.missed, (std::vector<bool>{false, false, false, true, true}));
+  EXPECT_STREQ(name_of(judged.boxes[4].outcome), "both");
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
   const CocoResult result = found.result();
   const std::array<double, 12> summary = result.summary();
   const std::vector<Truth> truths = found.truths();
-  const ErrorCounts errors = count_errors(truths, found.detections(), kErrorScore);
+  const ErrorCounts errors = count_errors(judge_boxes(truths, found.detections(), kErrorScore));
   ordered_json numbers, classes = ordered_json::array();
   for (std::size_t i = 0; i < summary.size(); ++i) {
     numbers[CocoResult::summary_names()[i]] = summary[i];

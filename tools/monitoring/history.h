@@ -1,7 +1,8 @@
 // RUN/history.jsonl: a line of JSON per thing that happened in a training.
 //
 //   {"step":0,"start":{...}}                           once, and again at each --resume
-//   {"step":50,"epoch":1,"loss":...}                   every --log-every steps
+//   {"step":50,"epoch":1,"loss":...}                   every --log-every steps; with "terms" where
+//   the task has some
 //   {"step":51,"epoch":1,"statistics":{...}}           norms per parameter, every
 //   --statistics-every
 //   {"epoch":1,"step":120,"train_loss":...}            at the end of an epoch
@@ -25,6 +26,7 @@ constexpr int kHistoryVersion = 1;
 struct HistoryStart {
   int version = kHistoryVersion;
   std::string model, loss;
+  std::string score = "accuracy";                      // what validation_score is
   std::int64_t epochs = 0, steps = 0, batch_size = 0;  // steps of the whole training
   double learning_rate = 0;
   std::vector<std::string> classes;
