@@ -53,7 +53,7 @@ function boxesOver(picture, pick) {
   for (const o of picture.objects) if (!o.missed) svg.append(make('g', {class: 'object'}, ...both(o.box)));
   const groups = picture.boxes.map(box => make('g', {class: kindOf(box)}, ...both(box.box)));
   picture.boxes.map((box, i) => [box.box[2] * box.box[3], i]).sort((a, b) => b[0] - a[0]).forEach(([, i]) => {
-    if (pick) groups[i].addEventListener('click', () => pick(i));
+    if (pick) groups[i].addEventListener('click', () => pick(i, true));
     svg.append(groups[i]);
   });
   return {svg, groups};
@@ -84,7 +84,11 @@ if (D.detection && D.detection.pictures.length) {
     canvas.setAttribute('aria-label', `${current.method} of the ${box.outcome} ${box.class}`);
     facts.textContent = cost(current);
   };
-  const pick = i => { chosen = i; draw(); };
+  const pick = (i, inPicture) => {
+    chosen = i;
+    draw();
+    if (inPicture === true) list.scrollTop = rows[i].offsetTop - list.clientHeight / 2;
+  };
   const show = p => {
     picture = p;
     image.src = p.picture;
