@@ -171,6 +171,7 @@ const X = D.detection;
 found.recall = X.classes.map(c => c.precision50.length);
 found.objects = X.objects;
 found.errors = X.errors;
+found.costs = Object.keys(X.error_costs).sort();
 found.curves = document.querySelectorAll('#detection canvas').length;
 found.tiles = document.querySelectorAll('#boxes .tile').length;
 const canvas = document.querySelector('.viewer canvas'), why = document.querySelector('.why');
@@ -216,6 +217,8 @@ TEST_F(DetectorReport, ThePageWorksInABrowser) {
   const json& errors = found["errors"];
   EXPECT_GE(errors["missed"], 1);
   EXPECT_GE(errors["right"], 6);
+  EXPECT_EQ(found["costs"],
+            (json{"background", "both", "classification", "duplicate", "localisation", "missed"}));
   EXPECT_EQ(found["curves"], 3);
   EXPECT_EQ(found["tiles"], 4);
   EXPECT_TRUE(found["rightIsMarked"]);
