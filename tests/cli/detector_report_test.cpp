@@ -211,6 +211,7 @@ TEST_F(DetectorReport, ThePageWorksInABrowser) {
   EXPECT_EQ(found["troubles"], json::array());
   EXPECT_EQ(found["requests"], json::array());
   EXPECT_EQ(found["withoutAlt"], 0);
+  EXPECT_LE(found["overflow"], 0);
   EXPECT_EQ(found["recall"], (json{101, 101}));
   EXPECT_EQ(found["objects"], 9);
   // Every object is found, missed, or has a box that is wrong about it.

@@ -270,7 +270,7 @@ class Detected {
                                    {"objects", std::move(objects)},
                                    {"boxes", std::move(list)}});
     }
-    quality.write(page_, "boxes");
+    quality.write(page_, "box", "boxes");
   }
 
   // What the detector lists and what it misses in one picture; boxes in the input's pixels, judged
