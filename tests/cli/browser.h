@@ -11,8 +11,8 @@ namespace tapescope {
 inline bool has_browser() { return std::system("command -v chromium >/dev/null 2>&1") == 0; }
 
 // Runs `script`, which fills in `found`, at the page's end. With it come "troubles" (errors,
-// warnings, what the content security policy refused), "requests", "sections", "charts" and
-// "withoutAlt".
+// warnings, what the content security policy refused), "requests", "sections", "charts",
+// "withoutAlt" and "overflow", pixels by which the page is wider than a narrow window.
 inline nlohmann::json in_browser(const std::filesystem::path& page, const std::string& script) {
   static constexpr const char* kWatch = R"(<script>
 window.troubles = [];
@@ -26,6 +26,7 @@ found.sections = [...document.querySelectorAll('section')].map(s => s.id);
 found.charts = Chart.instances ? Object.keys(Chart.instances).length : 0;
 found.requests = performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).map(r => r.name);
 found.withoutAlt = [...document.images].filter(i => !i.alt).length;
+found.overflow = document.documentElement.scrollWidth - innerWidth;
 found.troubles = troubles;
 document.body.append(Object.assign(document.createElement('pre'), {id: 'found', textContent: '@@' + JSON.stringify(found) + '@@'}));
 </script>)";
@@ -38,7 +39,7 @@ document.body.append(Object.assign(document.createElement('pre'), {id: 'found', 
   put(folder / "tried.html", {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
   const std::string command = fmt::format(
       "timeout 120 chromium --headless --no-sandbox --disable-gpu --user-data-dir={} "
-      "--virtual-time-budget=5000 --dump-dom file://{} >{} 2>/dev/null",
+      "--window-size=500,900 --virtual-time-budget=5000 --dump-dom file://{} >{} 2>/dev/null",
       (folder / "profile").string(), (folder / "tried.html").string(),
       (folder / "dom.html").string());
   EXPECT_EQ(std::system(command.c_str()), 0);

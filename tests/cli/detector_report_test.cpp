@@ -171,6 +171,7 @@ const X = D.detection;
 found.recall = X.classes.map(c => c.precision50.length);
 found.objects = X.objects;
 found.errors = X.errors;
+found.costs = Object.keys(X.error_costs).sort();
 found.curves = document.querySelectorAll('#detection canvas').length;
 found.tiles = document.querySelectorAll('#boxes .tile').length;
 const canvas = document.querySelector('.viewer canvas'), why = document.querySelector('.why');
@@ -210,12 +211,15 @@ TEST_F(DetectorReport, ThePageWorksInABrowser) {
   EXPECT_EQ(found["troubles"], json::array());
   EXPECT_EQ(found["requests"], json::array());
   EXPECT_EQ(found["withoutAlt"], 0);
+  EXPECT_LE(found["overflow"], 0);
   EXPECT_EQ(found["recall"], (json{101, 101}));
   EXPECT_EQ(found["objects"], 9);
   // Every object is found, missed, or has a box that is wrong about it.
   const json& errors = found["errors"];
   EXPECT_GE(errors["missed"], 1);
   EXPECT_GE(errors["right"], 6);
+  EXPECT_EQ(found["costs"],
+            (json{"background", "both", "classification", "duplicate", "localisation", "missed"}));
   EXPECT_EQ(found["curves"], 3);
   EXPECT_EQ(found["tiles"], 4);
   EXPECT_TRUE(found["rightIsMarked"]);

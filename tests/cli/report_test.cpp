@@ -147,6 +147,7 @@ TEST_F(ReportProgram, ThePageWorksInABrowser) {
   EXPECT_EQ(found["troubles"], json::array());
   EXPECT_EQ(found["requests"], json::array());
   EXPECT_EQ(found["withoutAlt"], 0);
+  EXPECT_LE(found["overflow"], 0);
   EXPECT_TRUE(found["methodChangesPicture"]);
   EXPECT_TRUE(found["classChangesPicture"]);
   EXPECT_TRUE(found["sideBySide"]);

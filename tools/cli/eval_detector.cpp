@@ -23,7 +23,9 @@ const std::vector<AnnotatedImage>& split_of(const DetectionData& data, const std
   const std::vector<AnnotatedImage>& images = split == "train"  ? data.train
                                               : split == "test" ? data.test
                                                                 : data.validation;
-  if (images.empty()) throw usage_error("'{}' has no {} images", folder, split);
+  if (images.empty()) {
+    throw usage_error("'{}' has no {} images; choose another --split", folder, split);
+  }
   return images;
 }
 

@@ -13,6 +13,16 @@ using namespace detection;
 
 constexpr const char* kDetector = "centre-detector";
 
+// And how much of the split is looked at, where that is not all of it.
+std::vector<std::string> with_share(std::vector<std::string> notices, std::int64_t looked_at,
+                                    std::int64_t all, const std::string& split) {
+  if (looked_at < all) {
+    notices.push_back(fmt::format("{} of {} images of {} were looked at, evenly over the set",
+                                  looked_at, all, split));
+  }
+  return notices;
+}
+
 InspectedData pictures_of(const LoadedModel& loaded, const std::string& folder,
                           const std::string& split, std::int64_t limit) {
   const DataSplits splits = open_data(folder, data_options_of(loaded.info, split));
@@ -22,7 +32,8 @@ InspectedData pictures_of(const LoadedModel& loaded, const std::string& folder,
       std::make_shared<ImageSource>(data, loaded.info.pipeline),
       std::make_shared<Classification>(loaded.info.config, LossConfig{.name = loaded.info.loss}),
       [data](std::int64_t i) { return data->name(i); },
-      [data](std::int64_t i) { return copy_of(data->image(i)); }, splits.notices};
+      [data](std::int64_t i) { return copy_of(data->image(i)); },
+      with_share(splits.notices, data->size(), all->size(), split)};
 }
 
 InspectedData pictures_of(const LoadedDetector& loaded, const std::string& folder,
@@ -40,7 +51,7 @@ InspectedData pictures_of(const LoadedDetector& loaded, const std::string& folde
   return {source, std::make_shared<DetectionTask>(config, source),
           [source](std::int64_t i) { return source->annotation(i).path; },
           [source](std::int64_t i) { return read_image(source->annotation(i).path); },
-          data.notices};
+          with_share(data.notices, source->size(), static_cast<std::int64_t>(all.size()), split)};
 }
 
 LoadedDetector new_detector(const ModelConfig& model) {

@@ -142,7 +142,7 @@ class Classified {
                         {"maps", maps}});
     }
     page_["images"] = images;
-    quality.write(page_, "images");
+    quality.write(page_, "image", "images");
   }
 
   static std::int64_t runner_up(const std::vector<double>& p, std::int64_t best) {

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <set>
+#include <numeric>
 
 #include "tools/cli/box_judge.h"
 #include "tools/cli/report_page.h"
-#include "tools/detection/voc_evaluation.h"
+#include "tools/detection/error_costs.h"
 #include "tools/page/page.h"
 
 namespace tapescope::cli {
@@ -60,7 +60,7 @@ class Detected {
              {"threshold", options_.threshold}};
     numbers(found.result());
     by_class(found.result(), detections, judged);
-    errors(judged);
+    errors(judged, detections);
     histogram(detections);
     pictures(data, worst_and_best(data, detections, judged));
     page_["detection"] = std::move(json_);
@@ -119,12 +119,23 @@ class Detected {
     json_["classes"] = std::move(rows);
   }
 
-  void errors(const Judgement& judged) {
+  // Counted above the threshold; what they cost is of all boxes, as AP is.
+  void errors(const Judgement& judged, const std::vector<Detection>& detections) {
     const ErrorCounts c = count_errors(judged);
     json_["errors"] = {
         {"right", c.right},  {"classification", c.classification}, {"localisation", c.localisation},
         {"both", c.both},    {"duplicate", c.duplicate},           {"background", c.background},
         {"missed", c.missed}};
+    std::vector<std::int64_t> images(json_["images"].get<std::size_t>());
+    std::iota(images.begin(), images.end(), 0);
+    std::vector<int> categories(classes_.size());
+    std::iota(categories.begin(), categories.end(), 0);
+    const ErrorCosts costs = error_costs(truths_, detections, images, categories);
+    json_["error_costs"]["missed"] = costs.missed;
+    for (int k = 1; k < kOutcomes; ++k) {  // right ones cost nothing
+      json_["error_costs"][name_of(static_cast<Outcome>(k))] =
+          costs.of_boxes[static_cast<std::size_t>(k)];
+    }
   }
 
   // Of every box that is not all but impossible, right or not.
@@ -259,7 +270,7 @@ class Detected {
                                    {"objects", std::move(objects)},
                                    {"boxes", std::move(list)}});
     }
-    quality.write(page_, "boxes");
+    quality.write(page_, "box", "boxes");
   }
 
   // What the detector lists and what it misses in one picture; boxes in the input's pixels, judged

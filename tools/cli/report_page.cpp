@@ -210,7 +210,7 @@ void QualityTable::add(const quality::PanelRow& row) {
   panels_[row.method].push_back(row.panel);
 }
 
-void QualityTable::write(ReportPage& page, const char* of) const {
+void QualityTable::write(ReportPage& page, const char* one, const char* many) const {
   if (order_.empty()) return;
   std::vector<std::string> methods = order_;
   std::stable_partition(methods.begin(), methods.end(),
@@ -223,7 +223,8 @@ void QualityTable::write(ReportPage& page, const char* of) const {
     rows.push_back({{"method", method},
                     {"mean", quality_json(quality::mean_of(panels_.at(method)).mean, metrics_)}});
   }
-  page["quality"] = {{"over", fmt::format("{} {}", panels_.at(methods[0]).size(), of)},
+  const std::size_t count = panels_.at(methods[0]).size();
+  page["quality"] = {{"over", fmt::format("{} {}", count, count == 1 ? one : many)},
                      {"metrics", metrics},
                      {"methods", rows}};
 }

@@ -73,8 +73,8 @@ class QualityTable {
  public:
   explicit QualityTable(std::span<const quality::MetricInfo> metrics) : metrics_(metrics) {}
   void add(const quality::PanelRow& row);
-  // Nothing where nothing was added; controls last. `of`: what the means are over, "images".
-  void write(ReportPage& page, const char* of) const;
+  // Nothing where nothing was added; controls last. What the means are over: "image", "images".
+  void write(ReportPage& page, const char* one, const char* many) const;
 
  private:
   std::span<const quality::MetricInfo> metrics_;

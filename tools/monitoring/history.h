@@ -1,14 +1,15 @@
 // RUN/history.jsonl: a line of JSON per thing that happened in a training.
 //
 //   {"step":0,"start":{...}}                           once, and again at each --resume
-//   {"step":50,"epoch":1,"loss":...}                   every --log-every steps; with "terms" where
-//   the task has some
+//   {"step":50,"epoch":1,"loss":...}                   every --log-every steps
 //   {"step":51,"epoch":1,"statistics":{...}}           norms per parameter, every
 //   --statistics-every
 //   {"epoch":1,"step":120,"train_loss":...}            at the end of an epoch
 //   {"step":120,"epoch":1,"pulse":{...}}               activation functions and batch norms
 //   {"step":120,"epoch":1,"watch":[...]}               explanations of the watched images
 //   {"step":130,"epoch":2,"failure":"..."}             a loss that was not finite
+//
+// Steps and epochs have "terms" where the task names some.
 #pragma once
 
 #include <filesystem>

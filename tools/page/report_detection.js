@@ -15,9 +15,11 @@ if (D.detection) {
     right: 'IoU of 0.5 with an object of its class that no surer box has', duplicate: 'on an object that a surer box has',
     localisation: 'on an object of its class, with an IoU below 0.5', classification: 'on an object of another class',
     both: 'another class, and an IoU below 0.5', background: 'IoU below 0.1 with every object', missed: 'objects that none of these lies on'};
+  const signed = v => (v < -0.05 ? '−' : v < 0.05 ? '' : '+') + Math.abs(v).toFixed(1);
   const most = Math.max(1, ...Object.values(X.errors));
   const errors = Object.entries(meaning).map(([name, what]) => [name, whole(X.errors[name]) || '0',
-    el('div', {class: 'bar ' + kindOf({outcome: name}), style: `width:${(100 * X.errors[name] / most).toFixed(1)}%`}), what]);
+    el('div', {class: 'bar ' + kindOf({outcome: name}), style: `width:${(100 * X.errors[name] / most).toFixed(1)}%`}),
+    name in X.error_costs ? signed(100 * X.error_costs[name]) : '', what]);
   const bins = X.histogram.right.map((_, i) => i).slice(1), bin = list => bins.map(i => list[i]);
   section('detection', 'Detection',
     el('p', {class: 'note'}, `${whole(X.images)} images of ${X.split} with ${whole(X.objects)} objects. Average precision and recall by COCO’s rules; small: below 32×32 pixels, large: above 96×96.`),
@@ -29,9 +31,10 @@ if (D.detection) {
     el('h3', {}, 'Precision over recall'), el('div', {class: 'charts'}, curves),
     el('p', {class: 'note'}, 'Precision is the highest at this recall or above, as it enters AP.' +
       (shown.length < X.classes.length ? ` The ${shown.length} classes with most objects are drawn.` : '')),
-    el('h3', {}, 'What the boxes are'), table(['boxes', 'number', '', ''], errors, {label: 'kinds of errors', class: 'errors'}),
-    el('p', {class: 'note'}, `Boxes ${at}. Objects on which a box lies that is badly placed or of another class do not count as missed here.`),
-    el('div', {style: 'max-width:720px'}, chart('Boxes by probability', bins.map(i => (i / bins.length * 0.95).toFixed(2)),
+    el('h3', {}, 'What the boxes are'), table(['boxes', 'number', '', 'AP50 without', ''], errors, {label: 'kinds of errors', class: 'errors'}),
+    el('p', {class: 'note'}, `Counted of boxes ${at}. Objects on which a box lies that is badly placed or of another class do not count as missed here. ` +
+      'AP50 without: how many points higher AP50 would be if all errors of that kind were put right or taken away, those of less sure boxes too (TIDE); these do not add up.'),
+    el('div', {style: 'max-width:720px'}, chart('Boxes by probability', bins.map(i => (i / 20).toFixed(2)),
       [{label: 'right', values: bin(X.histogram.right), colour: '--good'}, {label: 'wrong', values: bin(X.histogram.wrong), colour: '--bad'}],
       {x: 'probability', bars: true})));
 }
@@ -53,7 +56,7 @@ function boxesOver(picture, pick) {
   for (const o of picture.objects) if (!o.missed) svg.append(make('g', {class: 'object'}, ...both(o.box)));
   const groups = picture.boxes.map(box => make('g', {class: kindOf(box)}, ...both(box.box)));
   picture.boxes.map((box, i) => [box.box[2] * box.box[3], i]).sort((a, b) => b[0] - a[0]).forEach(([, i]) => {
-    if (pick) groups[i].addEventListener('click', () => pick(i));
+    if (pick) groups[i].addEventListener('click', () => pick(i, true));
     svg.append(groups[i]);
   });
   return {svg, groups};
@@ -84,7 +87,11 @@ if (D.detection && D.detection.pictures.length) {
     canvas.setAttribute('aria-label', `${current.method} of the ${box.outcome} ${box.class}`);
     facts.textContent = cost(current);
   };
-  const pick = i => { chosen = i; draw(); };
+  const pick = (i, inPicture) => {
+    chosen = i;
+    draw();
+    if (inPicture === true) list.scrollTop = rows[i].offsetTop - list.clientHeight / 2;
+  };
   const show = p => {
     picture = p;
     image.src = p.picture;
