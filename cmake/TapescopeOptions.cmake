@@ -131,7 +131,7 @@ find_library(PUGIXML_LIBRARY pugixml REQUIRED)
 # yaml-cpp: the data.yaml of YOLO data sets, in one file of tools/detection.
 find_path(YAML_CPP_INCLUDE_DIR yaml-cpp/yaml.h REQUIRED)
 find_library(YAML_CPP_LIBRARY yaml-cpp REQUIRED)
-# Eigen: eigenvalues of weight matrices, in one file of tools/inspection.
+# Eigen: eigenvalues of weight matrices (tools/inspection), fits by least squares (autograd/explain).
 find_path(EIGEN_INCLUDE_DIR Eigen/Dense PATH_SUFFIXES eigen3 REQUIRED)
 # Chart.js: part of the reports that `tapescope report` writes.
 find_file(TAPESCOPE_CHART_JS NAMES chart.min.js chart.umd.min.js chart.umd.js Chart.min.js

@@ -4,6 +4,7 @@
 #include <functional>
 #include <numeric>
 
+#include "autograd/explain/normal_equations.h"
 #include "autograd/explain/perturbation.h"
 #include "engine/error.h"
 
@@ -25,30 +26,8 @@ class Fit {
   void add_ridge(std::size_t coefficient, double strength) {
     matrix_[coefficient * n_ + coefficient] += strength;
   }
-  // By Cholesky's decomposition; empty where the rows do not determine the coefficients.
-  std::vector<double> solve() const {
-    std::vector<double> factor = matrix_, x = right_;
-    for (std::size_t j = 0; j < n_; ++j) {
-      double pivot = factor[j * n_ + j];
-      for (std::size_t k = 0; k < j; ++k) pivot -= factor[j * n_ + k] * factor[j * n_ + k];
-      if (!(pivot > 1e-10 * (matrix_[j * n_ + j] + 1e-300))) return {};
-      factor[j * n_ + j] = std::sqrt(pivot);
-      for (std::size_t i = j + 1; i < n_; ++i) {
-        double sum = factor[i * n_ + j];
-        for (std::size_t k = 0; k < j; ++k) sum -= factor[i * n_ + k] * factor[j * n_ + k];
-        factor[i * n_ + j] = sum / factor[j * n_ + j];
-      }
-    }
-    for (std::size_t i = 0; i < n_; ++i) {
-      for (std::size_t k = 0; k < i; ++k) x[i] -= factor[i * n_ + k] * x[k];
-      x[i] /= factor[i * n_ + i];
-    }
-    for (std::size_t i = n_; i-- > 0;) {
-      for (std::size_t k = i + 1; k < n_; ++k) x[i] -= factor[k * n_ + i] * x[k];
-      x[i] /= factor[i * n_ + i];
-    }
-    return x;
-  }
+  // Empty where the rows do not determine the coefficients.
+  std::vector<double> solve() const { return solve_symmetric(matrix_, right_); }
 
  private:
   std::size_t n_;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "autograd/explain/normal_equations.h"
 #include "engine/error.h"
 
 namespace tapescope::explain {
@@ -16,30 +17,6 @@ double dot(std::span<const double> a, std::span<const double> b) {
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
   return sum;
-}
-
-// Solves (K + lambda I) x = y for a symmetric K {n,n} by Cholesky's decomposition.
-std::vector<double> solve(std::vector<double> k, double lambda, std::vector<double> x) {
-  const std::size_t n = x.size();
-  for (std::size_t j = 0; j < n; ++j) {
-    double pivot = k[j * n + j] + lambda;
-    for (std::size_t i = 0; i < j; ++i) pivot -= k[j * n + i] * k[j * n + i];
-    k[j * n + j] = std::sqrt(pivot);
-    for (std::size_t r = j + 1; r < n; ++r) {
-      double value = k[r * n + j];
-      for (std::size_t i = 0; i < j; ++i) value -= k[r * n + i] * k[j * n + i];
-      k[r * n + j] = value / k[j * n + j];
-    }
-  }
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t j = 0; j < i; ++j) x[i] -= k[i * n + j] * x[j];
-    x[i] /= k[i * n + i];
-  }
-  for (std::size_t i = n; i-- > 0;) {
-    for (std::size_t j = i + 1; j < n; ++j) x[i] -= k[j * n + i] * x[j];
-    x[i] /= k[i * n + i];
-  }
-  return x;
 }
 
 // w.(row - centre) > 0 on the concept's side; both groups weigh the same however large they are.
@@ -88,7 +65,7 @@ Plane fit(const Rows& shown, std::span<const std::size_t> of_shown, const Rows& 
   double trace = 0;
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t j = 0; j <= i; ++j) {
-      products[i * n + j] = products[j * n + i] = dot(rows[i], rows[j]);
+      products[i * n + j] = dot(rows[i], rows[j]);
     }
     trace += products[i * n + i];
   }
@@ -97,7 +74,8 @@ Plane fit(const Rows& shown, std::span<const std::size_t> of_shown, const Rows& 
         "[tcav] the node answers to all pictures of concept and others alike: no direction tells "
         "them apart; name an earlier node");
   }
-  const std::vector<double> weights = solve(products, kRidge * trace / 2, wanted);
+  for (std::size_t i = 0; i < n; ++i) products[i * n + i] += kRidge * trace / 2;
+  const std::vector<double> weights = solve_symmetric(products, wanted);
   plane.normal.assign(plane.centre.size(), 0);
   for (std::size_t r = 0; r < n; ++r) {
     for (std::size_t i = 0; i < plane.normal.size(); ++i) {

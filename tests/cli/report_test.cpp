@@ -1,7 +1,7 @@
 // `tapescope inspect` and `tapescope report` as a user runs them; the page in a browser.
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "tests/cli/browser.h"
 #include "tests/cli/program.h"
 
 namespace tapescope {
@@ -111,15 +111,8 @@ TEST_F(ReportProgram, PartsThatAreMissingAreNoted) {
   EXPECT_NE(text.find("without --data"), std::string::npos);
 }
 
-// What a browser makes of the page: errors, requests, sections, and whether choosing another method
-// changes the picture.
-constexpr const char* kWatch = R"(<script>
-window.troubles = [];
-addEventListener('error', e => troubles.push(String(e.message)));
-addEventListener('securitypolicyviolation', e => troubles.push('blocked ' + e.blockedURI));
-for (const level of ['error', 'warn']) console[level] = (...a) => troubles.push(level + ' ' + a.join(' '));
-</script>)";
-constexpr const char* kTry = R"(<script>
+// Whether choosing another method changes the picture.
+constexpr const char* kTry = R"(
 const picture = pane => document.querySelector(`[data-pane=${pane}] canvas`).toDataURL();
 const choose = (pane, label, value) => {
   const select = document.querySelector(`[data-pane=${pane}] select[aria-label^=${label}]`);
@@ -127,64 +120,34 @@ const choose = (pane, label, value) => {
   select.dispatchEvent(new Event('change'));
 };
 const method = (pane, i) => document.querySelector(`[data-pane=${pane}] select[aria-label^=Method]`).options[i].value;
-const found = {};
-try {
-  choose('left', 'Method', method('left', 0));
-  const before = picture('left'), other = picture('right');
-  choose('left', 'Method', method('left', 1));
-  found.methodChangesPicture = picture('left') !== before;
-  found.sideBySide = picture('right') === other;
-  const classes = document.querySelector('[data-pane=left] select[aria-label^=Class]');
-  const first = picture('left');
-  choose('left', 'Class', classes.options[1].value);
-  found.classChangesPicture = picture('left') !== first;
-  [...document.querySelectorAll('#confusion td button')].find(b => b.textContent !== '0').click();
-  found.cellShowsImages = document.querySelectorAll('#confusion .thumbs img').length;
-  const fold = document.querySelector('#structure button.fold');
-  fold.click();
-  found.folds = document.querySelectorAll('#structure tr[hidden]').length;
-} catch (e) { troubles.push(String(e)); }
-found.sections = [...document.querySelectorAll('section')].map(s => s.id);
-found.charts = Chart.instances ? Object.keys(Chart.instances).length : 0;
-found.requests = performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).map(r => r.name);
-found.withoutAlt = [...document.images].filter(i => !i.alt).length;
-found.troubles = troubles;
-document.body.append(Object.assign(document.createElement('pre'), {id: 'found', textContent: '@@' + JSON.stringify(found) + '@@'}));
-</script>)";
+choose('left', 'Method', method('left', 0));
+const before = picture('left'), other = picture('right');
+choose('left', 'Method', method('left', 1));
+found.methodChangesPicture = picture('left') !== before;
+found.sideBySide = picture('right') === other;
+const classes = document.querySelector('[data-pane=left] select[aria-label^=Class]');
+const first = picture('left');
+choose('left', 'Class', classes.options[1].value);
+found.classChangesPicture = picture('left') !== first;
+[...document.querySelectorAll('#confusion td button')].find(b => b.textContent !== '0').click();
+found.cellShowsImages = document.querySelectorAll('#confusion .thumbs img').length;
+const fold = document.querySelector('#structure button.fold');
+fold.click();
+found.folds = document.querySelectorAll('#structure tr[hidden]').length;
+)";
 
 TEST_F(ReportProgram, ThePageWorksInABrowser) {
-  if (std::system("command -v chromium >/dev/null 2>&1") != 0) {
-    GTEST_SKIP() << "chromium is not installed: the report is not opened";
-  }
+  if (!has_browser()) GTEST_SKIP() << "chromium is not installed: the report is not opened";
   const std::string page = *folder_ / "report.html";
   const Result written = tapescope_program({"report", "--run", run(), "--data", data(), "--out",
                                             page, "--images", "4", "--quality", "1"});
   ASSERT_EQ(written.status, 0) << written.err;
   EXPECT_LT(fs::file_size(page), 15u << 20);
-  std::string text = text_of(page);
-  const auto insert = [&](const std::string& behind, const std::string& what) {
-    const std::size_t at = text.find(behind);
-    ASSERT_NE(at, std::string::npos);
-    text.insert(at + behind.size(), what);
-  };
-  insert("<head>", kWatch);
-  text.insert(text.rfind("</body>"), kTry);
-  const std::string tried = *folder_ / "tried.html", dom = *folder_ / "dom.html";
-  put(tried, {text.begin(), text.end()});
-  const std::string command = fmt::format(
-      "timeout 120 chromium --headless --no-sandbox --disable-gpu --user-data-dir={} "
-      "--virtual-time-budget=5000 --dump-dom file://{} >{} 2>/dev/null",
-      (*folder_ / "profile").string(), tried, dom);
-  ASSERT_EQ(std::system(command.c_str()), 0);
-  const std::string result = text_of(dom);
-  const std::size_t begin = result.rfind("@@{"), end = result.rfind("}@@");
-  ASSERT_TRUE(begin != std::string::npos && end != std::string::npos) << result.substr(0, 500);
-  std::string found_text = result.substr(begin + 2, end - begin - 1);
-  const json found = json::parse(found_text, nullptr, false);
-  ASSERT_TRUE(found.is_object()) << found_text;
+  const json found = in_browser(page, kTry);
   EXPECT_EQ(found["troubles"], json::array());
   EXPECT_EQ(found["requests"], json::array());
   EXPECT_EQ(found["withoutAlt"], 0);
+  EXPECT_LE(found["overflow"], 0);
   EXPECT_TRUE(found["methodChangesPicture"]);
   EXPECT_TRUE(found["classChangesPicture"]);
   EXPECT_TRUE(found["sideBySide"]);

@@ -58,7 +58,7 @@ const Tensor kClass = Tensor::from<std::int64_t>({1}, {1});
 TEST(BoxExplanation, NothingComesFromBeyondTheReceptiveField) {
   const inspection::Structure structure = inspection::structure_of(
       [](Tape& tape, Var image) {
-        return detector()(tape, {{"image", image}}).at("heat");
+        return std::vector{detector()(tape, {{"image", image}}).at("heat")};
       },
       {kHeight, kWidth, 3}, {});
   std::int64_t field = 0;

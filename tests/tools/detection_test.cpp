@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/detection/coco_evaluation.h"
-#include "tools/detection/voc_evaluation.h"
+#include "tools/detection/error_costs.h"
 
 namespace tapescope::detection {
 namespace {
@@ -90,7 +90,8 @@ TEST(VocEvaluation, KindsOfErrors) {
       {0, 1, {157, 0, 10, 10}, 0.8},   // both
       {0, 1, {300, 0, 10, 10}, 0.8},   // background
       {0, 2, {200, 0, 10, 10}, 0.1}};  // below the score that is asked for
-  const ErrorCounts counts = count_errors(truths, detections, 0.5);
+  const Judgement judged = judge_boxes(truths, detections, 0.5);
+  const ErrorCounts counts = count_errors(judged);
   EXPECT_EQ(counts.right, 1);
   EXPECT_EQ(counts.duplicate, 1);
   EXPECT_EQ(counts.localisation, 1);
@@ -98,6 +99,56 @@ TEST(VocEvaluation, KindsOfErrors) {
   EXPECT_EQ(counts.both, 1);
   EXPECT_EQ(counts.background, 1);
   EXPECT_EQ(counts.missed, 2);
+  // Which box, and about which object.
+  ASSERT_EQ(judged.boxes.size(), 6u);
+  EXPECT_EQ(judged.boxes[0].outcome, Outcome::right);
+  EXPECT_EQ(judged.boxes[0].overlap, 1);
+  const std::ptrdiff_t about[] = {0, 0, 1, 2, 3, -1};
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(judged.boxes[i].detection, i);
+    EXPECT_EQ(judged.boxes[i].truth, about[i]) << i;
+  }
+  EXPECT_NEAR(judged.boxes[2].overlap, 30.0 / 170, 1e-12);
+  EXPECT_EQ(judged.found, (std::vector<bool>{true, false, false, false, false}));
+  EXPECT_EQ(judged.missed, (std::vector<bool>{false, false, false, true, true}));
+  EXPECT_STREQ(name_of(judged.boxes[4].outcome), "both");
+}
+
+TEST(ErrorCosts, ByHand) {
+  // Class 1: two objects, one of them found behind a surer box on nothing. Precision 1/2 up to
+  // recall 1/2: 51 of the 101 recalls.
+  const std::vector<Truth> truths = {{0, 1, 1, {0, 0, 10, 10}, 100},
+                                     {0, 2, 1, {50, 0, 10, 10}, 100}};
+  const std::vector<Detection> detections = {{0, 1, {0, 0, 10, 10}, 0.8},
+                                             {0, 1, {300, 0, 10, 10}, 0.9}};
+  const ErrorCosts costs = error_costs(truths, detections, {0}, {1});
+  const double half = 51.0 / 101;
+  EXPECT_NEAR(costs.ap50, half / 2, 1e-12);
+  EXPECT_NEAR(costs.of_boxes[static_cast<std::size_t>(Outcome::background)], half / 2, 1e-12);
+  EXPECT_NEAR(costs.missed, 0.5 - half / 2, 1e-12) << "recall 1 with a precision of 1/2";
+  EXPECT_EQ(costs.of_boxes[static_cast<std::size_t>(Outcome::duplicate)], 0);
+  EXPECT_EQ(costs.of_boxes[static_cast<std::size_t>(Outcome::right)], 0);
+}
+
+TEST(ErrorCosts, MendedBoxesAndClassesFindTheirObjectsOnce) {
+  const auto cost = [](const ErrorCosts& costs, Outcome kind) {
+    return costs.of_boxes[static_cast<std::size_t>(kind)];
+  };
+  // Two badly placed boxes on one object: put right, the surer finds it and the other is gone.
+  const std::vector<Truth> one = {{0, 1, 1, {0, 0, 10, 10}, 100}};
+  const std::vector<Detection> beside = {{0, 1, {7, 0, 10, 10}, 0.9}, {0, 1, {0, 7, 10, 10}, 0.8}};
+  const ErrorCosts placed = error_costs(one, beside, {0}, {1});
+  EXPECT_EQ(placed.ap50, 0);
+  EXPECT_NEAR(cost(placed, Outcome::localisation), 1, 1e-12);
+  EXPECT_EQ(placed.missed, 0) << "a badly placed box explains it";
+  // A surer box of another class: put right, it takes the object from the right one, whose going
+  // costs nothing; class 2 loses a wrong box.
+  const std::vector<Truth> two = {{0, 1, 1, {0, 0, 10, 10}, 100}, {0, 2, 2, {50, 0, 10, 10}, 100}};
+  const std::vector<Detection> named = {
+      {0, 2, {0, 0, 10, 10}, 0.9}, {0, 1, {0, 0, 10, 10}, 0.8}, {0, 2, {50, 0, 10, 10}, 0.7}};
+  const ErrorCosts classes = error_costs(two, named, {0}, {1, 2});
+  EXPECT_NEAR(classes.ap50, (1 + 0.5) / 2, 1e-12);
+  EXPECT_NEAR(cost(classes, Outcome::classification), 0.25, 1e-12);
 }
 
 }  // namespace

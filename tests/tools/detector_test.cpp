@@ -71,6 +71,36 @@ TEST(DetectionLosses, FocalOfAHugeLogitIsFinite) {
   EXPECT_NEAR(mean(penalty_reduced_focal_loss(x, y)).value().item(), 400, 1e-3);
 }
 
+TEST(DetectionTask, TellsBothLossesAndThePositivesOfAnImage) {
+  const DetectorConfig config{{"a", "b"}, 16, 16, 1, 0};  // 4x4 cells
+  const DetectionTask task(config, nullptr);
+  std::vector<double> heat(2 * 16 * 2, 0), logits(heat.size(), -1);
+  heat[3] = heat[8] = heat[9] = 1;  // three centres in the first image, one in the second
+  heat[32 + 5] = 1;
+  heat[4] = 0.999;
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const NamedVars inputs = {
+      {"heat", tape.input("heat", tensor({2, 4, 4, 2}, heat))},
+      {"sides", tape.input("sides", tensor({2, 4, 4, 4}, std::vector<double>(128, 8)))},
+      {"weight", tape.input("weight", tensor({2, 4, 4, 1}, std::vector<double>(32, 0.5)))}};
+  const NamedVars outputs = {
+      {"heat", tape.input("logits", tensor({2, 4, 4, 2}, logits))},
+      {"ltrb", tape.input("ltrb", tensor({2, 4, 4, 4}, std::vector<double>(128, 3)))}};
+  const Loss loss = task.loss(inputs, outputs);
+  ASSERT_EQ(loss.terms.size(), 3u);
+  EXPECT_EQ(loss.terms[0].name, "heat_map_loss");
+  EXPECT_EQ(loss.terms[1].name, "box_loss");
+  EXPECT_EQ(loss.terms[2].name, "positives");
+  EXPECT_NEAR(mean(loss.terms[0].samples).value().item(), focal_by_hand(logits, heat), 1e-5);
+  EXPECT_EQ(loss.terms[2].samples.value().item(0), 3);
+  EXPECT_EQ(loss.terms[2].samples.value().item(1), 1);
+  for (std::int64_t n = 0; n < 2; ++n) {
+    EXPECT_FLOAT_EQ(static_cast<float>(loss.samples.value().item(n)),
+                    static_cast<float>(loss.terms[0].samples.value().item(n) +
+                                       loss.terms[1].samples.value().item(n)));
+  }
+}
+
 double giou_by_hand(const double* a, const double* b) {
   const double w = std::max(0.0, std::min(a[2], b[2]) - std::max(a[0], b[0]));
   const double h = std::max(0.0, std::min(a[3], b[3]) - std::max(a[1], b[1]));

@@ -137,7 +137,7 @@ History history_of(const Case& c) {
   Trainer trainer(net, task, train, validation, pipeline, pipeline, options);
   inspection::PulseProbe probe(
       [&](Tape& tape, Var image) {
-        return net(tape, {{"image", image}}).at("logits");
+        return std::vector{net(tape, {{"image", image}}).at("logits")};
       },
       {kSide, kSide, 1}, {});
   Loader loader(validation, pipeline, {.batch_size = 32, .threads = 0});
@@ -335,6 +335,7 @@ TEST(History, ComesBackAsItWasWritten) {
     start.model = "lenet";
     start.classes = {"a", "b"};
     start.images = {3, 4};
+    start.score = "AP";
     start.parameters = {"w"};
     writer.add(start);
     writer.add(StepRecord{1, 1, 0.5, 0.1, 2, 100});
@@ -345,10 +346,11 @@ TEST(History, ComesBackAsItWasWritten) {
     epoch.train_loss = 0.25;
     epoch.validated = true;
     epoch.validation_score = 0.5;
+    epoch.terms = {{"part", 0.25}};
     writer.add(epoch);
     writer.add(PulsePoint{4, 1, {{{"relu", "relu", 8, 1, 0.5, 0, 1, 2}}, {{"bn", 0.1, 0.2}}}});
     writer.add(4, {{1, "rose", "grad-cam", "a", 0.7, "b", "watch/x.png"}});
-    writer.add(StepRecord{9, 2, std::nan(""), 0.1, 2, 100});
+    writer.add(StepRecord{9, 2, std::nan(""), 0.1, 2, 100, {{"part", 0.5}, {"other", 3}}});
     writer.add_failure(9, 2, "loss");
   }
   const History h = read_history(run);
@@ -358,6 +360,15 @@ TEST(History, ComesBackAsItWasWritten) {
   EXPECT_TRUE(std::isnan(h.steps[1].loss));
   EXPECT_EQ(h.statistics.at(0).half_gradient, std::vector<double>{2.5});
   EXPECT_EQ(h.epochs.at(0).validation_score, 0.5);
+  EXPECT_EQ(h.start.score, "AP");
+  EXPECT_TRUE(h.steps[0].terms.empty());
+  ASSERT_EQ(h.steps[1].terms.size(), 2u);
+  EXPECT_EQ(h.steps[1].terms[0].name, "part");
+  EXPECT_EQ(h.steps[1].terms[1].value, 3);
+  EXPECT_EQ(h.epochs.at(0).terms.at(0).value, 0.25);
+  EXPECT_NE(to_text(h, {}).find("val. AP"), std::string::npos);
+  const std::string json = to_json(h, {});
+  EXPECT_NE(json.find("\"part\": 0.25"), std::string::npos) << json;
   EXPECT_EQ(h.pulses.at(0).pulse.activations.at(0).dead, 1);
   EXPECT_EQ(h.pulses.at(0).pulse.norms.at(0).mean_shift, 0.1);
   EXPECT_EQ(h.watched.at(0).target, "a");

@@ -15,7 +15,9 @@ namespace tapescope::inspection {
 namespace {
 
 Record record_of(Classifier& model) {
-  return [&model](Tape& tape, Var image) { return model(tape, {{"image", image}}).at("logits"); };
+  return [&model](Tape& tape, Var image) {
+    return std::vector{model(tape, {{"image", image}}).at("logits")};
+  };
 }
 
 const StructureRow& row_at(const Structure& structure, const std::string& path) {
@@ -230,7 +232,7 @@ Record planted_relu() {
     const Var weight =
         tape.constant(Tensor::from<float>({4, 1, 1, 1}, std::vector<float>{1, -1, 1, 1}));
     const Var bias = tape.constant(Tensor::from<float>({4}, std::vector<float>{0, 0, -9, 9}));
-    return global_avg_pool2d(relu(conv2d(image, weight, bias, {})));
+    return std::vector{global_avg_pool2d(relu(conv2d(image, weight, bias, {})))};
   };
 }
 
@@ -291,7 +293,9 @@ TEST(Activations, MomentsJoinAsIfTheyWereOne) {
 }
 
 TEST(Activations, SaturationOfTanhAgreesInBothProbes) {
-  const Record record = [](Tape&, Var image) { return flatten(tanh(affine(image, 4))); };
+  const Record record = [](Tape&, Var image) {
+    return std::vector{flatten(tanh(affine(image, 4)))};
+  };
   ActivationProbe probe(record, {4, 4, 1}, {});
   probe.add(ramp(2));
   const ActivationRow row = probe.rows()[0];
@@ -336,7 +340,7 @@ TEST(Activations, SwappingChangesWhatFollows) {
     const Var x = tape.input("x", Tensor::from<float>({1, 3}, std::vector<float>{-1, 0.5f, 2}));
     Var y = sum(relu(x));
     if (twice) y = sum(relu(add(relu(x), y)));
-    return swapped(y, from, to).value().item();
+    return swapped(std::vector{y}, from, to)[0].value().item();
   };
   const auto gelu_of = [](double v) { return v * 0.5 * (1 + std::erf(v / std::sqrt(2.0))); };
   EXPECT_NEAR(swapped_value("relu", "gelu", false), gelu_of(-1) + gelu_of(0.5) + gelu_of(2), 1e-5);

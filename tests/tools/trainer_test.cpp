@@ -111,6 +111,80 @@ void expect_equal(const Trained& a, const Trained& b) {
   EXPECT_TRUE(a.state == b.state) << "state files differ";
 }
 
+// Classification that also tells its loss and its labels.
+class Telling final : public Task {
+ public:
+  explicit Telling(const ModelConfig& config) : inner_(config, {}) {}
+  std::string_view score_name() const override { return inner_.score_name(); }
+  NamedVars inputs(Tape& tape, std::int64_t n) const override { return inner_.inputs(tape, n); }
+  Loss loss(const NamedVars& inputs, const NamedVars& outputs) const override {
+    Loss loss = inner_.loss(inputs, outputs);
+    loss.terms = {{"loss", loss.samples}, {"twice", affine(loss.samples, 2)}};
+    return loss;
+  }
+  Var predictions(const NamedVars& outputs) const override { return inner_.predictions(outputs); }
+  std::unique_ptr<Metrics> metrics() const override { return inner_.metrics(); }
+
+ private:
+  Classification inner_;
+};
+
+TEST(Trainer, TellsTheTasksTermsAndTheirMeansOverAnEpochThatWasResumed) {
+  const auto data = std::make_shared<Halves>(17);
+  const ModelConfig config{"lenet", 2, 1, kSide, 0.25, 7};
+  const Pipeline plain({ToTensor{}});
+  const auto epochs = [&](bool telling, std::int64_t stop_after, std::vector<std::uint8_t>& best) {
+    const TemporaryFolder folder;
+    std::vector<EpochRecord> records;
+    std::vector<std::string> notices;
+    for (int part = 0; part < (stop_after > 0 ? 2 : 1); ++part) {
+      const auto model = make_model(config);
+      const Telling told(config);
+      const Classification silent(config, {});
+      TrainerOptions options;
+      options.epochs = 2;
+      options.batch_size = 4;
+      options.log_every = 1;
+      const Task& task = telling ? static_cast<const Task&>(told) : silent;
+      Trainer trainer(*model, task, data, nullptr, plain, plain, options);
+      const Checkpoints checkpoints(folder.path(), metadata_of({config, data->classes(), plain}),
+                                    0);
+      Progress progress;
+      if (part > 0) progress = checkpoints.resume(*model, trainer.optimizer(), notices);
+      TrainerEvents events;
+      events.epoch = [&](const EpochRecord& record) { records.push_back(record); };
+      events.save = [&](const Progress& p, bool is_best, bool epoch_end) {
+        checkpoints.save(*model, trainer.optimizer(), p, is_best, epoch_end);
+      };
+      events.step = [&](const StepRecord& step) {
+        ASSERT_EQ(step.terms.size(), telling ? 2u : 0u);
+        if (telling) {
+          EXPECT_EQ(step.terms[0].value, step.loss);
+        }
+      };
+      std::int64_t steps = 0;
+      if (stop_after > 0 && part == 0) events.stop = [&] { return ++steps >= stop_after; };
+      trainer.run(progress, events);
+    }
+    best = get(folder / "checkpoints/best.safetensors");
+    return records;
+  };
+  std::vector<std::uint8_t> quiet_bits, bits, resumed_bits;
+  epochs(false, 0, quiet_bits);
+  const std::vector<EpochRecord> whole = epochs(true, 0, bits);
+  const std::vector<EpochRecord> resumed = epochs(true, 7, resumed_bits);
+  EXPECT_TRUE(bits == quiet_bits) << "telling changes no bit of the model";
+  EXPECT_TRUE(bits == resumed_bits);
+  ASSERT_EQ(whole.size(), 2u);
+  ASSERT_EQ(resumed.size(), 2u);
+  for (std::size_t e = 0; e < 2; ++e) {
+    ASSERT_EQ(whole[e].terms.size(), 2u);
+    EXPECT_EQ(whole[e].terms[0].value, whole[e].train_loss);
+    EXPECT_NEAR(whole[e].terms[1].value, 2 * whole[e].train_loss, 1e-6);
+    EXPECT_EQ(resumed[e].terms.at(0).value, whole[e].terms[0].value);
+  }
+}
+
 TEST(Trainer, TwoRunsWithOneSeedWriteEqualFiles) { expect_equal(train({}), train({})); }
 
 TEST(Trainer, ResumesInTheMiddleOfAnEpochBitForBit) {

@@ -53,13 +53,7 @@ int benchmark_boxes(const BoxCommand& command, const std::string& split, std::in
   const DetectorConfig& config = detector.model->config();
   const Annotations annotations(command.data, config.classes);
   const DetectionData& data = annotations.data();
-  if (split != "train" && split != "validation" && split != "test") {
-    throw usage_error("there is no split '{}'; known are train, validation and test", split);
-  }
-  const auto& images = split == "train"  ? data.train
-                       : split == "test" ? data.test
-                                         : data.validation;
-  if (images.empty()) throw usage_error("'{}' has no {} images", command.data, split);
+  const std::vector<AnnotatedImage>& images = split_of(data, command.data, split);
   const ModelInfo info = info_for(config);
   const std::uint64_t seed = command.explanation.settings.seed;
   BoxJudge judge(*detector.model, command.run.backend(), true, seed);

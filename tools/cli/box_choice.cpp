@@ -153,6 +153,20 @@ DetectOptions detect_options(const BoxOptions& options) {
   return detect;
 }
 
+std::string to_text(const ChosenBox& box, const std::vector<std::string>& classes,
+                    const DetectOptions& options) {
+  const std::string cell = fmt::format("cell {},{}", box.what.x, box.what.y);
+  const std::string verdict = to_text(box.verdict, options);
+  if (!box.missed) return fmt::format("{}: '{}' {}", cell, box.name, verdict);
+  const Missed& m = *box.missed;
+  return fmt::format(
+      "the '{}' at {:.0f},{:.0f} of {:.0f}x{:.0f} was missed; {} fits it best, with an IoU of "
+      "{:.2f}, is surest of '{}' with {:.2g}, and as '{}' {}",
+      classes[static_cast<std::size_t>(m.object.category)], m.object.box.x, m.object.box.y,
+      m.object.box.w, m.object.box.h, cell, m.overlap,
+      classes[static_cast<std::size_t>(m.category)], m.surest, box.name, verdict);
+}
+
 std::vector<ChosenBox> choose_boxes(const Cells& cells, const DetectorPicture& picture,
                                     const BoxOptions& options,
                                     const ExplanationOptions& explanation,

@@ -58,4 +58,8 @@ std::vector<ChosenBox> choose_boxes(const detection::Cells& cells, const Detecto
                                     const ExplanationOptions& explanation,
                                     const std::vector<std::string>& classes);
 
+// A sentence without its end: which cell it is, and what became of it.
+std::string to_text(const ChosenBox& box, const std::vector<std::string>& classes,
+                    const detection::DetectOptions& options);
+
 }  // namespace tapescope::cli

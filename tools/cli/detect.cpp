@@ -8,11 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "tools/cli/explanation_options.h"
+#include "tools/cli/localiser.h"
 #include "tools/detection/detector.h"
-#include "tools/detection/localise.h"
 #include "tools/detection/stream.h"
-#include "tools/explanation/drawing.h"
 #include "tools/report/png.h"
 #include "tools/training/atomic_file.h"
 
@@ -309,35 +307,14 @@ Finder detector_of(const Options& options) {
 
 // A classifier's answer and where its class map is large: one box a picture.
 Finder localiser_of(const Options& options) {
-  struct State {
-    LoadedModel loaded;
-    explain::Explainer explainer;
-    explicit State(const Options& options)
-        : loaded(load_model(options.run.run, options.run.checkpoint)),
-          explainer(explainer_of(loaded, options.run.backend(), ExplanationOptions{})) {}
-  };
-  const auto state = std::make_shared<State>(options);
-  return {state->loaded.info.classes, [state, &options](Frame& frame) {
-            const Clock::time_point began = Clock::now();
-            const Picture picture = make_picture(frame.image, frame.name, state->loaded.info);
-            frame.times.resize = milliseconds(began);
-            const Clock::time_point ready = Clock::now();
-            const Tensor logits = state->explainer.logits(picture.input);
-            const std::vector<double> p = probabilities_of(logits);
-            const auto best = std::max_element(p.begin(), p.end());
-            const std::int64_t index = best - p.begin();
-            const explain::Attribution cam = state->explainer.explain(
-                "cam", picture.input, Tensor::from<std::int64_t>({1}, {index}));
-            frame.times.forward = milliseconds(ready);
-            const Clock::time_point mapped = Clock::now();
+  const auto localiser = std::make_shared<Localiser>(options.run, options.share);
+  return {localiser->classes(), [localiser, &options](Frame& frame) {
+            const Localiser::Answer answer = localiser->find(frame.image, frame.name, &frame.times);
+            const auto probability = static_cast<float>(answer.probability);
             std::vector<detection::Seen> seen;
-            const Map map = upsample(drawable(cam).map, frame.image.height, frame.image.width);
-            const detection::Box box = detection::localise(map, options.share);
-            const auto probability = static_cast<float>(*best);
-            if (box.area() > 0 && probability >= options.detect.threshold) {
-              seen.push_back({box, static_cast<int>(index), probability});
+            if (answer.box.area() > 0 && probability >= options.detect.threshold) {
+              seen.push_back({answer.box, answer.category, probability});
             }
-            frame.times.boxes = milliseconds(mapped);
             return seen;
           }};
 }

@@ -6,8 +6,14 @@
 
 #include "tools/cli/cli.h"
 #include "tools/cli/explanation_options.h"
+#include "tools/detection/annotations.h"
 
 namespace tapescope::cli {
+
+// The images of train, validation or test; a usage error where there are none. `folder`: for it.
+const std::vector<detection::AnnotatedImage>& split_of(const detection::DetectionData& data,
+                                                       const std::string& folder,
+                                                       const std::string& split);
 
 int eval_detector(const RunOptions& run, const std::string& data, const std::string& split,
                   std::int64_t batch_size, bool json);

@@ -3,6 +3,7 @@
 
 #include "tools/cli/cli.h"
 #include "tools/cli/detector_commands.h"
+#include "tools/cli/localiser.h"
 #include "tools/detection/detector_file.h"
 #include "tools/training/checkpoint.h"
 
@@ -14,7 +15,8 @@ struct Options {
   std::string data, split = "test", on_bad_image = "fail";
   std::int64_t batch_size = 64;
   int loader_threads = 2;
-  bool json = false;
+  double share = 0.6;
+  bool localise = false, json = false;
 };
 
 void print_json(const ClassificationMetrics& m, const std::vector<std::string>& classes) {
@@ -59,6 +61,9 @@ int run(const Options& options) {
     return eval_detector(options.run, options.data, options.split, options.batch_size,
                          options.json);
   }
+  if (options.localise) {
+    return eval_localisation(options.run, options.data, options.split, options.share, options.json);
+  }
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   DataOptions data_options = data_options_of(loaded.info, options.split);
   if (options.on_bad_image == "skip") data_options.on_bad_image = BadImage::skip;
@@ -90,6 +95,12 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("--on-bad-image", options->on_bad_image, "fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
+  app.add_flag("--localise", options->localise,
+               "of a classifier's run: --data is annotated with boxes; how well those of the class "
+               "maps lie");
+  app.add_option("--share", options->share, "of --localise: as `detect` takes it")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

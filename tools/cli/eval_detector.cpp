@@ -15,19 +15,27 @@ constexpr double kErrorScore = 0.3;  // errors are counted of boxes that `detect
 
 }  // namespace
 
+const std::vector<AnnotatedImage>& split_of(const DetectionData& data, const std::string& folder,
+                                            const std::string& split) {
+  if (split != "train" && split != "validation" && split != "test") {
+    throw usage_error("there is no split '{}'; known are train, validation and test", split);
+  }
+  const std::vector<AnnotatedImage>& images = split == "train"  ? data.train
+                                              : split == "test" ? data.test
+                                                                : data.validation;
+  if (images.empty()) {
+    throw usage_error("'{}' has no {} images; choose another --split", folder, split);
+  }
+  return images;
+}
+
 int eval_detector(const RunOptions& run, const std::string& data_folder, const std::string& split,
                   std::int64_t batch_size, bool json) {
   const LoadedDetector loaded = load_detector(run.run, run.checkpoint);
   const DetectorConfig& config = loaded.model->config();
   DetectionData data = open_detection_data(data_folder, config.classes);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
-  if (split != "train" && split != "validation" && split != "test") {
-    throw usage_error("there is no split '{}'; known are train, validation and test", split);
-  }
-  const auto& images = split == "train"  ? data.train
-                       : split == "test" ? data.test
-                                         : data.validation;
-  if (images.empty()) throw usage_error("'{}' has no {} images", data_folder, split);
+  const std::vector<AnnotatedImage>& images = split_of(data, data_folder, split);
   const auto source = std::make_shared<DetectionSource>(
       images, static_cast<int>(config.classes.size()), static_cast<int>(config.height),
       static_cast<int>(config.width), Augment::none);
@@ -38,7 +46,7 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
   const CocoResult result = found.result();
   const std::array<double, 12> summary = result.summary();
   const std::vector<Truth> truths = found.truths();
-  const ErrorCounts errors = count_errors(truths, found.detections(), kErrorScore);
+  const ErrorCounts errors = count_errors(judge_boxes(truths, found.detections(), kErrorScore));
   ordered_json numbers, classes = ordered_json::array();
   for (std::size_t i = 0; i < summary.size(); ++i) {
     numbers[CocoResult::summary_names()[i]] = summary[i];

@@ -46,20 +46,6 @@ ordered_json verdict_json(const Verdict& v) {
   return json;
 }
 
-std::string description(const ChosenBox& box, const std::vector<std::string>& classes,
-                        const DetectOptions& options) {
-  const std::string cell = fmt::format("cell {},{}", box.what.x, box.what.y);
-  const std::string verdict = to_text(box.verdict, options);
-  if (!box.missed) return fmt::format("{}: '{}' {}", cell, box.name, verdict);
-  const Missed& m = *box.missed;
-  return fmt::format(
-      "the '{}' at {:.0f},{:.0f} of {:.0f}x{:.0f} was missed; {} fits it best, with an IoU of "
-      "{:.2f}, is surest of '{}' with {:.2g}, and as '{}' {}",
-      classes[static_cast<std::size_t>(m.object.category)], m.object.box.x, m.object.box.y,
-      m.object.box.w, m.object.box.h, cell, m.overlap,
-      classes[static_cast<std::size_t>(m.category)], m.surest, box.name, verdict);
-}
-
 void frame(Image& image, const ChosenBox& box, const std::vector<std::string>& classes) {
   const Seen mark{box.box, box.what.category, box.verdict.score, box.what.y, box.what.x};
   const std::vector<std::string> names(classes.size(), box.name);
@@ -89,7 +75,7 @@ class Command {
                      command_.explanation, config_.classes);
     if (boxes.empty()) say("{}: nothing was missed", path);
     for (const ChosenBox& box : boxes) {
-      say("{}: {}", path, description(box, config_.classes, detect_options(command_.box)));
+      say("{}: {}", path, to_text(box, config_.classes, detect_options(command_.box)));
     }
     std::vector<BoxSubject> subjects;
     for (const ChosenBox& box : boxes) {

@@ -2,43 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "layers/models/zoo.h"
-
 namespace tapescope::cli {
-
-void ModelSource::add_to(CLI::App& app) {
-  run.add_to(app, false);
-  app.add_option("--model", model.name, "a model of the zoo instead of a run");
-  app.add_option("--image-size", model.image_size, "with --model; 0: its usual one");
-  app.add_option("--classes", model.classes, "with --model")->capture_default_str();
-  app.add_option("--channels", model.channels, "with --model")->capture_default_str();
-  app.add_option("--width", model.width, "with --model")->capture_default_str();
-}
-
-LoadedModel ModelSource::open() {
-  run.apply();
-  if (run.run.empty() == model.name.empty()) {
-    throw usage_error("inspect needs either --run RUN or --model NAME");
-  }
-  LoadedModel loaded;
-  if (!run.run.empty()) {
-    loaded = load_model(run.run, run.checkpoint);
-  } else {
-    if (model.image_size == 0) model.image_size = describe_model(model.name).default_image_size;
-    loaded.model = make_model(model);
-    loaded.info.config = model;
-  }
-  move_to(run.backend().device, loaded.model->parameters());
-  return loaded;
-}
-
-inspection::Record record_of(Classifier& model) {
-  return [&model](Tape& tape, Var image) { return model(tape, {{"image", image}}).at("logits"); };
-}
-
-Shape image_shape_of(const ModelConfig& config) {
-  return {config.image_size, config.image_size, config.channels};
-}
 
 namespace {
 

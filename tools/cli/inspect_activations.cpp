@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/inspect.h"
@@ -19,21 +20,30 @@ struct Options {
 };
 
 // A model with every activation function of one kind replaced by another: same parameters.
-class Swapped final : public Classifier {
+class Swapped final : public Model {
  public:
-  Swapped(std::shared_ptr<Classifier> inner, std::string from, std::string to)
-      : Classifier(inner->config()),
-        inner_(std::move(inner)),
-        from_(std::move(from)),
-        to_(std::move(to)) {
-    add_module(inner_);
+  Swapped(Model& inner, std::string from, std::string to)
+      : Model(Build{}), inner_(inner), from_(std::move(from)), to_(std::move(to)) {}
+  NamedVars operator()(Tape& tape, const NamedVars& inputs) override {
+    NamedVars named = inner_(tape, inputs);
+    std::vector<Var> outputs;
+    for (const auto& [name, output] : named) outputs.push_back(output);
+    outputs = inspection::swapped(outputs, from_, to_);
+    std::size_t i = 0;
+    for (auto& [name, output] : named) output = outputs[i++];
+    return named;
   }
-  Var logits(Var image) override { return inspection::swapped(inner_->logits(image), from_, to_); }
 
  private:
-  std::shared_ptr<Classifier> inner_;
+  Model& inner_;
   std::string from_, to_;
 };
+
+// "AP" as "ap": a key.
+std::string lower(std::string name) {
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
 
 std::string file_name(std::string path) {
   std::replace(path.begin(), path.end(), '/', '.');
@@ -42,18 +52,16 @@ std::string file_name(std::string path) {
 
 // Sheets of the first pictures' feature maps, of the pictures that each channel of --layer answers
 // to most, and a curve per activation function.
-void draw(const Options& options, Classifier& model, const Backend& backend, const Dataset& data,
-          const Pipeline& pipeline, const std::vector<inspection::ActivationRow>& rows) {
+void draw(const Options& options, Model& model, const Backend& backend, const InspectedData& data,
+          const std::vector<inspection::ActivationRow>& rows) {
   const std::filesystem::path folder = options.out;
   make_output_folder(folder);
   for (const inspection::ActivationRow& row : rows) {
     write_atomically(folder / ("curve-" + file_name(row.path) + ".svg"),
                      inspection::curve_svg(row));
   }
-  const ModelConfig& config = model.config();
-  for (std::int64_t i = 0; i < std::min(options.maps, data.size()); ++i) {
-    Tensor image(Type{DType::f32, image_shape_of(config).with_leading(1)});
-    pipeline.apply(data.image(i), {}, image.values<float>().data());
+  for (std::int64_t i = 0; i < std::min(options.maps, data.samples->size()); ++i) {
+    const Tensor image = inputs_of(*data.samples, std::span(&i, 1));
     for (const inspection::ActivationRow& row : rows) {
       if (row.shape.rank() != 3) continue;
       std::vector<SheetCell> cells;
@@ -84,8 +92,7 @@ void draw(const Options& options, Classifier& model, const Backend& backend, con
   for (std::size_t c = 0; c < std::min<std::size_t>(chosen->units.size(), 16); ++c) {
     columns = static_cast<int>(chosen->units[c].top.size());
     for (const inspection::TopImage& top : chosen->units[c].top) {
-      cells.push_back(
-          {copy_of(data.image(top.index)), fmt::format("unit {}: {:.3g}", c, top.value)});
+      cells.push_back({data.picture(top.index), fmt::format("unit {}: {:.3g}", c, top.value)});
     }
   }
   if (!cells.empty()) {
@@ -96,50 +103,47 @@ void draw(const Options& options, Classifier& model, const Backend& backend, con
 
 int run(const Options& options) {
   options.run.apply();
-  LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
-  const std::shared_ptr<Classifier> model = std::move(loaded.model);
-  const DataSplits splits = open_data(options.data, data_options_of(loaded.info, options.split));
-  std::shared_ptr<const Dataset> data = splits.split(options.split);
-  data = std::make_shared<Subset>(data, spread(data->size(), options.limit));
-  const std::int64_t count = data->size();
+  const InspectedModel opened = open_model(options.run.run, options.run.checkpoint);
+  Model& model = opened.model();
+  const InspectedData data = opened.data(options.data, options.split, options.limit);
+  const std::int64_t count = data.samples->size();
+  const Backend backend = options.run.backend();
+  move_to(backend.device, model.parameters());
 
   if (!options.swap.empty()) {
     const std::size_t equals = options.swap.find('=');
     if (equals == std::string::npos) {
       throw usage_error("--swap '{}' must be FROM=TO, for instance relu=gelu", options.swap);
     }
-    const Classification task(loaded.info.config, {.name = loaded.info.loss});
     const auto score = [&](Model& m) {
-      return evaluate(m, task, data, loaded.info.pipeline, options.batch_size, 2,
-                      options.run.backend());
+      return evaluate(m, *data.task, data.samples, options.batch_size, 2, backend);
     };
     Swapped other(model, options.swap.substr(0, equals), options.swap.substr(equals + 1));
-    const std::unique_ptr<Metrics> before = score(*model), after = score(other);
+    const std::unique_ptr<Metrics> before = score(model), after = score(other);
+    const std::string name(data.task->score_name());
     if (options.json) {
       fmt::print("{}\n", nlohmann::ordered_json{{"swap", options.swap},
                                                 {"images", count},
                                                 {"loss", {before->loss(), after->loss()}},
-                                                {"accuracy", {before->score(), after->score()}}}
+                                                {lower(name), {before->score(), after->score()}}}
                              .dump(2));
     } else {
       fmt::print(
           "{} on {} images, without training anew:\n"
-          "  loss      {:.4f} -> {:.4f}\n  accuracy  {:.2f} % -> {:.2f} %\n",
-          options.swap, count, before->loss(), after->loss(), 100 * before->score(),
+          "  {:<8}  {:.4f} -> {:.4f}\n  {:<8}  {:.2f} % -> {:.2f} %\n",
+          options.swap, count, "loss", before->loss(), after->loss(), name, 100 * before->score(),
           100 * after->score());
     }
     return 0;
   }
 
-  const Backend backend = options.run.backend();
-  move_to(backend.device, model->parameters());
-  inspection::ActivationProbe probe(record_of(*model), image_shape_of(loaded.info.config),
+  inspection::ActivationProbe probe(record_of(model), opened.image(),
                                     {.backend = backend, .batch_size = options.batch_size});
-  Loader loader(data, loaded.info.pipeline, {.batch_size = options.batch_size});
+  Loader loader(data.samples, {.batch_size = options.batch_size});
   loader.start(0);
   for (Batch batch; loader.next(batch);) probe.add(batch["image"], batch.indices);
   const std::vector<inspection::ActivationRow> rows = probe.rows();
-  if (!options.out.empty()) draw(options, *model, backend, *data, loaded.info.pipeline, rows);
+  if (!options.out.empty()) draw(options, model, backend, data, rows);
   if (options.json) {
     fmt::print("{}\n", inspection::to_json(rows, options.units));
   } else {

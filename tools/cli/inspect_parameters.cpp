@@ -15,17 +15,17 @@ struct Options {
 };
 
 // The values before training, where the run still has them.
-std::vector<ParameterRef> initial_parameters(const Options& options, const LoadedModel& loaded) {
+std::vector<ParameterRef> initial_parameters(const Options& options, const InspectedModel& opened) {
   const std::filesystem::path initial =
       std::filesystem::path(options.run.run) / "checkpoints" / "initial.safetensors";
-  if (loaded.path == initial || !std::filesystem::exists(initial)) return {};
-  return load_model(options.run.run, "initial").model->parameters();
+  if (opened.path() == initial || !std::filesystem::exists(initial)) return {};
+  return open_model(options.run.run, "initial").model().parameters();
 }
 
 // A sheet of the first convolution's filters.
-void draw_filters(const LoadedModel& loaded, const std::filesystem::path& folder) {
+void draw_filters(const InspectedModel& opened, const std::filesystem::path& folder) {
   make_output_folder(folder);
-  for (const ParameterRef& parameter : loaded.model->parameters()) {
+  for (const ParameterRef& parameter : opened.model().parameters()) {
     const std::vector<Image> pictures = inspection::filter_pictures(*parameter);
     if (pictures.empty()) continue;
     std::vector<SheetCell> cells;
@@ -40,10 +40,10 @@ void draw_filters(const LoadedModel& loaded, const std::filesystem::path& folder
 }
 
 int run(Options& options) {
-  const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
+  const InspectedModel opened = open_model(options.run.run, options.run.checkpoint);
   const std::vector<inspection::ParameterRow> rows =
-      inspection::parameters_of(loaded.model->parameters(), initial_parameters(options, loaded));
-  if (!options.out.empty()) draw_filters(loaded, options.out);
+      inspection::parameters_of(opened.model().parameters(), initial_parameters(options, opened));
+  if (!options.out.empty()) draw_filters(opened, options.out);
   fmt::print("{}", options.json ? inspection::to_json(rows, options.channels) + "\n"
                                 : inspection::to_text(rows, options.channels));
   return 0;

@@ -14,14 +14,18 @@ struct Options {
   std::string graph, colour_by = "macs", diff;
 };
 
-inspection::Structure structure_of(ModelSource& source, const Options& options,
-                                   ModelConfig& config) {
-  const LoadedModel loaded = source.open();
-  config = loaded.info.config;
+struct Read {
+  std::string model;
+  Shape image;
+  inspection::Structure structure;
+};
+
+Read read(ModelSource& source, const Options& options) {
+  const InspectedModel opened = source.open();
   inspection::StructureOptions structure_options{.backend = source.run.backend()};
   if (options.time) structure_options.measure_batch = options.batch_size;
-  return inspection::structure_of(record_of(*loaded.model), image_shape_of(config),
-                                  structure_options);
+  return {opened.name(), opened.image(),
+          inspection::structure_of(record_of(opened.model()), opened.image(), structure_options)};
 }
 
 // A run directory or a model of the zoo at the same image size.
@@ -34,8 +38,8 @@ ModelSource other_source(const Options& options) {
 }
 
 int run(Options& options) {
-  ModelConfig config;
-  const inspection::Structure structure = structure_of(options.source, options, config);
+  const Read mine = read(options.source, options);
+  const inspection::Structure& structure = mine.structure;
   if (!options.graph.empty()) {
     inspection::column({},
                        options.colour_by);  // an unknown name is told before anything is written
@@ -51,18 +55,17 @@ int run(Options& options) {
   }
   if (!options.diff.empty()) {
     ModelSource other = other_source(options);
-    ModelConfig other_config;
-    const std::string text =
-        inspection::diff(structure_of(other, options, other_config), structure);
-    fmt::print("{} ({}) -> {}\n{}", options.diff, other_config.name, config.name,
+    const Read theirs = read(other, options);
+    const std::string text = inspection::diff(theirs.structure, structure);
+    fmt::print("{} ({}) -> {}\n{}", options.diff, theirs.model, mine.model,
                text.empty() ? "same architecture\n" : text);
     return 0;
   }
   if (options.json) {
-    fmt::print("{}\n", inspection::to_json(structure, config.name));
+    fmt::print("{}\n", inspection::to_json(structure, mine.model));
   } else {
-    fmt::print("{} for one image of {}x{}x{}\n\n{}", config.name, config.image_size,
-               config.image_size, config.channels, inspection::to_text(structure));
+    fmt::print("{} for one image of {}x{}x{}\n\n{}", mine.model, mine.image[0], mine.image[1],
+               mine.image[2], inspection::to_text(structure));
   }
   return 0;
 }

@@ -92,18 +92,6 @@ monitoring::HistoryStart start_of(const TrainConfig& config, const DataSplits& d
   return start;
 }
 
-// A few images, evenly over the classes, as the model will see them.
-Tensor probe_images(std::shared_ptr<const Dataset> data, const Pipeline& pipeline) {
-  constexpr std::int64_t kImages = 16;
-  const std::vector<std::int64_t> chosen = spread(data->size(), kImages);
-  Loader loader(std::make_shared<Subset>(std::move(data), chosen), pipeline,
-                {.batch_size = kImages, .threads = 0});
-  loader.start(0);
-  Batch batch;
-  loader.next(batch);
-  return batch["image"];
-}
-
 int train(Options& options, const CLI::App& app) {
   TrainConfig& config = options.config;
   if (config.out.empty() && !options.plan) throw usage_error("--out is required: a run directory");
@@ -145,8 +133,8 @@ int train(Options& options, const CLI::App& app) {
                   .trainer = trainer,
                   .device = resolved.trainer.device,
                   .metadata = metadata_of(info),
-                  .start = start_of(config, data, trainer),
-                  .score_name = std::string(task.score_name())};
+                  .start = start_of(config, data, trainer)};
+  run.start.score = task.score_name();
   run.images_sentence =
       fmt::format("{} training, {} validation and {} test images of {} classes", data.train->size(),
                   data.validation ? data.validation->size() : 0, data.test ? data.test->size() : 0,
@@ -154,8 +142,8 @@ int train(Options& options, const CLI::App& app) {
   if (!options.plan) {
     run.probe = std::make_unique<inspection::PulseProbe>(record_of(*model),
                                                          image_shape_of(resolved.model), backend);
-    run.probe_images =
-        probe_images(data.validation ? data.validation : data.train, resolved.test_pipeline);
+    run.probe_images = probe_images(
+        ImageSource(data.validation ? data.validation : data.train, resolved.test_pipeline));
     if (!config.watch_images.empty()) {
       run.watch = std::make_unique<monitoring::Watch>(config.watch_images,
                                                       comma_separated(config.watch_methods), *model,

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "tools/cli/cli.h"
+#include "tools/cli/inspected.h"
 #include "tools/cli/training_run.h"
 #include "tools/detection/detection_task.h"
 #include "tools/detection/detector_file.h"
@@ -120,8 +121,8 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
                   .trainer = trainer,
                   .device = device,
                   .metadata = detection::metadata_of(detector),
-                  .start = {},
-                  .score_name = std::string(task.score_name())};
+                  .start = {}};
+  run.start.score = task.score_name();
   run.start.model = config.model;
   run.start.loss = "focal+giou";
   run.start.epochs = config.epochs;
@@ -139,6 +140,12 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
   }
   run.start.validation_images = static_cast<std::int64_t>(data.validation.size());
   run.start.parameters = trainer.statistics_names();
+  if (!plan) {
+    run.probe = std::make_unique<inspection::PulseProbe>(
+        record_of(model), Shape{detector.height, detector.width, 3}, backend);
+    run.probe_images = probe_images(
+        *source(data.validation.empty() ? data.train : data.validation, detection::Augment::none));
+  }
   run.images_sentence = fmt::format(
       "{} training images with {} objects, {} validation and {} test images, {} classes, seen at "
       "{}x{}",

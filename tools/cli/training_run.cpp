@@ -7,6 +7,7 @@
 
 #include "engine/allocator.h"
 #include "engine/thread_pool.h"
+#include "tools/cli/inspected.h"
 #include "tools/training/atomic_file.h"
 #include "tools/training/estimate.h"
 
@@ -79,6 +80,11 @@ Json metrics_json(const TestResult& test, const std::filesystem::path& checkpoin
 
 }  // namespace
 
+Tensor probe_images(const SampleSource& samples) {
+  constexpr std::int64_t kImages = 16;
+  return inputs_of(samples, spread(samples.size(), kImages));
+}
+
 int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   const TrainConfig& config = run.config;
   Trainer& trainer = run.trainer;
@@ -117,7 +123,6 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
                                .tensorboard = config.tensorboard,
                                .first_step = progress.step,
                                .start = run.start,
-                               .score_name = run.score_name,
                                .probe = std::move(run.probe),
                                .probe_images = run.probe_images,
                                .watch = std::move(run.watch)},
@@ -134,7 +139,9 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   const Clock::time_point began = Clock::now();
   TrainerEvents events;
   events.stop = [] { return interrupted != 0; };
-  events.tick = [&](const Progress& p, double loss) { journal.tick(p, loss); };
+  events.tick = [&](const Progress& p, double loss, const std::vector<NamedNumber>& terms) {
+    journal.tick(p, loss, terms);
+  };
   events.step = [&](const StepRecord& r) { journal.step(r); };
   events.statistics = [&](const StatisticsRecord& r) { journal.statistics(r); };
   events.epoch = [&](const EpochRecord& r) { journal.epoch(r); };

@@ -24,13 +24,15 @@ struct TrainingRun {
   Device device;
   std::map<std::string, std::string> metadata;  // of the model files
   monitoring::HistoryStart start;
-  std::string score_name = {},
-              images_sentence = {};  // "205 training, 87 validation and 36 test images"
+  std::string images_sentence = {};  // "205 training, 87 validation and 36 test images"
   std::unique_ptr<inspection::PulseProbe> probe = nullptr;
   Tensor probe_images = {};
   std::unique_ptr<monitoring::Watch> watch = nullptr;
   std::function<TestResult()> test = {};  // empty: there is no test split
 };
+
+// A few samples, evenly over the source.
+Tensor probe_images(const SampleSource& samples);
 
 // Runs until it ends, fails or is interrupted, and says how it goes. Returns the exit status.
 int run_training(TrainingRun run, monitoring::ProgressLine& out);

@@ -2,6 +2,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/error.h"
 #include "tools/detection/annotation_formats.h"
@@ -12,11 +13,19 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::vector<RawImage> read_coco(const fs::path& path, const fs::path& folder) {
+// Other programs leave notes of their own beside the annotations.
+bool is_coco(const json& root) {
+  return root.is_object() &&
+         (root.contains("images") || root.contains("annotations") || root.contains("categories"));
+}
+
+// Empty where the file is of something else.
+std::optional<std::vector<RawImage>> read_coco(const fs::path& path, const fs::path& folder) {
   std::ifstream file(path);
   std::vector<RawImage> images;
   try {
     const json root = json::parse(file);
+    if (!is_coco(root)) return std::nullopt;
     std::map<std::int64_t, std::string> names;
     for (const json& c : root.at("categories")) names[c.at("id")] = c.at("name");
     std::map<std::int64_t, std::size_t> by_id;
@@ -64,12 +73,24 @@ std::vector<RawImage> read_coco(const fs::path& path, const fs::path& folder) {
 
 RawData read_coco_folder(const std::vector<fs::path>& files, const fs::path& folder) {
   RawData data;
+  bool any = false;
   for (const fs::path& path : files) {
     const std::string name = path.stem().string();
     auto& part = name.find("val") != std::string::npos    ? data.validation
                  : name.find("test") != std::string::npos ? data.test
                                                           : data.train;
-    for (RawImage& image : read_coco(path, folder)) part.push_back(std::move(image));
+    std::optional<std::vector<RawImage>> images = read_coco(path, folder);
+    if (!images) {
+      data.complaints.add("JSON files are not of COCO's form and were left out", path.string());
+      continue;
+    }
+    any = true;
+    for (RawImage& image : *images) part.push_back(std::move(image));
+  }
+  if (!any) {
+    throw usage_error(
+        "'{}' is no COCO annotation file: it has neither images nor annotations nor categories",
+        files.front().string());
   }
   return data;
 }

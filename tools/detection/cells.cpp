@@ -152,6 +152,34 @@ std::string to_text(const Verdict& v, const DetectOptions& options) {
   return "";
 }
 
+Missed best_cell(const Cells& cells, const Object& object, const DetectOptions& options) {
+  Missed m;
+  m.object = object;
+  m.overlap = -1;
+  for (int y = 0; y < cells.height(); ++y) {
+    for (int x = 0; x < cells.width(); ++x) {
+      const double overlap = iou(cells.box(0, y, x), object.box);
+      if (overlap < m.overlap) continue;
+      if (overlap == m.overlap &&
+          cells.at(0, y, x, object.category) <= cells.at(0, m.y, m.x, object.category)) {
+        continue;
+      }
+      m.overlap = overlap;
+      m.y = y;
+      m.x = x;
+    }
+  }
+  for (int k = 0; k < cells.classes(); ++k) {
+    const float p = cells.at(0, m.y, m.x, k);
+    if (p > m.surest) {
+      m.surest = p;
+      m.category = k;
+    }
+  }
+  m.verdict = verdict_of(cells, m.y, m.x, object.category, options);
+  return m;
+}
+
 std::vector<Missed> missed(const Cells& cells, std::span<const Object> objects,
                            const DetectOptions& options) {
   std::vector<bool> found(objects.size(), false);
@@ -171,31 +199,7 @@ std::vector<Missed> missed(const Cells& cells, std::span<const Object> objects,
   for (std::size_t i = 0; i < objects.size(); ++i) {
     const Object& object = objects[i];
     if (found[i] || object.crowd || object.difficult) continue;
-    Missed m;
-    m.object = object;
-    m.overlap = -1;
-    for (int y = 0; y < cells.height(); ++y) {
-      for (int x = 0; x < cells.width(); ++x) {
-        const double overlap = iou(cells.box(0, y, x), object.box);
-        if (overlap < m.overlap) continue;
-        if (overlap == m.overlap &&
-            cells.at(0, y, x, object.category) <= cells.at(0, m.y, m.x, object.category)) {
-          continue;
-        }
-        m.overlap = overlap;
-        m.y = y;
-        m.x = x;
-      }
-    }
-    for (int k = 0; k < cells.classes(); ++k) {
-      const float p = cells.at(0, m.y, m.x, k);
-      if (p > m.surest) {
-        m.surest = p;
-        m.category = k;
-      }
-    }
-    m.verdict = verdict_of(cells, m.y, m.x, object.category, options);
-    all.push_back(m);
+    all.push_back(best_cell(cells, object, options));
   }
   return all;
 }

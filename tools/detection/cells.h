@@ -65,6 +65,7 @@ struct Missed {
   float surest = 0;    // and how sure
   Verdict verdict;     // of the object's class there
 };
+Missed best_cell(const Cells& cells, const Object& object, const DetectOptions& options);
 // Regions marked as crowds, and objects marked as difficult, are not missed.
 std::vector<Missed> missed(const Cells& cells, std::span<const Object> objects,
                            const DetectOptions& options);

@@ -17,6 +17,8 @@ Var shared_out(Var each, Var total) {
   return mul(each, div(samples, total));
 }
 
+Var is_centre(Var heat) { return equal(heat, heat.tape().scalar(1)); }
+
 Var part(Var box, std::int64_t i) { return slice(box, 3, i, i + 1); }
 
 }  // namespace
@@ -24,11 +26,13 @@ Var part(Var box, std::int64_t i) { return slice(box, 3, i, i + 1); }
 Var penalty_reduced_focal_loss(Var logits, Var heat) {
   Tape& tape = logits.tape();
   const Var p = sigmoid(logits), missing = affine(p, -1, 1);
-  const Var centre = equal(heat, tape.scalar(1));
+  const Var centre = is_centre(heat);
   const Var at_centres = mul(centre, mul(square(missing), softplus(neg(logits))));
   const Var elsewhere = mul(square(square(affine(heat, -1, 1))), mul(square(p), softplus(logits)));
   return shared_out(per_sample(add(at_centres, elsewhere)), maximum(sum(centre), tape.scalar(1)));
 }
+
+Var centres_per_sample(Var heat) { return per_sample(is_centre(heat)); }
 
 Var generalised_iou(Var a, Var b) {
   constexpr double kEpsilon = 1e-7;  // beside areas only: an IoU keeps its value

@@ -12,6 +12,9 @@ namespace tapescope::detection {
 // no logarithm of a rounded probability.
 Var penalty_reduced_focal_loss(Var logits, Var heat);
 
+// How many cells and classes of each sample are an object's centre: {N,h,w,C} to {N}.
+Var centres_per_sample(Var heat);
+
 // The generalised IoU (Rezatofighi et al. 2019, arXiv 1902.09630) of boxes a and b, each (x0, y0,
 // x1, y1) with x0 <= x1 in the last axis of {N,h,w,4}: IoU - (hull - union) / hull, in [-1, 1],
 // {N,h,w,1}.

@@ -80,11 +80,15 @@ NamedVars DetectionTask::inputs(Tape& tape, std::int64_t batch_size) const {
       {"weight", tape.input("weight", DType::f32, {batch_size, h, w, 1})}};
 }
 
-Var DetectionTask::loss(const NamedVars& inputs, const NamedVars& outputs) const {
+Loss DetectionTask::loss(const NamedVars& inputs, const NamedVars& outputs) const {
   const Tape::Scope in(outputs.at("heat").tape(), "loss");
-  return add(
-      penalty_reduced_focal_loss(outputs.at("heat"), inputs.at("heat")),
-      box_loss(decode_sides(outputs.at("ltrb"), kStride), inputs.at("sides"), inputs.at("weight")));
+  const Var heat = penalty_reduced_focal_loss(outputs.at("heat"), inputs.at("heat"));
+  const Var box =
+      box_loss(decode_sides(outputs.at("ltrb"), kStride), inputs.at("sides"), inputs.at("weight"));
+  return {add(heat, box),
+          {{"heat_map_loss", heat},
+           {"box_loss", box},
+           {"positives", centres_per_sample(inputs.at("heat"))}}};
 }
 
 Var DetectionTask::predictions(const NamedVars& outputs) const {

@@ -46,7 +46,9 @@ class DetectionTask final : public Task {
       : config_(std::move(config)), evaluated_(std::move(evaluated)) {}
   std::string_view score_name() const override { return "AP"; }
   NamedVars inputs(Tape& tape, std::int64_t batch_size) const override;
-  Var loss(const NamedVars& inputs, const NamedVars& outputs) const override;
+  // Terms: heat_map_loss and box_loss, whose sum it is; positives, the cells of an image that are
+  // some object's centre.
+  Loss loss(const NamedVars& inputs, const NamedVars& outputs) const override;
   // {N,h,w,C+4}: see decode().
   Var predictions(const NamedVars& outputs) const override;
   std::unique_ptr<Metrics> metrics() const override;

@@ -83,57 +83,89 @@ double voc_average_precision(std::span<const Truth> truths, std::span<const Dete
   return area;
 }
 
-ErrorCounts count_errors(std::span<const Truth> truths, std::span<const Detection> detections,
-                         double score) {
+const char* name_of(Outcome outcome) {
+  static constexpr const char* kNames[] = {"right", "classification", "localisation",
+                                           "both",  "duplicate",      "background"};
+  return kNames[static_cast<std::size_t>(outcome)];
+}
+
+Judgement judge_boxes(std::span<const Truth> truths, std::span<const Detection> detections,
+                      double score) {
   constexpr double kHit = 0.5, kBackground = 0.1;
-  ErrorCounts counts;
-  std::vector<Detection> kept;
-  for (const Detection& d : detections) {
-    if (d.score >= score) kept.push_back(d);
+  std::map<std::int64_t, std::vector<std::size_t>> of_image;
+  for (std::size_t i = 0; i < truths.size(); ++i) {
+    if (!truths[i].crowd) of_image[truths[i].image].push_back(i);
   }
-  kept = by_score(std::move(kept));
-  std::vector<bool> taken(truths.size(), false), touched(truths.size(), false);
+  std::vector<std::size_t> order;  // best score first
+  for (std::size_t i = 0; i < detections.size(); ++i) {
+    if (detections[i].score >= score) order.push_back(i);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return detections[a].score > detections[b].score;
+  });
+  Judgement result;
+  result.found.assign(truths.size(), false);
   const auto best_of = [&](const Detection& d, auto&& allowed) {
-    std::pair<double, std::size_t> best{0, truths.size()};
-    for (std::size_t i = 0; i < truths.size(); ++i) {
-      if (truths[i].image != d.image || truths[i].crowd || !allowed(i)) continue;
+    std::pair<double, std::ptrdiff_t> best{0, -1};
+    const auto here = of_image.find(d.image);
+    if (here == of_image.end()) return best;
+    for (std::size_t i : here->second) {
+      if (!allowed(i)) continue;
       if (const double overlap = iou(d.box, truths[i].box); overlap > best.first) {
-        best = {overlap, i};
+        best = {overlap, static_cast<std::ptrdiff_t>(i)};
       }
     }
     return best;
   };
-  std::vector<Detection> wrong;
-  for (const Detection& d : kept) {
-    const auto [overlap, i] =
-        best_of(d, [&](std::size_t k) { return truths[k].category == d.category && !taken[k]; });
+  // Every hit first: which objects are taken does not depend on the errors.
+  for (std::size_t i : order) {
+    const Detection& d = detections[i];
+    const auto [overlap, truth] = best_of(
+        d, [&](std::size_t k) { return truths[k].category == d.category && !result.found[k]; });
+    result.boxes.push_back({i, Outcome::right, truth, overlap});
     if (overlap >= kHit) {
-      taken[i] = touched[i] = true;
-      ++counts.right;
+      result.found[static_cast<std::size_t>(truth)] = true;
     } else {
-      wrong.push_back(d);
+      result.boxes.back().outcome = Outcome::background;  // until looked at below
     }
   }
-  for (const Detection& d : wrong) {
+  std::vector<bool> touched = result.found;
+  for (JudgedBox& box : result.boxes) {
+    if (box.outcome == Outcome::right) continue;
+    const Detection& d = detections[box.detection];
     const auto own = best_of(d, [&](std::size_t k) { return truths[k].category == d.category; });
     const auto other = best_of(d, [&](std::size_t k) { return truths[k].category != d.category; });
+    const auto about = [&](Outcome outcome, const std::pair<double, std::ptrdiff_t>& object) {
+      box.outcome = outcome;
+      box.overlap = object.first;
+      box.truth = object.second;
+    };
     if (own.first >= kHit) {  // taken, or it would have been a hit
-      ++counts.duplicate;
+      about(Outcome::duplicate, own);
     } else if (own.first >= kBackground) {
-      ++counts.localisation;
-      touched[own.second] = true;
+      about(Outcome::localisation, own);
+      touched[static_cast<std::size_t>(own.second)] = true;
     } else if (other.first >= kHit) {
-      ++counts.classification;
-      touched[other.second] = true;
+      about(Outcome::classification, other);
+      touched[static_cast<std::size_t>(other.second)] = true;
     } else if (other.first >= kBackground) {
-      ++counts.both;
+      about(Outcome::both, other);
     } else {
-      ++counts.background;
+      about(Outcome::background, {0, -1});
     }
   }
   for (std::size_t i = 0; i < truths.size(); ++i) {
-    counts.missed += !touched[i] && !truths[i].crowd && !truths[i].difficult;
+    result.missed.push_back(!touched[i] && !truths[i].crowd && !truths[i].difficult);
   }
+  return result;
+}
+
+ErrorCounts count_errors(const Judgement& judgement) {
+  ErrorCounts counts;
+  std::int64_t* const by_outcome[] = {&counts.right, &counts.classification, &counts.localisation,
+                                      &counts.both,  &counts.duplicate,      &counts.background};
+  for (const JudgedBox& box : judgement.boxes) ++*by_outcome[static_cast<std::size_t>(box.outcome)];
+  counts.missed = std::count(judgement.missed.begin(), judgement.missed.end(), true);
   return counts;
 }
 

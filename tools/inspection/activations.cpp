@@ -126,8 +126,7 @@ ActivationProbe::ActivationProbe(const Record& record, const Shape& image,
   State& s = *state_;
   const Var input = s.tape.input("image", DType::f32,
                                  image.with_leading(std::max<std::int64_t>(1, options.batch_size)));
-  const Var output = record(s.tape, input);
-  const std::vector<bool> needed = needed_by(s.tape, std::span<const Var>(&output, 1));
+  const std::vector<bool> needed = needed_by(s.tape, record(s.tape, input));
   std::vector<Var> outputs;
   const std::vector<Node*> nodes(s.tape.nodes().begin(), s.tape.nodes().end());
   for (const Node* node : nodes) {
@@ -302,7 +301,8 @@ std::vector<Image> feature_maps(const Record& record, const std::string& node, c
   return pictures;
 }
 
-Var swapped(Var output, const std::string& from, const std::string& to) {
+std::vector<Var> swapped(std::span<const Var> outputs, const std::string& from,
+                         const std::string& to) {
   const Function* replacement = nullptr;
   std::vector<std::string_view> names;
   for (const Function& function : kFunctions) {
@@ -315,8 +315,8 @@ Var swapped(Var output, const std::string& from, const std::string& to) {
                         fmt::join(names, ", "));
     }
   }
-  Tape& tape = output.tape();
-  const std::vector<bool> needed = needed_by(tape, std::span<const Var>(&output, 1));
+  Tape& tape = outputs[0].tape();
+  const std::vector<bool> needed = needed_by(tape, outputs);
   std::vector<const Node*> copies(needed.size(), nullptr);  // of nodes that come to differ
   int found = 0;
   const Tape::Scope in(tape, "swapped");
@@ -339,7 +339,12 @@ Var swapped(Var output, const std::string& from, const std::string& to) {
     }
   }
   if (found == 0) throw usage_error("the model has no '{}' that could be swapped", from);
-  return copies[output.node->index]->out(output.output);
+  std::vector<Var> results;
+  for (const Var& output : outputs) {
+    const Node* copy = copies[output.node->index];
+    results.push_back(copy != nullptr ? copy->out(output.output) : output);
+  }
+  return results;
 }
 
 }  // namespace tapescope::inspection

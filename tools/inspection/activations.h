@@ -87,8 +87,9 @@ std::string to_json(const std::vector<ActivationRow>& rows, bool units);
 
 // The op is an element-wise activation function of one operand.
 bool is_activation(std::string_view op);
-// What `output` would be if every activation function `from` after `image` were `to`: recorded on
-// the same tape, sharing everything before. A usage error where there is no such function.
-Var swapped(Var output, const std::string& from, const std::string& to);
+// What `outputs` would be if every activation function `from` before them were `to`: recorded on
+// the same tape, sharing everything earlier. A usage error where there is no such function.
+std::vector<Var> swapped(std::span<const Var> outputs, const std::string& from,
+                         const std::string& to);
 
 }  // namespace tapescope::inspection

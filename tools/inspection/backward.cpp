@@ -54,7 +54,7 @@ void add_backward(Structure& structure, const Record& record, const Shape& image
                   const StructureOptions& options) {
   Tape tape(options.backend.device, Mode::training, {0, options.backend.choices});
   const Var input = tape.input("image", DType::f32, image.with_leading(1));
-  const Var output = record(tape, input);
+  const std::vector<Var> outputs = record(tape, input);
   const std::uint32_t forward_end = tape.mark();
   std::vector<Var> wrt;
   for (const Node* node : tape.nodes()) {
@@ -78,8 +78,12 @@ void add_backward(Structure& structure, const Record& record, const Shape& image
     }
     owner[i] = current;
   }
-  const Var seed = tape.input("seed", output.dtype(), output.shape());
-  const Seed seeds[] = {{output, seed}};
+  std::vector<Seed> seeds;
+  std::vector<std::string> seed_names;
+  for (const Var& output : outputs) {
+    seed_names.push_back(fmt::format("seed {}", seeds.size()));
+    seeds.push_back({output, tape.input(seed_names.back(), output.dtype(), output.shape())});
+  }
   const std::vector<Var> gradients = walk(tape, seeds, wrt,
                                           [&](const Node& node, std::span<const Var> cotangents,
                                               unsigned wanted, std::span<Var> results) {
@@ -118,10 +122,11 @@ void add_backward(Structure& structure, const Record& record, const Shape& image
 
   Program program = tape.compile(reached);
   const Tensor images = pattern(image.with_leading(options.measure_batch));
-  const Tensor cotangent =
-      pattern(output.shape().without_leading().with_leading(options.measure_batch));
-  const Tensor step = Tensor::scalar_i64(0);
-  const NamedTensor inputs[] = {{"image", images}, {"seed", cotangent}, {"step", step}};
+  std::vector<NamedTensor> inputs = {{"image", images}, {"step", Tensor::scalar_i64(0)}};
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    inputs.push_back({seed_names[i], pattern(outputs[i].shape().without_leading().with_leading(
+                                         options.measure_batch))});
+  }
   const std::vector<double> seconds = profile(program, inputs, options.repeats);
   std::map<std::string, std::uint32_t> node_of_path;
   for (const Node* node : tape.nodes()) node_of_path[node->path()] = node->index;
@@ -135,9 +140,9 @@ void add_backward(Structure& structure, const Record& record, const Shape& image
   }
 }
 
-void measure_forward(Structure& structure, Tape& tape, Var output, const Shape& image,
-                     const StructureOptions& options) {
-  Program program = tape.compile({output});
+void measure_forward(Structure& structure, Tape& tape, std::span<const Var> outputs,
+                     const Shape& image, const StructureOptions& options) {
+  Program program = tape.compile(outputs);
   const Tensor images = pattern(image.with_leading(options.measure_batch));
   const NamedTensor inputs[] = {{"image", images}};
   const std::vector<double> seconds = profile(program, inputs, options.repeats);

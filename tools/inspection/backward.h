@@ -14,8 +14,8 @@ std::vector<bool> needed_by(const Tape& tape, std::span<const Var> outputs);
 void add_backward(Structure& structure, const Record& record, const Shape& image,
                   const StructureOptions& options);
 
-// Fills in forward_seconds and variant; `output` is what the rows were read from.
-void measure_forward(Structure& structure, Tape& tape, Var output, const Shape& image,
-                     const StructureOptions& options);
+// Fills in forward_seconds and variant; `outputs` are what the rows were read from.
+void measure_forward(Structure& structure, Tape& tape, std::span<const Var> outputs,
+                     const Shape& image, const StructureOptions& options);
 
 }  // namespace tapescope::inspection

@@ -49,8 +49,9 @@ PulseProbe::PulseProbe(const Record& record, const Shape& image, const Backend& 
     : state_(new State) {
   State& s = *state_;
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
-  const Var output = record(tape, tape.input("image", DType::f32, image.with_leading(2)));
-  const std::vector<bool> needed = needed_by(tape, std::span<const Var>(&output, 1));
+  const std::vector<Var> outputs =
+      record(tape, tape.input("image", DType::f32, image.with_leading(2)));
+  const std::vector<bool> needed = needed_by(tape, outputs);
   const std::vector<Node*> nodes(tape.nodes().begin(), tape.nodes().end());
   std::vector<Var> activations, norms;
   for (const Node* node : nodes) {

@@ -118,10 +118,10 @@ std::vector<bool> needed_by(const Tape& tape, std::span<const Var> outputs) {
 Structure structure_of(const Record& record, const Shape& image, const StructureOptions& options) {
   Tape tape(options.backend.device, Mode::evaluation, {0, options.backend.choices});
   const Var input = tape.input("image", DType::f32, image.with_leading(1));
-  const Var output = record(tape, input);
+  const std::vector<Var> outputs = record(tape, input);
   Structure structure;
   structure.input_bytes = static_cast<std::int64_t>(input.type().bytes());
-  const std::vector<bool> needed = needed_by(tape, std::span<const Var>(&output, 1));
+  const std::vector<bool> needed = needed_by(tape, outputs);
   std::map<const Parameter*, std::size_t> first_use;  // row
   std::unordered_map<std::uint32_t, int> row_of;      // by node; -1: the input
   for (const Node* node : tape.nodes()) {
@@ -174,7 +174,7 @@ Structure structure_of(const Record& record, const Shape& image, const Structure
     structure.rows.push_back(std::move(row));
   }
   add_backward(structure, record, image, options);
-  if (options.measure_batch > 0) measure_forward(structure, tape, output, image, options);
+  if (options.measure_batch > 0) measure_forward(structure, tape, outputs, image, options);
   for (const StructureRow& row : structure.rows) structure.totals.add(row);
   structure.modules = modules_of(structure.rows);
   structure.hash = hash_of(structure.rows);
@@ -185,7 +185,7 @@ std::string grouped(double number) {
   std::string digits = fmt::format("{:.0f}", number);
   const int first = digits.starts_with('-') ? 1 : 0;
   for (int at = static_cast<int>(digits.size()) - 3; at > first; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), ",");
+    digits.insert(static_cast<std::size_t>(at), 1, ',');
   }
   return digits;
 }

@@ -10,8 +10,8 @@
 
 namespace tapescope::inspection {
 
-// Runs the model on the tape it is given, on image {N,H,W,C}, and returns its output {N,...}.
-using Record = std::function<Var(Tape& tape, Var image)>;
+// Runs the model on the tape it is given, on image {N,H,W,C}, and returns its outputs {N,...}.
+using Record = std::function<std::vector<Var>(Tape& tape, Var image)>;
 
 // What a node and a sum of nodes have in common. For one image.
 struct StructureCounts {

@@ -30,9 +30,14 @@ double median(std::vector<double> values) {
 
 bool is_weight(const std::string& name) { return name.ends_with("weight"); }
 
-// Uniform guesses' cross entropy.
+// One class a picture is what was learnt: then it is known what guessing gives.
+bool classifies(const History& h) { return h.start.score == "accuracy"; }
+
+// Uniform guesses' cross entropy; 0 of other losses.
 double chance_loss(const History& h) {
-  return h.start.classes.empty() ? 0 : std::log(static_cast<double>(h.start.classes.size()));
+  return h.start.classes.empty() || !classifies(h)
+             ? 0
+             : std::log(static_cast<double>(h.start.classes.size()));
 }
 
 // The share of the largest class: what a constant answer is right in.
@@ -240,7 +245,7 @@ class Doctor {
     const double luck = judged ? 2.5 * std::sqrt(chance * (1 - chance) /
                                                  static_cast<double>(h_.start.validation_images))
                                : 0;
-    const bool no_better_than_guessing = judged && best_score <= chance + luck;
+    const bool no_better_than_guessing = judged && classifies(h_) && best_score <= chance + luck;
     const bool memorised = last.train_loss < 0.5 * chance_loss(h_);
     const bool stuck = last.train_loss > 0.85 * chance_loss(h_);
     if (no_better_than_guessing && (memorised || stuck) && !said("learning-rate-too-low") &&
@@ -303,11 +308,14 @@ class Doctor {
       return;
     }
     say("class-imbalance",
-        fmt::format("'{}' has {} training images, '{}' {}",
+        fmt::format("'{}' has {} training {}, '{}' {}",
                     h_.start.classes[static_cast<std::size_t>(most - images.begin())], *most,
+                    classifies(h_) ? "images" : "objects",
                     h_.start.classes[static_cast<std::size_t>(least - images.begin())], *least),
-        "judge by each class's recall (tapescope eval); more pictures of the rare class, or --loss "
-        "focal");
+        classifies(h_)
+            ? "judge by each class's recall (tapescope eval); more pictures of the rare "
+              "class, or --loss focal"
+            : "judge by each class's AP (tapescope eval); more pictures of the rare class");
   }
 
   void drift() {

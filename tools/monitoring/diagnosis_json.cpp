@@ -3,8 +3,23 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/monitoring/diagnosis.h"
+#include "tools/monitoring/progress_line.h"
 
 namespace tapescope::monitoring {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// NaN and infinity have no JSON.
+Json number(double v) { return std::isfinite(v) ? Json(v) : Json(); }
+
+Json terms_json(const std::vector<NamedNumber>& terms) {
+  Json json = Json::object();
+  for (const NamedNumber& term : terms) json[term.name] = number(term.value);
+  return json;
+}
+
+}  // namespace
 
 std::string to_text(const History& h, const std::vector<Finding>& findings) {
   std::string text;
@@ -16,16 +31,25 @@ std::string to_text(const History& h, const std::vector<Finding>& findings) {
                     h.start.batch_size, h.start.learning_rate);
   }
   if (!h.epochs.empty()) {
-    text += fmt::format("{:>6} {:>11} {:>11} {:>10} {:>10} {:>9} {:>12}\n", "epoch", "train loss",
-                        "val. loss", "val. acc.", "images/s", "waiting", "statistics");
+    const std::vector<NamedNumber>& terms = h.epochs.back().terms;
+    text += fmt::format("{:>6} {:>11}", "epoch", "train loss");
+    for (const NamedNumber& term : terms) text += fmt::format(" {:>13}", spaced(term.name));
+    text += fmt::format(" {:>11} {:>10} {:>10} {:>9} {:>12}\n", "val. loss",
+                        h.start.score == "accuracy" ? "val. acc." : "val. " + h.start.score,
+                        "images/s", "waiting", "statistics");
     // All of a short training; of a long one about twenty, the last among them.
     const std::size_t every = std::max<std::size_t>(1, h.epochs.size() / 20);
     for (std::size_t i = 0; i < h.epochs.size(); ++i) {
       const EpochRecord& e = h.epochs[i];
       if (i % every != 0 && i + 1 != h.epochs.size()) continue;
       const double share = e.seconds > 0 ? 100 / e.seconds : 0;
-      text += fmt::format("{:>6} {:>11.4f} {:>11} {:>10} {:>10.0f} {:>8.1f}% {:>11.2f}%\n", e.epoch,
-                          e.train_loss, e.validated ? fmt::format("{:.4f}", e.validation_loss) : "",
+      text += fmt::format("{:>6} {:>11.4f}", e.epoch, e.train_loss);
+      for (std::size_t k = 0; k < terms.size(); ++k) {
+        text += fmt::format(" {:>13}",
+                            k < e.terms.size() ? fmt::format("{:.4g}", e.terms[k].value) : "");
+      }
+      text += fmt::format(" {:>11} {:>10} {:>10.0f} {:>8.1f}% {:>11.2f}%\n",
+                          e.validated ? fmt::format("{:.4f}", e.validation_loss) : "",
                           e.validated ? fmt::format("{:.2f} %", 100 * e.validation_score) : "",
                           e.images_per_second, e.data_wait_seconds * share,
                           e.statistics_seconds * share);
@@ -62,9 +86,6 @@ std::string to_text(const History& h, const std::vector<Finding>& findings) {
 }
 
 std::string to_json(const History& h, const std::vector<Finding>& findings) {
-  using Json = nlohmann::ordered_json;
-  // NaN and infinity have no JSON.
-  const auto number = [](double v) { return std::isfinite(v) ? Json(v) : Json(); };
   Json epochs = Json::array(), steps = Json::array(), parameters = Json::array();
   Json list = Json::array(), pulses = Json::array(), ratios = Json::array();
   for (const EpochRecord& e : h.epochs) {
@@ -73,6 +94,7 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
       line["validation_loss"] = number(e.validation_loss);
       line["validation_accuracy"] = number(e.validation_score);
     }
+    if (!e.terms.empty()) line["terms"] = terms_json(e.terms);
     line["seconds"] = e.seconds;
     line["images_per_second"] = e.images_per_second;
     line["seconds_data_wait"] = e.data_wait_seconds;
@@ -84,6 +106,7 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
                      {"loss", number(s.loss)},
                      {"learning_rate", number(s.learning_rate)},
                      {"gradient_norm", number(s.gradient_norm)}});
+    if (!s.terms.empty()) steps.back()["terms"] = terms_json(s.terms);
   }
   for (const ParameterStatistics& p : parameter_statistics(h)) {
     parameters.push_back({{"name", p.name},
@@ -130,6 +153,7 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
     classes.push_back({{"name", h.start.classes[c]}, {"images", h.start.images[c]}});
   }
   return Json{{"model", h.start.model},
+              {"score", h.start.score},
               {"batch_size", h.start.batch_size},
               {"learning_rate", h.start.learning_rate},
               {"classes", classes},

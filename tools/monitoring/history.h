@@ -8,6 +8,8 @@
 //   {"step":120,"epoch":1,"pulse":{...}}               activation functions and batch norms
 //   {"step":120,"epoch":1,"watch":[...]}               explanations of the watched images
 //   {"step":130,"epoch":2,"failure":"..."}             a loss that was not finite
+//
+// Steps and epochs have "terms" where the task names some.
 #pragma once
 
 #include <filesystem>
@@ -25,6 +27,7 @@ constexpr int kHistoryVersion = 1;
 struct HistoryStart {
   int version = kHistoryVersion;
   std::string model, loss;
+  std::string score = "accuracy";                      // what validation_score is
   std::int64_t epochs = 0, steps = 0, batch_size = 0;  // steps of the whole training
   double learning_rate = 0;
   std::vector<std::string> classes;

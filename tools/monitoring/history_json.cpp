@@ -59,6 +59,20 @@ double number(const Json& json, const char* key, double otherwise = 0) {
   return it->is_null() ? std::numeric_limits<double>::quiet_NaN() : it->get<double>();
 }
 
+std::vector<NamedNumber> terms_from(const Json& line) {
+  std::vector<NamedNumber> terms;
+  if (const auto it = line.find("terms"); it != line.end()) {
+    for (const auto& [name, value] : it->items()) {
+      terms.push_back({name, number(*it, name.c_str())});
+    }
+  }
+  return terms;
+}
+
+void put_terms(Json& line, const std::vector<NamedNumber>& terms) {
+  for (const NamedNumber& term : terms) line["terms"][term.name] = term.value;
+}
+
 std::vector<double> numbers(const Json& json) {
   std::vector<double> values;
   for (const Json& value : json) {
@@ -78,6 +92,7 @@ void take_start(History& history, const Json& s, const fs::path& path) {
   }
   start.model = s.at("model");
   start.loss = s.at("loss");
+  start.score = s.value("score", start.score);
   start.epochs = s.at("epochs");
   start.steps = s.at("steps");
   start.batch_size = s.at("batch_size");
@@ -129,10 +144,12 @@ void take(History& history, const Json& line, const fs::path& path) {
     record.images_per_second = number(line, "images_per_second");
     record.data_wait_seconds = number(line, "seconds_data_wait");
     record.statistics_seconds = number(line, "seconds_statistics");
+    record.terms = terms_from(line);
     history.epochs.push_back(record);
   } else {
     history.steps.push_back({step, epoch, number(line, "loss"), number(line, "learning_rate"),
-                             number(line, "gradient_norm"), number(line, "images_per_second")});
+                             number(line, "gradient_norm"), number(line, "images_per_second"),
+                             terms_from(line)});
   }
 }
 
@@ -186,6 +203,7 @@ void HistoryWriter::add(const HistoryStart& s) {
                  {{"version", s.version},
                   {"model", s.model},
                   {"loss", s.loss},
+                  {"score", s.score},
                   {"epochs", s.epochs},
                   {"steps", s.steps},
                   {"batch_size", s.batch_size},
@@ -199,14 +217,14 @@ void HistoryWriter::add(const HistoryStart& s) {
 }
 
 void HistoryWriter::add(const StepRecord& r) {
-  file_ << Json{{"step", r.step},
-                {"epoch", r.epoch},
-                {"loss", r.loss},
-                {"learning_rate", r.learning_rate},
-                {"gradient_norm", r.gradient_norm},
-                {"images_per_second", r.images_per_second}}
-               .dump()
-        << std::endl;
+  Json line = {{"step", r.step},
+               {"epoch", r.epoch},
+               {"loss", r.loss},
+               {"learning_rate", r.learning_rate},
+               {"gradient_norm", r.gradient_norm},
+               {"images_per_second", r.images_per_second}};
+  put_terms(line, r.terms);
+  file_ << line.dump() << std::endl;
 }
 
 void HistoryWriter::add(const StatisticsRecord& r) {
@@ -234,6 +252,7 @@ void HistoryWriter::add(const EpochRecord& r) {
   line["images_per_second"] = r.images_per_second;
   line["seconds_data_wait"] = r.data_wait_seconds;
   line["seconds_statistics"] = r.statistics_seconds;
+  put_terms(line, r.terms);
   file_ << line.dump() << std::endl;
 }
 

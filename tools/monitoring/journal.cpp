@@ -16,6 +16,15 @@ bool is_look(std::int64_t epoch, std::int64_t epochs) {
   return epoch % every == 0 || epoch == 1 || epoch == epochs;
 }
 
+// " (heat map loss 0.81, box loss 0.43, positives 12.1)"
+std::string in_brackets(const std::vector<NamedNumber>& terms) {
+  std::string text;
+  for (const NamedNumber& term : terms) {
+    text += fmt::format("{}{} {:.3g}", text.empty() ? "" : ", ", spaced(term.name), term.value);
+  }
+  return text.empty() ? "" : " (" + text + ")";
+}
+
 }  // namespace
 
 Journal::Journal(JournalOptions options, const Module& model, ProgressLine& out)
@@ -35,10 +44,13 @@ void Journal::step(const StepRecord& r) {
     events_->scalar("step/learning_rate", r.step, r.learning_rate);
     events_->scalar("step/gradient_norm", r.step, r.gradient_norm);
     events_->scalar("step/images_per_second", r.step, r.images_per_second);
+    for (const NamedNumber& term : r.terms) {
+      events_->scalar("step/" + term.name, r.step, term.value);
+    }
   }
 }
 
-void Journal::tick(const Progress& progress, double loss) {
+void Journal::tick(const Progress& progress, double loss, const std::vector<NamedNumber>& terms) {
   const auto now = std::chrono::steady_clock::now();
   if (now - shown_ < std::chrono::milliseconds(100)) return;
   shown_ = now;
@@ -46,12 +58,13 @@ void Journal::tick(const Progress& progress, double loss) {
   const auto steps = static_cast<double>(options_.start.steps);
   const auto done = static_cast<double>(progress.step);
   const double a_second = (done - static_cast<double>(options_.first_step)) / elapsed;
+  // The task's terms last: they are what a narrow terminal can do without.
   out_.update(fmt::format(
-      "epoch {}/{} {} {:>3.0f} %  loss {:.4f}{}  {:.0f} images/s  {} left", progress.epoch + 1,
+      "epoch {}/{} {} {:>3.0f} %  loss {:.4f}{}  {:.0f} images/s  {} left{}", progress.epoch + 1,
       options_.start.epochs, progress_bar(done / steps), 100 * done / steps, loss,
-      score_ >= 0 ? fmt::format("  {} {:.1f} %", options_.score_name, 100 * score_) : "",
+      score_ >= 0 ? fmt::format("  {} {:.1f} %", options_.start.score, 100 * score_) : "",
       a_second * static_cast<double>(options_.start.batch_size),
-      clock_text((steps - done) / a_second)));
+      clock_text((steps - done) / a_second), in_brackets(terms)));
 }
 
 void Journal::statistics(const StatisticsRecord& r) {
@@ -67,19 +80,22 @@ void Journal::statistics(const StatisticsRecord& r) {
 
 void Journal::epoch(const EpochRecord& r) {
   history_.add(r);
-  std::string text =
-      fmt::format("epoch {}/{}  loss {:.4f}", r.epoch, options_.start.epochs, r.train_loss);
+  std::string text = fmt::format("epoch {}/{}  loss {:.4f}{}", r.epoch, options_.start.epochs,
+                                 r.train_loss, in_brackets(r.terms));
   if (r.validated) {
     text += fmt::format("  validation loss {:.4f} {} {:.2f} %{}", r.validation_loss,
-                        options_.score_name, 100 * r.validation_score, r.best ? " (best)" : "");
+                        options_.start.score, 100 * r.validation_score, r.best ? " (best)" : "");
     score_ = r.validation_score;
   }
   out_.line(text + fmt::format("  {:.0f} images/s  {:.1f} s", r.images_per_second, r.seconds));
   if (events_) {
     events_->scalar("epoch/train_loss", r.step, r.train_loss);
+    for (const NamedNumber& term : r.terms) {
+      events_->scalar("epoch/train_" + term.name, r.step, term.value);
+    }
     if (r.validated) {
       events_->scalar("epoch/validation_loss", r.step, r.validation_loss);
-      events_->scalar("epoch/validation_" + options_.score_name, r.step, r.validation_score);
+      events_->scalar("epoch/validation_" + options_.start.score, r.step, r.validation_score);
     }
   }
   seconds_ += r.seconds;

@@ -17,7 +17,6 @@ struct JournalOptions {
   bool resume = false, tensorboard = true;
   std::int64_t first_step = 0;
   HistoryStart start;
-  std::string score_name = "accuracy";
   // Null: nothing is probed, nothing is watched. `probe_images`: f32 {N,H,W,C}, a few images on
   // which activation functions are measured after epochs.
   std::unique_ptr<inspection::PulseProbe> probe = nullptr;
@@ -33,7 +32,7 @@ class Journal {
 
   void step(const StepRecord& record);
   // The line on the terminal, at most ten times a second.
-  void tick(const Progress& progress, double loss);
+  void tick(const Progress& progress, double loss, const std::vector<NamedNumber>& terms);
   void statistics(const StatisticsRecord& record);
   void epoch(const EpochRecord& record);
   void failed(const Progress& progress, const std::string& sentence);

@@ -1,6 +1,7 @@
 #include "tools/monitoring/progress_line.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +13,10 @@ ProgressLine::ProgressLine() : terminal_(isatty(STDERR_FILENO) != 0) {}
 
 void ProgressLine::update(const std::string& text) {
   if (!terminal_) return;
-  fmt::print(stderr, "\r\033[K{}", text);
+  // A line that wraps would not be overwritten.
+  winsize size{};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  fmt::print(stderr, "\r\033[K{}", text.substr(0, known ? size.ws_col - 1u : text.size()));
   std::fflush(stderr);
 }
 
@@ -26,6 +30,11 @@ std::string progress_bar(double share, int width) {
   if (done < width) bar += '>';
   bar.resize(static_cast<std::size_t>(width), ' ');
   return '[' + bar + ']';
+}
+
+std::string spaced(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
 }
 
 std::string clock_text(double seconds) {

@@ -37,7 +37,7 @@ class Gathering final : public Task {
   NamedVars inputs(Tape& tape, std::int64_t batch) const override {
     return inner_.inputs(tape, batch);
   }
-  Var loss(const NamedVars& inputs, const NamedVars& outputs) const override {
+  Loss loss(const NamedVars& inputs, const NamedVars& outputs) const override {
     return inner_.loss(inputs, outputs);
   }
   Var predictions(const NamedVars& outputs) const override { return inner_.predictions(outputs); }

@@ -21,6 +21,9 @@
 TAPESCOPE_EMBED(html, TAPESCOPE_PAGE_FOLDER "/report.html");
 TAPESCOPE_EMBED(css, TAPESCOPE_PAGE_FOLDER "/report.css");
 TAPESCOPE_EMBED(js, TAPESCOPE_PAGE_FOLDER "/report.js");
+TAPESCOPE_EMBED(js_classification, TAPESCOPE_PAGE_FOLDER "/report_classification.js");
+TAPESCOPE_EMBED(js_detection, TAPESCOPE_PAGE_FOLDER "/report_detection.js");
+TAPESCOPE_EMBED(js_last, TAPESCOPE_PAGE_FOLDER "/report_last.js");
 TAPESCOPE_EMBED(chart, TAPESCOPE_CHART_JS);
 
 namespace tapescope::page {
@@ -89,7 +92,12 @@ std::string assemble(const std::string& title, const std::string& json) {
   }
   replace(page, "{{data}}", data);
   replace(page, "{{chart}}", inside_script(between(tapescope_chart_begin, tapescope_chart_end)));
-  replace(page, "{{js}}", between(tapescope_js_begin, tapescope_js_end));
+  std::string code;  // one script: the later parts use what the first defines
+  code += between(tapescope_js_begin, tapescope_js_end);
+  code += between(tapescope_js_classification_begin, tapescope_js_classification_end);
+  code += between(tapescope_js_detection_begin, tapescope_js_detection_end);
+  code += between(tapescope_js_last_begin, tapescope_js_last_end);
+  replace(page, "{{js}}", code);
   return page;
 }
 

@@ -1,6 +1,7 @@
 'use strict';
 // Draws the report from the object in #data. Every part is optional: a part that is missing is left
-// out, and `notes` says why.
+// out, and `notes` says why. What any run has; report_classification.js and report_detection.js add
+// what a task has, report_last.js ends the page.
 const D = JSON.parse(document.getElementById('data').textContent);
 
 function el(tag, attributes = {}, ...children) {
@@ -51,17 +52,17 @@ function chart(title, x, lines, options = {}) {
     const axis = (text, extra = {}) => ({title: {display: !!text, text, color: ink}, ticks: {color: ink, maxTicksLimit: 8},
       grid: {color: grid}, ...extra});
     return new Chart(canvas, {
-      type: 'line',
-      data: {datasets: lines.map((line, i) => ({label: line.label,
-        data: line.values.map((y, k) => ({x: (line.x || x)[k], y})).filter(p => p.y != null),
-        borderColor: colours[i % colours.length], backgroundColor: colours[i % colours.length],
-        borderDash: line.dash || [], borderWidth: 2, pointRadius: line.values.length > 40 ? 0 : 2, tension: 0}))},
-      options: {animation: false, responsive: true, maintainAspectRatio: false, parsing: false,
+      type: options.bars ? 'bar' : 'line',
+      data: {labels: options.bars ? x : undefined, datasets: lines.map((line, i) => ({label: line.label,
+        data: options.bars ? line.values : line.values.map((y, k) => ({x: (line.x || x)[k], y})).filter(p => p.y != null),
+        borderColor: line.colour ? css(line.colour) : colours[i % colours.length], backgroundColor: line.colour ? css(line.colour) : colours[i % colours.length],
+        borderDash: line.dash || [], borderWidth: options.bars ? 0 : 2, pointRadius: line.values.length > 40 ? 0 : 2, tension: 0}))},
+      options: {animation: false, responsive: true, maintainAspectRatio: false, ...(options.bars ? {} : {parsing: false}),
         interaction: {mode: 'nearest', axis: 'x', intersect: false},
         plugins: {title: {display: true, text: title, color: css('--ink')},
           legend: {display: lines.length > 1, labels: {color: ink, boxWidth: 14}}},
-        scales: {x: axis(options.x || 'epoch', {type: 'linear'}),
-          y: axis(options.y || '', options.log ? {type: 'logarithmic'} : {})}}});
+        scales: {x: axis(options.x || 'epoch', options.bars ? {stacked: true} : {type: 'linear'}),
+          y: axis(options.y || '', {...(options.log ? {type: 'logarithmic'} : {}), ...(options.bars ? {stacked: true} : {}), ...options.range})}}});
   };
   charts.push({make, canvas});
   return box;
@@ -94,7 +95,13 @@ if (T && (T.epochs.length || T.steps.length)) {
   if (epochs.length) {
     parts.push(chart('Loss', epochs, [{label: 'training', values: T.epochs.map(e => e.train_loss)}].concat(
       validated ? [{label: 'validation', values: T.epochs.map(e => e.validation_loss), dash: [5, 3]}] : [])));
-    if (validated) parts.push(chart('Validation accuracy', epochs, [{label: 'accuracy', values: T.epochs.map(e => e.validation_accuracy)}]));
+    // The task's own numbers: what is a part of the loss together, the others apart.
+    const terms = Object.keys(T.epochs[T.epochs.length - 1].terms || {}), spaced = name => name.replaceAll('_', ' ');
+    const term = name => ({label: spaced(name), values: T.epochs.map(e => e.terms ? e.terms[name] : null)});
+    const losses = terms.filter(name => name.endsWith('_loss'));
+    if (losses.length) parts.push(chart('Parts of the training loss', epochs, losses.map(term)));
+    for (const name of terms) if (!losses.includes(name)) parts.push(chart(spaced(name[0].toUpperCase() + name.slice(1)) + ' an image', epochs, [term(name)]));
+    if (validated) parts.push(chart('Validation ' + T.score, epochs, [{label: T.score, values: T.epochs.map(e => e.validation_accuracy)}]));
     parts.push(chart('Images a second', epochs, [{label: 'images/s', values: T.epochs.map(e => e.images_per_second)}]));
   }
   if (steps.length) {
@@ -222,27 +229,7 @@ if (D.activations) {
         u.images.map(i => el('li', {}, el('img', {src: i.picture, alt: i.name}), number(i.value))))))) : null);
 }
 
-// --- confusion ------------------------------------------------------------------------------------
-if (D.confusion) {
-  const C = D.confusion, shown = el('div', {'aria-live': 'polite'});
-  const most = Math.max(1, ...C.matrix.flat());
-  const show = (r, c) => {
-    const cell = C.cells[r + ',' + c] || [];
-    shown.replaceChildren(el('h3', {}, `${C.classes[r]} taken for ${C.classes[c]}: ${C.matrix[r][c]}`),
-      el('ul', {class: 'thumbs'}, cell.map(i => el('li', {}, el('img', {src: i.picture, alt: i.name}), percent(i.probability)))),
-      cell.length < C.matrix[r][c] ? el('p', {class: 'note'}, `${cell.length} of them are shown.`) : '');
-  };
-  const body = C.matrix.map((row, r) => el('tr', {}, el('th', {scope: 'row'}, C.classes[r]), row.map((count, c) => {
-    const strength = Math.round(70 * Math.sqrt(count / most));
-    return el('td', {}, el('button', {onclick: () => show(r, c), 'aria-label': `${C.classes[r]} taken for ${C.classes[c]}: ${count}`,
-      style: `background:color-mix(in srgb, ${r === c ? 'var(--good)' : 'var(--bad)'} ${strength}%, var(--paper))`}, String(count)));
-  })));
-  section('confusion', 'Confusion', el('p', {class: 'note'}, `${C.images} images of ${C.split}; a row is a true class, a column what it was taken for. Press a cell to see its images.`),
-    el('div', {class: 'wide', tabindex: '0'}, el('table', {class: 'confusion'},
-      el('thead', {}, el('tr', {}, el('td'), C.classes.map(name => el('th', {scope: 'col'}, name)))), el('tbody', {}, body))), shown);
-}
-
-// --- explanations ---------------------------------------------------------------------------------
+// --- maps -----------------------------------------------------------------------------------------
 const tables = {};
 for (const [name, text] of Object.entries(D.colours || {})) {
   tables[name] = Array.from({length: 256}, (_, i) => [0, 2, 4].map(k => parseInt(text.substr(6 * i + k, 2), 16)));
@@ -255,99 +242,27 @@ function unpack(map) {
   }
   return out;
 }
-if (D.images && D.images.length) {
-  const pane = (name, imageIndex, methodIndex) => {
-    const choose = (label, options) => {
-      const select = el('select', {'aria-label': `${label} (${name})`}, options.map(([value, text]) => el('option', {value}, text)));
-      return [select, [el('span', {}, label), select]];
-    };
-    const methodsOf = image => [...new Set(image.maps.map(m => m.method))];
-    const [imageSelect, imageRow] = choose('Image', D.images.map((image, i) => [i, `${image.group}: ${image.name} (${image.label} → ${image.predicted})`]));
-    const [methodSelect, methodRow] = choose('Method', methodsOf(D.images[0]).map(m => [m, m]));
-    const [classSelect, classRow] = choose('Class', []);
-    const opacity = el('input', {type: 'range', min: 0, max: 100, value: 75, 'aria-label': `Opacity (${name})`});
-    const picture = el('img'), canvas = el('canvas', {role: 'img'}), reading = el('div', {class: 'reading', 'aria-live': 'off'});
-    const facts = el('div', {class: 'note'});
-    let current = null, values = null;
-    const draw = () => {
-      const image = D.images[imageSelect.value];
-      current = image.maps.find(m => m.method === methodSelect.value && m.target === classSelect.value) || image.maps.find(m => m.method === methodSelect.value);
-      picture.src = image.picture;
-      picture.alt = `${image.name}, labelled ${image.label}`;
-      if (!current) return;
-      values = unpack(current);
-      canvas.width = current.width; canvas.height = current.height;
-      canvas.setAttribute('aria-label', `${current.method} for ${current.target}`);
-      const colours = tables[current.colours], pixels = new ImageData(current.width, current.height);
-      let largest = 0, least = Infinity;
-      for (const v of values) { largest = Math.max(largest, Math.abs(v)); least = Math.min(least, v); }
-      for (let i = 0; i < values.length; ++i) {
-        const signed = current.colours === 'diverging';
-        const t = largest ? (signed ? values[i] / largest : (values[i] - least) / (largest - least || 1)) : 0;
-        const c = colours[Math.round(signed ? 127.5 + 127.5 * t : 255 * t)];
-        pixels.data.set([c[0], c[1], c[2], 2.55 * opacity.value * Math.abs(t)], 4 * i);
-      }
-      canvas.getContext('2d').putImageData(pixels, 0, 0);
-      facts.textContent = `${current.target}: ${percent(image.probabilities[current.target])}; ` +
-        (current.residual != null ? `residual ${number(current.residual)} of a score of ${number(current.value)}; ` : `score ${number(current.value)}; `) +
-        `${number(current.forward_passes)} forward passes`;
-    };
-    const refill = () => {
-      const image = D.images[imageSelect.value], method = methodSelect.value, before = classSelect.value;
-      const targets = image.maps.filter(m => m.method === method).map(m => m.target);
-      classSelect.replaceChildren(...targets.map(t => el('option', {value: t}, `${t} (${percent(image.probabilities[t])})`)));
-      if (targets.includes(before)) classSelect.value = before;
-      draw();
-    };
-    imageSelect.value = imageIndex;
-    methodSelect.selectedIndex = Math.min(methodIndex, methodSelect.options.length - 1);
-    for (const select of [imageSelect, methodSelect]) select.addEventListener('change', refill);
-    classSelect.addEventListener('change', draw);
-    opacity.addEventListener('input', draw);
-    canvas.addEventListener('pointermove', event => {
-      if (!current) return;
-      const x = Math.min(current.width - 1, Math.max(0, Math.floor(event.offsetX / canvas.clientWidth * current.width)));
-      const y = Math.min(current.height - 1, Math.max(0, Math.floor(event.offsetY / canvas.clientHeight * current.height)));
-      reading.textContent = `at ${x}, ${y}: ${number(values[y * current.width + x])}`;
-    });
-    refill();
-    return el('div', {class: 'pane', 'data-pane': name}, el('div', {class: 'stage'}, picture, canvas), reading,
-      el('div', {class: 'controls'}, imageRow, methodRow, classRow, [el('span', {}, 'Opacity'), opacity]), facts);
-  };
-  section('predictions', 'Predictions and why',
-    el('p', {class: 'note'}, 'The worst and the best answers. Two panes, to compare images, methods or classes; point at a picture to read the map’s value.'),
-    el('div', {class: 'panes'}, pane('left', 0, 0), pane('right', 0, 1)));
+// Colours a map over a picture: the more a place says, the less it lets through. Returns its values.
+function paint(canvas, map, opacity) {
+  const values = unpack(map), colours = tables[map.colours], signed = map.colours === 'diverging';
+  canvas.width = map.width; canvas.height = map.height;
+  const pixels = new ImageData(map.width, map.height);
+  let largest = 0, least = Infinity;
+  for (const v of values) { largest = Math.max(largest, Math.abs(v)); least = Math.min(least, v); }
+  for (let i = 0; i < values.length; ++i) {
+    const t = largest ? (signed ? values[i] / largest : (values[i] - least) / (largest - least || 1)) : 0;
+    const c = colours[Math.round(signed ? 127.5 + 127.5 * t : 255 * t)];
+    pixels.data.set([c[0], c[1], c[2], 2.55 * opacity * Math.abs(t)], 4 * i);
+  }
+  canvas.getContext('2d').putImageData(pixels, 0, 0);
+  return values;
 }
-
-// --- quality --------------------------------------------------------------------------------------
-if (D.quality) {
-  const metrics = D.quality.metrics.filter(m => D.quality.methods.some(r => r.mean[m.name] != null));
-  section('quality', 'Quality of the explanations',
-    el('p', {class: 'note'}, `Means over ${D.quality.images} images. The controls know nothing of the model: a method that scores like them says nothing about it.`),
-    table(['method', ...metrics.map(m => m.name + (m.better > 0 ? ' ↑' : m.better < 0 ? ' ↓' : ''))],
-      D.quality.methods.map(r => [r.method, ...metrics.map(m => number(r.mean[m.name]))]), {label: 'quality of explanations'}),
-    el('details', {}, el('summary', {}, 'What the columns are'), el('ul', {}, metrics.map(m => el('li', {}, el('b', {}, m.name), ': ' + m.what)))));
+// What the map says where the pointer is over `canvas`.
+function readAt(event, canvas, map, values) {
+  const box = canvas.getBoundingClientRect();
+  const cell = (at, extent, count) => Math.min(count - 1, Math.max(0, Math.floor(at / extent * count)));
+  const x = cell(event.clientX - box.left, box.width, map.width), y = cell(event.clientY - box.top, box.height, map.height);
+  return `at ${x}, ${y}: ${number(values[y * map.width + x])}`;
 }
-
-// --- evolution ------------------------------------------------------------------------------------
-if (D.evolution && D.evolution.length) {
-  const select = el('select', {'aria-label': 'Watched image and method'}, D.evolution.map((e, i) => el('option', {value: i}, `${e.image}: ${e.method}`)));
-  const slider = el('input', {type: 'range', min: 0, value: 0, 'aria-label': 'Epoch'}), picture = el('img', {style: 'width:100%;max-width:420px;display:block;border-radius:6px'});
-  const says = el('div', {class: 'note', 'aria-live': 'polite'});
-  const draw = () => {
-    const e = D.evolution[select.value], f = e.frames[slider.value];
-    picture.src = f.picture;
-    picture.alt = `${e.method} of ${e.image} after epoch ${f.epoch}`;
-    says.textContent = `epoch ${f.epoch}: ${e.target} ${percent(f.probability)}, taken for ${f.predicted}`;
-  };
-  const refill = () => { slider.max = D.evolution[select.value].frames.length - 1; slider.value = slider.max; draw(); };
-  select.addEventListener('change', refill);
-  slider.addEventListener('input', draw);
-  section('evolution', 'When it learned where to look', picture, says,
-    el('div', {class: 'controls'}, el('span', {}, 'Image'), select, el('span', {}, 'Epoch'), slider));
-  refill();
-}
-
-drawCharts();
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawCharts);
-document.documentElement.dataset.ready = 'yes';
+const cost = map => (map.residual != null ? `residual ${number(map.residual)} of a score of ${number(map.value)}; ` : `score ${number(map.value)}; `) +
+  `${number(map.forward_passes)} forward passes`;

@@ -269,6 +269,11 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
   tensors.push_back(counter("progress.images", progress.images));
   tensors.push_back({"progress.best_score", Tensor::full({DType::f64, {}}, progress.best_score)});
   tensors.push_back({"progress.loss_sum", Tensor::full({DType::f64, {}}, progress.loss_sum)});
+  if (!progress.term_sums.empty()) {
+    tensors.push_back({"progress.term_sums",
+                       Tensor::from<double>({static_cast<std::int64_t>(progress.term_sums.size())},
+                                            progress.term_sums)});
+  }
   const std::string name = fmt::format("state-{}", progress.step);
   write_safetensors(file(name), tensors, {{"instruction_set", std::string(name_of(isa()))}});
   write_model(file("last"), model,
@@ -335,10 +340,16 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
                     "{}: bits may differ from an uninterrupted one",
                     was->second, name_of(isa())));
   }
+  // Absent from older states, and where the task has no terms.
+  std::vector<double> term_sums;
+  if (const Tensor* sums = state.find("progress.term_sums"); sums != nullptr) {
+    const auto values = sums->values<double>();
+    term_sums.assign(values.begin(), values.end());
+  }
   return {count("progress.step"),       count("progress.epoch"),
           count("progress.batch"),      need("progress.best_score").item(),
           count("progress.best_epoch"), need("progress.loss_sum").item(),
-          count("progress.images")};
+          count("progress.images"),     std::move(term_sums)};
 }
 
 }  // namespace tapescope

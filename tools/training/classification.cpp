@@ -63,13 +63,13 @@ NamedVars Classification::inputs(Tape& tape, std::int64_t batch_size) const {
           {"label", tape.input("label", DType::i64, {batch_size})}};
 }
 
-Var Classification::loss(const NamedVars& inputs, const NamedVars& outputs) const {
+Loss Classification::loss(const NamedVars& inputs, const NamedVars& outputs) const {
   const Var logits = outputs.at("logits"), label = inputs.at("label");
   const Tape::Scope in(logits.tape(), "loss");
   // Smoothing is a means of training: evaluations report the plain loss.
   const double smoothing = logits.tape().mode() == Mode::training ? loss_.label_smoothing : 0;
-  return loss_.name == "focal" ? focal_loss(logits, label, loss_.gamma)
-                               : cross_entropy(logits, label, smoothing);
+  return {loss_.name == "focal" ? focal_loss(logits, label, loss_.gamma)
+                                : cross_entropy(logits, label, smoothing)};
 }
 
 Var Classification::predictions(const NamedVars& outputs) const {

@@ -40,8 +40,9 @@ class StepStatistics {
   // Bytes in use between before() and after(), beyond the arena.
   std::size_t bytes() const;
 
-  // Around a step: `inputs` are what it is about to be run with, on the device; `squares` the
-  // packed sums of squares of its gradients, on the host. step and epoch are left to the caller.
+  // Around a step: `inputs` are what it is about to be run with, on the device; `squares` begins
+  // with the packed sums of squares of its gradients, on the host. step and epoch are left to the
+  // caller.
   void before(std::span<const NamedTensor> inputs, std::int64_t rows);
   StatisticsRecord after(const Tensor& squares);
 

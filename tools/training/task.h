@@ -22,14 +22,24 @@ class Metrics {
   virtual double score() const = 0;  // 0 to 1: what picks the best checkpoint
 };
 
+// Something of a step worth telling beside its loss: {N}, one value a sample.
+struct Term {
+  std::string name;  // "box_loss"
+  Var samples;
+};
+
+struct Loss {
+  Var samples;                // {N}: one value a sample; the mean is what is made small
+  std::vector<Term> terms{};  // parts of it, counts; they change no bit of the training
+};
+
 class Task {
  public:
   virtual ~Task() = default;
   virtual std::string_view score_name() const = 0;  // "accuracy"
   // Records the task's inputs, symbolic, for batches of this many samples.
   virtual NamedVars inputs(Tape& tape, std::int64_t batch_size) const = 0;
-  // {N}: one value a sample.
-  virtual Var loss(const NamedVars& inputs, const NamedVars& outputs) const = 0;
+  virtual Loss loss(const NamedVars& inputs, const NamedVars& outputs) const = 0;
   virtual Var predictions(const NamedVars& outputs) const = 0;
   // A batch as the inputs above: its tensors under their names.
   virtual std::vector<NamedTensor> feed(const Batch& batch) const;
@@ -73,7 +83,7 @@ class Classification final : public Task {
   Classification(const ModelConfig& model, LossConfig loss);
   std::string_view score_name() const override { return "accuracy"; }
   NamedVars inputs(Tape& tape, std::int64_t batch_size) const override;
-  Var loss(const NamedVars& inputs, const NamedVars& outputs) const override;
+  Loss loss(const NamedVars& inputs, const NamedVars& outputs) const override;
   Var predictions(const NamedVars& outputs) const override;
   std::unique_ptr<Metrics> metrics() const override;
 

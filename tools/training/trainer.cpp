@@ -42,7 +42,7 @@ class Evaluator {
     const NamedVars outputs = model(tape, inputs);
     CompileOptions options;
     options.arena = std::move(arena);
-    const Var wanted[] = {task.loss(inputs, outputs), task.predictions(outputs)};
+    const Var wanted[] = {task.loss(inputs, outputs).samples, task.predictions(outputs)};
     return tape.compile(wanted, {}, options);
   }
   const Task& task_;
@@ -58,7 +58,9 @@ struct Trainer::State {
   Optimizer optimizer;
   std::int64_t batch_size = 0;  // of a full batch: what is asked for, but no more than there is
   std::unique_ptr<Loader> train, validation;
-  std::unique_ptr<Program> step;  // outputs: loss, gradient norm, packed squares of gradients
+  // Outputs: loss, gradient norm, packed squares of gradients and then terms.
+  std::unique_ptr<Program> step;
+  std::vector<std::string> term_names;
   std::unique_ptr<StepStatistics> statistics;
   std::unique_ptr<Evaluator> evaluator;
   std::unique_ptr<Staging> staging;
@@ -70,6 +72,8 @@ struct Trainer::State {
     return statistics && progress.step % options.statistics_every == 0;
   }
   std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate);
+  // The terms at the end of a step's packed output.
+  std::vector<NamedNumber> terms_of(const Tensor& packed) const;
 };
 
 namespace {
@@ -99,6 +103,7 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSou
                        {},
                        {},
                        {},
+                       {},
                        {}}) {
   State& s = *state_;
   move_to(options.device, model.parameters());
@@ -116,7 +121,8 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSou
   }
   Tape tape(options.device, Mode::training, {options.seed, options.kernels});
   const NamedVars inputs = task.inputs(tape, options.batch_size);
-  const Var loss = mean(task.loss(inputs, model(tape, inputs)));
+  const Loss of_samples = task.loss(inputs, model(tape, inputs));
+  const Var loss = mean(of_samples.samples);
   const std::vector<ParameterRef> parameters = model.trained_parameters();
   if (parameters.empty()) {
     throw usage_error("there is nothing to train: --freeze covers every parameter");
@@ -126,8 +132,13 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSou
   CompileOptions compile;
   compile.guard = loss;  // parameters stay as they were before a loss that is not finite
   compile.arena = std::make_shared<Tensor>();
-  const Var outputs[] = {loss, s.optimizer.gradient_norm(),
-                         packed(tape, s.optimizer.gradient_squares())};
+  // In one vector: one copy to the host, however many there are.
+  std::vector<Var> told = s.optimizer.gradient_squares();
+  for (const Term& term : of_samples.terms) {
+    told.push_back(mean(term.samples));
+    s.term_names.push_back(term.name);
+  }
+  const Var outputs[] = {loss, s.optimizer.gradient_norm(), packed(tape, told)};
   s.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
   const Backend backend{options.device, options.kernels};
   s.evaluator =
@@ -193,6 +204,16 @@ std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress&
   return out;
 }
 
+std::vector<NamedNumber> Trainer::State::terms_of(const Tensor& packed) const {
+  const auto count = static_cast<std::int64_t>(term_names.size());
+  std::vector<NamedNumber> terms;
+  for (std::int64_t i = 0; i < count; ++i) {
+    terms.push_back(
+        {term_names[static_cast<std::size_t>(i)], packed.item(packed.elements() - count + i)});
+  }
+  return terms;
+}
+
 bool Trainer::run(Progress& progress, const TrainerEvents& events) {
   State& s = *state_;
   const std::int64_t batches = s.train->batches();
@@ -202,6 +223,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
     const Clock::time_point began = Clock::now();
     EpochRecord record;
     std::int64_t images = 0;  // of this epoch, since this call
+    if (progress.images == 0) progress.term_sums.assign(s.term_names.size(), 0);
     s.train->start(progress.epoch, progress.batch);
     for (Batch batch;;) {
       const Clock::time_point waiting = Clock::now();
@@ -210,7 +232,11 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       const double rate = s.options.schedule.at(progress.step);
       const std::vector<Tensor> out = s.run_step(batch, progress, rate);
       const double loss = out[0].item();
+      const std::vector<NamedNumber> terms = s.terms_of(out[2]);
       const std::int64_t rows = batch.rows();
+      for (std::size_t i = 0; i < progress.term_sums.size(); ++i) {
+        progress.term_sums[i] += terms[i].value * static_cast<double>(rows);
+      }
       progress.loss_sum += loss * static_cast<double>(rows);
       progress.images += rows;
       images += rows;
@@ -225,10 +251,10 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
         record.statistics_seconds += statistics.seconds;
         if (events.statistics) events.statistics(statistics);
       }
-      if (events.tick) events.tick(progress, loss);
+      if (events.tick) events.tick(progress, loss, terms);
       if (events.step && (progress.step % s.options.log_every == 0 || progress.step == 1)) {
         events.step({progress.step, progress.epoch + 1, loss, rate, out[1].item(),
-                     static_cast<double>(images_logged) / seconds_since(logged)});
+                     static_cast<double>(images_logged) / seconds_since(logged), terms});
         logged = Clock::now();
         images_logged = 0;
       }
@@ -246,8 +272,13 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
     record.step = progress.step;
     record.train_loss =
         progress.images > 0 ? progress.loss_sum / static_cast<double>(progress.images) : 0;
+    for (std::size_t i = 0; i < progress.term_sums.size() && progress.images > 0; ++i) {
+      record.terms.push_back(
+          {s.term_names[i], progress.term_sums[i] / static_cast<double>(progress.images)});
+    }
     progress.loss_sum = 0;
     progress.images = 0;
+    progress.term_sums.assign(s.term_names.size(), 0);
     record.images_per_second = static_cast<double>(images) / training_seconds;
     double score = static_cast<double>(record.epoch);  // without validation the last is the best
     if (s.validation) {

@@ -21,14 +21,22 @@ struct Progress {
   std::int64_t batch = 0;  // of the next step, within its epoch
   double best_score = -1;  // of the validations so far
   std::int64_t best_epoch = 0;
-  // Of the running epoch, for its mean loss.
+  // Of the running epoch, for its means.
   double loss_sum = 0;
   std::int64_t images = 0;
+  std::vector<double> term_sums{};  // of the task's terms; empty: part of the epoch is not in them
+};
+
+// A task's term, its mean over the samples of a step or an epoch.
+struct NamedNumber {
+  std::string name;
+  double value = 0;
 };
 
 struct StepRecord {
   std::int64_t step = 0, epoch = 0;
   double loss = 0, learning_rate = 0, gradient_norm = 0, images_per_second = 0;
+  std::vector<NamedNumber> terms{};
 };
 
 struct EpochRecord {
@@ -41,6 +49,7 @@ struct EpochRecord {
   double data_wait_seconds = 0;   // spent waiting for batches
   double statistics_seconds = 0;  // spent on StatisticsRecords
   bool best = false;
+  std::vector<NamedNumber> terms{};  // of the training steps
 };
 
 struct TrainerOptions {
@@ -61,7 +70,7 @@ struct TrainerOptions {
 struct TrainerEvents {
   std::function<void(const StepRecord&)> step;
   // After every step: for a line on a terminal. Must take no time.
-  std::function<void(const Progress&, double loss)> tick;
+  std::function<void(const Progress&, double loss, const std::vector<NamedNumber>& terms)> tick;
   std::function<void(const StatisticsRecord&)> statistics;
   std::function<void(const EpochRecord&)> epoch;
   // Keep this state; `best` when the validation just done is the best so far, `epoch_end` when an

@@ -1,0 +1,80 @@
+#include <nlohmann/json.hpp>
+
+#include "tools/cli/detector_commands.h"
+#include "tools/cli/localiser.h"
+#include "tools/data/image.h"
+
+namespace tapescope::cli {
+namespace {
+
+// Of the pictures seen so far.
+struct Counts {
+  std::int64_t images = 0, right = 0, overlapping = 0, localised = 0, peak = 0;
+  double overlap = 0, area = 0;
+
+  nlohmann::ordered_json shares() const {
+    const auto share = [&](double sum) { return sum / static_cast<double>(images); };
+    return {{"images", images},
+            {"accuracy", share(static_cast<double>(right))},
+            {"iou50", share(static_cast<double>(overlapping))},
+            {"localised", share(static_cast<double>(localised))},
+            {"mean_iou", share(overlap)},
+            {"peak", share(static_cast<double>(peak))},
+            {"peak_chance", share(area)}};
+  }
+};
+
+bool holds(const detection::Box& box, double x, double y) {
+  return x >= box.x && x < box.x + box.w && y >= box.y && y < box.y + box.h;
+}
+
+}  // namespace
+
+int eval_localisation(const RunOptions& run, const std::string& folder, const std::string& split,
+                      double share, bool json) {
+  Localiser localiser(run, share);
+  const detection::DetectionData data = detection::open_detection_data(folder, localiser.classes());
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
+  Counts counts;
+  for (const detection::AnnotatedImage& image : split_of(data, folder, split)) {
+    if (image.objects.empty()) continue;
+    const Localiser::Answer answer = localiser.find(read_image(image.path), image.path);
+    // The object that the box fits best; of the answer's class where there is one.
+    bool right = false;
+    for (const detection::Object& o : image.objects) right = right || o.category == answer.category;
+    double best = 0, area = 0;
+    bool peak = false;
+    for (const detection::Object& o : image.objects) {
+      if (right && o.category != answer.category) continue;
+      best = std::max(best, detection::iou(answer.box, o.box));
+      peak = peak || holds(o.box, answer.peak_x, answer.peak_y);
+      area = std::max(area, o.box.area() / (static_cast<double>(image.height) * image.width));
+    }
+    ++counts.images;
+    counts.right += right;
+    counts.overlapping += best > 0.5;
+    counts.localised += right && best > 0.5;
+    counts.peak += peak;
+    counts.overlap += best;
+    counts.area += area;
+  }
+  if (counts.images == 0) throw usage_error("the {} images of '{}' show no objects", split, folder);
+  const nlohmann::ordered_json shares = counts.shares();
+  if (json) {
+    fmt::print("{}\n", shares.dump(2));
+    return 0;
+  }
+  const auto percent = [&](const char* key) { return 100 * shares[key].get<double>(); };
+  fmt::print(
+      "{} images with objects\n"
+      "{:6.2f} %  the class is that of an object (accuracy)\n"
+      "{:6.2f} %  the box of the class map overlaps an object's by more than 0.5 (iou50)\n"
+      "{:6.2f} %  both (localised)\n"
+      "{:6.2f} %  the map is largest inside an object's box, which covers {:.2f} % (peak)\n"
+      "{:6.4f}    mean overlap\n",
+      counts.images, percent("accuracy"), percent("iou50"), percent("localised"), percent("peak"),
+      percent("peak_chance"), shares["mean_iou"].get<double>());
+  return 0;
+}
+
+}  // namespace tapescope::cli

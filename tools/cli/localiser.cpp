@@ -1,0 +1,43 @@
+#include "tools/cli/localiser.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "tools/cli/explanation_options.h"
+#include "tools/detection/localise.h"
+#include "tools/explanation/drawing.h"
+
+namespace tapescope::cli {
+
+Localiser::Localiser(const RunOptions& run, double share)
+    : loaded_(load_model(run.run, run.checkpoint)),
+      explainer_(explainer_of(loaded_, run.backend(), ExplanationOptions{})),
+      share_(share) {}
+
+Localiser::Answer Localiser::find(const Image& image, const std::string& name,
+                                  detection::DetectTimes* times) {
+  auto last = std::chrono::steady_clock::now();
+  const auto lap = [&last] {
+    const auto before = last;
+    last = std::chrono::steady_clock::now();
+    return std::chrono::duration<double, std::milli>(last - before).count();
+  };
+  const Picture picture = make_picture(image, name, loaded_.info);
+  const double resize = lap();
+  const std::vector<double> p = probabilities_of(explainer_.logits(picture.input));
+  const std::int64_t best = std::max_element(p.begin(), p.end()) - p.begin();
+  const explain::Attribution cam =
+      explainer_.explain("cam", picture.input, Tensor::from<std::int64_t>({1}, {best}));
+  const double forward = lap();
+  const Map map = upsample(drawable(cam).map, image.height, image.width);
+  const auto peak = std::max_element(map.values.begin(), map.values.end()) - map.values.begin();
+  Answer answer{.category = static_cast<int>(best),
+                .probability = p[static_cast<std::size_t>(best)],
+                .box = detection::localise(map, share_),
+                .peak_x = static_cast<double>(peak % map.width) + 0.5,
+                .peak_y = static_cast<double>(peak / map.width) + 0.5};
+  if (times != nullptr) *times = {resize, forward, lap()};
+  return answer;
+}
+
+}  // namespace tapescope::cli

@@ -1,0 +1,40 @@
+// A classifier that says where: the box of its answer's class map.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "autograd/explain/explainer.h"
+#include "tools/cli/cli.h"
+#include "tools/detection/detector.h"
+#include "tools/training/checkpoint.h"
+
+namespace tapescope::cli {
+
+class Localiser {
+ public:
+  // `share`: of the class map's largest value, what the box's region is above. Throws a usage error
+  // for a model without class maps.
+  Localiser(const RunOptions& run, double share);
+  const std::vector<std::string>& classes() const { return loaded_.info.classes; }
+
+  struct Answer {
+    int category = 0;  // the likeliest class
+    double probability = 0;
+    detection::Box box;  // in the picture's pixels; without area where nothing speaks for the class
+    double peak_x = 0, peak_y = 0;  // where most does: the middle of that pixel
+  };
+  Answer find(const Image& picture, const std::string& name,
+              detection::DetectTimes* times = nullptr);
+
+ private:
+  LoadedModel loaded_;
+  explain::Explainer explainer_;
+  double share_;
+};
+
+// eval of a classifier's run on pictures annotated with boxes: how well its boxes lie.
+int eval_localisation(const RunOptions& run, const std::string& data, const std::string& split,
+                      double share, bool json);
+
+}  // namespace tapescope::cli

@@ -1,0 +1,181 @@
+#include <algorithm>
+#include <map>
+
+#include "tools/cli/judge.h"
+#include "tools/cli/report_page.h"
+#include "tools/monitoring/suspects.h"
+#include "tools/page/page.h"
+
+namespace tapescope::cli {
+namespace {
+
+using Json = ReportPage::Json;
+namespace fs = std::filesystem;
+
+constexpr const char* kMethods = "grad-cam,lrp-epsilon-plus,integrated-gradients";
+constexpr std::size_t kThumbnailsACell = 6, kMostThumbnails = 150;
+
+class Classified {
+ public:
+  explicit Classified(ReportPage& page) : page_(page), loaded_(*page.opened().classifier) {}
+
+  void write() {
+    const ReportOptions& options = page_.options();
+    const DataSplits splits = open_data(options.data, data_options_of(loaded_.info, options.split));
+    for (const std::string& notice : splits.notices) page_.note(notice);
+    std::shared_ptr<const Dataset> data = splits.split(options.split);
+    if (data->size() > options.limit) {
+      page_.note(fmt::format("{} of {} images of {} were looked at, evenly over the set",
+                             options.limit, data->size(), options.split));
+      data = std::make_shared<Subset>(data, spread(data->size(), options.limit));
+    }
+    fmt::print(stderr, "judging {} images\n", data->size());
+    const std::vector<monitoring::Judged> judged =
+        monitoring::judge_images(*loaded_.model, loaded_.info, data, page_.backend());
+    confusion(*data, judged);
+    explanations(*data, judged);
+    suspects(splits);
+  }
+
+ private:
+  const std::string& class_name(std::int64_t c) const {
+    return loaded_.info.classes[static_cast<std::size_t>(c)];
+  }
+
+  void confusion(const Dataset& data, const std::vector<monitoring::Judged>& judged) {
+    const std::size_t classes = loaded_.info.classes.size();
+    std::vector<std::vector<std::int64_t>> matrix(classes, std::vector<std::int64_t>(classes, 0));
+    Json cells = Json::object();
+    std::size_t thumbnails = 0, right = 0;
+    for (const monitoring::Judged& j : judged) {
+      ++matrix[static_cast<std::size_t>(j.label)][static_cast<std::size_t>(j.predicted)];
+      right += j.label == j.predicted;
+    }
+    // Errors first: they are what one wants to see.
+    for (const bool errors : {true, false}) {
+      for (const monitoring::Judged& j : judged) {
+        if ((j.label != j.predicted) != errors || thumbnails >= kMostThumbnails) continue;
+        Json& cell = cells[fmt::format("{},{}", j.label, j.predicted)];
+        if (cell.size() >= (errors ? kThumbnailsACell : 2)) continue;
+        cell.push_back({{"name", data.name(j.index)},
+                        {"probability", j.predicted_probability},
+                        {"picture", page::picture_uri(copy_of(data.image(j.index)), kThumbnail)}});
+        ++thumbnails;
+      }
+    }
+    page_["confusion"] = {{"classes", loaded_.info.classes},
+                          {"matrix", matrix},
+                          {"cells", cells},
+                          {"images", judged.size()},
+                          {"split", page_.options().split}};
+    page_.card(page_.options().split + " accuracy",
+               fmt::format("{:.2f} %", judged.empty() ? 0.0
+                                                      : 100.0 * static_cast<double>(right) /
+                                                            static_cast<double>(judged.size())));
+  }
+
+  // The worst answers and the best ones, half each.
+  void explanations(const Dataset& data, std::vector<monitoring::Judged> judged) {
+    std::stable_sort(
+        judged.begin(), judged.end(),
+        [](const monitoring::Judged& a, const monitoring::Judged& b) { return a.loss > b.loss; });
+    const auto half = static_cast<std::size_t>((page_.options().images + 1) / 2);
+    std::vector<std::pair<std::string, monitoring::Judged>> chosen;
+    for (std::size_t i = 0; i < std::min(half, judged.size()); ++i) {
+      const bool wrong = judged[i].label != judged[i].predicted;
+      chosen.emplace_back(wrong ? "wrong" : "least sure", judged[i]);
+    }
+    const std::size_t rest = judged.size() - chosen.size();
+    for (std::size_t i = 0;
+         i < std::min(static_cast<std::size_t>(page_.options().images) / 2, rest); ++i) {
+      chosen.emplace_back("right", judged[judged.size() - 1 - i]);
+    }
+    ExplanationOptions explanation;
+    explanation.methods = page_.options().methods.empty() ? kMethods : page_.options().methods;
+    explanation.settings.budget = page_.options().budget;
+    explain::Explainer explainer = explainer_of(loaded_, page_.backend(), explanation);
+    Judge judge(explainer, loaded_, page_.backend(), explanation);
+    std::vector<std::string> methods = explanation.chosen_methods();
+    QualityTable quality(quality::all_metrics());
+    Json images = Json::array();
+    for (std::size_t n = 0; n < chosen.size(); ++n) {
+      const auto& [group, j] = chosen[n];
+      fmt::print(stderr, "explaining {} of {}\n", n + 1, chosen.size());
+      const Picture picture =
+          make_picture(copy_of(data.image(j.index)), data.name(j.index), loaded_.info);
+      PictureSettings settings(explanation, loaded_.info, picture);
+      const std::vector<double> p = probabilities_of(explainer.logits(picture.input));
+      std::vector<std::int64_t> targets{j.predicted};
+      targets.push_back(j.label != j.predicted ? j.label : runner_up(p, j.predicted));
+      Json maps = Json::array(), named = Json::object();
+      for (std::int64_t target : targets) {
+        named[class_name(target)] = p[static_cast<std::size_t>(target)];
+        const bool score =
+            target == j.predicted && n < static_cast<std::size_t>(page_.options().quality);
+        if (score) judge.look_at(picture, target, std::nullopt);
+        for (auto it = methods.begin(); it != methods.end();) {
+          try {
+            const explain::ExplainOptions method_settings = settings.of(*it);
+            const explain::Attribution a = explainer.explain(
+                *it, picture.input, Tensor::from<std::int64_t>({1}, {target}), method_settings);
+            Json map = map_json(a);
+            map["target"] = class_name(target);
+            maps.push_back(std::move(map));
+            if (const auto row = score ? judge.score(a, method_settings) : std::nullopt) {
+              quality.add(*row);
+            }
+            ++it;
+          } catch (const Error& refused) {
+            page_.note(fmt::format("{} is left out: {}", *it, refused.what()));
+            it = methods.erase(it);
+          }
+        }
+        if (!score) continue;
+        for (const quality::PanelRow& row : judge.score_controls()) quality.add(row);
+      }
+      images.push_back({{"name", fs::path(data.name(j.index)).filename().string()},
+                        {"group", group},
+                        {"label", class_name(j.label)},
+                        {"predicted", class_name(j.predicted)},
+                        {"probabilities", named},
+                        {"picture", page::picture_uri(picture.image, kPicture)},
+                        {"maps", maps}});
+    }
+    page_["images"] = images;
+    quality.write(page_, "image", "images");
+  }
+
+  static std::int64_t runner_up(const std::vector<double>& p, std::int64_t best) {
+    std::int64_t second = best == 0 ? 1 : 0;
+    for (std::size_t c = 0; c < p.size(); ++c) {
+      if (static_cast<std::int64_t>(c) != best && p[c] > p[static_cast<std::size_t>(second)]) {
+        second = static_cast<std::int64_t>(c);
+      }
+    }
+    return second;
+  }
+
+  void suspects(const DataSplits& splits) {
+    constexpr std::size_t kMost = 12;
+    if (!splits.train || splits.train->size() > page_.options().limit) return;
+    for (const monitoring::Judged& j : monitoring::label_suspects(
+             monitoring::judge_images(*loaded_.model, loaded_.info, splits.train, page_.backend()),
+             kMost)) {
+      page_["suspects"].push_back(
+          {{"name", splits.train->name(j.index)},
+           {"label", class_name(j.label)},
+           {"predicted", class_name(j.predicted)},
+           {"probability", j.predicted_probability},
+           {"picture", page::picture_uri(copy_of(splits.train->image(j.index)), kThumbnail)}});
+    }
+  }
+
+  ReportPage& page_;
+  const LoadedModel& loaded_;
+};
+
+}  // namespace
+
+void report_classification(ReportPage& page) { Classified(page).write(); }
+
+}  // namespace tapescope::cli
