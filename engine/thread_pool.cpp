@@ -121,7 +121,7 @@ class Pool {
     }
     std::uint32_t seen = 0;
     for (;;) {
-      const auto asleep_after = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+      const auto asleep_after = std::chrono::steady_clock::now() + std::chrono::microseconds(200);
       while (generation_.load(std::memory_order_acquire) == seen) {
         for (int spin = 0; spin < 32; ++spin) pause_briefly();
         if (std::chrono::steady_clock::now() > asleep_after) generation_.wait(seen);

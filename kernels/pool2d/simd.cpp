@@ -19,6 +19,16 @@ Window window_of(const PoolImage& s, std::int64_t p, std::int64_t q) {
   w.w1 = w.left + s.KW > s.W ? s.W : w.left + s.KW;
   return w;
 }
+// How many positions from q on are done as one of that many times the channels: where the stride is 1
+// and the whole windows are in the image, neighbours lie side by side in x and in y. Few channels
+// alone would leave vector lanes empty. What is compared stays in the first cache.
+std::int64_t run_of(const PoolImage& s, const Window& win, std::int64_t q) {
+  if (s.stride_w != 1 || win.w1 - win.w0 < s.KW) return 1;
+  std::int64_t end = s.W - s.KW + s.pad_w + 1;  // the windows from here on reach beyond the image
+  if (end > s.Q) end = s.Q;
+  const std::int64_t cached = s.C < 1024 ? 2048 / s.C : 1;
+  return end - q < cached ? end - q : cached;
+}
 float share_of(const PoolImage& s, const Window& w) {
   const std::int64_t places = s.count_include_pad ? s.KH * s.KW : (w.h1 - w.h0) * (w.w1 - w.w0);
   return static_cast<float>(places);
@@ -29,20 +39,22 @@ void zero(float* data, std::int64_t count) {
 
 void max_pool(const PoolImage& s, const float* x, float* y, std::uint8_t* k) {
   for (std::int64_t p = 0; p < s.P; ++p) {
-    for (std::int64_t q = 0; q < s.Q; ++q, y += s.C, k += s.C) {
+    for (std::int64_t q = 0, run = 0; q < s.Q; q += run) {
       const Window win = window_of(s, p, q);
+      run = run_of(s, win, q);
+      const std::int64_t count = run * s.C;
       bool first = true;
       for (std::int64_t h = win.h0; h < win.h1; ++h) {
         for (std::int64_t w = win.w0; w < win.w1; ++w) {
           const float* from = x + (h * s.W + w) * s.C;
           const auto place = static_cast<std::uint8_t>((h - win.top) * s.KW + (w - win.left));
           if (first) {
-            for (std::int64_t c = 0; c < s.C; ++c) y[c] = from[c], k[c] = place;
+            for (std::int64_t c = 0; c < count; ++c) y[c] = from[c], k[c] = place;
             first = false;
             continue;
           }
 #pragma omp simd
-          for (std::int64_t c = 0; c < s.C; ++c) {
+          for (std::int64_t c = 0; c < count; ++c) {
             const float value = from[c], best = y[c];
             const bool wins = (value > best) | ((value != value) & (best == best));
             y[c] = wins ? value : best;
@@ -50,6 +62,8 @@ void max_pool(const PoolImage& s, const float* x, float* y, std::uint8_t* k) {
           }
         }
       }
+      y += count;
+      k += count;
     }
   }
 }
