@@ -6,6 +6,8 @@
 #include <memory>
 #include <mutex>
 #include <tuple>
+#include <unordered_map>
+#include <vector>
 
 #include "engine/thread_pool.h"
 #include "kernels/common/onednn_support.h"
@@ -23,14 +25,29 @@ using WeightGradient = dnnl::convolution_backward_weights;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// The descriptors of a convolution of `images` images.
+// Rows of an image's y, with the rows of x that they see.
+struct Band {
+  std::int64_t p = 0, P = 0;  // the first row of y, and how many
+  std::int64_t h = 0, H = 0;  // of x
+  std::int64_t pad = 0;       // rows of padding above
+};
+Band whole(const Conv2dShape& c) { return {0, c.P(), 0, c.H, c.pad_h}; }
+
+// What one primitive is for: a band of each of some images.
+struct Piece {
+  const Conv2dShape& c;
+  Band band;
+  std::int64_t images;
+};
+
 struct Descriptors {
   memory::desc x, w_any, w_plain, bias, y;
   memory::desc dw_any;  // f32 whatever the dtype: partial sums over the batch are added up in it
   memory::dims strides, dilations, pads;
 };
 
-Descriptors describe(const Conv2dShape& c, std::int64_t images) {
+Descriptors describe(const Piece& piece) {
+  const auto& [c, band, images] = piece;
   const auto type = data_type_of(c.dtype);
   const auto nhwc = memory::format_tag::nhwc;
   const std::int64_t O = c.O / c.groups, I = c.I / c.groups;
@@ -41,24 +58,25 @@ Descriptors describe(const Conv2dShape& c, std::int64_t images) {
   const memory::dims w_strides =
       grouped ? memory::dims{O * c.KH * c.KW * I, c.KH * c.KW * I, 1, c.KW * I, I}
               : memory::dims{c.KH * c.KW * I, 1, c.KW * I, I};
-  return {memory::desc({images, c.I, c.H, c.W}, type, nhwc),
+  return {memory::desc({images, c.I, band.H, c.W}, type, nhwc),
           memory::desc(w, type, memory::format_tag::any),
           memory::desc(w, type, w_strides),
           c.bias ? memory::desc({c.O}, type, memory::format_tag::x) : memory::desc(),
-          memory::desc({images, c.O, c.P(), c.Q()}, type, nhwc),
+          memory::desc({images, c.O, band.P, c.Q()}, type, nhwc),
           memory::desc(w, memory::data_type::f32, memory::format_tag::any),
           {c.stride_h, c.stride_w},
           {c.dilation_h - 1, c.dilation_w - 1},
-          {c.pad_h, c.pad_w}};
+          {band.pad, c.pad_w}};
 }
 
 // The padding below and to the right that is really used: what the last window reaches.
-memory::dims far_pads(const Conv2dShape& c) {
+memory::dims far_pads(const Piece& piece) {
+  const auto& [c, band, images] = piece;
   const auto far = [](std::int64_t out, std::int64_t stride, std::int64_t kernel,
                       std::int64_t dilation, std::int64_t in, std::int64_t pad) {
     return (out - 1) * stride + dilation * (kernel - 1) + 1 - in - pad;
   };
-  return {far(c.P(), c.stride_h, c.KH, c.dilation_h, c.H, c.pad_h),
+  return {far(band.P, c.stride_h, c.KH, c.dilation_h, band.H, band.pad),
           far(c.Q(), c.stride_w, c.KW, c.dilation_w, c.W, c.pad_w)};
 }
 
@@ -66,51 +84,55 @@ constexpr auto kDirect = dnnl::algorithm::convolution_direct;
 
 // oneDNN 3 makes primitive descriptors in one go, oneDNN 2 by way of an operation descriptor.
 #if DNNL_VERSION_MAJOR >= 3
-Forward::primitive_desc forward_descriptor(const Conv2dShape& c, std::int64_t images) {
-  const Descriptors d = describe(c, images);
-  return {engine(),    dnnl::prop_kind::forward_training,
-          kDirect,     d.x,
-          d.w_any,     d.bias,
-          d.y,         d.strides,
-          d.dilations, d.pads,
-          far_pads(c), user_scratchpad()};
-}
-DataGradient::primitive_desc data_gradient_descriptor(const Conv2dShape& c, std::int64_t images) {
-  const Descriptors d = describe(c, images);
-  return {engine(),         kDirect,     d.x,    d.w_any,     d.y,
-          d.strides,        d.dilations, d.pads, far_pads(c), forward_descriptor(c, images),
+Forward::primitive_desc forward_descriptor(const Piece& piece) {
+  const Descriptors d = describe(piece);
+  return {engine(),
+          dnnl::prop_kind::forward_training,
+          kDirect,
+          d.x,
+          d.w_any,
+          d.bias,
+          d.y,
+          d.strides,
+          d.dilations,
+          d.pads,
+          far_pads(piece),
           user_scratchpad()};
 }
-WeightGradient::primitive_desc weight_gradient_descriptor(const Conv2dShape& c,
-                                                          std::int64_t images) {
-  const Descriptors d = describe(c, images);
-  return {engine(),         kDirect,     d.x,    d.dw_any,    d.y,
-          d.strides,        d.dilations, d.pads, far_pads(c), forward_descriptor(c, images),
+DataGradient::primitive_desc data_gradient_descriptor(const Piece& piece) {
+  const Descriptors d = describe(piece);
+  return {engine(),         kDirect,     d.x,    d.w_any,         d.y,
+          d.strides,        d.dilations, d.pads, far_pads(piece), forward_descriptor(piece),
+          user_scratchpad()};
+}
+WeightGradient::primitive_desc weight_gradient_descriptor(const Piece& piece) {
+  const Descriptors d = describe(piece);
+  return {engine(),         kDirect,     d.x,    d.dw_any,        d.y,
+          d.strides,        d.dilations, d.pads, far_pads(piece), forward_descriptor(piece),
           user_scratchpad()};
 }
 #else
-Forward::primitive_desc forward_descriptor(const Conv2dShape& c, std::int64_t images) {
-  const Descriptors d = describe(c, images);
+Forward::primitive_desc forward_descriptor(const Piece& piece) {
+  const Descriptors d = describe(piece);
   const Forward::desc op(dnnl::prop_kind::forward_training, kDirect, d.x, d.w_any, d.bias, d.y,
-                         d.strides, d.dilations, d.pads, far_pads(c));
+                         d.strides, d.dilations, d.pads, far_pads(piece));
   return {op, user_scratchpad(), engine()};
 }
-DataGradient::primitive_desc data_gradient_descriptor(const Conv2dShape& c, std::int64_t images) {
-  const Descriptors d = describe(c, images);
+DataGradient::primitive_desc data_gradient_descriptor(const Piece& piece) {
+  const Descriptors d = describe(piece);
   const DataGradient::desc op(kDirect, d.x, d.w_any, d.y, d.strides, d.dilations, d.pads,
-                              far_pads(c));
-  return {op, user_scratchpad(), engine(), forward_descriptor(c, images)};
+                              far_pads(piece));
+  return {op, user_scratchpad(), engine(), forward_descriptor(piece)};
 }
-WeightGradient::primitive_desc weight_gradient_descriptor(const Conv2dShape& c,
-                                                          std::int64_t images) {
-  const Descriptors d = describe(c, images);
+WeightGradient::primitive_desc weight_gradient_descriptor(const Piece& piece) {
+  const Descriptors d = describe(piece);
   const WeightGradient::desc op(kDirect, d.x, d.dw_any, d.y, d.strides, d.dilations, d.pads,
-                                far_pads(c));
-  return {op, user_scratchpad(), engine(), forward_descriptor(c, images)};
+                                far_pads(piece));
+  return {op, user_scratchpad(), engine(), forward_descriptor(piece)};
 }
 #endif
 
-// A primitive for a fixed number of images, with the weights in the layout that it likes.
+// A primitive for a piece, with the weights in the layout that it likes.
 struct Prepared {
   dnnl::primitive primitive, reorder;
   memory::desc x, y, w_plain, w_packed, bias, scratchpad;
@@ -119,14 +141,13 @@ struct Prepared {
 
 template <class Descriptor, class Primitive>
 std::shared_ptr<const Prepared> make(
-    const Conv2dShape& c, std::int64_t images, bool to_packed, Descriptor descriptor_of,
-    Primitive make_primitive,
-    memory::desc (*packed_of)(const decltype(descriptor_of(c, images))&)) {
+    const Piece& piece, bool to_packed, Descriptor descriptor_of, Primitive make_primitive,
+    memory::desc (*packed_of)(const decltype(descriptor_of(piece))&)) {
   auto prepared = std::make_shared<Prepared>();
   try {
     stream_of_this_thread();  // one thread, from the first descriptor on
-    const auto descriptor = descriptor_of(c, images);
-    const Descriptors d = describe(c, images);
+    const auto descriptor = descriptor_of(piece);
+    const Descriptors d = describe(piece);
     prepared->reference = std::strstr(descriptor.impl_info_str(), "ref") != nullptr;
     prepared->primitive = make_primitive(descriptor);
     prepared->x = d.x, prepared->y = d.y, prepared->bias = d.bias;
@@ -144,41 +165,44 @@ std::shared_ptr<const Prepared> make(
 
 enum class Kind { forward, data_gradient, weight_gradient };
 
-std::shared_ptr<const Prepared> build(Kind kind, const Conv2dShape& c, std::int64_t images) {
+std::shared_ptr<const Prepared> build(Kind kind, const Piece& piece) {
   switch (kind) {
     case Kind::forward:
       return make(
-          c, images, true, forward_descriptor,
+          piece, true, forward_descriptor,
           [](const auto& d) -> dnnl::primitive { return Forward(d); },
           +[](const Forward::primitive_desc& d) { return d.weights_desc(); });
     case Kind::data_gradient:
       return make(
-          c, images, true, data_gradient_descriptor,
+          piece, true, data_gradient_descriptor,
           [](const auto& d) -> dnnl::primitive { return DataGradient(d); },
           +[](const DataGradient::primitive_desc& d) { return d.weights_desc(); });
     case Kind::weight_gradient:
       return make(
-          c, images, false, weight_gradient_descriptor,
+          piece, false, weight_gradient_descriptor,
           [](const auto& d) -> dnnl::primitive { return WeightGradient(d); },
           +[](const WeightGradient::primitive_desc& d) { return d.diff_weights_desc(); });
   }
   return nullptr;
 }
 
-// Primitives are made once per shape of an image (or of a chunk of them).
-std::shared_ptr<const Prepared> prepared(Kind kind, const Conv2dShape& c, std::int64_t images) {
-  const auto key = std::make_tuple(kind, c.dtype, c.bias, c.H, c.W, c.I, c.O, c.KH, c.KW,
-                                   std::make_tuple(c.stride_h, c.stride_w, c.pad_h, c.pad_w,
-                                                   c.dilation_h, c.dilation_w, c.groups, images));
+// Primitives are made once per shape of a piece.
+std::shared_ptr<const Prepared> prepared(Kind kind, const Piece& piece) {
+  const auto& [c, band, images] = piece;
+  const auto key =
+      std::make_tuple(kind, c.dtype, c.bias, band.H, c.W, c.I, c.O, c.KH, c.KW,
+                      std::make_tuple(c.stride_h, c.stride_w, band.pad, c.pad_w, c.dilation_h,
+                                      c.dilation_w, c.groups, images, band.P));
   static std::mutex mutex;
   static auto* cache = new std::map<decltype(key), std::shared_ptr<const Prepared>>;
   const std::lock_guard<std::mutex> lock(mutex);
   std::shared_ptr<const Prepared>& slot = (*cache)[key];
-  if (!slot) slot = build(kind, c, images);
+  if (!slot) slot = build(kind, piece);
   return slot;
 }
 
-// Images are cut into at most this many chunks of parallel work, each with a scratchpad of its own.
+// Images and their bands are cut into at most about this many chunks of parallel work, each with a
+// scratchpad of its own.
 constexpr std::int64_t kChunks = 32;
 
 void reorder(const Prepared& p, const memory::desc& from_desc, const void* from,
@@ -188,49 +212,113 @@ void reorder(const Prepared& p, const memory::desc& from_desc, const void* from,
   p.reorder.execute(stream_of_this_thread(), {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}});
 }
 
-// One image after another through `p`: `in` and `out` step by their image's bytes.
-struct ImageArguments {
-  int in_argument, out_argument;
-  const memory::desc *in, *out;
+// How each image of a batch is worked on: whole, or in bands that threads share, so that one image
+// alone keeps more than one of them busy. Bands follow from the image's shape, never from the batch
+// or the threads: they may change how oneDNN adds up.
+struct Images {
+  std::vector<Band> bands;
+  std::vector<std::shared_ptr<const Prepared>> prepared;  // one a band
+
+  const Prepared& first() const { return *prepared[0]; }
+  // Of c.N images.
+  std::int64_t chunks(const Conv2dShape& c) const {
+    const auto count = static_cast<std::int64_t>(bands.size());
+    return std::min(c.N, std::max<std::int64_t>(1, kChunks / count));
+  }
+  std::size_t scratch_bytes() const {
+    std::size_t most = 0;
+    for (const auto& p : prepared) most = std::max(most, aligned(p->scratchpad.get_size()));
+    return most;
+  }
+  std::size_t workspace_bytes(const Conv2dShape& c) const {
+    return aligned(first().w_packed.get_size()) +
+           static_cast<std::size_t>(chunks(c)) * bands.size() * scratch_bytes();
+  }
 };
 
-void run_images(const Prepared& p, const Conv2dShape& c, const ImageArguments& arguments,
-                const void* in, void* out, const void* bias, const void* weights,
+Images whole_images(Kind kind, const Conv2dShape& c) {
+  return {{whole(c)}, {prepared(kind, {c, whole(c), 1})}};
+}
+
+// Bands of at least this many multiply-adds, some tens of microseconds, and of as many rows as keep
+// what two bands both read small.
+constexpr std::int64_t kBandMacs = 1'000'000, kBandRows = 4, kMostBands = 8;
+
+Images banded_images(const Conv2dShape& c) {
+  const std::int64_t P = c.P();
+  const std::int64_t macs = P * c.Q() * c.O * c.KH * c.KW * (c.I / c.groups);
+  const std::int64_t count = std::min({macs / kBandMacs, P / kBandRows, kMostBands});
+  if (count < 2) return whole_images(Kind::forward, c);
+  Images images;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Band band;
+    band.p = i * P / count;
+    band.P = (i + 1) * P / count - band.p;
+    const std::int64_t top = band.p * c.stride_h - c.pad_h;
+    const std::int64_t end = top + (band.P - 1) * c.stride_h + c.dilation_h * (c.KH - 1) + 1;
+    band.h = std::max<std::int64_t>(top, 0);
+    band.H = std::min(end, c.H) - band.h;
+    band.pad = band.h - top;
+    images.bands.push_back(band);
+    images.prepared.push_back(band.H > 0 ? prepared(Kind::forward, {c, band, 1}) : nullptr);
+    const Prepared* p = images.prepared.back().get();
+    // All must read the weights in one layout.
+    if (p == nullptr || p->reference || p->w_packed != images.first().w_packed) {
+      return whole_images(Kind::forward, c);
+    }
+  }
+  return images;
+}
+
+// `in` and `out` are x and y, or dy and dx.
+struct ImageArguments {
+  int in_argument, out_argument;
+  const void* in;
+  void* out;
+  const void *bias, *weights;
+  bool gradient;
+};
+
+void run_images(const Images& images, const Conv2dShape& c, const ImageArguments& arguments,
                 char* scratchpads) {
-  const std::size_t in_bytes = arguments.in->get_size(), out_bytes = arguments.out->get_size();
-  const std::size_t scratch_bytes = aligned(p.scratchpad.get_size());
-  const std::int64_t chunks = std::min(kChunks, c.N);
-  parallel_for(chunks, [&](std::int64_t chunk) {
-    dnnl::stream& stream = stream_of_this_thread();
-    memory source(*arguments.in, engine(), nullptr), target(*arguments.out, engine(), nullptr);
+  const auto bands = static_cast<std::int64_t>(images.bands.size());
+  const std::int64_t chunks = images.chunks(c);
+  const std::size_t scratch_bytes = images.scratch_bytes(), size = size_of(c.dtype);
+  const auto x_row = static_cast<std::size_t>(c.W * c.I) * size;
+  const auto y_row = static_cast<std::size_t>(c.Q() * c.O) * size;
+  parallel_for(chunks * bands, [&](std::int64_t piece) {
+    const Band& band = images.bands[static_cast<std::size_t>(piece % bands)];
+    const Prepared& p = *images.prepared[static_cast<std::size_t>(piece % bands)];
+    const std::int64_t chunk = piece / bands;
+    memory x(p.x, engine(), nullptr), y(p.y, engine(), nullptr);
+    memory& source = arguments.gradient ? y : x;
+    memory& target = arguments.gradient ? x : y;
     std::unordered_map<int, memory> all = {
         {arguments.in_argument, source},
         {arguments.out_argument, target},
-        {DNNL_ARG_WEIGHTS, memory(p.w_packed, engine(), const_cast<void*>(weights))}};
-    if (bias != nullptr) {
-      all.emplace(DNNL_ARG_BIAS, memory(p.bias, engine(), const_cast<void*>(bias)));
+        {DNNL_ARG_WEIGHTS, memory(p.w_packed, engine(), const_cast<void*>(arguments.weights))}};
+    if (arguments.bias != nullptr) {
+      all.emplace(DNNL_ARG_BIAS, memory(p.bias, engine(), const_cast<void*>(arguments.bias)));
     }
     if (scratch_bytes > 0) {
       all.emplace(DNNL_ARG_SCRATCHPAD,
                   memory(p.scratchpad, engine(),
-                         scratchpads + static_cast<std::size_t>(chunk) * scratch_bytes));
+                         scratchpads + static_cast<std::size_t>(piece) * scratch_bytes));
     }
     for (std::int64_t n = chunk * c.N / chunks; n < (chunk + 1) * c.N / chunks; ++n) {
-      const auto i = static_cast<std::size_t>(n);
-      source.set_data_handle(const_cast<char*>(static_cast<const char*>(in)) + i * in_bytes);
-      target.set_data_handle(static_cast<char*>(out) + i * out_bytes);
-      p.primitive.execute(stream, all);
+      const std::size_t x_at = static_cast<std::size_t>(n * c.H + band.h) * x_row;
+      const std::size_t y_at = static_cast<std::size_t>(n * c.P() + band.p) * y_row;
+      source.set_data_handle(const_cast<char*>(static_cast<const char*>(arguments.in)) +
+                             (arguments.gradient ? y_at : x_at));
+      target.set_data_handle(static_cast<char*>(arguments.out) +
+                             (arguments.gradient ? x_at : y_at));
+      p.primitive.execute(stream_of_this_thread(), all);
     }
   });
 }
 
-std::size_t images_workspace(const Prepared& p, const Conv2dShape& c) {
-  return aligned(p.w_packed.get_size()) +
-         static_cast<std::size_t>(std::min(kChunks, c.N)) * aligned(p.scratchpad.get_size());
-}
-
 bool supports(Kind kind, const Conv2dShape& c) {
-  return c.N > 0 && !prepared(kind, c, 1)->reference;
+  return c.N > 0 && !prepared(kind, {c, whole(c), 1})->reference;
 }
 
 // The weight gradient is a sum over the batch: chunks of it, each summed by one primitive, then
@@ -250,8 +338,8 @@ struct BatchPrimitives {
 };
 BatchPrimitives batch_primitives(const Conv2dShape& c) {
   const BatchCut cut = cut_batch(c);
-  return {prepared(Kind::weight_gradient, c, cut.images),
-          prepared(Kind::weight_gradient, c, c.N - (cut.chunks - 1) * cut.images)};
+  return {prepared(Kind::weight_gradient, {c, whole(c), cut.images}),
+          prepared(Kind::weight_gradient, {c, whole(c), c.N - (cut.chunks - 1) * cut.images})};
 }
 
 void add_chunks(std::int64_t elements, std::int64_t chunks, std::size_t stride_bytes, char* sums) {
@@ -279,22 +367,27 @@ bool supports_conv2d_weight_gradient(const Conv2dShape& c) {
 }
 
 Plan conv2d(const Conv2dShape& c) {
-  const auto p = prepared(Kind::forward, c, 1);
-  return Plan("onednn", images_workspace(*p, c), [c, p](const Queue&, const Buffers& b) {
+  const auto images = std::make_shared<const Images>(banded_images(c));
+  return Plan("onednn", images->workspace_bytes(c), [c, images](const Queue&, const Buffers& b) {
+    const Prepared& p = images->first();
     char* packed = static_cast<char*>(b.workspace);
-    reorder(*p, p->w_plain, b.in[1], p->w_packed, packed);
-    run_images(*p, c, {DNNL_ARG_SRC, DNNL_ARG_DST, &p->x, &p->y}, b.in[0], b.out[0],
-               c.bias ? b.in[2] : nullptr, packed, packed + aligned(p->w_packed.get_size()));
+    reorder(p, p.w_plain, b.in[1], p.w_packed, packed);
+    run_images(
+        *images, c,
+        {DNNL_ARG_SRC, DNNL_ARG_DST, b.in[0], b.out[0], c.bias ? b.in[2] : nullptr, packed, false},
+        packed + aligned(p.w_packed.get_size()));
   });
 }
 
 Plan conv2d_data_gradient(const Conv2dShape& c) {
-  const auto p = prepared(Kind::data_gradient, c, 1);
-  return Plan("onednn", images_workspace(*p, c), [c, p](const Queue&, const Buffers& b) {
+  const auto images = std::make_shared<const Images>(whole_images(Kind::data_gradient, c));
+  return Plan("onednn", images->workspace_bytes(c), [c, images](const Queue&, const Buffers& b) {
+    const Prepared& p = images->first();
     char* packed = static_cast<char*>(b.workspace);
-    reorder(*p, p->w_plain, b.in[1], p->w_packed, packed);
-    run_images(*p, c, {DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, &p->y, &p->x}, b.in[0], b.out[0],
-               nullptr, packed, packed + aligned(p->w_packed.get_size()));
+    reorder(p, p.w_plain, b.in[1], p.w_packed, packed);
+    run_images(*images, c,
+               {DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, b.in[0], b.out[0], nullptr, packed, true},
+               packed + aligned(p.w_packed.get_size()));
   });
 }
 
