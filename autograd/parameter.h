@@ -28,6 +28,7 @@ struct Parameter {
   Kind kind;
   bool frozen = false;  // --freeze: gets no update
   std::uint64_t version = 0;
+  std::shared_ptr<void> packed;  // what kernels made of it: program/packed_weights.h
 
   bool trained() const { return !frozen && (kind == Kind::weight || kind == Kind::bias); }
   void changed() {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "autograd/program/packed_weights.h"
 #include "autograd/program/specialise.h"
 #include "engine/runtime.h"
 
@@ -20,9 +21,14 @@ struct Program::State {
   std::vector<double>* profile = nullptr;
   std::vector<Tensor> old_values;  // by assignment
   Device output_device;
-  bool join_steps = true;
+  SpecialiseOptions options;
 
   void run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const;
+  const void* packed_for(const ReadyStep& step) const {
+    if (step.packed < 0) return nullptr;
+    return packed_weights(*program.parameters[static_cast<std::size_t>(step.packed)], step.plan,
+                          queue);
+  }
   void take_old_values(const Specialised& s);
   Specialised& ready(std::span<const Type> types);
   std::vector<Tensor> bind(std::span<const NamedTensor> inputs, std::vector<Type>& types) const;
@@ -48,7 +54,7 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        nullptr,
                        {},
                        options.keep_on_device ? tape.device() : Device::cpu(),
-                       options.join_steps}) {}
+                       {options.join_steps, options.keep_packed}}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -69,7 +75,7 @@ Specialised& Program::State::ready(std::span<const Type> types) {
   if (last != nullptr && signature == last_signature) return *last;
   auto it = specialised.find(signature);
   if (it == specialised.end()) {
-    it = specialised.emplace(signature, specialise(program, types, backend, join_steps)).first;
+    it = specialised.emplace(signature, specialise(program, types, backend, options)).first;
   }
   last_signature = std::move(signature);
   last = &it->second;
@@ -145,7 +151,8 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const ReadyStep& step = s.steps[i];
     const Buffers buffers{s.pointers.data() + step.first_operand,
-                          s.pointers.data() + step.first_output, arena + step.workspace};
+                          s.pointers.data() + step.first_output, arena + step.workspace,
+                          state.packed_for(step)};
     if (!step.plan) {
       // An alias: its operand's memory is its own.
     } else if (step.joined && state.profile == nullptr) {
@@ -241,8 +248,8 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
     for (int value : step.outputs) info.outputs.push_back(s.types[static_cast<std::size_t>(value)]);
     info.variant = s.steps[i].plan ? s.steps[i].plan.variant() : "alias";
     if (s.steps[i].joined) {
-      info.variant = fmt::format("{} for {} steps", s.steps[i].joined.variant(),
-                                 s.steps[i].joined_steps);
+      info.variant =
+          fmt::format("{} for {} steps", s.steps[i].joined.variant(), s.steps[i].joined_steps);
     }
     infos.push_back(std::move(info));
   }

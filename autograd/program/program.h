@@ -12,7 +12,7 @@ namespace tapescope {
 
 struct CompileOptions {
   // These Vars become inputs, named by their paths: nothing before them is computed for them.
-  std::vector<Var> cuts;
+  std::vector<Var> cuts = {};
   // Take the tape's eager values for what depends on no cut, instead of computing it again.
   bool reuse_values = false;
   // Leave outputs on the tape's device, where other Programs may read them. Otherwise run() brings
@@ -20,13 +20,16 @@ struct CompileOptions {
   bool keep_on_device = false;
   // Memory that several Programs of one device use in turn, none while another runs: it grows to
   // the largest one's need. Null: memory of its own.
-  std::shared_ptr<Tensor> arena;
+  std::shared_ptr<Tensor> arena = {};
   // One launch for steps that can be joined (all parameters' updates), where a device has it. The
   // bits are the same.
   bool join_steps = true;
+  // Keep what kernels make of parameters (Winograd's transformed weights, four times their size)
+  // for the next run: for Programs that are run often and change no weights. The bits are the same.
+  bool keep_packed = false;
   // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
   // later and returns nothing.
-  Var guard;
+  Var guard = {};
 };
 
 // What a Program will allocate for one signature of input shapes, in bytes.
@@ -35,8 +38,9 @@ struct MemoryPlan {
   std::size_t unpacked = 0;     // the same without sharing
   std::size_t lower_bound = 0;  // what lives at the busiest step: no packing can be smaller
   std::size_t parameters = 0;   // read or assigned, allocated by their owners
+  std::size_t packed = 0;       // what is kept of parameters, shared by all Programs that read them
   std::size_t inputs = 0, outputs = 0;
-  std::size_t total() const { return arena + parameters + inputs + outputs; }
+  std::size_t total() const { return arena + parameters + packed + inputs + outputs; }
 };
 
 // One node of a Program with what it runs on, for `--plan`, profiles and layer tables.

@@ -1,6 +1,7 @@
 #include "autograd/program/specialise.h"
 
 #include <algorithm>
+#include <set>
 
 #include "autograd/program/memory_plan.h"
 
@@ -13,16 +14,17 @@ std::size_t at(int i) { return static_cast<std::size_t>(i); }
 class Specialiser {
  public:
   Specialiser(const LoweredProgram& program, std::span<const Type> input_types,
-              const Backend& backend, bool join)
+              const Backend& backend, const SpecialiseOptions& options)
       : program_(program) {
     infer(input_types);
     prepare(backend);
+    if (options.keep_packed) find_packed();
     find_roots();
     find_lives();
     share_in_place();
     place();
     list_pointers();
-    if (join) join_steps(backend);
+    if (options.join) join_steps(backend);
   }
   Specialised take() { return std::move(result_); }
 
@@ -52,6 +54,36 @@ class Specialiser {
       }
       result_.steps.push_back(std::move(ready));
     }
+  }
+
+  // Steps that pack a parameter which this Program leaves as it is.
+  void find_packed() {
+    for (std::size_t s = 0; s < program_.steps.size(); ++s) {
+      ReadyStep& ready = result_.steps[s];
+      const Step& step = program_.steps[s];
+      if (!ready.plan || ready.plan.packing().bytes == 0 || step.operands.size() < 2) continue;
+      const Value& weights = program_.values[at(step.operands[1])];
+      if (weights.kind != Value::Kind::parameter) continue;
+      const auto assigned = [&](const auto& a) { return a.parameter == weights.source; };
+      if (std::none_of(program_.assignments.begin(), program_.assignments.end(), assigned)) {
+        ready.packed = weights.source;
+      }
+    }
+  }
+  // What a step needs in the arena.
+  std::size_t workspace_of(const ReadyStep& step) const {
+    return step.plan.workspace_bytes() - (step.packed >= 0 ? step.plan.packing().bytes : 0);
+  }
+  // A parameter that several steps read in one layout is packed once.
+  std::size_t packed_bytes() const {
+    std::set<std::pair<int, std::string_view>> seen;
+    std::size_t sum = 0;
+    for (const ReadyStep& step : result_.steps) {
+      if (step.packed < 0) continue;
+      const Packing& packing = step.plan.packing();
+      if (seen.emplace(step.packed, packing.layout).second) sum += packing.bytes;
+    }
+    return sum;
   }
 
   // The root of a value is the value whose memory it shares: itself, unless it is an alias.
@@ -143,15 +175,16 @@ class Specialiser {
       buffer_of[v] = static_cast<int>(buffers.size());
       buffers.push_back({result_.types[v].bytes(), first_[v], last_[v]});
     }
-    std::vector<int> workspace_of;
+    std::vector<int> workspaces;
     for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
-      const std::size_t bytes = result_.steps[at(s)].plan.workspace_bytes();
-      workspace_of.push_back(bytes > 0 ? static_cast<int>(buffers.size()) : kNone);
+      const std::size_t bytes = workspace_of(result_.steps[at(s)]);
+      workspaces.push_back(bytes > 0 ? static_cast<int>(buffers.size()) : kNone);
       if (bytes > 0) buffers.push_back({bytes, s, s});
     }
     MemoryPlan& memory = result_.memory;
     memory.arena = plan_memory(buffers);
     memory.lower_bound = memory_lower_bound(buffers);
+    memory.packed = packed_bytes();
     for (const BufferLife& buffer : buffers) memory.unpacked += buffer.bytes;
 
     for (std::size_t v = 0; v < program_.values.size(); ++v) {
@@ -176,8 +209,8 @@ class Specialiser {
       if (program_.values[v].kind == Value::Kind::input) memory.inputs += result_.types[v].bytes();
     }
     for (std::size_t s = 0; s < program_.steps.size(); ++s) {
-      if (workspace_of[s] != kNone) {
-        result_.steps[s].workspace = buffers[at(workspace_of[s])].offset;
+      if (workspaces[s] != kNone) {
+        result_.steps[s].workspace = buffers[at(workspaces[s])].offset;
       }
     }
     for (const ParameterRef& parameter : program_.parameters) {
@@ -261,8 +294,8 @@ class Specialiser {
 }  // namespace
 
 Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,
-                       const Backend& backend, bool join) {
-  return Specialiser(program, input_types, backend, join).take();
+                       const Backend& backend, const SpecialiseOptions& options) {
+  return Specialiser(program, input_types, backend, options).take();
 }
 
 }  // namespace tapescope

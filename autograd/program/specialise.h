@@ -20,7 +20,8 @@ struct ReadyStep {
   int first_output = 0;       // into Specialised::pointers
   std::size_t workspace = 0;  // arena offset
   bool in_place = false;
-  Plan joined;  // this step and those behind it in one launch, where there is such a kernel
+  int packed = -1;  // the parameter whose packing is kept for this step
+  Plan joined;      // this step and those behind it in one launch, where there is such a kernel
   int joined_steps = 0;  // how many those are, this one included
 };
 
@@ -37,9 +38,12 @@ struct Specialised {
   int guard_step = -1;  // after this step the guard is looked at
 };
 
-// `join`: steps that one kernel can do together are done together. `input_types` in the order of
-// program.inputs.
+struct SpecialiseOptions {
+  bool join = true;          // steps that one kernel can do together are done together
+  bool keep_packed = false;  // what kernels make of parameters lies outside the arena
+};
+// `input_types` in the order of program.inputs.
 Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,
-                       const Backend& backend, bool join);
+                       const Backend& backend, const SpecialiseOptions& options);
 
 }  // namespace tapescope

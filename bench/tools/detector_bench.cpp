@@ -21,8 +21,9 @@ void detector(benchmark::State& state) {
   const DetectorConfig& config = model.config();
   Tape tape(Device::cpu(), Mode::evaluation);
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
-  Program program =
-      tape.compile({DetectionTask(config, nullptr).predictions(model(tape, {{"image", image}}))});
+  const Var predictions =
+      DetectionTask(config, nullptr).predictions(model(tape, {{"image", image}}));
+  Program program = tape.compile(std::vector{predictions}, {}, {.keep_packed = true});
   Tensor input({DType::f32, {1, config.height, config.width, 3}});
   PhiloxStream random(1);
   for (float& v : input.values<float>()) v = static_cast<float>(random.normal());

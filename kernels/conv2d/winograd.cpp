@@ -99,11 +99,8 @@ void run_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
   });
 }
 
-void run(const Problem& p, const float* in, const float* w, const float* bias, float* out,
-         float* workspace) {
-  float* u = workspace;
-  float* scratch = workspace + padded(p.weight_floats(), 16);
-  transform_weights(p, w, u);
+void run(const Problem& p, const float* in, const float* u, const float* bias, float* out,
+         float* scratch) {
   const Tiles tiles(p.N, p.P, p.Q);
   std::atomic<std::int64_t> next{0};
   parallel_for(p.workers, [&](std::int64_t worker) {
@@ -116,16 +113,32 @@ void run(const Problem& p, const float* in, const float* w, const float* bias, f
   });
 }
 
+struct Kernel {
+  Problem p;
+
+  std::int64_t all_scratch() const { return p.workers * padded(p.scratch_floats(), 16); }
+  void pack(const Queue&, const void* weights, void* packed) const {
+    transform_weights(p, static_cast<const float*>(weights), static_cast<float*>(packed));
+  }
+  void operator()(const Queue& queue, const Buffers& b) const {
+    float* scratch = static_cast<float*>(b.workspace);
+    if (b.packed == nullptr) pack(queue, b.in[1], scratch + all_scratch());
+    const void* u = b.packed != nullptr ? b.packed : scratch + all_scratch();
+    run(p, static_cast<const float*>(b.in[0]), static_cast<const float*>(u),
+        p.bias ? static_cast<const float*>(b.in[2]) : nullptr, static_cast<float*>(b.out[0]),
+        scratch);
+  }
+};
+
 Plan plan(Problem p) {
   choose_block(p);
-  const std::int64_t floats =
-      padded(p.weight_floats(), 16) + p.workers * padded(p.scratch_floats(), 16);
-  return Plan("winograd", static_cast<std::size_t>(floats) * sizeof(float),
-              [p](const Queue&, const Buffers& b) {
-                run(p, static_cast<const float*>(b.in[0]), static_cast<const float*>(b.in[1]),
-                    p.bias ? static_cast<const float*>(b.in[2]) : nullptr,
-                    static_cast<float*>(b.out[0]), static_cast<float*>(b.workspace));
-              });
+  const Kernel kernel{p};
+  const auto bytes = [](std::int64_t floats) {
+    return static_cast<std::size_t>(floats) * sizeof(float);
+  };
+  const std::size_t packed = bytes(padded(p.weight_floats(), 16));
+  return Plan("winograd", bytes(kernel.all_scratch()) + packed, kernel,
+              {p.turned ? "winograd, turned" : "winograd", packed});
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ int run(const Options& options) {
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const Var image =
       tape.input("image", DType::f32, {1, config.image_size, config.image_size, config.channels});
-  Program program = tape.compile({softmax((*loaded.model)(tape, {{"image", image}}).at("logits"))});
+  const Var answer = softmax((*loaded.model)(tape, {{"image", image}}).at("logits"));
+  Program program = tape.compile(std::vector{answer}, {}, {.keep_packed = true});
   nlohmann::ordered_json images = nlohmann::ordered_json::array();
   for (const std::string& path : options.images) {
     const Picture picture = read_picture(path, loaded.info);

@@ -19,7 +19,8 @@ Program compile(CentreDetector& model, const Backend& backend) {
   const DetectorConfig& config = model.config();
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
   const NamedVars out = model(tape, {{"image", image}});
-  return tape.compile({sigmoid(out.at("heat")), decode_sides(out.at("ltrb"), kStride)});
+  const Var boxes = decode_sides(out.at("ltrb"), kStride);
+  return tape.compile(std::vector{sigmoid(out.at("heat")), boxes}, {}, {.keep_packed = true});
 }
 
 // The surest cell of the nine around this one, and itself.

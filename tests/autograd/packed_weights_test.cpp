@@ -1,0 +1,96 @@
+// What kernels make of weights, kept from run to run, is seen in the time alone.
+#include <gtest/gtest.h>
+
+#include "autograd/ops/ops.h"
+#include "autograd/program/program.h"
+#include "engine/allocator.h"
+#include "engine/philox.h"
+
+namespace tapescope {
+namespace {
+
+Tensor noise(Shape shape, std::uint64_t seed) {
+  Tensor values({DType::f32, shape});
+  PhiloxStream random(seed);
+  for (float& v : values.values<float>()) v = static_cast<float>(random.normal());
+  return values;
+}
+
+// Two convolutions by one weight, and the gradient through both.
+struct Net {
+  ParameterRef weight =
+      std::make_shared<Parameter>("w", noise({32, 3, 3, 32}, 1), Parameter::Kind::weight);
+  Tensor picture = noise({1, 12, 12, 32}, 2);
+
+  Program compile(bool keep, bool gradient = false) const {
+    Tape tape(Device::cpu(), Mode::evaluation);
+    const Var x = tape.input("x", DType::f32, {1, 12, 12, 32});
+    const Var w = tape.parameter(weight);
+    const Conv2dOptions same{.pad_h = 1, .pad_w = 1};
+    const Var y = conv2d(conv2d(x, w, {}, same), w, {}, same);
+    const Var out = gradient ? tape.gradient(sum(y), {x})[0] : y;
+    return tape.compile(std::vector{out}, {}, {.keep_packed = keep});
+  }
+  Tensor run(Program& program) const { return program.run({{"x", picture}})[0]; }
+};
+
+void expect_same_bits(const Tensor& a, const Tensor& b) {
+  ASSERT_EQ(a.type(), b.type());
+  EXPECT_EQ(std::memcmp(a.data(), b.data(), a.bytes()), 0);
+}
+
+TEST(PackedWeights, ChangeNoBit) {
+  const Net net;
+  for (const bool gradient : {false, true}) {
+    Program plain = net.compile(false, gradient), kept = net.compile(true, gradient);
+    ASSERT_EQ(kept.steps().back().variant, "winograd");
+    const Tensor want = net.run(plain);
+    for (int times = 0; times < 3; ++times) expect_same_bits(net.run(kept), want);
+  }
+}
+
+TEST(PackedWeights, FollowTheParameter) {
+  const Net net;
+  Program plain = net.compile(false), kept = net.compile(true);
+  const Tensor before = net.run(kept);
+  net.weight->value.values<float>()[5] += 1;
+  net.weight->changed();
+  const Tensor after = net.run(kept);
+  EXPECT_NE(std::memcmp(before.data(), after.data(), before.bytes()), 0);
+  expect_same_bits(after, net.run(plain));
+  net.weight->value = noise({32, 3, 3, 32}, 7);  // another tensor, and nobody was told
+  expect_same_bits(net.run(kept), net.run(plain));
+}
+
+TEST(PackedWeights, AreMadeOncePerLayoutAndPlanned) {
+  const Net net;
+  Program first = net.compile(true), second = net.compile(true);
+  const MemoryPlan plan = first.plan(), without = net.compile(false).plan();
+  EXPECT_EQ(without.packed, 0u);
+  EXPECT_GE(plan.packed, 36 * 32 * 32 * sizeof(float));
+  EXPECT_LT(plan.arena, without.arena);
+  net.run(first);
+  const std::size_t one = Allocator::of(Device::cpu()).use().live;
+  net.run(first);
+  EXPECT_EQ(Allocator::of(Device::cpu()).use().live, one);
+  net.run(second);  // an arena of its own (rounded up), no packing of its own
+  EXPECT_LT(Allocator::of(Device::cpu()).use().live, one + second.plan().arena + plan.packed / 2);
+}
+
+TEST(PackedWeights, AreNotKeptOfWhatTheProgramAssigns) {
+  const Net net;
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", DType::f32, {1, 12, 12, 32});
+  const Var w = tape.parameter(net.weight);
+  const Var y = conv2d(x, w, {}, {.pad_h = 1, .pad_w = 1});
+  const Effects effects{tape.assign(net.weight, affine(w, 0.5, 0))};
+  Program program = tape.compile(std::vector{y}, effects, {.keep_packed = true});
+  EXPECT_EQ(program.plan().packed, 0u);
+  const Tensor one = net.run(program), two = net.run(program);
+  for (std::int64_t i = 0; i < one.elements(); ++i) {
+    ASSERT_NEAR(two.item(i), 0.5 * one.item(i), 1e-4);
+  }
+}
+
+}  // namespace
+}  // namespace tapescope
