@@ -45,11 +45,11 @@ void pause_briefly() {
 #endif
 }
 
-// Work is published by bumping `generation_`; workers spin for it for about 200 us (what kernels that
-// one thread does alone take; to wake a sleeping worker takes 50) and then sleep on it. A worker
-// joins a job by raising the count in `door_`, which is possible only while the door is open. The
-// caller shuts it when no chunk is left and waits for those inside, so a worker that the system has
-// put aside delays nobody.
+// Work is published by bumping `generation_`; workers spin for it for about 200 us (what kernels
+// that one thread does alone take; to wake a sleeping worker takes 50) and then sleep on it. A
+// worker joins a job by raising the count in `door_`, which is possible only while the door is
+// open. The caller shuts it when no chunk is left and waits for those inside, so a worker that the
+// system has put aside delays nobody.
 class Pool {
  public:
   explicit Pool(int threads) {

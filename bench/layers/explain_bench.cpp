@@ -1,6 +1,6 @@
-// Explanations of one picture, each in turns with a forward pass: `time/forward` is what a map costs
-// in time, `macs/forward` in multiply-adds. The two differ by what is not multiply-adds and by how
-// fast the gradient's kernels are beside the forward ones.
+// Explanations of one picture, each in turns with a forward pass: `time/forward` is what a map
+// costs in time, `macs/forward` in multiply-adds. The two differ by what is not multiply-adds and
+// by how fast the gradient's kernels are beside the forward ones.
 #include <benchmark/benchmark.h>
 
 #include <chrono>
@@ -15,7 +15,9 @@ namespace {
 void explanation(benchmark::State& state, const char* name, std::int64_t side, const char* method) {
   const auto model = make_model({.name = name, .classes = 1000, .channels = 3, .image_size = side});
   explain::Explainer explainer(
-      [&](Tape& tape, Var image) { return (*model)(tape, {{"image", image}}).at("logits"); },
+      [&](Tape& tape, Var image) {
+        return (*model)(tape, {{"image", image}}).at("logits");
+      },
       {side, side, 3});
   Tensor image({DType::f32, {1, side, side, 3}});
   PhiloxStream random(1);

@@ -28,7 +28,8 @@
 #include "kernels/emulator/cuda.h"
 #define TAPESCOPE_GPU emulated
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define TAPESCOPE_UNROLL  // sanitizers check every access: unrolled, a file takes minutes to compile
+#define TAPESCOPE_UNROLL  // sanitizers check every access: unrolled, a file takes minutes to
+                          // compile
 #else
 #define TAPESCOPE_UNROLL _Pragma("GCC unroll 16")
 #endif

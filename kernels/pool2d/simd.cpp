@@ -19,8 +19,8 @@ Window window_of(const PoolImage& s, std::int64_t p, std::int64_t q) {
   w.w1 = w.left + s.KW > s.W ? s.W : w.left + s.KW;
   return w;
 }
-// How many positions from q on are done as one of that many times the channels: where the stride is 1
-// and the whole windows are in the image, neighbours lie side by side in x and in y. Few channels
+// How many positions from q on are done as one of that many times the channels: where the stride is
+// 1 and the whole windows are in the image, neighbours lie side by side in x and in y. Few channels
 // alone would leave vector lanes empty. What is compared stays in the first cache.
 std::int64_t run_of(const PoolImage& s, const Window& win, std::int64_t q) {
   if (s.stride_w != 1 || win.w1 - win.w0 < s.KW) return 1;
