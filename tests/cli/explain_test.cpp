@@ -1,4 +1,6 @@
 // Explaining pictures, scoring explanations, and pictures whose cause is known.
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -58,6 +60,57 @@ TEST_F(Explanations, SynthesizedFoldersMirrorEachOther) {
   for (const json& box : boxes["annotations"]) causes += box["cause"].get<bool>() ? 1 : 0;
   EXPECT_EQ(causes, 6);
   expect_refused(tapescope_program({"synthesize", "--out", shapes_folder()}), "not empty");
+}
+
+// eval --localise, against what `detect` says and the overlaps by hand.
+TEST_F(Explanations, BoxesOfClassMapsAreMeasured) {
+  const Words data{"--data", shapes_folder(), "--localise"};
+  Words dense{"eval", "--run", run()};
+  dense.insert(dense.end(), data.begin(), data.end());
+  expect_refused(tapescope_program(dense), "not linear");
+
+  const std::string mapped = *folder_ / "mapped";
+  const Result trained = tapescope_program({"train", "--data", images(), "--model", "resnet20",
+                                            "--width", "0.25", "--epochs", "2", "--batch-size", "4",
+                                            "--image-size", "24", "--out", mapped});
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  Words words{"eval", "--run", mapped, "--share", "0.4", "--json"};
+  words.insert(words.end(), data.begin(), data.end());
+  const Result measured = tapescope_program(words);
+  ASSERT_EQ(measured.status, 0) << measured.err;
+  EXPECT_NE(measured.err.find("rule.json"), std::string::npos) << "is no COCO file";
+  const json shares = json::parse(measured.out);
+
+  const json boxes = json::parse(text_of(fs::path(shapes_folder()) / "annotations-test.json"));
+  int overlapping = 0;
+  double overlaps = 0;
+  for (const json& image : boxes["images"]) {
+    const std::string path = images() + "/" + image["file_name"].get<std::string>();
+    const Result seen = tapescope_program(
+        {"detect", "--run", mapped, path, "--share", "0.4", "--threshold", "0", "--json"});
+    ASSERT_EQ(seen.status, 0) << seen.err;
+    const json found = json::parse(seen.out)["boxes"];
+    if (found.empty()) continue;
+    double best = 0;
+    for (const json& object : boxes["annotations"]) {
+      if (object["image_id"] != image["id"]) continue;
+      const auto a = found[0]["box"].get<std::array<double, 4>>();
+      const auto b = object["bbox"].get<std::array<double, 4>>();
+      const auto shared = [&](std::size_t axis) {
+        const double from = std::max(a[axis], b[axis]);
+        return std::max(0.0, std::min(a[axis] + a[axis + 2], b[axis] + b[axis + 2]) - from);
+      };
+      const double both = shared(0) * shared(1);
+      const double all = a[2] * a[3] + b[2] * b[3] - both;
+      best = std::max(best, both / all);
+    }
+    overlapping += best > 0.5;
+    overlaps += best;
+  }
+  EXPECT_EQ(shares["images"], 6);
+  EXPECT_TRUE(shares["accuracy"].is_null()) << "boxes are of shapes, classes are colours";
+  EXPECT_NEAR(shares["iou50"].get<double>(), overlapping / 6.0, 1e-9);
+  EXPECT_NEAR(shares["mean_iou"].get<double>(), overlaps / 6, 1e-6);
 }
 
 TEST_F(Explanations, ScoresStandBesideControls) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/detector_commands.h"
@@ -12,12 +13,17 @@ struct Counts {
   std::int64_t images = 0, right = 0, overlapping = 0, localised = 0, peak = 0;
   double overlap = 0, area = 0;
 
-  nlohmann::ordered_json shares() const {
+  // `known`: some of the annotated classes are the model's.
+  nlohmann::ordered_json shares(bool known) const {
+    using nlohmann::ordered_json;
     const auto share = [&](double sum) { return sum / static_cast<double>(images); };
+    const auto of_class = [&](std::int64_t count) {
+      return known ? ordered_json(share(static_cast<double>(count))) : ordered_json();
+    };
     return {{"images", images},
-            {"accuracy", share(static_cast<double>(right))},
+            {"accuracy", of_class(right)},
             {"iou50", share(static_cast<double>(overlapping))},
-            {"localised", share(static_cast<double>(localised))},
+            {"localised", of_class(localised)},
             {"mean_iou", share(overlap)},
             {"peak", share(static_cast<double>(peak))},
             {"peak_chance", share(area)}};
@@ -33,19 +39,28 @@ bool holds(const detection::Box& box, double x, double y) {
 int eval_localisation(const RunOptions& run, const std::string& folder, const std::string& split,
                       double share, bool json) {
   Localiser localiser(run, share);
-  const detection::DetectionData data = detection::open_detection_data(folder, localiser.classes());
+  // Boxes of classes that the model does not know are boxes all the same.
+  const detection::DetectionData data = detection::open_detection_data(folder);
+  const std::vector<std::string>& classes = localiser.classes();
+  const bool known =
+      std::any_of(data.classes.begin(), data.classes.end(), [&](const std::string& name) {
+        return std::find(classes.begin(), classes.end(), name) != classes.end();
+      });
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   Counts counts;
   for (const detection::AnnotatedImage& image : split_of(data, folder, split)) {
     if (image.objects.empty()) continue;
     const Localiser::Answer answer = localiser.find(read_image(image.path), image.path);
     // The object that the box fits best; of the answer's class where there is one.
-    bool right = false;
-    for (const detection::Object& o : image.objects) right = right || o.category == answer.category;
+    const std::string& answered = classes[static_cast<std::size_t>(answer.category)];
+    const auto is_answer = [&](const detection::Object& o) {
+      return data.classes[static_cast<std::size_t>(o.category)] == answered;
+    };
+    const bool right = std::any_of(image.objects.begin(), image.objects.end(), is_answer);
     double best = 0, area = 0;
     bool peak = false;
     for (const detection::Object& o : image.objects) {
-      if (right && o.category != answer.category) continue;
+      if (right && !is_answer(o)) continue;
       best = std::max(best, detection::iou(answer.box, o.box));
       peak = peak || holds(o.box, answer.peak_x, answer.peak_y);
       area = std::max(area, o.box.area() / (static_cast<double>(image.height) * image.width));
@@ -59,21 +74,23 @@ int eval_localisation(const RunOptions& run, const std::string& folder, const st
     counts.area += area;
   }
   if (counts.images == 0) throw usage_error("the {} images of '{}' show no objects", split, folder);
-  const nlohmann::ordered_json shares = counts.shares();
+  const nlohmann::ordered_json shares = counts.shares(known);
   if (json) {
     fmt::print("{}\n", shares.dump(2));
     return 0;
   }
   const auto percent = [&](const char* key) { return 100 * shares[key].get<double>(); };
+  fmt::print("{} images with objects\n", counts.images);
+  if (known) {
+    fmt::print("{:6.2f} %  the class is that of an object (accuracy)\n", percent("accuracy"));
+  }
+  fmt::print("{:6.2f} %  the class map's box overlaps an object's by more than 0.5 (iou50)\n",
+             percent("iou50"));
+  if (known) fmt::print("{:6.2f} %  both (localised)\n", percent("localised"));
   fmt::print(
-      "{} images with objects\n"
-      "{:6.2f} %  the class is that of an object (accuracy)\n"
-      "{:6.2f} %  the box of the class map overlaps an object's by more than 0.5 (iou50)\n"
-      "{:6.2f} %  both (localised)\n"
       "{:6.2f} %  the map is largest inside an object's box, which covers {:.2f} % (peak)\n"
       "{:6.4f}    mean overlap\n",
-      counts.images, percent("accuracy"), percent("iou50"), percent("localised"), percent("peak"),
-      percent("peak_chance"), shares["mean_iou"].get<double>());
+      percent("peak"), percent("peak_chance"), shares["mean_iou"].get<double>());
   return 0;
 }
 
