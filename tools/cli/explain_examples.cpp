@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "tools/cli/other_explanations.h"
-#include "tools/explanation/influence.h"
+#include "tools/influence/influence.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
 #include "tools/training/atomic_file.h"

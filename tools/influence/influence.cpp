@@ -1,4 +1,4 @@
-#include "tools/explanation/influence.h"
+#include "tools/influence/influence.h"
 
 #include <fnmatch.h>
 
