@@ -106,7 +106,7 @@ Explainer::Prepared& Explainer::prepared(const std::string& key, const std::stri
   const std::vector<Var> outputs = append(recording);
   CompileOptions options;
   options.cuts = recording.cuts;
-  options.keep_packed = true;
+  options.keep_fixed = true;
   const std::string input = recording.cuts.empty() ? image.path() : recording.cuts[0].path();
   slot.reset(new Prepared{recording.node, input, tape.compile(outputs, {}, options)});
   slot->macs = macs_of(slot->program);

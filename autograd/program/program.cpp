@@ -17,6 +17,7 @@ struct Program::State {
   std::map<std::string, Specialised> specialised;  // by signature of input types
   std::string last_signature;
   Specialised* last = nullptr;
+  const Specialised* last_run = nullptr;  // whose values are in the arena
   std::shared_ptr<Tensor> arena;
   std::vector<double>* profile = nullptr;
   std::vector<Tensor> old_values;  // by assignment
@@ -24,11 +25,10 @@ struct Program::State {
   SpecialiseOptions options;
 
   void run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const;
-  const void* packed_for(const ReadyStep& step) const {
-    if (step.packed < 0) return nullptr;
-    return packed_weights(*program.parameters[static_cast<std::size_t>(step.packed)], step.plan,
-                          queue);
-  }
+  // What is kept of the step's weights; made where it is not there yet.
+  const void* packed_for(const ReadyStep& step, const void* weights, bool kept) const;
+  // Whether what is fixed lies in the arena from the run before, and is still right.
+  bool fixed_are_kept(Specialised& s);
   void take_old_values(const Specialised& s);
   Specialised& ready(std::span<const Type> types);
   std::vector<Tensor> bind(std::span<const NamedTensor> inputs, std::vector<Type>& types) const;
@@ -50,11 +50,12 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        {},
                        {},
                        nullptr,
+                       nullptr,
                        options.arena ? options.arena : std::make_shared<Tensor>(),
                        nullptr,
                        {},
                        options.keep_on_device ? tape.device() : Device::cpu(),
-                       {options.join_steps, options.keep_packed}}) {}
+                       {options.join_steps, options.keep_fixed && !options.arena}}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -147,12 +148,14 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
   std::vector<Tensor> bound = state.bind(inputs, types);
   Specialised& s = state.ready(types);
   state.point(s, bound);
+  const bool kept = state.fixed_are_kept(s);
   char* const arena = static_cast<char*>(state.arena->data());
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const ReadyStep& step = s.steps[i];
-    const Buffers buffers{s.pointers.data() + step.first_operand,
-                          s.pointers.data() + step.first_output, arena + step.workspace,
-                          state.packed_for(step)};
+    if (step.fixed && kept) continue;
+    const void* const* const in = s.pointers.data() + step.first_operand;
+    const Buffers buffers{in, s.pointers.data() + step.first_output, arena + step.workspace,
+                          state.packed_for(step, in[1], kept)};
     if (!step.plan) {
       // An alias: its operand's memory is its own.
     } else if (step.joined && state.profile == nullptr) {
@@ -174,6 +177,7 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
       if (!state.finite(s.types[v], state.address(s.places[v], bound))) return {};
     }
   }
+  state.last_run = &s;
   std::vector<Tensor> outputs;
   for (int value : state.program.outputs) {
     const auto v = static_cast<std::size_t>(value);
@@ -195,6 +199,28 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
     parameter.changed();
   }
   return outputs;
+}
+
+const void* Program::State::packed_for(const ReadyStep& step, const void* weights,
+                                       bool kept) const {
+  if (step.packed >= 0) {
+    return packed_weights(*program.parameters[static_cast<std::size_t>(step.packed)], step.plan,
+                          queue);
+  }
+  if (step.packed_at == ReadyStep::kNowhere) return nullptr;
+  void* const packed = static_cast<char*>(arena->data()) + step.packed_at;
+  if (!kept) step.plan.pack(queue, weights, packed);
+  return packed;
+}
+
+bool Program::State::fixed_are_kept(Specialised& s) {
+  if (!options.keep_fixed) return false;
+  std::vector<std::pair<std::uint64_t, const void*>> now;
+  for (const ParameterRef& p : program.parameters) now.emplace_back(p->version, p->value.data());
+  const bool kept = last_run == &s && s.fixed_of == now;
+  last_run = nullptr;  // until this run has ended well
+  s.fixed_of = std::move(now);
+  return kept;
 }
 
 // A failure in a kernel is told in the name of the node that it belongs to.

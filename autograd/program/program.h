@@ -24,9 +24,10 @@ struct CompileOptions {
   // One launch for steps that can be joined (all parameters' updates), where a device has it. The
   // bits are the same.
   bool join_steps = true;
-  // Keep what kernels make of parameters (Winograd's transformed weights, four times their size)
-  // for the next run: for Programs that are run often and change no weights. The bits are the same.
-  bool keep_packed = false;
+  // Keep what depends on parameters and constants only for the next run, and what kernels make of
+  // it (Winograd's transformed weights, four times their size): for Programs that are run often and
+  // change no parameter. The bits are the same. Without effect where `arena` is given.
+  bool keep_fixed = false;
   // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
   // later and returns nothing.
   Var guard = {};

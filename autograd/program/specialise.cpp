@@ -18,7 +18,8 @@ class Specialiser {
       : program_(program) {
     infer(input_types);
     prepare(backend);
-    if (options.keep_packed) find_packed();
+    fixed_.assign(program_.values.size(), false);
+    if (options.keep_fixed && program_.assignments.empty()) find_fixed();
     find_roots();
     find_lives();
     share_in_place();
@@ -56,23 +57,34 @@ class Specialiser {
     }
   }
 
-  // Steps that pack a parameter which this Program leaves as it is.
-  void find_packed() {
+  // What is the same in every run, in a Program that changes no parameter.
+  void find_fixed() {
+    for (std::size_t v = 0; v < fixed_.size(); ++v) {
+      const Value::Kind kind = program_.values[v].kind;
+      fixed_[v] = kind == Value::Kind::parameter || kind == Value::Kind::constant;
+    }
     for (std::size_t s = 0; s < program_.steps.size(); ++s) {
-      ReadyStep& ready = result_.steps[s];
       const Step& step = program_.steps[s];
-      if (!ready.plan || ready.plan.packing().bytes == 0 || step.operands.size() < 2) continue;
-      const Value& weights = program_.values[at(step.operands[1])];
-      if (weights.kind != Value::Kind::parameter) continue;
-      const auto assigned = [&](const auto& a) { return a.parameter == weights.source; };
-      if (std::none_of(program_.assignments.begin(), program_.assignments.end(), assigned)) {
-        ready.packed = weights.source;
+      ReadyStep& ready = result_.steps[s];
+      const std::vector<int>& in = step.operands;
+      ready.fixed = std::all_of(in.begin(), in.end(), [&](int v) { return fixed_[at(v)]; });
+      if (ready.fixed) {
+        for (int v : step.outputs) fixed_[at(v)] = true;
+      } else if (ready.plan && ready.plan.packing().bytes > 0 && in.size() > 1 &&
+                 fixed_[at(in[1])]) {
+        const Value& weights = program_.values[at(in[1])];
+        if (weights.kind == Value::Kind::parameter) {
+          ready.packed = weights.source;
+        } else {
+          ready.packed_at = 0;  // until it has a place
+        }
       }
     }
   }
   // What a step needs in the arena.
   std::size_t workspace_of(const ReadyStep& step) const {
-    return step.plan.workspace_bytes() - (step.packed >= 0 ? step.plan.packing().bytes : 0);
+    const bool kept = step.packed >= 0 || step.packed_at != ReadyStep::kNowhere;
+    return step.plan.workspace_bytes() - (kept ? step.plan.packing().bytes : 0);
   }
   // A parameter that several steps read in one layout is packed once.
   std::size_t packed_bytes() const {
@@ -113,6 +125,11 @@ class Specialiser {
     if (const int guard = program_.guard; guard >= 0) {
       const Value& value = program_.values[at(guard)];
       if (value.kind == Value::Kind::computed) result_.guard_step = value.source;
+    }
+    for (int v = 0; v < static_cast<int>(fixed_.size()); ++v) {
+      if (!fixed_[at(v)]) continue;
+      lives(v, end);
+      first_[at(root_[at(v)])] = 0;  // from run to run
     }
     // Outputs are copied out and assignments made after the last step.
     for (int value : program_.outputs) lives(value, end);
@@ -175,6 +192,13 @@ class Specialiser {
       buffer_of[v] = static_cast<int>(buffers.size());
       buffers.push_back({result_.types[v].bytes(), first_[v], last_[v]});
     }
+    std::vector<int> packed_at;
+    const int end = static_cast<int>(program_.steps.size());
+    for (const ReadyStep& step : result_.steps) {
+      const bool kept = step.packed_at != ReadyStep::kNowhere;
+      packed_at.push_back(kept ? static_cast<int>(buffers.size()) : kNone);
+      if (kept) buffers.push_back({step.plan.packing().bytes, 0, end});
+    }
     std::vector<int> workspaces;
     for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
       const std::size_t bytes = workspace_of(result_.steps[at(s)]);
@@ -209,6 +233,7 @@ class Specialiser {
       if (program_.values[v].kind == Value::Kind::input) memory.inputs += result_.types[v].bytes();
     }
     for (std::size_t s = 0; s < program_.steps.size(); ++s) {
+      if (packed_at[s] != kNone) result_.steps[s].packed_at = buffers[at(packed_at[s])].offset;
       if (workspaces[s] != kNone) {
         result_.steps[s].workspace = buffers[at(workspaces[s])].offset;
       }
@@ -289,6 +314,7 @@ class Specialiser {
   const LoweredProgram& program_;
   Specialised result_;
   std::vector<int> root_, first_, last_;  // by value; lives by root, in steps
+  std::vector<bool> fixed_;               // by value
 };
 
 }  // namespace

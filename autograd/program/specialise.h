@@ -20,8 +20,11 @@ struct ReadyStep {
   int first_output = 0;       // into Specialised::pointers
   std::size_t workspace = 0;  // arena offset
   bool in_place = false;
-  int packed = -1;  // the parameter whose packing is kept for this step
-  Plan joined;      // this step and those behind it in one launch, where there is such a kernel
+  int packed = -1;     // the parameter whose packing is kept for this step
+  bool fixed = false;  // depends on parameters and constants only
+  static constexpr std::size_t kNowhere = static_cast<std::size_t>(-1);
+  std::size_t packed_at = kNowhere;  // arena offset of what is kept of a fixed operand
+  Plan joined;  // this step and those behind it in one launch, where there is such a kernel
   int joined_steps = 0;  // how many those are, this one included
 };
 
@@ -34,13 +37,17 @@ struct Specialised {
   std::vector<int> external_slots;      // slots that may point elsewhere at the next run
   std::vector<void*> pointers;
   const void* arena = nullptr;  // what the arena slots point into
+  // The parameters that the fixed steps' results in the arena are of; empty: they are to be made.
+  std::vector<std::pair<std::uint64_t, const void*>> fixed_of;
   MemoryPlan memory;
   int guard_step = -1;  // after this step the guard is looked at
 };
 
 struct SpecialiseOptions {
-  bool join = true;          // steps that one kernel can do together are done together
-  bool keep_packed = false;  // what kernels make of parameters lies outside the arena
+  bool join = true;  // steps that one kernel can do together are done together
+  // What depends on parameters and constants only is kept from run to run, and so is what kernels
+  // make of it; the arena is this program's own.
+  bool keep_fixed = false;
 };
 // `input_types` in the order of program.inputs.
 Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,

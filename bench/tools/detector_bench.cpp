@@ -23,7 +23,7 @@ void detector(benchmark::State& state) {
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
   const Var predictions =
       DetectionTask(config, nullptr).predictions(model(tape, {{"image", image}}));
-  Program program = tape.compile(std::vector{predictions}, {}, {.keep_packed = true});
+  Program program = tape.compile(std::vector{predictions}, {}, {.keep_fixed = true});
   Tensor input({DType::f32, {1, config.height, config.width, 3}});
   PhiloxStream random(1);
   for (float& v : input.values<float>()) v = static_cast<float>(random.normal());

@@ -1,4 +1,5 @@
-// What kernels make of weights, kept from run to run, is seen in the time alone.
+// What depends on parameters only, and what kernels make of it, is kept from run to run: seen in
+// the time alone.
 #include <gtest/gtest.h>
 
 #include "autograd/ops/ops.h"
@@ -29,7 +30,7 @@ struct Net {
     const Conv2dOptions same{.pad_h = 1, .pad_w = 1};
     const Var y = conv2d(conv2d(x, w, {}, same), w, {}, same);
     const Var out = gradient ? tape.gradient(sum(y), {x})[0] : y;
-    return tape.compile(std::vector{out}, {}, {.keep_packed = keep});
+    return tape.compile(std::vector{out}, {}, {.keep_fixed = keep});
   }
   Tensor run(Program& program) const { return program.run({{"x", picture}})[0]; }
 };
@@ -84,11 +85,47 @@ TEST(PackedWeights, AreNotKeptOfWhatTheProgramAssigns) {
   const Var w = tape.parameter(net.weight);
   const Var y = conv2d(x, w, {}, {.pad_h = 1, .pad_w = 1});
   const Effects effects{tape.assign(net.weight, affine(w, 0.5, 0))};
-  Program program = tape.compile(std::vector{y}, effects, {.keep_packed = true});
+  Program program = tape.compile(std::vector{y}, effects, {.keep_fixed = true});
   EXPECT_EQ(program.plan().packed, 0u);
   const Tensor one = net.run(program), two = net.run(program);
   for (std::int64_t i = 0; i < one.elements(); ++i) {
     ASSERT_NEAR(two.item(i), 0.5 * one.item(i), 1e-4);
+  }
+}
+
+// The convolution's weights are made of the parameter, as relevance rules make them.
+Program of_positive_weights(const Net& net, bool keep) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", DType::f32, {1, 12, 12, 32});
+  const Var y = conv2d(x, relu(tape.parameter(net.weight)), {}, {.pad_h = 1, .pad_w = 1});
+  return tape.compile(std::vector{y}, {}, {.keep_fixed = keep});
+}
+
+TEST(FixedSteps, RunOnceAndChangeNoBit) {
+  const Net net;
+  Program plain = of_positive_weights(net, false), kept = of_positive_weights(net, true);
+  ASSERT_EQ(kept.steps()[0].op->name(), "relu");
+  const Tensor want = net.run(plain);
+  std::vector<double> seconds(kept.steps().size(), 0.0);
+  kept.set_profile(&seconds);
+  expect_same_bits(net.run(kept), want);
+  const double once = seconds[0];
+  EXPECT_GT(once, 0);
+  for (int times = 0; times < 3; ++times) expect_same_bits(net.run(kept), want);
+  EXPECT_EQ(seconds[0], once);
+}
+
+TEST(FixedSteps, FollowParametersAndBatches) {
+  const Net net;
+  Program plain = of_positive_weights(net, false), kept = of_positive_weights(net, true);
+  const Tensor two = noise({2, 12, 12, 32}, 9);
+  for (int times = 0; times < 3; ++times) {
+    // Other batch sizes use the same memory.
+    expect_same_bits(kept.run({{"x", two}})[0], plain.run({{"x", two}})[0]);
+    expect_same_bits(net.run(kept), net.run(plain));
+    expect_same_bits(net.run(kept), net.run(plain));
+    net.weight->value.values<float>()[static_cast<std::size_t>(times)] = 3;
+    net.weight->changed();
   }
 }
 

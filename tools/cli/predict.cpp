@@ -28,7 +28,7 @@ int run(const Options& options) {
   const Var image =
       tape.input("image", DType::f32, {1, config.image_size, config.image_size, config.channels});
   const Var answer = softmax((*loaded.model)(tape, {{"image", image}}).at("logits"));
-  Program program = tape.compile(std::vector{answer}, {}, {.keep_packed = true});
+  Program program = tape.compile(std::vector{answer}, {}, {.keep_fixed = true});
   nlohmann::ordered_json images = nlohmann::ordered_json::array();
   for (const std::string& path : options.images) {
     const Picture picture = read_picture(path, loaded.info);

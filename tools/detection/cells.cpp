@@ -20,7 +20,7 @@ Program compile(CentreDetector& model, const Backend& backend) {
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
   const NamedVars out = model(tape, {{"image", image}});
   const Var boxes = decode_sides(out.at("ltrb"), kStride);
-  return tape.compile(std::vector{sigmoid(out.at("heat")), boxes}, {}, {.keep_packed = true});
+  return tape.compile(std::vector{sigmoid(out.at("heat")), boxes}, {}, {.keep_fixed = true});
 }
 
 // The surest cell of the nine around this one, and itself.

@@ -21,7 +21,7 @@ Program compile(CentreDetector& model, const Backend& backend) {
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
   const Var predictions =
       DetectionTask(config, nullptr).predictions(model(tape, {{"image", image}}));
-  return tape.compile(std::vector{predictions}, {}, {.keep_packed = true});
+  return tape.compile(std::vector{predictions}, {}, {.keep_fixed = true});
 }
 
 }  // namespace
