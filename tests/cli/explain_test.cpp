@@ -80,6 +80,8 @@ TEST_F(Explanations, BoxesOfClassMapsAreMeasured) {
   ASSERT_EQ(measured.status, 0) << measured.err;
   EXPECT_NE(measured.err.find("rule.json"), std::string::npos) << "is no COCO file";
   const json shares = json::parse(measured.out);
+  words.insert(words.end(), {"--target", "mauve"});
+  expect_refused(tapescope_program(words), "no class of this model; they are blue, green, red");
 
   const json boxes = json::parse(text_of(fs::path(shapes_folder()) / "annotations-test.json"));
   int overlapping = 0;

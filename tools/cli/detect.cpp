@@ -25,7 +25,7 @@ struct Options {
   RunOptions run;
   std::vector<std::string> sources;
   detection::DetectOptions detect;
-  std::string out, formats, video;
+  std::string out, formats, video, target = "predicted";
   double share = 0.6;
   bool json = false, live = false, no_pictures = false;
 };
@@ -307,7 +307,7 @@ Finder detector_of(const Options& options) {
 
 // A classifier's answer and where its class map is large: one box a picture.
 Finder localiser_of(const Options& options) {
-  const auto localiser = std::make_shared<Localiser>(options.run, options.share);
+  const auto localiser = std::make_shared<Localiser>(options.run, options.share, options.target);
   return {localiser->classes(), [localiser, &options](Frame& frame) {
             const Localiser::Answer answer = localiser->find(frame.image, frame.name, &frame.times);
             const auto probability = static_cast<float>(answer.probability);
@@ -393,6 +393,9 @@ std::function<int()> setup(CLI::App& app) {
                  "also suppress boxes of one class above this IoU; 0: peaks alone decide")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--target", options->target,
+                 "of a classifier's run: predicted, or the class to look for, whatever the answer")
+      ->capture_default_str();
   app.add_option(
          "--share", options->share,
          "of a classifier's run: how large its class map is inside the box, of its largest value")

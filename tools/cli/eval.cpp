@@ -16,6 +16,7 @@ struct Options {
   std::int64_t batch_size = 64;
   int loader_threads = 2;
   double share = 0.6;
+  std::string target = "predicted";
   bool localise = false, json = false;
 };
 
@@ -62,7 +63,8 @@ int run(const Options& options) {
                          options.json);
   }
   if (options.localise) {
-    return eval_localisation(options.run, options.data, options.split, options.share, options.json);
+    return eval_localisation(options.run, options.data, options.split, options.share,
+                             options.target, options.json);
   }
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   DataOptions data_options = data_options_of(loaded.info, options.split);
@@ -101,6 +103,8 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("--share", options->share, "of --localise: as `detect` takes it")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--target", options->target, "of --localise: as `detect` takes it")
+      ->capture_default_str();
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

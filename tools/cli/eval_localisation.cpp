@@ -37,8 +37,8 @@ bool holds(const detection::Box& box, double x, double y) {
 }  // namespace
 
 int eval_localisation(const RunOptions& run, const std::string& folder, const std::string& split,
-                      double share, bool json) {
-  Localiser localiser(run, share);
+                      double share, const std::string& target, bool json) {
+  Localiser localiser(run, share, target);
   // Boxes of classes that the model does not know are boxes all the same.
   const detection::DetectionData data = detection::open_detection_data(folder);
   const std::vector<std::string>& classes = localiser.classes();

@@ -1,5 +1,7 @@
 #include "tools/cli/localiser.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -9,10 +11,18 @@
 
 namespace tapescope::cli {
 
-Localiser::Localiser(const RunOptions& run, double share)
+Localiser::Localiser(const RunOptions& run, double share, const std::string& target)
     : loaded_(load_model(run.run, run.checkpoint)),
       explainer_(explainer_of(loaded_, run.backend(), ExplanationOptions{})),
-      share_(share) {}
+      share_(share) {
+  if (target == "predicted") return;
+  const auto found = std::find(classes().begin(), classes().end(), target);
+  if (found == classes().end()) {
+    throw usage_error("--target '{}' is no class of this model; they are {}", target,
+                      fmt::join(classes(), ", "));
+  }
+  target_ = found - classes().begin();
+}
 
 Localiser::Answer Localiser::find(const Image& image, const std::string& name,
                                   detection::DetectTimes* times) {
@@ -25,7 +35,8 @@ Localiser::Answer Localiser::find(const Image& image, const std::string& name,
   const Picture picture = make_picture(image, name, loaded_.info);
   const double resize = lap();
   const std::vector<double> p = probabilities_of(explainer_.logits(picture.input));
-  const std::int64_t best = std::max_element(p.begin(), p.end()) - p.begin();
+  const std::int64_t best =
+      target_ >= 0 ? target_ : std::max_element(p.begin(), p.end()) - p.begin();
   const explain::Attribution cam =
       explainer_.explain("cam", picture.input, Tensor::from<std::int64_t>({1}, {best}));
   const double forward = lap();

@@ -13,13 +13,14 @@ namespace tapescope::cli {
 
 class Localiser {
  public:
-  // `share`: of the class map's largest value, what the box's region is above. Throws a usage error
-  // for a model without class maps.
-  Localiser(const RunOptions& run, double share);
+  // `share`: of the class map's largest value, what the box's region is above. `target`: a class to
+  // look for whatever the answer is, or "predicted". Throws a usage error for a model without class
+  // maps and for a class that it does not know.
+  Localiser(const RunOptions& run, double share, const std::string& target);
   const std::vector<std::string>& classes() const { return loaded_.info.classes; }
 
   struct Answer {
-    int category = 0;  // the likeliest class
+    int category = 0;  // the likeliest class, or the one looked for
     double probability = 0;
     detection::Box box;  // in the picture's pixels; without area where nothing speaks for the class
     double peak_x = 0, peak_y = 0;  // where most does: the middle of that pixel
@@ -31,10 +32,11 @@ class Localiser {
   LoadedModel loaded_;
   explain::Explainer explainer_;
   double share_;
+  std::int64_t target_ = -1;  // none: the likeliest
 };
 
 // eval of a classifier's run on pictures annotated with boxes: how well its boxes lie.
 int eval_localisation(const RunOptions& run, const std::string& data, const std::string& split,
-                      double share, bool json);
+                      double share, const std::string& target, bool json);
 
 }  // namespace tapescope::cli
