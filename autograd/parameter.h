@@ -22,6 +22,7 @@ struct Parameter {
 
   Parameter(std::string name, Tensor value, Kind kind)
       : name(std::move(name)), value(std::move(value)), kind(kind) {}
+  Parameter(const Parameter&) = delete;  // `packed` is of one value
 
   std::string name;  // "layer1.0.conv1.weight"
   Tensor value;

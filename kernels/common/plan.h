@@ -20,9 +20,8 @@ struct Buffers {
   const void* packed = nullptr;  // what Plan::pack() made of operand 1, where it was kept
 };
 
-// What a kernel makes of its operand 1, the weights, before it computes, where that is worth
-// keeping as long as the weights stay the same. The layout's name and the weights say all about the
-// bytes. A run without them makes them anew in the last `bytes` of its workspace.
+// What a kernel makes of its operand 1, the weights, and can keep while they stay the same. Layout
+// and weights say all about the bytes. A run without them makes them in its workspace's last bytes.
 struct Packing {
   std::string_view layout;
   std::size_t bytes = 0;
