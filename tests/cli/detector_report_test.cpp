@@ -3,6 +3,7 @@
 
 #include "tests/cli/browser.h"
 #include "tests/cli/program.h"
+#include "tests/cli/square_or_bar.h"
 
 namespace tapescope {
 namespace {
@@ -12,7 +13,7 @@ namespace fs = std::filesystem;
 
 class DetectorReport : public ::testing::Test {
  protected:
-  // Grey pictures of 64x48 with one bright square or one dark bar, in COCO's form. The first test
+  // One bright square or one dark bar a picture, in COCO's form. The first test
   // picture has a square annotated where there is none, so that something is missed for sure.
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
@@ -20,18 +21,7 @@ class DetectorReport : public ::testing::Test {
       json images = json::array(), annotations = json::array();
       const int count = std::string(split) == "train" ? 40 : 8;
       for (int i = 0; i < count; ++i) {
-        PhiloxStream random(stable_hash(split) + static_cast<std::uint64_t>(i));
-        Image picture(48, 64, 3);
-        for (std::uint8_t& v : picture.pixels) v = static_cast<std::uint8_t>(90 + random.below(40));
-        const bool bar = i % 2 == 1;
-        const int w = bar ? 24 : 14, h = bar ? 8 : 14;
-        const int x = 20 + static_cast<int>(random.below(static_cast<std::uint32_t>(44 - w)));
-        const int y = static_cast<int>(random.below(static_cast<std::uint32_t>(48 - h)));
-        for (int yy = y; yy < y + h; ++yy) {
-          for (int xx = x; xx < x + w; ++xx) {
-            for (int c = 0; c < 3; ++c) picture.at(yy, xx)[c] = bar ? 10 : 245;
-          }
-        }
+        const auto& [picture, bar, x, y, w, h] = SquareOrBar(split, i, 20);
         const std::string name = fmt::format("{}-{:02}.png", split, i);
         fs::create_directories(*folder_ / "data/images");
         write_png(*folder_ / "data/images" / name, picture);
