@@ -4,7 +4,7 @@
 
 #include "engine/philox.h"
 #include "tests/tools/temporary_folder.h"
-#include "tools/training/atomic_file.h"
+#include "tools/files/atomic_file.h"
 
 namespace tapescope {
 namespace {

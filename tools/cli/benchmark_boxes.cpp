@@ -5,7 +5,8 @@
 #include "tools/cli/box_judge.h"
 #include "tools/cli/judge_json.h"
 #include "tools/detection/detector_file.h"
-#include "tools/training/atomic_file.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 
 namespace tapescope::cli {
 namespace {
@@ -125,8 +126,8 @@ int benchmark_boxes(const BoxCommand& command, const std::string& split, std::in
   const ordered_json result = {{"run", command.run.run}, {"data", command.data},
                                {"split", split},         {"images", chosen.size()},
                                {"metrics", metrics},     {"methods", table}};
-  if (!command.out.empty()) write_atomically(command.out, result.dump(2) + "\n");
-  fmt::print("{}", command.json ? result.dump(2) + "\n" : text);
+  if (!command.out.empty()) write_atomically(command.out, json_text(result, 2) + "\n");
+  fmt::print("{}", command.json ? json_text(result, 2) + "\n" : text);
   return 0;
 }
 

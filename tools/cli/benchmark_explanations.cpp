@@ -10,7 +10,8 @@
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
 #include "tools/detection/detector_file.h"
-#include "tools/training/atomic_file.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 
 namespace tapescope::cli {
 namespace {
@@ -122,9 +123,9 @@ int run(const Options& options) {
       {"metrics", metrics},
       {"methods", table}};
   if (options.cascade) result["cascade"] = cascade.json();
-  if (!options.out.empty()) write_atomically(options.out, result.dump(2) + "\n");
+  if (!options.out.empty()) write_atomically(options.out, json_text(result, 2) + "\n");
   if (options.json) {
-    fmt::print("{}\n", result.dump(2));
+    fmt::print("{}\n", json_text(result, 2));
     return 0;
   }
   fmt::print("{}", quality::to_text(means));

@@ -11,8 +11,8 @@
 #include "tools/cli/localiser.h"
 #include "tools/detection/detector.h"
 #include "tools/detection/stream.h"
+#include "tools/files/atomic_file.h"
 #include "tools/report/png.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
 namespace {

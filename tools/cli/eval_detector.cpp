@@ -3,6 +3,7 @@
 #include "tools/cli/detector_commands.h"
 #include "tools/detection/detector.h"
 #include "tools/detection/voc_evaluation.h"
+#include "tools/files/json_text.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::cli {
@@ -79,7 +80,7 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
                        {"background", errors.background},
                        {"missed", errors.missed}};
   if (json) {
-    fmt::print("{}\n", numbers.dump(2));
+    fmt::print("{}\n", json_text(numbers, 2));
     return 0;
   }
   fmt::print(

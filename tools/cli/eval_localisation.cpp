@@ -4,6 +4,7 @@
 #include "tools/cli/detector_commands.h"
 #include "tools/cli/localiser.h"
 #include "tools/data/image.h"
+#include "tools/files/json_text.h"
 
 namespace tapescope::cli {
 namespace {
@@ -76,7 +77,7 @@ int eval_localisation(const RunOptions& run, const std::string& folder, const st
   if (counts.images == 0) throw usage_error("the {} images of '{}' show no objects", split, folder);
   const nlohmann::ordered_json shares = counts.shares(known);
   if (json) {
-    fmt::print("{}\n", shares.dump(2));
+    fmt::print("{}\n", json_text(shares, 2));
     return 0;
   }
   const auto percent = [&](const char* key) { return 100 * shares[key].get<double>(); };

@@ -14,11 +14,12 @@
 #include "tools/cli/other_explanations.h"
 #include "tools/detection/detector_file.h"
 #include "tools/explanation/drawing.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/report/colormap.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/npy.h"
 #include "tools/report/png.h"
-#include "tools/training/atomic_file.h"
 #include "tools/training/picture.h"
 #include "tools/training/safetensors.h"
 
@@ -229,9 +230,9 @@ int run(const Options& options) {
                                          {"maps", maps},
                                          {"controls", controls},
                                          {"sheet", sheet}};
-  write_atomically(fs::path(options.out) / "scores.json", scores.dump(2) + "\n");
+  write_atomically(fs::path(options.out) / "scores.json", json_text(scores, 2) + "\n");
   if (options.json) {
-    fmt::print("{}\n", scores.dump(2));
+    fmt::print("{}\n", json_text(scores, 2));
   } else {
     fmt::print("all of them: {}\n", sheet);
   }

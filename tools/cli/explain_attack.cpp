@@ -5,9 +5,10 @@
 
 #include "autograd/explain/attacks.h"
 #include "tools/cli/other_explanations.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
 namespace {
@@ -125,8 +126,8 @@ int attack(const OtherCommand& command, const LoadedModel& loaded) {
                                {"targeted", targeted},
                                {"answers", answers},
                                {"sheet", sheet}};
-  write_atomically(fs::path(command.out) / (method + ".json"), result.dump(2) + "\n");
-  fmt::print("{}\n", command.json ? result.dump(2) : sheet);
+  write_atomically(fs::path(command.out) / (method + ".json"), json_text(result, 2) + "\n");
+  fmt::print("{}\n", command.json ? json_text(result, 2) : sheet);
   return 0;
 }
 

@@ -6,10 +6,11 @@
 #include "tools/cli/judge_json.h"
 #include "tools/detection/detector.h"
 #include "tools/explanation/drawing.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/npy.h"
 #include "tools/report/png.h"
-#include "tools/training/atomic_file.h"
 #include "tools/training/safetensors.h"
 
 namespace tapescope::cli {
@@ -121,8 +122,8 @@ class Command {
     }
     const ordered_json scores = {
         {"run", command_.run.run}, {"maps", maps_}, {"controls", controls_}};
-    write_atomically(out / "scores.json", scores.dump(2) + "\n");
-    if (command_.json) fmt::print("{}\n", scores.dump(2));
+    write_atomically(out / "scores.json", json_text(scores, 2) + "\n");
+    if (command_.json) fmt::print("{}\n", json_text(scores, 2));
     for (const quality::MetricInfo& metric : box_metrics()) {
       if (score_ && !(metric.needs_mask && mask_.empty())) {
         say("{:<10} {}", metric.name, metric.what);

@@ -7,7 +7,8 @@
 #include "autograd/explain/tcav.h"
 #include "engine/philox.h"
 #include "tools/cli/other_explanations.h"
-#include "tools/training/atomic_file.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 
 namespace tapescope::cli {
 namespace {
@@ -122,9 +123,9 @@ int explain_by_concept(const OtherCommand& command, const LoadedModel& loaded) {
                                {"t", test.t},
                                {"p", test.p},
                                {"significant", test.p < kSignificant}};
-  write_atomically(fs::path(command.out) / "tcav.json", result.dump(2) + "\n");
+  write_atomically(fs::path(command.out) / "tcav.json", json_text(result, 2) + "\n");
   if (command.json) {
-    fmt::print("{}\n", result.dump(2));
+    fmt::print("{}\n", json_text(result, 2));
     return 0;
   }
   fmt::print(

@@ -4,10 +4,11 @@
 #include <numeric>
 
 #include "tools/cli/other_explanations.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/influence/influence.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
 namespace {
@@ -114,9 +115,9 @@ int explain_by_examples(const OtherCommand& command, const LoadedModel& loaded) 
   } else {
     result["node"] = node;
   }
-  write_atomically(fs::path(command.out) / (method + ".json"), result.dump(2) + "\n");
+  write_atomically(fs::path(command.out) / (method + ".json"), json_text(result, 2) + "\n");
   if (command.json) {
-    fmt::print("{}\n", result.dump(2));
+    fmt::print("{}\n", json_text(result, 2));
   } else {
     fmt::print("{}\n", sheet);
   }

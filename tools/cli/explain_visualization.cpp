@@ -4,9 +4,10 @@
 #include "autograd/explain/feature_visualization.h"
 #include "autograd/ops/ops.h"
 #include "tools/cli/other_explanations.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
 namespace {
@@ -59,9 +60,10 @@ int climb(const OtherCommand& command, const LoadedModel& loaded, explain::Expla
                                {"images", of_pictures},
                                {"values", found.values},
                                {"png", png}};
-  write_atomically(fs::path(command.out) / "feature-visualization.json", result.dump(2) + "\n");
+  write_atomically(fs::path(command.out) / "feature-visualization.json",
+                   json_text(result, 2) + "\n");
   if (command.json) {
-    fmt::print("{}\n", result.dump(2));
+    fmt::print("{}\n", json_text(result, 2));
     return 0;
   }
   fmt::print("{}: {:.4g}, from {:.4g} of plain grey", name, reached, grey);

@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/inspect.h"
+#include "tools/files/atomic_file.h"
 #include "tools/inspection/activations.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
 namespace {

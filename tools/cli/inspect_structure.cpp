@@ -1,8 +1,8 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/cli/inspect.h"
+#include "tools/files/atomic_file.h"
 #include "tools/inspection/structure_graph.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
 namespace {

@@ -4,6 +4,7 @@
 #include "tools/cli/inspect.h"
 #include "tools/detection/detection_task.h"
 #include "tools/detection/voc_evaluation.h"
+#include "tools/files/json_text.h"
 #include "tools/monitoring/diagnosis.h"
 #include "tools/monitoring/suspects.h"
 
@@ -103,7 +104,7 @@ int run(const Options& options) {
       json["label_suspects"] = label_suspects(options, *opened.classifier);
     }
   }
-  if (options.json) fmt::print("{}\n", json.dump(2));
+  if (options.json) fmt::print("{}\n", json_text(json, 2));
   return 0;
 }
 

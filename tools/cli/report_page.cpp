@@ -6,13 +6,13 @@
 
 #include "tools/cli/judge_json.h"
 #include "tools/explanation/drawing.h"
+#include "tools/files/atomic_file.h"
 #include "tools/inspection/activations.h"
 #include "tools/inspection/parameters.h"
 #include "tools/inspection/structure_graph.h"
 #include "tools/monitoring/diagnosis.h"
 #include "tools/page/page.h"
 #include "tools/report/contact_sheet.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
 namespace {

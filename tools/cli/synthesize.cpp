@@ -4,9 +4,10 @@
 
 #include "engine/philox.h"
 #include "tools/cli/cli.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/report/png.h"
 #include "tools/synthesis/scene.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::cli {
 namespace {
@@ -88,9 +89,9 @@ int run(const Options& options) {
                                           {"train", options.train},
                                           {"test", options.test},
                                           {"seed", options.seed}};
-  write_atomically(out / "rule.json", summary.dump(2) + "\n");
+  write_atomically(out / "rule.json", json_text(summary, 2) + "\n");
   if (options.json) {
-    fmt::print("{}\n", summary.dump(2));
+    fmt::print("{}\n", json_text(summary, 2));
   } else {
     fmt::print("{}\n{} pictures to train on and {} to test, masks and twins: {}\n",
                synthesis::describe(rule), 3 * options.train, 3 * options.test, options.out);

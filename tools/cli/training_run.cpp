@@ -8,7 +8,8 @@
 #include "engine/allocator.h"
 #include "engine/thread_pool.h"
 #include "tools/cli/inspected.h"
-#include "tools/training/atomic_file.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/training/estimate.h"
 
 namespace tapescope::cli {
@@ -175,8 +176,8 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   }
   const Json metrics = metrics_json(test, checkpoints.file("best"), config, progress, seconds,
                                     journal, planned, trainer.peak_bytes());
-  write_atomically(folder + "metrics.json", metrics.dump(2) + "\n");
-  if (run.json) fmt::print("{}\n", metrics.dump(2));
+  write_atomically(folder + "metrics.json", json_text(metrics, 2) + "\n");
+  if (run.json) fmt::print("{}\n", json_text(metrics, 2));
   return 0;
 }
 

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "tools/files/json_text.h"
 #include "tools/inspection/structure.h"
 
 namespace tapescope::inspection {
@@ -64,7 +65,7 @@ std::string to_json(const Structure& structure, const std::string& model) {
                {"input_bytes", structure.input_bytes},
                {"hash", fmt::format("{:016x}", structure.hash)}};
   if (timed) json["measured_batch"] = structure.measured_batch;
-  return json.dump(2);
+  return json_text(json, 2);
 }
 
 }  // namespace tapescope::inspection

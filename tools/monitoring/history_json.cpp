@@ -1,8 +1,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/monitoring/history.h"
-#include "tools/training/atomic_file.h"
 
 namespace tapescope::monitoring {
 namespace {
@@ -224,7 +225,7 @@ void HistoryWriter::add(const StepRecord& r) {
                {"gradient_norm", r.gradient_norm},
                {"images_per_second", r.images_per_second}};
   put_terms(line, r.terms);
-  file_ << line.dump() << std::endl;
+  file_ << json_text(line) << std::endl;
 }
 
 void HistoryWriter::add(const StatisticsRecord& r) {
@@ -253,7 +254,7 @@ void HistoryWriter::add(const EpochRecord& r) {
   line["seconds_data_wait"] = r.data_wait_seconds;
   line["seconds_statistics"] = r.statistics_seconds;
   put_terms(line, r.terms);
-  file_ << line.dump() << std::endl;
+  file_ << json_text(line) << std::endl;
 }
 
 void HistoryWriter::add(const PulsePoint& point) {

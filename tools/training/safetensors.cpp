@@ -8,7 +8,7 @@
 #include <set>
 
 #include "engine/error.h"
-#include "tools/training/atomic_file.h"
+#include "tools/files/atomic_file.h"
 
 namespace tapescope {
 namespace {

@@ -1,0 +1,44 @@
+#include "tools/files/json_text.h"
+
+#include <nlohmann/json.hpp>
+
+#include "tools/files/text.h"
+
+namespace tapescope {
+namespace {
+
+template <class Json>
+Json with_printable_strings(const Json& json) {
+  if (json.is_string()) return printable(json.template get_ref<const std::string&>());
+  if (json.is_array()) {
+    Json list = Json::array();
+    for (const Json& entry : json) list.push_back(with_printable_strings(entry));
+    return list;
+  }
+  if (json.is_object()) {
+    Json object = Json::object();
+    for (const auto& [key, value] : json.items()) {
+      object[printable(key)] = with_printable_strings(value);
+    }
+    return object;
+  }
+  return json;
+}
+
+template <class Json>
+std::string text_of(const Json& json, int indent) {
+  try {
+    return json.dump(indent);
+  } catch (const typename Json::type_error&) {  // a string that is not UTF-8: rare
+    return with_printable_strings(json).dump(indent);
+  }
+}
+
+}  // namespace
+
+std::string json_text(const nlohmann::ordered_json& json, int indent) {
+  return text_of(json, indent);
+}
+std::string json_text(const nlohmann::json& json, int indent) { return text_of(json, indent); }
+
+}  // namespace tapescope

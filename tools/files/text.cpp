@@ -1,0 +1,57 @@
+#include "tools/files/text.h"
+
+#include <fmt/core.h>
+
+#include <cstdint>
+
+namespace tapescope {
+namespace {
+
+// The code point that `bytes` begin with and how many bytes it has; 0 bytes where they begin with
+// none (RFC 3629: shortest form, no surrogates, up to U+10FFFF).
+struct CodePoint {
+  std::uint32_t value = 0;
+  std::size_t bytes = 0;
+};
+CodePoint first_of(std::string_view bytes) {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(bytes[i]); };
+  const std::uint32_t lead = byte(0);
+  if (lead < 0x80) return {lead, 1};
+  const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || length > bytes.size()) return {};
+  std::uint32_t value = lead & (0x7Fu >> length);
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return {};
+    value = value << 6 | (byte(i) & 0x3Fu);
+  }
+  const bool shortest = length < 3 || value >= (length == 3 ? 0x800u : 0x10000u);
+  if (!shortest || (value >= 0xD800 && value <= 0xDFFF) || value > 0x10FFFF) return {};
+  return {value, length};
+}
+
+bool is_control(std::uint32_t c) {
+  return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x2028 && c <= 0x202E) ||
+         (c >= 0x2066 && c <= 0x2069);
+}
+
+}  // namespace
+
+std::string printable(std::string_view bytes) {
+  std::string text;
+  text.reserve(bytes.size());
+  while (!bytes.empty()) {
+    const CodePoint c = first_of(bytes);
+    const std::size_t length = c.bytes == 0 ? 1 : c.bytes;
+    if (c.bytes == 0 || is_control(c.value)) {
+      for (std::size_t i = 0; i < length; ++i) {
+        text += fmt::format("\\x{:02x}", static_cast<std::uint8_t>(bytes[i]));
+      }
+    } else {
+      text += bytes.substr(0, length);
+    }
+    bytes.remove_prefix(length);
+  }
+  return text;
+}
+
+}  // namespace tapescope
