@@ -216,6 +216,14 @@ TEST_F(ProcessEdges, LimitsOfTheSystemEndInASentence) {
   expect_a_sentence(shell("ulimit -s 8192; ulimit -v 3000000; " + line(training("l")) +
                           " --threads 1 --loader-threads 1000"),
                     1, "cannot be started");
+  // Whatever the limit on memory is: an answer or a sentence.
+  for (int kilobytes = 55000; kilobytes < 120000; kilobytes += 5000) {
+    const Result result = shell("ulimit -v " + std::to_string(kilobytes) + "; " + predict());
+    EXPECT_TRUE(result.status == 0 || result.status == 1 ||
+                result.status == 127)  // 127: no libraries
+        << kilobytes << ": " << result.status << result.err;
+    EXPECT_TRUE(result.status == 0 || result.err.find(": ") != std::string::npos) << kilobytes;
+  }
   // A file that may not grow: an error of the write, and nothing is left of it.
   const Result full = shell("ulimit -f 8; " + line(training("small")));
   EXPECT_EQ(full.status, 1) << full.err;

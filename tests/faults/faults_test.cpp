@@ -79,6 +79,7 @@ TEST(Faults, KilledAtRandomMoments) {
     EXPECT_EQ(training().difference(run), "") << "training " << trainings << ", " << run;
     fs::remove_all(run);
   }
+  if (HasFailure()) return;
   std::printf(
       "faults: %ju SIGKILLs and %ju other signals in %ju trainings, %ju resumed: weights, history "
       "and "
@@ -182,7 +183,7 @@ TEST(Faults, CallsOfTheSystemFailInATraining) {
     EXPECT_EQ(wrong, "") << said;
     fs::remove_all(run);
   }
-  outcomes.print("faults in trainings, all of them whole after a resume");
+  if (!HasFailure()) outcomes.print("faults in trainings, all of them whole after a resume");
 }
 
 // A record that cannot be written is kept and written later.
@@ -307,7 +308,8 @@ TEST_F(OutputFaults, NoFileIsTornUnderItsFinalName) {
       EXPECT_EQ(files.size(), references[c].size()) << said;
     }
   }
-  outcomes.print("faults in explain, detect, report and synthesize, no file torn");
+  if (!HasFailure())
+    outcomes.print("faults in explain, detect, report and synthesize, no file torn");
 }
 
 }  // namespace

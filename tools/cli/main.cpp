@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstdio>
+#include <sstream>
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
@@ -124,7 +125,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(arguments);
   } catch (const CLI::Success& done) {  // --help, --version
-    return app.exit(done);
+    std::ostringstream text;
+    const int status = app.exit(done, text);
+    fmt::print("{}", text.str());
+    return status;
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "tapescope: %s; see --help\n", error.what());
     return 2;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -33,6 +34,16 @@ ssize_t write_message(void*, const char* text, std::size_t size) {
     done += n > 0 ? static_cast<std::size_t>(n) : 0;
   }
   return static_cast<ssize_t>(size);
+}
+
+// oneDNN writes code into memory that it has not been given where addresses are limited.
+void end_at_limit(int) {
+  constexpr char kSentence[] =
+      "tapescope: out of memory in a library: the limit on addresses is too small (ulimit -v); "
+      "raise "
+      "it\n";
+  [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, kSentence, sizeof kSentence - 1);
+  ::_exit(1);
 }
 
 int say(int status, const std::string& sentence) {
@@ -75,10 +86,14 @@ void prepare_process() {
   }
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
+  rlimit addresses{};
+  if (::getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY) {
+    std::signal(SIGSEGV, end_at_limit);
+  }
   cookie_io_functions_t functions{};
   functions.write = write_message;
   if (std::FILE* messages = ::fopencookie(nullptr, "w", functions)) {
-    std::setvbuf(messages, nullptr, _IOLBF, BUFSIZ);
+    std::setvbuf(messages, nullptr, _IONBF, 0);
     stderr = messages;
   }
 }
