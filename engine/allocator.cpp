@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
 #include <unordered_set>
 #include <vector>
 
-#include "engine/error.h"
+#include "engine/environment.h"
 #include "engine/runtime.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -41,9 +40,7 @@ std::string human(std::size_t bytes) {
 class PoolAllocator final : public Allocator {
  public:
   explicit PoolAllocator(Device device) : device_(device), runtime_(DeviceRuntime::of(device)) {
-    if (const char* text = std::getenv("TAPESCOPE_MEMORY_LIMIT")) {
-      limit_ = std::strtoull(text, nullptr, 10);
-    }
+    limit_ = number_from_environment("TAPESCOPE_MEMORY_LIMIT", 0, SIZE_MAX).value_or(0);
   }
 
   StorageRef allocate(std::size_t bytes, Purpose purpose, const char* label) override {
@@ -181,19 +178,8 @@ class PoolAllocator final : public Allocator {
 }  // namespace
 
 std::string_view name_of(Purpose purpose) {
-  switch (purpose) {
-    case Purpose::parameter:
-      return "parameter";
-    case Purpose::activation:
-      return "activation";
-    case Purpose::gradient:
-      return "gradient";
-    case Purpose::workspace:
-      return "workspace";
-    case Purpose::data:
-      return "data";
-  }
-  return "?";
+  constexpr std::string_view names[] = {"parameter", "activation", "gradient", "workspace", "data"};
+  return names[static_cast<std::size_t>(purpose)];
 }
 
 void StorageRef::release() {

@@ -6,26 +6,12 @@
 namespace tapescope {
 
 std::string_view name_of(DeviceKind kind) {
-  switch (kind) {
-    case DeviceKind::cpu:
-      return "cpu";
-    case DeviceKind::cuda:
-      return "cuda";
-    case DeviceKind::emulated:
-      return "emulated";
-  }
-  return "?";
+  constexpr std::string_view names[] = {"cpu", "cuda", "emulated"};
+  return names[static_cast<std::size_t>(kind)];
 }
 
 std::string why_unavailable(DeviceKind kind) {
-  switch (kind) {
-    case DeviceKind::cpu:
-    case DeviceKind::emulated:
-      return "";
-    case DeviceKind::cuda:
-      return why_no_cuda();
-  }
-  return "unknown device";
+  return kind == DeviceKind::cuda ? why_no_cuda() : "";
 }
 
 Device device_from_name(std::string_view name) {

@@ -47,17 +47,8 @@ std::atomic<Isa>& current() {
 }  // namespace
 
 std::string_view name_of(Isa isa) {
-  switch (isa) {
-    case Isa::baseline:
-      return "baseline";
-    case Isa::avx2:
-      return "avx2";
-    case Isa::avx512:
-      return "avx512";
-    case Isa::avx512_bf16:
-      return "avx512_bf16";
-  }
-  return "?";
+  constexpr std::string_view names[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
+  return names[static_cast<std::size_t>(isa)];
 }
 
 Isa isa() { return current().load(std::memory_order_relaxed); }

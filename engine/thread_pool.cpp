@@ -2,18 +2,21 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
-#include "engine/error.h"
+#include "engine/environment.h"
 
 namespace tapescope {
 namespace {
+
+constexpr std::size_t kMostThreads = 1024;
 
 // Processors this process may run on, in order.
 std::vector<int> allowed_processors() {
@@ -29,12 +32,8 @@ std::vector<int> allowed_processors() {
 }
 
 int default_thread_count() {
-  if (const char* text = std::getenv("TAPESCOPE_THREADS"); text != nullptr && *text != '\0') {
-    const int count = std::atoi(text);
-    if (count < 1) throw usage_error("TAPESCOPE_THREADS is '{}'; it must be at least 1", text);
-    return count;
-  }
-  return static_cast<int>(allowed_processors().size());
+  const auto wanted = number_from_environment("TAPESCOPE_THREADS", 1, kMostThreads);
+  return static_cast<int>(wanted.value_or(std::min(allowed_processors().size(), kMostThreads)));
 }
 
 thread_local bool inside_parallel_work = false;
@@ -60,15 +59,18 @@ class Pool {
       const int cpu = threads <= static_cast<int>(processors.size())
                           ? processors[static_cast<std::size_t>(i)]
                           : -1;
-      workers_.emplace_back([this, cpu] { serve(cpu); });
+      try {
+        workers_.emplace_back([this, cpu] { serve(cpu); });
+      } catch (const std::system_error& error) {
+        stop();
+        throw failure(
+            "thread {} of {} cannot be started ({}); try a smaller --threads, or raise the limits "
+            "of processes and memory (ulimit -u, ulimit -v)",
+            i + 1, threads, error.code().message());
+      }
     }
   }
-  ~Pool() {
-    stop_.store(true);
-    generation_.fetch_add(1);
-    generation_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~Pool() { stop(); }
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   void run(std::int64_t chunks, FunctionRef<void(std::int64_t)> body) {
@@ -98,6 +100,12 @@ class Pool {
   }
 
  private:
+  void stop() {
+    stop_.store(true);
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
   void work() {
     inside_parallel_work = true;
     for (;;) {
@@ -185,11 +193,10 @@ void parallel_ranges(std::int64_t count, std::int64_t grain,
 int thread_count() { return pool()->threads(); }
 
 void set_thread_count(int count) {
-  if (count < 1) throw usage_error("the number of threads is {}; it must be at least 1", count);
-  if (count != pool()->threads()) {
-    pool().reset();
-    pool() = std::make_unique<Pool>(count);
+  if (count < 1 || static_cast<std::size_t>(count) > kMostThreads) {
+    throw usage_error("the number of threads is {}; it must be 1 to {}", count, kMostThreads);
   }
+  if (count != pool()->threads()) pool() = std::make_unique<Pool>(count);
 }
 
 }  // namespace tapescope

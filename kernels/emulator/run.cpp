@@ -11,20 +11,27 @@
 namespace tapescope::emulator {
 namespace {
 
+// "shuffled:17"
+bool is_seeded(std::string_view name) {
+  constexpr std::string_view kStart = "shuffled:";
+  return name.starts_with(kStart) && name.size() > kStart.size() &&
+         name.find_first_not_of("0123456789", kStart.size()) == name.npos;
+}
+
 Schedule schedule_at_start() {
   Schedule s;
 #if defined(__SANITIZE_THREAD__)
   s.kind = Schedule::Kind::os_threads;
 #endif
   const char* text = std::getenv("TAPESCOPE_EMULATOR");
-  if (text == nullptr) return s;
-  const std::string_view name(text);
+  const std::string_view name(text == nullptr ? "" : text);
+  if (name.empty()) return s;
   if (name == "forward") return s;
   if (name == "os_threads") {
     s.kind = Schedule::Kind::os_threads;
   } else if (name == "reverse") {
     s.order = Order::reverse;
-  } else if (name.starts_with("shuffled")) {
+  } else if (name == "shuffled" || is_seeded(name)) {
     s.order = Order::shuffled;
     if (name.size() > 9) s.seed = std::strtoull(text + 9, nullptr, 10);
   } else {

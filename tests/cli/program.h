@@ -46,6 +46,7 @@ class Process {
     ::_exit(127);
   }
   void signal(int number) const { ::kill(pid_, number); }
+  pid_t pid() const { return pid_; }
   Result wait() {
     int status = 0;
     ::waitpid(pid_, &status, 0);

@@ -1,11 +1,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <climits>
 #include <cstdio>
-#include <new>
+#include <sstream>
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
+#include "tools/cli/process.h"
 #include "tools/training/config.h"
 
 namespace tapescope::cli {
@@ -47,7 +49,7 @@ std::vector<std::string> comma_separated(const std::string& text) {
 }
 
 void RunOptions::apply() const {
-  if (threads != 0) set_thread_count(static_cast<int>(threads));
+  if (threads != 0) set_thread_count(static_cast<int>(std::clamp<long>(threads, -1, INT_MAX)));
 }
 
 Backend RunOptions::backend() const { return {device_from_name(device), parse_kernels(kernel)}; }
@@ -123,7 +125,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(arguments);
   } catch (const CLI::Success& done) {  // --help, --version
-    return app.exit(done);
+    std::ostringstream text;
+    const int status = app.exit(done, text);
+    fmt::print("{}", text.str());
+    return status;
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "tapescope: %s; see --help\n", error.what());
     return 2;
@@ -135,17 +140,7 @@ int run(int argc, char** argv) {
 }  // namespace tapescope::cli
 
 int main(int argc, char** argv) {
-  using tapescope::Blame;
-  try {
-    return tapescope::cli::run(argc, argv);
-  } catch (const tapescope::Error& error) {
-    std::fprintf(stderr, "tapescope: %s\n", error.what());
-    return error.blame() == Blame::usage ? 2 : 1;
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "tapescope: out of memory; try a smaller --batch-size or --image-size\n");
-    return 1;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "tapescope: %s\n", error.what());
-    return 1;
-  }
+  using namespace tapescope::cli;
+  prepare_process();
+  return end_output(status_of(run, argc, argv));
 }

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <climits>
 #include <cmath>
 
 #include "engine/thread_pool.h"
@@ -100,7 +101,10 @@ int train(Options& options, const CLI::App& app) {
   if (config.data.empty()) throw usage_error("--data is required: a folder of images or IDX files");
   if (config.threads < 0)
     throw usage_error("--threads is {}; it must be 0 or more", config.threads);
-  if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));
+  if (config.threads > 0) {
+    set_thread_count(static_cast<int>(std::min<std::int64_t>(config.threads, INT_MAX)));
+  }
+  const std::unique_ptr<FolderLock> lock = options.plan ? nullptr : lock_run(config.out);
   if (config.model == "centre-detector") {
     return train_detector(config, options.resume, options.plan, options.json);
   }

@@ -2,12 +2,12 @@
 
 #include <chrono>
 #include <cmath>
-#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "engine/allocator.h"
 #include "engine/thread_pool.h"
 #include "tools/cli/inspected.h"
+#include "tools/cli/process.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
 #include "tools/training/estimate.h"
@@ -17,9 +17,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
-
-volatile std::sig_atomic_t interrupted = 0;
-void interrupt(int) { interrupted = 1; }
 
 std::string human(double bytes) {
   return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6)
@@ -81,6 +78,13 @@ Json metrics_json(const TestResult& test, const std::filesystem::path& checkpoin
 
 }  // namespace
 
+std::unique_ptr<FolderLock> lock_run(const std::filesystem::path& folder) {
+  auto lock = std::make_unique<FolderLock>(folder);
+  if (!lock->notice().empty()) fmt::print(stderr, "{}\n", lock->notice());
+  for (const char* inner : {"", "checkpoints", "watch"}) remove_stale_temporaries(folder / inner);
+  return lock;
+}
+
 Tensor probe_images(const SampleSource& samples) {
   constexpr std::int64_t kImages = 16;
   return inputs_of(samples, spread(samples.size(), kImages));
@@ -135,11 +139,10 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
       config.image_size, config.image_size, parameters, trainer.step_flops() / 1e9,
       human(static_cast<double>(planned)), run.images_sentence, config.lr, thread_count()));
 
-  std::signal(SIGINT, interrupt);
-  std::signal(SIGTERM, interrupt);
+  catch_interrupts();
   const Clock::time_point began = Clock::now();
   TrainerEvents events;
-  events.stop = [] { return interrupted != 0; };
+  events.stop = interrupted;
   events.tick = [&](const Progress& p, double loss, const std::vector<NamedNumber>& terms) {
     journal.tick(p, loss, terms);
   };
@@ -147,6 +150,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   events.statistics = [&](const StatisticsRecord& r) { journal.statistics(r); };
   events.epoch = [&](const EpochRecord& r) { journal.epoch(r); };
   events.save = [&](const Progress& p, bool best, bool epoch_end) {
+    journal.flush();
     checkpoints.save(run.model, trainer.optimizer(), p, best, epoch_end);
   };
   Allocator::of(run.device).reset_peak();
@@ -157,6 +161,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
     journal.failed(progress, error.what());
     throw;
   }
+  const bool recorded = journal.finish();
   if (!finished) {
     out.line(
         fmt::format("stopped at step {}, the state is saved; tapescope train --resume --out {} "
@@ -178,7 +183,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
                                     journal, planned, trainer.peak_bytes());
   write_atomically(folder + "metrics.json", json_text(metrics, 2) + "\n");
   if (run.json) fmt::print("{}\n", json_text(metrics, 2));
-  return 0;
+  return recorded ? 0 : 1;
 }
 
 }  // namespace tapescope::cli

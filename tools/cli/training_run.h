@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "tools/files/folder_lock.h"
 #include "tools/monitoring/journal.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/config.h"
@@ -30,6 +31,10 @@ struct TrainingRun {
   std::unique_ptr<monitoring::Watch> watch = nullptr;
   std::function<TestResult()> test = {};  // empty: there is no test split
 };
+
+// Keeps others from writing into the run's folder, which is made, and removes what killed trainings
+// left there. Throws a usage error that names who writes into it.
+std::unique_ptr<FolderLock> lock_run(const std::filesystem::path& folder);
 
 // A few samples, evenly over the source.
 Tensor probe_images(const SampleSource& samples);

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <system_error>
 #include <thread>
 
 #include "engine/error.h"
@@ -92,6 +93,15 @@ struct Loader::State {
     return batch;
   }
 
+  void end() {
+    {
+      const std::lock_guard lock(mutex);
+      stop = true;
+    }
+    work.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
+
   bool may_take() const {
     if (!started || failed || next_free >= consumer + options.prefetch) return false;
     return options.across_epochs || next_free < (epoch + 1) * batches;
@@ -162,18 +172,19 @@ Loader::Loader(std::shared_ptr<const SampleSource> source, LoaderOptions options
   state_->source = std::move(source);
   state_->options = options;
   for (int i = 0; i < options.threads; ++i) {
-    state_->threads.emplace_back([state = state_.get()] { state->run(); });
+    try {
+      state_->threads.emplace_back([state = state_.get()] { state->run(); });
+    } catch (const std::system_error& error) {
+      state_->end();
+      throw failure(
+          "loader thread {} of {} cannot be started ({}); try a smaller --loader-threads, or raise "
+          "the limits of processes and memory (ulimit -u, ulimit -v)",
+          i + 1, options.threads, error.code().message());
+    }
   }
 }
 
-Loader::~Loader() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-  }
-  state_->work.notify_all();
-  for (std::thread& thread : state_->threads) thread.join();
-}
+Loader::~Loader() { state_->end(); }
 
 std::int64_t Loader::batches() const { return state_->batches; }
 

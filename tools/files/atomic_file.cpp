@@ -4,50 +4,111 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
 #include "engine/error.h"
+#include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
 
 namespace fs = std::filesystem;
 
-bool write_all(int file, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(file, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
+Error cannot(const fs::path& path, const char* doing, int error) {
+  return failure(
+      "{}: cannot be written ({}: {}); check that the folder exists, is writable and has room",
+      printable(path.string()), doing, std::strerror(error));
+}
+
+// ".<beginning of the name>.<process>-<number>.tmp" beside `path`, open and new. A name may have
+// 255 bytes, so that not all of a long one fits. Another host's process of the same number may be
+// at work in the folder: a name that exists already is not taken.
+int open_temporary(const fs::path& path, fs::path& temporary) {
+  static std::atomic<unsigned> number{0};
+  std::string name = path.filename().string();
+  std::size_t length = std::min<std::size_t>(name.size(), 64);
+  while (length < name.size() && length > 0 && (name[length] & 0xC0) == 0x80) --length;
+  name.resize(length);
+  for (;;) {
+    temporary = path.parent_path() / fmt::format(".{}.{}-{}.tmp", name, ::getpid(), ++number);
+    const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0 || errno != EEXIST) return file;
   }
-  return true;
+}
+
+// ".NAME.<digits>-<digits>.tmp", or without the second number as older versions had it.
+bool is_temporary(std::string_view name) {
+  if (!name.starts_with('.') || !name.ends_with(".tmp")) return false;
+  name.remove_suffix(4);
+  const std::size_t dot = name.rfind('.');
+  const std::string_view numbers = name.substr(dot + 1);
+  return dot > 0 && !numbers.empty() && numbers.find_first_not_of("0123456789-") == numbers.npos;
+}
+
+// Some file systems cannot flush; that is no error.
+bool flush(int file) {
+  return ::fsync(file) == 0 || errno == EINVAL || errno == ENOTSUP || errno == ENOSYS;
+}
+
+// A device or a pipe: there is nothing to replace.
+void write_through(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (file < 0) throw cannot(path, "opening", errno);
+  for (const auto& part : parts) {
+    if (write_all(file, part)) continue;
+    const int error = errno;
+    ::close(file);
+    throw cannot(path, "writing", error);
+  }
+  if (::close(file) != 0) throw cannot(path, "closing", errno);
 }
 
 }  // namespace
 
-void write_atomically(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const fs::path temporary =
-      folder / fmt::format(".{}.{}.tmp", path.filename().string(), ::getpid());
+bool write_all(int file, std::span<const std::byte> bytes, std::int64_t offset) {
+  while (!bytes.empty()) {
+    const std::size_t count = std::min<std::size_t>(bytes.size(), 1u << 30);
+    const ssize_t n = offset < 0 ? ::write(file, bytes.data(), count)
+                                 : ::pwrite(file, bytes.data(), count, offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    if (offset >= 0) offset += n;
+  }
+  return true;
+}
+
+void write_atomically(const fs::path& name, std::span<const std::span<const std::byte>> parts,
+                      Outlives outlives) {
+  std::error_code ignored;
+  fs::path path = name;
+  if (fs::is_symlink(fs::symlink_status(name, ignored))) {
+    if (fs::path target = fs::canonical(name, ignored); !ignored) path = std::move(target);
+  }
+  const fs::file_status old = fs::status(path, ignored);
+  if (fs::exists(old) && !fs::is_regular_file(old) && !fs::is_directory(old)) {
+    return write_through(path, parts);
+  }
+  fs::path temporary;
   const auto stop = [&](int file, const char* doing) {
     const int error = errno;
     if (file >= 0) ::close(file);
     ::unlink(temporary.c_str());
-    return failure(
-        "{}: cannot be written ({}: {}); check that the folder exists, is writable and has "
-        "room",
-        path.string(), doing, std::strerror(error));
+    return cannot(name, doing, error);
   };
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file < 0) throw stop(-1, "creating");
+  const int file = open_temporary(path, temporary);
+  if (file < 0) throw cannot(name, "creating", errno);
   for (const auto& part : parts) {
     if (!write_all(file, part)) throw stop(file, "writing");
   }
-  if (::fsync(file) != 0) throw stop(file, "flushing");
+  if (outlives == Outlives::power && !flush(file)) throw stop(file, "flushing");
   if (::close(file) != 0) throw stop(-1, "closing");
   if (::rename(temporary.c_str(), path.c_str()) != 0) throw stop(-1, "renaming");
-  // The rename itself lives in the folder. Some file systems cannot flush one; that is no error.
+  if (outlives == Outlives::kill) return;
+  // The rename itself lives in the folder.
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory >= 0) {
     ::fsync(directory);
@@ -58,6 +119,18 @@ void write_atomically(const fs::path& path, std::span<const std::span<const std:
 void write_atomically(const fs::path& path, const std::string& text) {
   const std::span<const std::byte> parts[] = {std::as_bytes(std::span(text))};
   write_atomically(path, parts);
+}
+
+void remove_stale_temporaries(const fs::path& folder) {
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    std::error_code ignored;
+    if (is_temporary(entries->path().filename().string()) &&
+        fs::is_regular_file(entries->symlink_status(ignored))) {
+      fs::remove(entries->path(), ignored);
+    }
+  }
 }
 
 }  // namespace tapescope

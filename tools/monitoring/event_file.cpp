@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 
 #include "engine/error.h"
 
@@ -88,14 +89,11 @@ std::uint32_t masked_crc32c(std::string_view bytes) {
   return std::rotr(crc32c(bytes), 15) + 0xa282ead8u;
 }
 
-EventFile::EventFile(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  path_ = folder / fmt::format("events.out.tfevents.{}.tapescope",
-                               std::chrono::duration_cast<std::chrono::microseconds>(now).count());
-  file_.open(path_, std::ios::binary);
-  if (!file_) throw failure("'{}' cannot be written; is the disk full?", path_.string());
+EventFile::EventFile(const std::filesystem::path& folder)
+    : file_(folder / fmt::format("events.out.tfevents.{}.tapescope",
+                                 std::chrono::duration_cast<std::chrono::microseconds>(
+                                     std::chrono::system_clock::now().time_since_epoch())
+                                     .count())) {
   write_event(0, kEventFileVersion, "brain.Event:2");
 }
 
@@ -111,9 +109,7 @@ void EventFile::write_event(std::int64_t step, int field, const std::string& pay
   put_raw(record, masked_crc32c(length));
   record += event;
   put_raw(record, masked_crc32c(event));
-  file_.write(record.data(), static_cast<std::streamsize>(record.size()));
-  file_.flush();
-  if (!file_) throw failure("'{}' cannot be written; is the disk full?", path_.string());
+  file_.append(record);
 }
 
 void EventFile::scalar(std::string_view tag, std::int64_t step, double value) {

@@ -3,11 +3,12 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tools/files/append_file.h"
 
 namespace tapescope::monitoring {
 
@@ -16,9 +17,10 @@ namespace tapescope::monitoring {
 // Protocol Buffers. Each call is flushed: TensorBoard may read along.
 class EventFile {
  public:
-  // Makes the folder. Throws a failure where the file cannot be written.
+  // Makes the folder. What cannot be written is file().missing(), and tried again.
   explicit EventFile(const std::filesystem::path& folder);
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return file_.path(); }
+  AppendFile& file() { return file_; }
 
   void scalar(std::string_view tag, std::int64_t step, double value);
   // Bins as TensorBoard draws them; numbers that are not finite are left out.
@@ -29,8 +31,7 @@ class EventFile {
 
  private:
   void write_event(std::int64_t step, int field, const std::string& payload);
-  std::filesystem::path path_;
-  std::ofstream file_;
+  AppendFile file_;
 };
 
 // CRC-32C (Castagnoli), and as TFRecord files store it: rotated and offset, so that a checksum of

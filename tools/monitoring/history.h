@@ -13,10 +13,10 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
+#include "tools/files/append_file.h"
 #include "tools/inspection/pulse.h"
 #include "tools/training/trainer.h"
 
@@ -68,8 +68,11 @@ History read_history(const std::filesystem::path& run);
 
 class HistoryWriter {
  public:
-  // Goes on after the lines up to `step` where `resume`, else starts anew.
+  // Goes on after the lines up to `step` where `resume`, else starts anew. Throws a failure where
+  // the old lines cannot be read or the file cannot be written; later errors of the disk are
+  // file().missing(), and are mended when it has room again.
   HistoryWriter(const std::filesystem::path& run, bool resume, std::int64_t step);
+  // Once a training: at a resume only where the line was lost.
   void add(const HistoryStart& start);
   void add(const StepRecord& record);
   void add(const StatisticsRecord& record);
@@ -77,9 +80,11 @@ class HistoryWriter {
   void add(const PulsePoint& point);
   void add(std::int64_t step, const std::vector<WatchPoint>& points);
   void add_failure(std::int64_t step, std::int64_t epoch, const std::string& sentence);
+  AppendFile& file() { return file_; }
 
  private:
-  std::ofstream file_;
+  AppendFile file_;
+  bool has_start_ = false;
 };
 
 }  // namespace tapescope::monitoring

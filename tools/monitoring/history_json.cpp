@@ -1,8 +1,11 @@
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/monitoring/history.h"
 
 namespace tapescope::monitoring {
@@ -154,6 +157,8 @@ void take(History& history, const Json& line, const fs::path& path) {
   }
 }
 
+void append(AppendFile& file, const Json& line) { file.append(json_text(line) + "\n"); }
+
 }  // namespace
 
 History read_history(const fs::path& run) {
@@ -184,37 +189,42 @@ History read_history(const fs::path& run) {
   return history;
 }
 
-HistoryWriter::HistoryWriter(const fs::path& run, bool resume, std::int64_t step) {
-  const fs::path path = file_of(run);
+HistoryWriter::HistoryWriter(const fs::path& run, bool resume, std::int64_t step)
+    : file_(file_of(run)) {
   std::string kept;  // lines of steps after the checkpoint would be written twice
-  if (resume) {
-    std::ifstream old(path);
+  if (resume && fs::exists(file_.path())) {
+    std::ifstream old(file_.path());
     for (std::string line; std::getline(old, line);) {
       const Json json = Json::parse(line, nullptr, false);
-      if (json.is_object() && json.value("step", step + 1) <= step) kept += line + "\n";
+      const auto at = json.is_object() ? json.find("step") : json.end();
+      if (at == json.end() || !at->is_number_integer() || at->get<std::int64_t>() > step) continue;
+      has_start_ = has_start_ || json.contains("start");
+      kept += line + "\n";
+    }
+    if (!old.eof()) {
+      throw failure("'{}' cannot be read; a resumed training would lose what it holds",
+                    printable(file_.path().string()));
     }
   }
-  write_atomically(path, kept);
-  file_.open(path, std::ios::app);
+  write_atomically(file_.path(), kept);
 }
 
 void HistoryWriter::add(const HistoryStart& s) {
-  file_ << Json{{"step", 0},
-                {"start",
-                 {{"version", s.version},
-                  {"model", s.model},
-                  {"loss", s.loss},
-                  {"score", s.score},
-                  {"epochs", s.epochs},
-                  {"steps", s.steps},
-                  {"batch_size", s.batch_size},
-                  {"learning_rate", s.learning_rate},
-                  {"classes", s.classes},
-                  {"images", s.images},
-                  {"validation_images", s.validation_images},
-                  {"parameters", s.parameters}}}}
-               .dump()
-        << std::endl;
+  if (std::exchange(has_start_, true)) return;
+  append(file_, {{"step", 0},
+                 {"start",
+                  {{"version", s.version},
+                   {"model", s.model},
+                   {"loss", s.loss},
+                   {"score", s.score},
+                   {"epochs", s.epochs},
+                   {"steps", s.steps},
+                   {"batch_size", s.batch_size},
+                   {"learning_rate", s.learning_rate},
+                   {"classes", s.classes},
+                   {"images", s.images},
+                   {"validation_images", s.validation_images},
+                   {"parameters", s.parameters}}}});
 }
 
 void HistoryWriter::add(const StepRecord& r) {
@@ -225,22 +235,20 @@ void HistoryWriter::add(const StepRecord& r) {
                {"gradient_norm", r.gradient_norm},
                {"images_per_second", r.images_per_second}};
   put_terms(line, r.terms);
-  file_ << json_text(line) << std::endl;
+  append(file_, line);
 }
 
 void HistoryWriter::add(const StatisticsRecord& r) {
-  file_ << Json{{"step", r.step},
-                {"epoch", r.epoch},
-                {"statistics",
-                 {{"gradient", rounded(r.gradient)},
-                  {"weight", rounded(r.weight)},
-                  {"update", rounded(r.update)},
-                  {"half_gradient", rounded(r.half_gradient)},
-                  {"batch", r.batch},
-                  {"half", r.half},
-                  {"seconds", r.seconds}}}}
-               .dump()
-        << std::endl;
+  append(file_, {{"step", r.step},
+                 {"epoch", r.epoch},
+                 {"statistics",
+                  {{"gradient", rounded(r.gradient)},
+                   {"weight", rounded(r.weight)},
+                   {"update", rounded(r.update)},
+                   {"half_gradient", rounded(r.half_gradient)},
+                   {"batch", r.batch},
+                   {"half", r.half},
+                   {"seconds", r.seconds}}}});
 }
 
 void HistoryWriter::add(const EpochRecord& r) {
@@ -254,13 +262,11 @@ void HistoryWriter::add(const EpochRecord& r) {
   line["seconds_data_wait"] = r.data_wait_seconds;
   line["seconds_statistics"] = r.statistics_seconds;
   put_terms(line, r.terms);
-  file_ << json_text(line) << std::endl;
+  append(file_, line);
 }
 
 void HistoryWriter::add(const PulsePoint& point) {
-  file_
-      << Json{{"step", point.step}, {"epoch", point.epoch}, {"pulse", to_json(point.pulse)}}.dump()
-      << std::endl;
+  append(file_, {{"step", point.step}, {"epoch", point.epoch}, {"pulse", to_json(point.pulse)}});
 }
 
 void HistoryWriter::add(std::int64_t step, const std::vector<WatchPoint>& points) {
@@ -274,12 +280,12 @@ void HistoryWriter::add(std::int64_t step, const std::vector<WatchPoint>& points
                     {"predicted", point.predicted},
                     {"png", point.png}});
   }
-  file_ << Json{{"step", step}, {"epoch", points[0].epoch}, {"watch", list}}.dump() << std::endl;
+  append(file_, {{"step", step}, {"epoch", points[0].epoch}, {"watch", list}});
 }
 
 void HistoryWriter::add_failure(std::int64_t step, std::int64_t epoch,
                                 const std::string& sentence) {
-  file_ << Json{{"step", step}, {"epoch", epoch}, {"failure", sentence}}.dump() << std::endl;
+  append(file_, {{"step", step}, {"epoch", epoch}, {"failure", sentence}});
 }
 
 }  // namespace tapescope::monitoring

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tools/files/text.h"
 #include "tools/report/png.h"
 
 namespace tapescope::monitoring {
@@ -34,7 +35,8 @@ Journal::Journal(JournalOptions options, const Module& model, ProgressLine& out)
       history_(options_.run, options_.resume, options_.first_step),
       began_(std::chrono::steady_clock::now()) {
   if (options_.tensorboard) events_.emplace(options_.run / "tensorboard");
-  if (!options_.resume) history_.add(options_.start);
+  history_.add(options_.start);
+  mind_files();
 }
 
 void Journal::step(const StepRecord& r) {
@@ -48,6 +50,7 @@ void Journal::step(const StepRecord& r) {
       events_->scalar("step/" + term.name, r.step, term.value);
     }
   }
+  mind_files();
 }
 
 void Journal::tick(const Progress& progress, double loss, const std::vector<NamedNumber>& terms) {
@@ -104,15 +107,25 @@ void Journal::epoch(const EpochRecord& r) {
   if (!is_look(r.epoch, options_.start.epochs)) return;
   if (options_.probe) pulse(r);
   if (events_) histograms(r.step);
-  if (options_.watch) {
-    const std::vector<WatchPoint> points = options_.watch->look(r.epoch);
-    history_.add(r.step, points);
-    for (const WatchPoint& point : points) {
-      if (!events_) break;
-      const Image image = options_.watch->picture_of(point);
-      events_->image("watch/" + point.image + "/" + point.method, r.step, image.height, image.width,
-                     image.channels, encode_png(image));
-    }
+  if (options_.watch) watch(r);
+  mind_files();
+}
+
+void Journal::watch(const EpochRecord& r) {
+  std::vector<WatchPoint> points;
+  try {
+    points = options_.watch->look(r.epoch);
+  } catch (const Error& error) {
+    out_.line(fmt::format("the watched images are not explained after epoch {}: {}", r.epoch,
+                          error.what()));
+    return;
+  }
+  history_.add(r.step, points);
+  for (const WatchPoint& point : points) {
+    if (!events_) break;
+    const Image image = options_.watch->picture_of(point);
+    events_->image("watch/" + point.image + "/" + point.method, r.step, image.height, image.width,
+                   image.channels, encode_png(image));
   }
 }
 
@@ -137,6 +150,36 @@ void Journal::histograms(std::int64_t step) {
 
 void Journal::failed(const Progress& progress, const std::string& sentence) {
   history_.add_failure(progress.step + 1, progress.epoch + 1, sentence);
+  finish();
+}
+
+void Journal::mind(AppendFile& file, bool& told) {
+  if ((file.missing() > 0) == told) return;
+  told = !told;
+  const std::string name = printable(file.path().string());
+  out_.line(told ? fmt::format("'{}' cannot be written ({}); the training goes on, what is missing "
+                               "is kept and tried again",
+                               name, file.cause())
+                 : fmt::format("'{}' can be written again, and nothing of it is missing", name));
+}
+
+void Journal::mind_files() {
+  mind(history_.file(), history_told_);
+  if (events_) mind(events_->file(), events_told_);
+}
+
+void Journal::flush() { history_.file().flush(); }
+
+bool Journal::finish() {
+  flush();
+  if (events_) events_->file().flush();
+  mind_files();
+  for (const AppendFile* file : {&history_.file(), events_ ? &events_->file() : nullptr}) {
+    if (file == nullptr || file->missing() == 0) continue;
+    out_.line(fmt::format("{} records of '{}' are missing: it could not be written ({})",
+                          file->missing(), printable(file->path().string()), file->cause()));
+  }
+  return history_.file().missing() == 0;
 }
 
 }  // namespace tapescope::monitoring

@@ -24,7 +24,8 @@ struct JournalOptions {
   std::unique_ptr<Watch> watch = nullptr;
 };
 
-// Writes RUN/history.jsonl, RUN/tensorboard and RUN/watch, and the lines on the terminal.
+// Writes RUN/history.jsonl, RUN/tensorboard and RUN/watch, and the lines on the terminal. A file
+// that cannot be written ends no training: it is said once, and tried again.
 class Journal {
  public:
   // The model outlives the journal.
@@ -36,6 +37,11 @@ class Journal {
   void statistics(const StatisticsRecord& record);
   void epoch(const EpochRecord& record);
   void failed(const Progress& progress, const std::string& sentence);
+  // Before a checkpoint: what is told of the steps up to it is on the disk.
+  void flush();
+  // Tries once more what could not be written, and says what stays missing. false: lines of the
+  // history are.
+  bool finish();
 
   // Over all epochs so far.
   double seconds() const { return seconds_; }
@@ -46,11 +52,15 @@ class Journal {
  private:
   void pulse(const EpochRecord& record);
   void histograms(std::int64_t step);
+  void watch(const EpochRecord& record);
+  void mind(AppendFile& file, bool& told);
+  void mind_files();
   JournalOptions options_;
   const Module& model_;
   ProgressLine& out_;
   HistoryWriter history_;
   std::optional<EventFile> events_;
+  bool history_told_ = false, events_told_ = false;  // that it cannot be written
   std::chrono::steady_clock::time_point began_, shown_;
   double score_ = -1;  // of the last validation
   double seconds_ = 0, images_ = 0, data_wait_ = 0, statistics_ = 0;

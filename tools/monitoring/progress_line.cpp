@@ -8,6 +8,12 @@
 #include <cstdio>
 
 namespace tapescope::monitoring {
+namespace {
+
+// A line that cannot be written is no reason to give up a training: the terminal may be gone.
+void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
+
+}  // namespace
 
 ProgressLine::ProgressLine() : terminal_(isatty(STDERR_FILENO) != 0) {}
 
@@ -16,12 +22,12 @@ void ProgressLine::update(const std::string& text) {
   // A line that wraps would not be overwritten.
   winsize size{};
   const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
-  fmt::print(stderr, "\r\033[K{}", text.substr(0, known ? size.ws_col - 1u : text.size()));
+  say("\r\033[K" + text.substr(0, known ? size.ws_col - 1u : text.size()));
   std::fflush(stderr);
 }
 
 void ProgressLine::line(const std::string& text) {
-  fmt::print(stderr, "{}{}\n", terminal_ ? "\r\033[K" : "", text);
+  say((terminal_ ? "\r\033[K" : "") + text + "\n");
 }
 
 std::string progress_bar(double share, int width) {

@@ -1,10 +1,9 @@
 #include "tools/report/npy.h"
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
+#include <span>
 
 #include "engine/error.h"
+#include "tools/files/atomic_file.h"
 
 namespace tapescope {
 
@@ -43,14 +42,11 @@ void write_npy(const std::filesystem::path& path, const Tensor& tensor) {
   std::string start("\x93NUMPY\x01\x00", 8);
   start += static_cast<char>(header.size() & 255);
   start += static_cast<char>(header.size() >> 8);
-  std::ofstream file(path, std::ios::binary);
-  file << start << header;
-  file.write(static_cast<const char*>(tensor.data()), static_cast<std::streamsize>(tensor.bytes()));
-  file.close();
-  if (!file) {
-    throw failure("{}: the array cannot be written ({}); check that the folder exists and has room",
-                  path.string(), std::strerror(errno));
-  }
+  start += header;
+  const std::span<const std::byte> parts[] = {
+      std::as_bytes(std::span(start)),
+      {static_cast<const std::byte*>(tensor.data()), tensor.bytes()}};
+  write_atomically(path, parts, Outlives::kill);
 }
 
 }  // namespace tapescope

@@ -1,11 +1,10 @@
 #include "tools/report/png.h"
 
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
+#include <span>
 
 #include "engine/error.h"
+#include "tools/files/atomic_file.h"
 
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_STATIC
@@ -46,15 +45,8 @@ std::vector<std::uint8_t> encode_png(const Image& image) {
 void write_png(const std::filesystem::path& path, const std::uint8_t* pixels, int height, int width,
                int channels) {
   const auto bytes = encode(pixels, height, width, channels);
-  std::ofstream file(path, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file) {
-    throw failure(
-        "{}: the picture cannot be written ({}); check that the folder exists and has room",
-        path.string(), std::strerror(errno));
-  }
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(bytes))};
+  write_atomically(path, parts, Outlives::kill);
 }
 
 void write_png(const std::filesystem::path& path, const Image& image) {

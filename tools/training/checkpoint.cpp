@@ -119,6 +119,19 @@ StoredTensor counter(const std::string& name, std::int64_t value) {
   return {name, Tensor::scalar_i64(value)};
 }
 
+// What cannot be removed is in nobody's way.
+void remove_states_but(const fs::path& folder, const std::string& name) {
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    const std::string other = entries->path().filename().string();
+    std::error_code ignored;
+    if (other.starts_with("state-") && other != name + ".safetensors") {
+      fs::remove(entries->path(), ignored);
+    }
+  }
+}
+
 }  // namespace
 
 std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
@@ -256,7 +269,8 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
   if (epoch_end && keep_ > 0) {
     write_model(file(fmt::format("epoch-{:03}", progress.epoch)), model, {});
     if (const std::int64_t old = progress.epoch - keep_; old > 0) {
-      fs::remove(file(fmt::format("epoch-{:03}", old)));
+      std::error_code ignored;
+      fs::remove(file(fmt::format("epoch-{:03}", old)), ignored);
     }
   }
   std::vector<StoredTensor> tensors;
@@ -274,14 +288,14 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
                        Tensor::from<double>({static_cast<std::int64_t>(progress.term_sums.size())},
                                             progress.term_sums)});
   }
-  const std::string name = fmt::format("state-{}", progress.step);
+  // A training that is stopped at an epoch's last step saves this step again when it is resumed:
+  // the state that `last` names until then must not be written over.
+  const std::string name =
+      fmt::format("state-{}{}", progress.step, progress.batch > 0 ? "-mid" : "");
   write_safetensors(file(name), tensors, {{"instruction_set", std::string(name_of(isa()))}});
   write_model(file("last"), model,
               {{"tapescope.state", name}, {"tapescope.state_hash", hash_of(file(name))}});
-  for (const auto& entry : fs::directory_iterator(run_ / "checkpoints")) {
-    const std::string other = entry.path().filename().string();
-    if (other.starts_with("state-") && other != name + ".safetensors") fs::remove(entry.path());
-  }
+  remove_states_but(run_ / "checkpoints", name);
 }
 
 Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
@@ -340,6 +354,7 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
                     "{}: bits may differ from an uninterrupted one",
                     was->second, name_of(isa())));
   }
+  remove_states_but(run_ / "checkpoints", name->second);  // of a save that was killed
   // Absent from older states, and where the task has no terms.
   std::vector<double> term_sums;
   if (const Tensor* sums = state.find("progress.term_sums"); sums != nullptr) {

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <set>
 
 #include "engine/device.h"
+#include "tools/files/atomic_file.h"
 
 namespace tapescope {
 namespace {
@@ -126,12 +126,12 @@ std::map<std::string, std::string> option_values(const TrainConfig& config) {
 }
 
 void write_config(const TrainConfig& config, const std::string& path) {
-  std::ofstream file(path);
+  std::string file;
   for_each_option(config, [&](std::string_view name, const auto& value, std::string_view help) {
     const std::string text = toml(value);
-    if (text != "\"\"") file << fmt::format("# {}\n{} = {}\n", help, name, text);
+    if (text != "\"\"") file += fmt::format("# {}\n{} = {}\n", help, name, text);
   });
-  if (!file.flush()) throw usage_error("cannot write '{}'; is the folder writable?", path);
+  write_atomically(path, file);
 }
 
 KernelChoices parse_kernels(const std::string& text) {
