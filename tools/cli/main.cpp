@@ -25,6 +25,8 @@ void RunOptions::add_to(CLI::App& app, bool required) {
   app.add_option("--kernel", kernel,
                  "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   app.add_option("--threads", threads, "threads of the engine; 0: one a processor");
+  app.add_flag("--allow-non-finite", allow_non_finite,
+               "take a model although it holds NaN or infinite values");
 }
 
 void make_output_folder(const std::filesystem::path& folder) {
