@@ -31,7 +31,7 @@ struct Subcommand {
 };
 
 extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kSynthesize,
-    kInspect, kReport, kDetect, kKernels;
+    kInspect, kReport, kDetect, kKernels, kVerifyRun;
 
 // --run, --checkpoint, --device, --kernel, --threads and --allow-non-finite: what every subcommand
 // on a trained model takes.

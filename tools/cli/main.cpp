@@ -7,13 +7,14 @@
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
 #include "tools/training/config.h"
+#include "tools/training/environment.h"
 
 namespace tapescope::cli {
 
 // The list of subcommands.
 const Subcommand* const kSubcommands[] = {
-    &kTrain,      &kEval,    &kPredict, &kExplain, &kBenchmarkExplanations,
-    &kSynthesize, &kInspect, &kReport,  &kDetect,  &kKernels};
+    &kTrain,  &kEval,   &kPredict, &kExplain,  &kBenchmarkExplanations, &kSynthesize, &kInspect,
+    &kReport, &kDetect, &kKernels, &kVerifyRun};
 
 void RunOptions::add_to(CLI::App& app, bool required) {
   auto* option = app.add_option("--run", run, "run directory of `tapescope train`");
@@ -96,7 +97,7 @@ std::vector<std::string> with_config(std::vector<std::string> arguments) {
 int run(int argc, char** argv) {
   CLI::App app("Tapescope trains image classifiers and shows why they answer as they do.",
                "tapescope");
-  app.set_version_flag("--version", "tapescope 0.1");
+  app.set_version_flag("--version", version_text);
   app.require_subcommand(1);
   app.footer("tapescope SUBCOMMAND --help tells more, with an example.");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

@@ -31,13 +31,23 @@ struct TrainingRun {
   std::function<TestResult()> test = {};  // empty: there is no test split
 };
 
+// What is done with a training that is ready to run.
+using UseOfRun = std::function<int(TrainingRun&)>;
+// The options that a run's config.toml holds; `command` is who asks, for errors.
+TrainConfig stored_config(const std::filesystem::path& run, const std::string& command);
+// Makes a training ready as `train` does, from its data to its trainer, and returns what `use` does
+// with it. Nothing is written.
+int prepare_training(TrainConfig config, const UseOfRun& use);
+
 // A few samples, evenly over the source.
 Tensor probe_images(const SampleSource& samples);
 
 // Runs until it ends, fails or is interrupted, and says how it goes. Returns the exit status.
 int run_training(TrainingRun run, monitoring::ProgressLine& out);
 
-// `train` for boxes: what train.cpp calls for --model centre-detector.
-int train_detector(TrainConfig& config, bool resume, bool plan, bool json);
+// `train` for boxes: what train.cpp calls for --model centre-detector. `use` instead of a training
+// where there is one.
+int train_detector(TrainConfig& config, bool resume, bool plan, bool json,
+                   const UseOfRun& use = {});
 
 }  // namespace tapescope::cli
