@@ -62,8 +62,9 @@ std::unique_ptr<Classifier> make_model(const ModelConfig& config) {
       config.channels > 3 || !(config.width > 0) || config.width > kLargestWidth ||
       config.image_size > kLargestImage) {
     throw usage_error(
-        "{} cannot be built for {} classes, {} channels, width {}, images of {}; the classes are 2 "
-        "to {}, channels up to 3, width up to {}, images up to {}",
+        "{} cannot be built for {} classes, {} channels, width {}, images of {}: it needs 2 "
+        "classes "
+        "and takes {}, 3 channels, width {}, images of {} at most",
         config.name, config.classes, config.channels, config.width, config.image_size, kMostClasses,
         kLargestWidth, kLargestImage);
   }

@@ -93,6 +93,16 @@ TEST_F(VerifyRun, ChangedDataOptionsAndLossesAreTold) {
   EXPECT_EQ(answer["equal"], false);
   expect_says(answer["first_difference"]["what"], "pictures");
 
+  // Where the run has a record of its files, the one that changed is named.
+  put(run() + "/split.tsv",
+      "train\tblue\t" + std::to_string(bytes.size() + 7) +
+          "\t00\ttrain/blue/12.png\t0\ntrain\tblue\t5\t00\ttrain/blue/gone.png\t0\n");
+  const Result named = verify();
+  expect_says(named.out, fmt::format("it had {}", bytes.size() + 7));
+  expect_says(named.out, "train/blue/12.png has");
+  expect_says(named.out, "train/blue/gone.png is gone");
+  std::filesystem::remove(run() + "/split.tsv");
+
   put(picture, bytes);
   replace_in("config.toml", "lr = 0.02", "lr = 0.03");
   const Result edited = verify();

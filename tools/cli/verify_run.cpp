@@ -1,5 +1,8 @@
 // `tapescope verify-run`: are the first steps of a run what they were?
+#include <sys/stat.h>
+
 #include <CLI/CLI.hpp>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/thread_pool.h"
@@ -81,6 +84,48 @@ void replay(TrainingRun& run, const Environment& then, std::int64_t steps, Verdi
   }
 }
 
+// Which files of the record of splits (RUN/split.tsv: split, class, size, hash, name, time) are not
+// as they were, by their size and the time of their last change.
+std::vector<std::string> changed_files(const std::filesystem::path& run,
+                                       const std::filesystem::path& data) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> changes;
+  std::size_t count = 0;
+  const auto told = [&](const std::string& name, const std::string& how) {
+    if (++count <= kShown) changes.push_back(fmt::format("data: {} {}", printable(name), how));
+  };
+  std::ifstream file(run / "split.tsv");
+  for (std::string line; std::getline(file, line);) {
+    std::vector<std::string> fields(1);
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      if (line[i] == '\t') {
+        fields.emplace_back();
+      } else if (line[i] == '\\' && i + 1 < line.size()) {
+        const char c = line[++i];
+        fields.back() += c == 't' ? '\t' : c == 'n' ? '\n' : c == 'r' ? '\r' : c;
+      } else {
+        fields.back() += line[i];
+      }
+    }
+    if (fields.size() < 6 || fields[4].ends_with(']')) continue;  // a picture in an IDX file
+    std::error_code error;
+    const std::filesystem::path path = data / fields[4];
+    const auto size = std::filesystem::file_size(path, error);
+    if (error) {
+      told(fields[4], "is gone");
+    } else if (fields[2] != std::to_string(size)) {
+      told(fields[4], fmt::format("has {} bytes, it had {}", size, printable(fields[2])));
+    } else if (struct stat status{};
+               fields[5] != "0" && ::stat(path.c_str(), &status) == 0 &&
+               fields[5] !=
+                   std::to_string(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec)) {
+      told(fields[4], "was written since");
+    }
+  }
+  if (count > kShown) changes.push_back(fmt::format("data: {} more files", count - kShown));
+  return changes;
+}
+
 void print(const Options& options, const Verdict& verdict) {
   if (options.json) {
     Json json = {{"equal", verdict.first == 0}, {"steps", verdict.compared}};
@@ -126,6 +171,11 @@ int run(const Options& options) {
     verdict.differences = differences(then, environment_of(as_stored, run.device));
     use_initial_values(run.model, options.run, drawn, verdict);
     replay(run, then, steps, verdict);
+    if (verdict.first != 0) {
+      for (std::string& change : changed_files(options.run, config.data)) {
+        verdict.differences.push_back(std::move(change));
+      }
+    }
     print(options, verdict);
     return verdict.first == 0 ? 0 : 1;
   });

@@ -76,7 +76,7 @@ json parse_header(const std::string& text, const std::string& file) {
       const bool first = depth == 1                           ? seen.insert(key).second
                          : depth == 2 && top_key == kMetadata ? seen_in_metadata.insert(key).second
                                                               : true;
-      if (!first) twice = printable(key);
+      if (!first) twice = shown_name(key);
     }
     return true;
   };
@@ -96,8 +96,8 @@ std::uint64_t whole_number(const json& value, const std::string& file, const std
                            const char* what) {
   if (!value.is_number_unsigned()) {
     throw usage_error("{}: tensor \"{}\" has {} that are not whole numbers from 0: {}", file,
-                      printable(name), what,
-                      printable(value.dump(-1, ' ', false, json::error_handler_t::replace)));
+                      shown_name(name), what,
+                      shown_name(value.dump(-1, ' ', false, json::error_handler_t::replace)));
   }
   return value.get<std::uint64_t>();
 }
@@ -108,7 +108,11 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
       !value["shape"].is_array() || !value["data_offsets"].is_array() ||
       value["data_offsets"].size() != 2) {
     throw usage_error("{}: tensor \"{}\" lacks a proper dtype, shape or pair of data_offsets", file,
-                      printable(name));
+                      shown_name(name));
+  }
+  if (constexpr std::size_t kMostAxes = 64; value["shape"].size() > kMostAxes) {
+    throw usage_error("{}: tensor \"{}\" has {} axes; up to {} are possible", file,
+                      shown_name(name), value["shape"].size(), kMostAxes);
   }
   Entry entry{name, value["dtype"].get<std::string>(), {}, 0, 0};
   // The product with extents of 0 taken as 1: no part of it overflows either.
@@ -117,7 +121,7 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
   for (const json& item : value["shape"]) {
     const std::uint64_t extent = whole_number(item, file, name, "extents");
     if (extent > kMost || product > kMost / std::max<std::uint64_t>(extent, 1)) {
-      throw usage_error("{}: tensor \"{}\" has an impossible shape {}", file, printable(name),
+      throw usage_error("{}: tensor \"{}\" has an impossible shape {}", file, shown_name(name),
                         value["shape"].dump());
     }
     product *= std::max<std::uint64_t>(extent, 1);
@@ -131,7 +135,7 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
   if (entry.end < entry.begin || entry.end - entry.begin != needed) {
     throw usage_error(
         "{}: tensor \"{}\" of {} {} needs {} bytes, but its data_offsets are {} to {}", file,
-        printable(name), printable(entry.dtype), value["shape"].dump(), needed, entry.begin,
+        shown_name(name), shown_name(entry.dtype), value["shape"].dump(), needed, entry.begin,
         entry.end);
   }
   return entry;
@@ -145,6 +149,11 @@ void read_exactly(std::ifstream& stream, void* to, std::size_t bytes, const std:
 }
 
 }  // namespace
+
+std::string shown_name(const std::string& name) {
+  constexpr std::size_t kMost = 100;
+  return printable(name.size() <= kMost ? name : name.substr(0, kMost) + "...");
+}
 
 const Tensor* Safetensors::find(const std::string& name) const {
   for (const StoredTensor& named : tensors) {
@@ -207,7 +216,7 @@ void SafetensorsFile::read_entries(std::uint64_t available) {
     if (!value.is_object()) throw usage_error("{}: its __metadata__ is not a JSON object", shown_);
     for (const auto& [key, item] : value.items()) {
       if (!item.is_string()) {
-        throw usage_error("{}: its __metadata__ \"{}\" is not a string", shown_, printable(key));
+        throw usage_error("{}: its __metadata__ \"{}\" is not a string", shown_, shown_name(key));
       }
       metadata_[key] = item.get<std::string>();
     }
@@ -219,7 +228,7 @@ void SafetensorsFile::read_entries(std::uint64_t available) {
   for (const Entry& entry : entries_) {
     if (entry.begin != at) {
       throw usage_error(
-          "{}: tensor \"{}\" begins at byte {} of the data, and {}", shown_, printable(entry.name),
+          "{}: tensor \"{}\" begins at byte {} of the data, and {}", shown_, shown_name(entry.name),
           entry.begin, entry.begin < at ? "overlaps the one before it" : "leaves a hole before it");
     }
     at = entry.end;
@@ -245,11 +254,11 @@ Tensor SafetensorsFile::read(const Entry& entry) {
   if (type == nullptr) {
     throw usage_error(
         "{}: tensor \"{}\" has dtype {}; F32, F64, BF16, F16, I64, I32 and U8 are read", shown_,
-        printable(entry.name), printable(entry.dtype));
+        shown_name(entry.name), shown_name(entry.dtype));
   }
   if (entry.shape.size() > static_cast<std::size_t>(Shape::kMaxRank)) {
     throw usage_error("{}: tensor \"{}\" has {} axes; up to {} are possible", shown_,
-                      printable(entry.name), entry.shape.size(), Shape::kMaxRank);
+                      shown_name(entry.name), entry.shape.size(), Shape::kMaxRank);
   }
   Tensor tensor({type->dtype, Shape(entry.shape)}, Device::cpu(), Purpose::parameter,
                 "safetensors");

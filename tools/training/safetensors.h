@@ -26,6 +26,9 @@ struct Safetensors {
   const Tensor* find(const std::string& name) const;
 };
 
+// A tensor's name as it may be shown, and not longer than a line.
+std::string shown_name(const std::string& name);
+
 // A file whose header is read and held against its length; a tensor is read when it is asked for.
 class SafetensorsFile {
  public:

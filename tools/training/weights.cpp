@@ -16,12 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using Entry = SafetensorsFile::Entry;
 
-// A name from a file, as it may be shown and not longer than a line.
-std::string shown(const std::string& name) {
-  constexpr std::size_t kMost = 100;
-  return printable(name.size() <= kMost ? name : name.substr(0, kMost) + "...");
-}
-
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (std::size_t i = 0; i < names.size() && i < 8; ++i) text += (i ? ", " : "") + names[i];
@@ -45,7 +39,9 @@ bool is_counter(const Parameter& parameter) {
 // torch.compile, "model." of Lightning, several of them; empty where the names are the model's.
 std::string prefix_of(const SafetensorsFile& file, const std::set<std::string>& names) {
   std::map<std::string, std::size_t> found;  // of the model's names, under each prefix
+  constexpr std::size_t kLongest = 512;
   for (const Entry& entry : file.entries()) {
+    if (entry.name.size() > kLongest) continue;
     for (std::size_t at = 0;;) {
       if (names.contains(entry.name.substr(at))) ++found[entry.name.substr(0, at)];
       const std::size_t dot = entry.name.find('.', at);
@@ -67,7 +63,7 @@ std::string prefix_of(const SafetensorsFile& file, const std::set<std::string>& 
   if (alone) return best;
   std::vector<std::string> all;
   for (const auto& [prefix, count] : found) {
-    if (count == found[best]) all.push_back("'" + shown(prefix) + "'");
+    if (count == found[best]) all.push_back("'" + shown_name(prefix) + "'");
   }
   throw usage_error(
       "'{}' holds this model several times, under the prefixes {}; save one of them alone",
@@ -115,7 +111,7 @@ Match match(const SafetensorsFile& file, const Module& model) {
     }
   }
   for (const Entry& entry : file.entries()) {
-    if (!used.contains(&entry)) result.unexpected.push_back(shown(entry.name));
+    if (!used.contains(&entry)) result.unexpected.push_back(shown_name(entry.name));
   }
   return result;
 }
@@ -167,7 +163,7 @@ std::string copy(const Match& match, SafetensorsFile& file) {
 
 std::vector<std::string> prefix_sentence(const Match& match) {
   if (match.prefix.empty()) return {};
-  return {fmt::format("weights: the names' prefix '{}' was left out", shown(match.prefix))};
+  return {fmt::format("weights: the names' prefix '{}' was left out", shown_name(match.prefix))};
 }
 
 }  // namespace
