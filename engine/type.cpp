@@ -29,8 +29,12 @@ Shape::Shape(std::span<const std::int64_t> extents) {
   if (extents.size() > static_cast<std::size_t>(kMaxRank)) {
     throw usage_error("a shape has at most {} axes, but {} were given", kMaxRank, extents.size());
   }
+  std::int64_t product = 8;  // bytes of the widest dtype: neither elements() nor bytes() overflows
   for (std::int64_t extent : extents) {
     if (extent < 0) throw usage_error("a shape cannot have the negative extent {}", extent);
+    if (__builtin_mul_overflow(product, extent > 0 ? extent : 1, &product)) {
+      throw usage_error("the shape {{{}}} has too many elements", fmt::join(extents, ", "));
+    }
     extents_[static_cast<std::size_t>(rank_++)] = extent;
   }
 }

@@ -4,6 +4,7 @@
 namespace tapescope::onednn {
 
 const std::string_view missing = "built without oneDNN";
+std::string version() { return ""; }
 
 bool supports_conv2d(const Conv2dShape&) { return false; }
 bool supports_conv2d_data_gradient(const Conv2dShape&) { return false; }

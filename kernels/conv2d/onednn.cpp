@@ -16,6 +16,11 @@ namespace tapescope::onednn {
 
 const std::string_view missing = "";
 
+std::string version() {
+  const dnnl_version_t& v = *dnnl_version();
+  return fmt::format("{}.{}.{}", v.major, v.minor, v.patch);
+}
+
 namespace {
 
 using dnnl::memory;

@@ -8,6 +8,8 @@ namespace tapescope::onednn {
 
 // Empty, or why this build has no oneDNN.
 extern const std::string_view missing;
+// Of the library as it is found at run time, "2.6.3"; empty without it.
+std::string version();
 
 // False where oneDNN has only a reference kernel, hundreds of times slower.
 bool supports_conv2d(const Conv2dShape& shape);

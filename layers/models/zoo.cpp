@@ -58,14 +58,15 @@ std::unique_ptr<Classifier> make_model(const ModelConfig& config) {
         "larger --image-size or another --model",
         config.image_size, config.name, entry.description.smallest_image);
   }
-  if (config.classes < 2) {
-    throw usage_error("a classifier needs at least 2 classes, but there is {}", config.classes);
-  }
-  if (config.channels < 1 || !(config.width > 0)) {
+  if (config.classes < 2 || config.classes > kMostClasses || config.channels < 1 ||
+      config.channels > 3 || !(config.width > 0) || config.width > kLargestWidth ||
+      config.image_size > kLargestImage) {
     throw usage_error(
-        "{} cannot be built for {} input channels and width {}; both must be "
-        "positive",
-        config.name, config.channels, config.width);
+        "{} cannot be built for {} classes, {} channels, width {}, images of {}: it needs 2 "
+        "classes "
+        "and takes {}, 3 channels, width {}, images of {} at most",
+        config.name, config.classes, config.channels, config.width, config.image_size, kMostClasses,
+        kLargestWidth, kLargestImage);
   }
   return entry.make(config);
 }

@@ -17,7 +17,11 @@ std::span<const ModelDescription> model_descriptions();
 // Throws a usage error naming the known models.
 const ModelDescription& describe_model(std::string_view name);
 
-// Throws a usage error on an unknown name, an image that is too small, or fewer than 2 classes.
+// What models are held to, whether options or a file describe them.
+inline constexpr std::int64_t kLargestImage = 4096, kMostClasses = 100'000;
+inline constexpr double kLargestWidth = 16;
+
+// Throws a usage error on an unknown name, too small an image, fewer than 2 classes, or more.
 std::unique_ptr<Classifier> make_model(const ModelConfig& config);
 
 }  // namespace tapescope

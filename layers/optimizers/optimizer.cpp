@@ -11,8 +11,7 @@ Optimizer::Optimizer(OptimizerConfig config) : config_(std::move(config)) {
   }
   if (!(config_.clip_gradient >= 0)) {
     throw usage_error(
-        "the gradient norm cannot be clipped at {}; give a positive number or 0 for "
-        "none",
+        "the gradient norm cannot be clipped at {}; give a positive number or 0 for none",
         config_.clip_gradient);
   }
 }
@@ -31,8 +30,7 @@ Effects Optimizer::update(Tape& tape, std::span<const ParameterRef> parameters,
                           std::span<const Var> gradients) {
   if (parameters.size() != gradients.size() || parameters.empty()) {
     throw usage_error(
-        "[{}] {} parameters but {} gradients; there must be one each, and at least "
-        "one",
+        "[{}] {} parameters but {} gradients; there must be one each, and at least one",
         config_.name, parameters.size(), gradients.size());
   }
   std::vector<ParameterRef> trained;

@@ -278,6 +278,12 @@ TEST(Zoo, ErrorsSayWhatToDo) {
   EXPECT_NE(error_of({.width = -1}).find("width -1"), std::string::npos);
   EXPECT_NE(error_of({.channels = 0}), "");
   EXPECT_NE(error_of({.width = std::nan("")}), "");
+  EXPECT_NE(error_of({.width = 17}).find("width 17"), std::string::npos);
+  EXPECT_NE(error_of({.channels = 4}).find("4 channels"), std::string::npos);
+  EXPECT_NE(error_of({.classes = 100'001}).find("100001 classes"), std::string::npos);
+  // Products of it would overflow.
+  EXPECT_NE(error_of({.name = "mlp", .image_size = std::int64_t{1} << 40}).find("1099511627776"),
+            std::string::npos);
   const auto model = make_model({});
   Tape tape(Device::cpu(), Mode::evaluation);
   EXPECT_THROW((*model)(tape, {}), Error);

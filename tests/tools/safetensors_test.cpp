@@ -107,7 +107,7 @@ std::string with_header(const std::string& header, std::size_t data) {
 TEST(Safetensors, SaysWhatIsWrong) {
   const TemporaryFolder folder;
   expect_says(usage_message([&] { read_safetensors(folder / "absent"); }), "no such file");
-  expect_says(usage_message([&] { read_safetensors(folder.path()); }), "no such file");
+  expect_says(usage_message([&] { read_safetensors(folder.path()); }), "is a folder");
   const auto says = [&](const std::string& bytes, const std::string& part) {
     put(folder / "x", bytes);
     expect_says(usage_message([&] { read_safetensors(folder / "x"); }), part);

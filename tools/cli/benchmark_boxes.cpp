@@ -50,7 +50,7 @@ struct Rows {  // by class and method, in the order of the methods
 }  // namespace
 
 int benchmark_boxes(const BoxCommand& command, const std::string& split, std::int64_t limit) {
-  const LoadedDetector detector = load_detector(command.run.run, command.run.checkpoint);
+  const LoadedDetector detector = command.run.detector();
   const DetectorConfig& config = detector.model->config();
   const Annotations annotations(command.data, config.classes);
   const DetectionData& data = annotations.data();

@@ -53,7 +53,7 @@ int run(const Options& options) {
         {options.run, options.explanation, {}, options.data, options.out, options.json},
         options.split, options.limit);
   }
-  const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
+  const LoadedModel loaded = options.run.classifier();
   const DataSplits data = open_data(options.data, data_options_of(loaded.info, options.split));
   const auto pictures = data.split(options.split);
   const Backend backend = options.run.backend();

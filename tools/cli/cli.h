@@ -12,6 +12,13 @@ namespace CLI {
 class App;
 }
 
+namespace tapescope {
+struct LoadedModel;
+namespace detection {
+struct LoadedDetector;
+}
+}  // namespace tapescope
+
 namespace tapescope::cli {
 
 // A subcommand adds its options to `app` and returns what to do once they are parsed: the function
@@ -24,18 +31,23 @@ struct Subcommand {
 };
 
 extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kSynthesize,
-    kInspect, kReport, kDetect, kKernels;
+    kInspect, kReport, kDetect, kKernels, kVerifyRun;
 
-// --run, --checkpoint, --device, --kernel and --threads: what every subcommand on a trained model
-// takes.
+// --run, --checkpoint, --device, --kernel, --threads and --allow-non-finite: what every subcommand
+// on a trained model takes.
 struct RunOptions {
   std::string run;
   std::string checkpoint = "best";
   std::string device = "auto", kernel;
   long threads = 0;
+  bool allow_non_finite = false;
   void add_to(CLI::App& app, bool required = true);
   void apply() const;  // sets the number of threads
   Backend backend() const;
+  // The model as load_model and load_detector give it; what they notice goes to stderr.
+  LoadedModel classifier() const;
+  detection::LoadedDetector detector() const;
+  RunOptions at(const std::string& other_checkpoint) const;
 };
 
 // Makes the folder of --out, or one in it; a usage error where it cannot be made.

@@ -298,8 +298,8 @@ struct Finder {
 };
 
 Finder detector_of(const Options& options) {
-  const auto detector = std::make_shared<detection::Detector>(
-      detection::load_detector(options.run.run, options.run.checkpoint), options.run.backend());
+  const auto detector =
+      std::make_shared<detection::Detector>(options.run.detector(), options.run.backend());
   return {detector->config().classes, [detector, &options](Frame& frame) {
             return detector->detect(frame.image, options.detect, &frame.times);
           }};

@@ -66,7 +66,7 @@ int run(const Options& options) {
     return eval_localisation(options.run, options.data, options.split, options.share,
                              options.target, options.json);
   }
-  const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
+  const LoadedModel loaded = options.run.classifier();
   DataOptions data_options = data_options_of(loaded.info, options.split);
   if (options.on_bad_image == "skip") data_options.on_bad_image = BadImage::skip;
   const DataSplits data = open_data(options.data, data_options);

@@ -32,7 +32,7 @@ const std::vector<AnnotatedImage>& split_of(const DetectionData& data, const std
 
 int eval_detector(const RunOptions& run, const std::string& data_folder, const std::string& split,
                   std::int64_t batch_size, bool json) {
-  const LoadedDetector loaded = load_detector(run.run, run.checkpoint);
+  const LoadedDetector loaded = run.detector();
   const DetectorConfig& config = loaded.model->config();
   DetectionData data = open_detection_data(data_folder, config.classes);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);

@@ -105,7 +105,7 @@ int run(const Options& options) {
         {options.run, options.explanation, options.box, options.data, options.out, options.json},
         options.images, options.score, options.mask);
   }
-  const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
+  const LoadedModel loaded = options.run.classifier();
   make_output_folder(options.out);
   const Backend backend = options.run.backend();
   explain::Explainer explainer = explainer_of(loaded, backend, options.explanation);

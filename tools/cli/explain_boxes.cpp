@@ -57,7 +57,7 @@ class Command {
  public:
   Command(const BoxCommand& command, bool score, const std::string& mask)
       : command_(command),
-        detector_(load_detector(command.run.run, command.run.checkpoint)),
+        detector_(command.run.detector()),
         config_(detector_.model->config()),
         annotations_(command.data, config_.classes),
         info_(info_for(config_)),

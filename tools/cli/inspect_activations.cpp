@@ -103,7 +103,7 @@ void draw(const Options& options, Model& model, const Backend& backend, const In
 
 int run(const Options& options) {
   options.run.apply();
-  const InspectedModel opened = open_model(options.run.run, options.run.checkpoint);
+  const InspectedModel opened = open_model(options.run);
   Model& model = opened.model();
   const InspectedData data = opened.data(options.data, options.split, options.limit);
   const std::int64_t count = data.samples->size();

@@ -19,7 +19,7 @@ std::vector<ParameterRef> initial_parameters(const Options& options, const Inspe
   const std::filesystem::path initial =
       std::filesystem::path(options.run.run) / "checkpoints" / "initial.safetensors";
   if (opened.path() == initial || !std::filesystem::exists(initial)) return {};
-  return open_model(options.run.run, "initial").model().parameters();
+  return open_model(options.run.at("initial")).model().parameters();
 }
 
 // A sheet of the first convolution's filters.
@@ -40,7 +40,8 @@ void draw_filters(const InspectedModel& opened, const std::filesystem::path& fol
 }
 
 int run(Options& options) {
-  const InspectedModel opened = open_model(options.run.run, options.run.checkpoint);
+  options.run.allow_non_finite = true;  // they are what one comes here to find
+  const InspectedModel opened = open_model(options.run);
   const std::vector<inspection::ParameterRow> rows =
       inspection::parameters_of(opened.model().parameters(), initial_parameters(options, opened));
   if (!options.out.empty()) draw_filters(opened, options.out);

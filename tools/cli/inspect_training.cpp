@@ -97,7 +97,7 @@ int run(const Options& options) {
     fmt::print("{}", monitoring::to_text(history, findings));
   }
   if (!options.data.empty()) {
-    const InspectedModel opened = open_model(options.run.run, options.run.checkpoint);
+    const InspectedModel opened = open_model(options.run);
     if (opened.detector) {
       json["annotation_suspects"] = annotation_suspects(options, opened);
     } else {

@@ -97,12 +97,12 @@ InspectedData InspectedModel::data(const std::string& folder, const std::string&
                     : pictures_of(*detector, folder, split, limit);
 }
 
-InspectedModel open_model(const std::filesystem::path& run, const std::string& which) {
+InspectedModel open_model(const RunOptions& run) {
   InspectedModel opened;
-  if (is_detector(run, which)) {
-    opened.detector = load_detector(run, which);
+  if (is_detector(run.run, run.checkpoint)) {
+    opened.detector = run.detector();
   } else {
-    opened.classifier = load_model(run, which);
+    opened.classifier = run.classifier();
   }
   return opened;
 }
@@ -124,7 +124,7 @@ InspectedModel ModelSource::open() {
   }
   InspectedModel opened;
   if (!run.run.empty()) {
-    opened = open_model(run.run, run.checkpoint);
+    opened = open_model(run);
   } else {
     const bool boxes = model.name == kDetector;
     if (model.classes == 0) model.classes = boxes ? 20 : 1000;

@@ -40,8 +40,8 @@ struct InspectedModel {
                      std::int64_t limit = 0) const;
 };
 
-// `which` is best, last, initial or a file; usage errors as load_model's.
-InspectedModel open_model(const std::filesystem::path& run, const std::string& which);
+// Usage errors as load_model's.
+InspectedModel open_model(const RunOptions& run);
 
 // --run RUN, or --model NAME with its sizes: a trained model or a new one.
 struct ModelSource {

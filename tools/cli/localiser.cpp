@@ -12,7 +12,7 @@
 namespace tapescope::cli {
 
 Localiser::Localiser(const RunOptions& run, double share, const std::string& target)
-    : loaded_(load_model(run.run, run.checkpoint)),
+    : loaded_(run.classifier()),
       explainer_(explainer_of(loaded_, run.backend(), ExplanationOptions{})),
       share_(share) {
   if (target == "predicted") return;

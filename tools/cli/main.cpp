@@ -9,13 +9,14 @@
 #include "tools/cli/cli.h"
 #include "tools/cli/process.h"
 #include "tools/training/config.h"
+#include "tools/training/environment.h"
 
 namespace tapescope::cli {
 
 // The list of subcommands.
 const Subcommand* const kSubcommands[] = {
-    &kTrain,      &kEval,    &kPredict, &kExplain, &kBenchmarkExplanations,
-    &kSynthesize, &kInspect, &kReport,  &kDetect,  &kKernels};
+    &kTrain,  &kEval,   &kPredict, &kExplain,  &kBenchmarkExplanations, &kSynthesize, &kInspect,
+    &kReport, &kDetect, &kKernels, &kVerifyRun};
 
 void RunOptions::add_to(CLI::App& app, bool required) {
   auto* option = app.add_option("--run", run, "run directory of `tapescope train`");
@@ -27,6 +28,8 @@ void RunOptions::add_to(CLI::App& app, bool required) {
   app.add_option("--kernel", kernel,
                  "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   app.add_option("--threads", threads, "threads of the engine; 0: one a processor");
+  app.add_flag("--allow-non-finite", allow_non_finite,
+               "take a model although it holds NaN or infinite values");
 }
 
 void make_output_folder(const std::filesystem::path& folder) {
@@ -96,7 +99,7 @@ std::vector<std::string> with_config(std::vector<std::string> arguments) {
 int run(int argc, char** argv) {
   CLI::App app("Tapescope trains image classifiers and shows why they answer as they do.",
                "tapescope");
-  app.set_version_flag("--version", "tapescope 0.1");
+  app.set_version_flag("--version", version_text);
   app.require_subcommand(1);
   app.footer("tapescope SUBCOMMAND --help tells more, with an example.");
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

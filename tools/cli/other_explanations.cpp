@@ -83,7 +83,7 @@ int explain_otherwise(const OtherCommand& command) {
     throw usage_error("'{}' is a detector's run; this explanation is of a classifier's answers",
                       command.run.run);
   }
-  const LoadedModel loaded = load_model(command.run.run, command.run.checkpoint);
+  const LoadedModel loaded = command.run.classifier();
   move_to(command.run.backend().device, loaded.model->parameters());
   make_output_folder(command.out);
   if (other.tracin || other.nearest) return explain_by_examples(command, loaded);

@@ -20,7 +20,7 @@ struct Options {
 
 int run(const Options& options) {
   options.run.apply();
-  const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
+  const LoadedModel loaded = options.run.classifier();
   const ModelConfig& config = loaded.info.config;
   const Backend backend = options.run.backend();
   move_to(backend.device, loaded.model->parameters());

@@ -28,9 +28,7 @@ std::string text_of(const fs::path& path) {
 }  // namespace
 
 ReportPage::ReportPage(const ReportOptions& options)
-    : options_(options),
-      opened_(open_model(options.run.run, options.run.checkpoint)),
-      backend_(options.run.backend()) {
+    : options_(options), opened_(open_model(options.run)), backend_(options.run.backend()) {
   move_to(backend_.device, opened_.model().parameters());
   json_["notes"] = Json::array();
 }
@@ -61,7 +59,7 @@ void ReportPage::structure() {
 void ReportPage::parameters() {
   std::vector<ParameterRef> initial;
   try {
-    initial = open_model(options_.run.run, "initial").model().parameters();
+    initial = open_model(options_.run.at("initial")).model().parameters();
   } catch (const Error&) {
     note("the run has no initial checkpoint: distances from the initial values are left out");
   }

@@ -15,15 +15,18 @@ namespace {
 struct Options {
   TrainConfig config;
   bool resume = false, plan = false, json = false;
+  UseOfRun use = {};  // instead of the training
 };
 
 // The options of a run that is resumed are those it was started with. One that is typed again must
 // agree, unless it changes no bit of the result.
-void take_stored_options(TrainConfig& config, const CLI::App& app) {
+// With `app` null nothing is typed.
+void take_stored_options(TrainConfig& config, const CLI::App* app,
+                         const std::string& command = "--resume") {
   const std::filesystem::path path = std::filesystem::path(config.out) / "config.toml";
   if (!std::filesystem::exists(path)) {
-    throw usage_error("--resume: '{}' is no run directory (no config.toml); leave --resume out",
-                      config.out);
+    throw usage_error("{0}: '{1}' is no run directory (no config.toml); check the path{2}", command,
+                      config.out, app != nullptr ? ", or leave --resume out" : "");
   }
   std::map<std::string, std::string> stored;
   try {
@@ -31,19 +34,19 @@ void take_stored_options(TrainConfig& config, const CLI::App& app) {
       if (!item.inputs.empty()) stored[item.name] = item.inputs[0];
     }
   } catch (const CLI::Error& error) {
-    throw usage_error("--resume: '{}' cannot be read: {}", path.string(), error.what());
+    throw usage_error("{}: '{}' cannot be read: {}", command, path.string(), error.what());
   }
   for_each_option(config, [&](std::string_view option, auto& value, std::string_view) {
     const std::string name(option);
-    const bool typed = app.count("--" + name) > 0;
+    const bool typed = app != nullptr && app->count("--" + name) > 0;
     const auto it = stored.find(name);
     if (typed && may_change_on_resume(name)) return;
     auto old = std::decay_t<decltype(value)>(value);
     if (it == stored.end()) {
       old = {};  // an empty text is not written
     } else if (!CLI::detail::lexical_cast(it->second, old)) {
-      throw usage_error("--resume: '{}' has '{}' for {}, which cannot be understood", path.string(),
-                        it->second, name);
+      throw usage_error("{}: '{}' has '{}' for {}, which cannot be understood", command,
+                        path.string(), it->second, name);
     }
     if (typed && old != value) {
       throw usage_error(
@@ -93,7 +96,7 @@ monitoring::HistoryStart start_of(const TrainConfig& config, const DataSplits& d
   return start;
 }
 
-int train(Options& options, const CLI::App& app) {
+int train(Options& options, const CLI::App* app) {
   TrainConfig& config = options.config;
   if (config.out.empty() && !options.plan) throw usage_error("--out is required: a run directory");
   if (options.resume && config.out.empty()) throw usage_error("--resume needs --out: the run");
@@ -106,7 +109,7 @@ int train(Options& options, const CLI::App& app) {
   }
   const std::unique_ptr<FolderLock> lock = options.plan ? nullptr : lock_run(config.out);
   if (config.model == "centre-detector") {
-    return train_detector(config, options.resume, options.plan, options.json);
+    return train_detector(config, options.resume, options.plan, options.json, options.use);
   }
   const DataSplits data = open(config);
   ResolvedTraining resolved = resolve(config, data);
@@ -156,14 +159,14 @@ int train(Options& options, const CLI::App& app) {
   }
   run.test = [&]() -> TestResult {
     if (!data.test) return {{{"test_accuracy", std::nan("")}, {"test_loss", std::nan("")}}, ""};
-    const LoadedModel best = load_model(config.out, "best");
+    const LoadedModel best = load_model(config.out, "best", {.allow_non_finite = true});
     const std::unique_ptr<Metrics> test =
         evaluate(*best.model, task, data.test, resolved.test_pipeline, config.batch_size,
                  static_cast<int>(config.loader_threads), backend);
     return {{{"test_accuracy", test->score()}, {"test_loss", test->loss()}},
             fmt::format("test accuracy {:.2f} %, loss {:.4f}", 100 * test->score(), test->loss())};
   };
-  return run_training(std::move(run), out);
+  return options.use ? options.use(run) : run_training(std::move(run), out);
 }
 
 std::function<int()> setup(CLI::App& app) {
@@ -174,10 +177,22 @@ std::function<int()> setup(CLI::App& app) {
   app.add_flag("--resume", options->resume, "continue the training in --out");
   app.add_flag("--plan", options->plan, "print what a step needs, and stop");
   app.add_flag("--json", options->json, "print the final metrics as one JSON object");
-  return [options, &app] { return train(*options, app); };
+  return [options, &app] { return train(*options, &app); };
 }
 
 }  // namespace
+
+TrainConfig stored_config(const std::filesystem::path& run, const std::string& command) {
+  TrainConfig config;
+  config.out = run.string();
+  take_stored_options(config, nullptr, command);
+  return config;
+}
+
+int prepare_training(TrainConfig config, const UseOfRun& use) {
+  Options options{.config = std::move(config), .plan = true, .use = use};
+  return train(options, nullptr);
+}
 
 const Subcommand kTrain = {"train", "train a classifier on a folder of images or IDX files",
                            "tapescope train --data flowers --model resnet18 --image-size 64 "

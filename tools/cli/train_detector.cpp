@@ -58,7 +58,8 @@ detection::DetectorConfig config_of(const TrainConfig& c, const detection::Detec
 
 }  // namespace
 
-int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
+int train_detector(TrainConfig& config, bool resume, bool plan, bool json, const UseOfRun& use) {
+  check_options(config);
   const Device device = device_from_name(config.device);
   config.device = name_of(device.kind);
   detection::DetectionData data = detection::open_detection_data(config.data);
@@ -92,6 +93,13 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
   const auto validation = source(data.validation, detection::Augment::none);
   const auto test = source(data.test, detection::Augment::none);
   detection::CentreDetector model(detector);
+  monitoring::ProgressLine out;
+  if (!config.weights.empty() && !resume) {
+    for (const std::string& sentence : load_weights(model, config.weights)) out.line(sentence);
+  }
+  if (!config.freeze.empty()) {
+    out.line(fmt::format("frozen: {} parameters", freeze(model, config.freeze)));
+  }
   const detection::DetectionTask task(detector, validation);
   TrainerOptions options;
   options.epochs = config.epochs;
@@ -111,7 +119,6 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
   options.schedule.warmup = 0.05;
   Trainer trainer(model, task, train, validation, options);
 
-  monitoring::ProgressLine out;
   const Backend backend{options.device, options.kernels};
   TrainingRun run{.config = config,
                   .resume = resume,
@@ -156,7 +163,8 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
   }
   run.test = [&]() -> TestResult {
     if (!test) return {{{"test_ap", std::nan("")}, {"test_ap50", std::nan("")}}, ""};
-    const detection::LoadedDetector best = detection::load_detector(config.out, "best");
+    const detection::LoadedDetector best =
+        detection::load_detector(config.out, "best", {.allow_non_finite = true});
     const detection::DetectionTask about_test(detector, test);
     const std::unique_ptr<Metrics> metrics =
         evaluate(*best.model, about_test, test, config.batch_size, 2, backend);
@@ -172,7 +180,7 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
                                   summary[0], summary[1], summary[2]);
     return result;
   };
-  return run_training(std::move(run), out);
+  return use ? use(run) : run_training(std::move(run), out);
 }
 
 }  // namespace tapescope::cli

@@ -10,6 +10,7 @@
 #include "tools/cli/process.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/training/environment.h"
 #include "tools/training/estimate.h"
 
 namespace tapescope::cli {
@@ -132,6 +133,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
                                .probe_images = run.probe_images,
                                .watch = std::move(run.watch)},
                               run.model, out);
+  FirstSteps first_steps(config.out, environment_of(config, run.device), run.resume, progress.step);
   std::int64_t parameters = 0;
   for (const ParameterRef& p : run.model.trained_parameters()) parameters += p->value.elements();
   out.line(fmt::format(
@@ -143,7 +145,9 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   const Clock::time_point began = Clock::now();
   TrainerEvents events;
   events.stop = interrupted;
+  events.batch = [&](const Batch& batch) { first_steps.batch(batch); };
   events.tick = [&](const Progress& p, double loss, const std::vector<NamedNumber>& terms) {
+    if (const std::string problem = first_steps.step(loss); !problem.empty()) out.line(problem);
     journal.tick(p, loss, terms);
   };
   events.step = [&](const StepRecord& r) { journal.step(r); };
@@ -151,6 +155,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   events.epoch = [&](const EpochRecord& r) { journal.epoch(r); };
   events.save = [&](const Progress& p, bool best, bool epoch_end) {
     journal.flush();
+    first_steps.flush();  // what is resumed from here needs them
     checkpoints.save(run.model, trainer.optimizer(), p, best, epoch_end);
   };
   Allocator::of(run.device).reset_peak();
@@ -158,6 +163,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   try {
     finished = trainer.run(progress, events);
   } catch (const Error& error) {
+    first_steps.flush();
     journal.failed(progress, error.what());
     throw;
   }

@@ -35,6 +35,13 @@ struct TrainingRun {
 // Keeps others from writing into the run's folder, which is made, and removes what killed trainings
 // left there. Throws a usage error that names who writes into it.
 std::unique_ptr<FolderLock> lock_run(const std::filesystem::path& folder);
+// What is done with a training that is ready to run.
+using UseOfRun = std::function<int(TrainingRun&)>;
+// The options that a run's config.toml holds; `command` is who asks, for errors.
+TrainConfig stored_config(const std::filesystem::path& run, const std::string& command);
+// Makes a training ready as `train` does, from its data to its trainer, and returns what `use` does
+// with it. Nothing is written.
+int prepare_training(TrainConfig config, const UseOfRun& use);
 
 // A few samples, evenly over the source.
 Tensor probe_images(const SampleSource& samples);
@@ -42,7 +49,9 @@ Tensor probe_images(const SampleSource& samples);
 // Runs until it ends, fails or is interrupted, and says how it goes. Returns the exit status.
 int run_training(TrainingRun run, monitoring::ProgressLine& out);
 
-// `train` for boxes: what train.cpp calls for --model centre-detector.
-int train_detector(TrainConfig& config, bool resume, bool plan, bool json);
+// `train` for boxes: what train.cpp calls for --model centre-detector. `use` instead of a training
+// where there is one.
+int train_detector(TrainConfig& config, bool resume, bool plan, bool json,
+                   const UseOfRun& use = {});
 
 }  // namespace tapescope::cli

@@ -50,16 +50,25 @@ Ordered to_object(const Transform& transform) {
       transform);
 }
 
+// Without turning 1.5 or 2^32 into another whole number.
+template <class T>
+T number_of(const json& entry, const json& value) {
+  if (std::is_integral_v<T> && (!value.is_number_integer() || value != value.get<T>())) {
+    throw usage_error("the transform {} needs a whole number in place of {}", entry.dump(),
+                      value.dump());
+  }
+  return value.get<T>();
+}
+
 template <class T>
 std::vector<T> numbers(const json& entry, const char* key, std::size_t count) {
   const json& value = entry.at(key);
   std::vector<T> out;
-  if (value.is_array()) {
-    out = value.get<std::vector<T>>();
-  } else if (value.is_number()) {
-    out.assign(1, value.get<T>());
-  } else {
-    throw usage_error("the transform {} needs a number or a list as \"{}\"", entry.dump(), key);
+  for (const json& number : value.is_array() ? value : json::array({value})) {
+    if (!number.is_number()) {
+      throw usage_error("the transform {} needs a number or a list as \"{}\"", entry.dump(), key);
+    }
+    out.push_back(number_of<T>(entry, number));
   }
   if (count != 0 && out.size() == 1) out.assign(count, out.front());
   if (count != 0 && out.size() != count) {
@@ -80,7 +89,9 @@ Transform from_object(const json& entry) {
   };
   if (type == "Resize") {
     known({"size"});
-    if (entry.at("size").is_number()) return Resize{.short_side = entry.at("size").get<int>()};
+    if (entry.at("size").is_number()) {
+      return Resize{.short_side = number_of<int>(entry, entry.at("size"))};
+    }
     const auto size = numbers<int>(entry, "size", 2);
     return Resize{.height = size[0], .width = size[1]};
   }
@@ -92,7 +103,8 @@ Transform from_object(const json& entry) {
   if (type == "RandomCrop") {
     known({"size", "padding"});
     const auto size = numbers<int>(entry, "size", 2);
-    return RandomCrop{size[0], size[1], entry.value("padding", 0)};
+    const int padding = entry.contains("padding") ? number_of<int>(entry, entry["padding"]) : 0;
+    return RandomCrop{size[0], size[1], padding};
   }
   if (type == "RandomHorizontalFlip") {
     known({"p"});

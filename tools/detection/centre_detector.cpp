@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "layers/models/zoo.h"
+
 namespace tapescope::detection {
 namespace {
 
@@ -28,6 +30,12 @@ CentreDetector::CentreDetector(const DetectorConfig& config)
       config.width < 32) {
     throw usage_error("the detector's input is {}x{}; both must be multiples of 16, at least 32",
                       config.width, config.height);
+  }
+  if (config.height > kLargestImage || config.width > kLargestImage ||
+      !(config.channel_scale > 0) || config.channel_scale > kLargestWidth) {
+    throw usage_error(
+        "the detector's input is {}x{} and its width {}; at most {} and {} are possible",
+        config.width, config.height, config.channel_scale, kLargestImage, kLargestWidth);
   }
   if (config.classes.empty()) throw usage_error("a detector needs at least one class");
   const std::int64_t c2 = scaled(16), c4 = scaled(32), c8 = scaled(64), c16 = scaled(128);

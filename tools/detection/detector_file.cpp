@@ -2,7 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "layers/models/zoo.h"
+#include "tools/files/text.h"
 #include "tools/training/checkpoint.h"
+#include "tools/training/metadata_json.h"
 
 namespace tapescope::detection {
 namespace {
@@ -23,31 +26,30 @@ std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
 }
 
 bool is_detector(const fs::path& run, const std::string& which) {
-  return read_safetensors(checkpoint_path(run, which)).metadata.contains(kKey);
+  return SafetensorsFile(checkpoint_path(run, which)).metadata().contains(kKey);
 }
 
-LoadedDetector load_detector(const fs::path& run, const std::string& which) {
+LoadedDetector load_detector(const fs::path& run, const std::string& which,
+                             const LoadOptions& options) {
   LoadedDetector loaded;
   loaded.path = checkpoint_path(run, which);
-  const Safetensors file = read_safetensors(loaded.path);
-  const auto it = file.metadata.find(kKey);
-  if (it == file.metadata.end()) {
+  SafetensorsFile file(loaded.path);
+  if (!file.metadata().contains(kKey)) {
     throw usage_error("'{}' is no detector; train one with --model centre-detector",
-                      loaded.path.string());
+                      printable(loaded.path.string()));
   }
+  const ModelMetadata json(file, kKey);
   DetectorConfig config;
-  try {
-    const auto json = nlohmann::json::parse(it->second);
-    config.classes = json.at("classes").get<std::vector<std::string>>();
-    config.height = json.at("height");
-    config.width = json.at("width");
-    config.channel_scale = json.at("channel_scale");
-    config.seed = json.value("seed", config.seed);
-  } catch (const nlohmann::json::exception& error) {
-    throw usage_error("'{}' has damaged metadata: {}", loaded.path.string(), error.what());
-  }
-  loaded.model = std::make_unique<CentreDetector>(config);
-  load_exactly(*loaded.model, file, loaded.path, "centre-detector");
+  config.classes = json.classes(1);
+  config.height = json.whole("height", 32, kLargestImage);
+  config.width = json.whole("width", 32, kLargestImage);
+  config.channel_scale = json.number("channel_scale", 0, kLargestWidth);
+  config.seed = json.seed();
+  build_for(file,
+            fmt::format("a centre-detector of width {} for {} classes and {}x{} pixels",
+                        config.channel_scale, config.classes.size(), config.width, config.height),
+            [&] { loaded.model = std::make_unique<CentreDetector>(config); });
+  load_exactly(*loaded.model, file, "a centre-detector", options);
   return loaded;
 }
 

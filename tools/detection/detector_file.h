@@ -5,6 +5,7 @@
 #include <map>
 
 #include "tools/detection/centre_detector.h"
+#include "tools/training/weights.h"
 
 namespace tapescope::detection {
 
@@ -14,9 +15,10 @@ struct LoadedDetector {
 };
 
 std::map<std::string, std::string> metadata_of(const DetectorConfig& config);
-// Whether a model file is a detector's.
+// Whether a model file is a detector's; reads the file's header only.
 bool is_detector(const std::filesystem::path& run, const std::string& which);
 // `which` is best, last, initial or a file; usage errors as load_model's.
-LoadedDetector load_detector(const std::filesystem::path& run, const std::string& which);
+LoadedDetector load_detector(const std::filesystem::path& run, const std::string& which,
+                             const LoadOptions& options = {});
 
 }  // namespace tapescope::detection

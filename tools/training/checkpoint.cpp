@@ -1,43 +1,17 @@
 #include "tools/training/checkpoint.h"
 
-#include <fnmatch.h>
-
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "engine/isa.h"
 #include "engine/philox.h"
 #include "tools/data/image.h"
-#include "tools/training/safetensors.h"
+#include "tools/files/text.h"
+#include "tools/training/metadata_json.h"
 
 namespace tapescope {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Between our {O, KH, KW, I} and PyTorch's {O, I, KH, KW}: the last axis to the second place, or
-// back. Tensors of other ranks are the same in both.
-Tensor moved_axes(const Tensor& from, bool to_pytorch) {
-  const Shape& s = from.shape();
-  if (s.rank() != 4 || from.dtype() != DType::f32) return from;
-  const std::int64_t O = s[0], A = s[1], B = s[2], C = s[3];
-  Tensor to({DType::f32, to_pytorch ? Shape{O, C, A, B} : Shape{O, B, C, A}});
-  const auto x = from.values<float>();
-  const auto y = to.values<float>();
-  std::size_t i = 0;
-  for (std::int64_t o = 0; o < O; ++o) {
-    for (std::int64_t a = 0; a < A; ++a) {
-      for (std::int64_t b = 0; b < B; ++b) {
-        for (std::int64_t c = 0; c < C; ++c, ++i) {
-          const std::int64_t at = to_pytorch ? ((o * C + c) * A + a) * B + b   // a,b: KH,KW; c: I
-                                             : ((o * B + b) * C + c) * A + a;  // a: I; b,c: KH,KW
-          y[static_cast<std::size_t>(at)] = x[i];
-        }
-      }
-    }
-  }
-  return to;
-}
 
 std::string hash_of(const fs::path& path) {
   const std::vector<std::uint8_t> bytes = read_bytes(path);
@@ -45,74 +19,41 @@ std::string hash_of(const fs::path& path) {
                      stable_hash({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
 }
 
-ModelInfo info_of(const Safetensors& file, const fs::path& path) {
-  const auto model = file.metadata.find("tapescope.model");
-  const auto pipeline = file.metadata.find("tapescope.pipeline");
-  if (model == file.metadata.end() || pipeline == file.metadata.end()) {
+ModelInfo info_of(const SafetensorsFile& file) {
+  const std::string path = printable(file.path().string());
+  const auto pipeline = file.metadata().find("tapescope.pipeline");
+  if (!file.metadata().contains("tapescope.model") || pipeline == file.metadata().end()) {
     throw usage_error(
         "'{}' does not say which model it is of (its metadata has no "
         "tapescope.model); give it to `train --weights` instead",
-        path.string());
+        path);
   }
+  const ModelMetadata json(file, "tapescope.model");
+  ModelInfo info;
+  info.config.name = printable(json.text("name"));
   try {
-    const auto json = nlohmann::json::parse(model->second);
-    ModelInfo info;
-    info.config.name = json.at("name");
-    info.config.classes = json.at("classes").size();
-    info.config.channels = json.at("channels");
-    info.config.image_size = json.at("image_size");
-    info.config.width = json.at("width");
-    info.classes = json.at("classes").get<std::vector<std::string>>();
+    const std::int64_t smallest = describe_model(info.config.name).smallest_image;
+    info.config.image_size = json.whole("image_size", smallest, kLargestImage);
     info.pipeline = Pipeline::from_json(pipeline->second);
-    info.loss = json.value("loss", info.loss);
-    info.validation_fraction = json.value("validation_fraction", 0.0);
-    info.test_fraction = json.value("test_fraction", 0.0);
-    info.seed = json.value("seed", info.seed);
-    return info;
-  } catch (const nlohmann::json::exception& error) {
-    throw usage_error("'{}' has damaged metadata: {}", path.string(), error.what());
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    throw usage_error("{}", what.find(path) != std::string::npos
+                                ? what
+                                : fmt::format("'{}' has damaged metadata: {}", path, what));
   }
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < names.size() && i < 8; ++i) text += (i ? ", " : "") + names[i];
-  if (names.size() > 8) text += fmt::format(" and {} more", names.size() - 8);
-  return text;
-}
-
-// What of `file` fits `model`; copies it.
-struct Match {
-  std::vector<std::string> missing, unexpected, mismatched;
-  int copied = 0;
-};
-Match copy_tensors(const Safetensors& file, Module& model) {
-  Match match;
-  const std::vector<ParameterRef> parameters = model.parameters();
-  for (const ParameterRef& parameter : parameters) {
-    const Tensor* stored = file.find(parameter->name);
-    if (stored == nullptr) {
-      match.missing.push_back(parameter->name);
-      continue;
-    }
-    const Tensor ours = moved_axes(stored->to(parameter->value.dtype()), false);
-    if (ours.type() != parameter->value.type()) {
-      match.mismatched.push_back(fmt::format(
-          "{} ({} in the file, {} in the model)", parameter->name, to_string(stored->shape()),
-          to_string(moved_axes(parameter->value.host(), true).shape())));
-      continue;
-    }
-    parameter->value.copy_from(ours);
-    parameter->changed();
-    ++match.copied;
+  info.config.channels = json.whole("channels", 1, 3);
+  info.config.width = json.number("width", 0, kLargestWidth);
+  info.classes = json.classes(2);
+  info.config.classes = static_cast<std::int64_t>(info.classes.size());
+  info.loss = json.text("loss", info.loss);
+  if (info.loss != "nll" && info.loss != "focal") {
+    throw usage_error("'{}' has damaged metadata: loss is {}; it must be nll or focal", path,
+                      printable(info.loss));
   }
-  for (const StoredTensor& stored : file.tensors) {
-    if (std::none_of(parameters.begin(), parameters.end(),
-                     [&](const ParameterRef& p) { return p->name == stored.name; })) {
-      match.unexpected.push_back(stored.name);
-    }
-  }
-  return match;
+  info.validation_fraction = json.share("validation_fraction");
+  info.test_fraction = json.share("test_fraction");
+  info.seed = json.seed();
+  return info;
 }
 
 StoredTensor counter(const std::string& name, std::int64_t value) {
@@ -158,17 +99,6 @@ DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
   return options;
 }
 
-void load_exactly(Module& model, const Safetensors& file, const fs::path& path,
-                  const std::string& what) {
-  const Match match = copy_tensors(file, model);
-  if (!match.missing.empty() || !match.mismatched.empty() || !match.unexpected.empty()) {
-    throw usage_error("'{}' does not hold a {}: missing {}; mismatched {}; unexpected {}",
-                      path.string(), what, match.missing.empty() ? "none" : joined(match.missing),
-                      match.mismatched.empty() ? "none" : joined(match.mismatched),
-                      match.unexpected.empty() ? "none" : joined(match.unexpected));
-  }
-}
-
 fs::path checkpoint_path(const fs::path& run, const std::string& which) {
   const bool named = which == "best" || which == "last" || which == "initial";
   const fs::path path = named ? run / "checkpoints" / (which + ".safetensors") : fs::path(which);
@@ -181,55 +111,18 @@ fs::path checkpoint_path(const fs::path& run, const std::string& which) {
   return path;
 }
 
-LoadedModel load_model(const fs::path& run, const std::string& which) {
-  const fs::path path = checkpoint_path(run, which);
-  const Safetensors file = read_safetensors(path);
+LoadedModel load_model(const fs::path& run, const std::string& which, const LoadOptions& options) {
+  SafetensorsFile file(checkpoint_path(run, which));
   LoadedModel loaded;
-  loaded.info = info_of(file, path);
-  loaded.path = path;
-  loaded.model = make_model(loaded.info.config);
-  load_exactly(*loaded.model, file, path, loaded.info.config.name);
+  loaded.info = info_of(file);
+  loaded.path = file.path();
+  const ModelConfig& config = loaded.info.config;
+  build_for(file,
+            fmt::format("a {} of width {} for {} classes and images of {}x{}", config.name,
+                        config.width, config.classes, config.image_size, config.image_size),
+            [&] { loaded.model = make_model(config); });
+  load_exactly(*loaded.model, file, "a " + config.name, options);
   return loaded;
-}
-
-std::vector<std::string> load_weights(Module& model, const fs::path& path) {
-  const Match match = copy_tensors(read_safetensors(path), model);
-  if (match.copied == 0) {
-    throw usage_error("--weights '{}' fits nothing of this model: its tensors are {}",
-                      path.string(),
-                      joined(match.unexpected.empty() ? match.mismatched : match.unexpected));
-  }
-  std::vector<std::string> sentences = {
-      fmt::format("weights: {} tensors taken from {}", match.copied, path.string())};
-  if (!match.missing.empty()) {
-    sentences.push_back("weights: missing in the file, keep their initial values: " +
-                        joined(match.missing));
-  }
-  if (!match.mismatched.empty()) {
-    sentences.push_back("weights: of another shape, keep their initial values: " +
-                        joined(match.mismatched));
-  }
-  if (!match.unexpected.empty()) {
-    sentences.push_back("weights: not in this model: " + joined(match.unexpected));
-  }
-  return sentences;
-}
-
-int freeze(Module& model, const std::string& glob) {
-  int frozen = 0;
-  for (const ParameterRef& parameter : model.parameters()) {
-    if (fnmatch(glob.c_str(), parameter->name.c_str(), 0) != 0 || !parameter->trained()) continue;
-    parameter->frozen = true;
-    ++frozen;
-  }
-  if (frozen == 0) {
-    std::vector<std::string> names;
-    for (const ParameterRef& parameter : model.trained_parameters()) {
-      names.push_back(parameter->name);
-    }
-    throw usage_error("--freeze '{}' matches no parameter; they are {}", glob, joined(names));
-  }
-  return frozen;
 }
 
 Checkpoints::Checkpoints(fs::path run, std::map<std::string, std::string> metadata,
@@ -305,17 +198,17 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
     throw usage_error("--resume: '{}' has no checkpoint to continue from; leave --resume out",
                       run_.string());
   }
-  const Safetensors stored = read_safetensors(path);
-  const Match match = copy_tensors(stored, model);
-  if (!match.missing.empty() || !match.mismatched.empty()) {
-    throw usage_error("--resume: '{}' is of another model: missing {}; mismatched {}",
-                      path.string(), joined(match.missing), joined(match.mismatched));
-  }
-  const auto name = stored.metadata.find("tapescope.state");
-  const auto hash = stored.metadata.find("tapescope.state_hash");
-  if (name == stored.metadata.end() || hash == stored.metadata.end()) {
+  SafetensorsFile stored(path);
+  load_exactly(model, stored, "the model that --resume goes on with", {.allow_non_finite = true});
+  const auto name = stored.metadata().find("tapescope.state");
+  const auto hash = stored.metadata().find("tapescope.state_hash");
+  if (name == stored.metadata().end() || hash == stored.metadata().end()) {
     throw usage_error("--resume: '{}' names no state file; it is a model without a training",
                       path.string());
+  }
+  if (!name->second.starts_with("state-") || name->second.find('/') != std::string::npos) {
+    throw usage_error("--resume: '{}' names '{}' as its state file; it is of this folder",
+                      path.string(), printable(name->second));
   }
   const fs::path state_path = file(name->second);
   if (!fs::exists(state_path) || hash_of(state_path) != hash->second) {

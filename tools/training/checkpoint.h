@@ -20,8 +20,8 @@
 #include "layers/models/zoo.h"
 #include "tools/data/dataset.h"
 #include "tools/data/transforms.h"
-#include "tools/training/safetensors.h"
 #include "tools/training/trainer.h"
+#include "tools/training/weights.h"
 
 namespace tapescope {
 
@@ -50,22 +50,12 @@ struct LoadedModel {
 
 // The model file: `which` is best, last, initial or a file. A usage error where the run has it not.
 std::filesystem::path checkpoint_path(const std::filesystem::path& run, const std::string& which);
-// Throws a usage error that names the file and what is
-// wrong: missing, cut short, not of this program, or of another architecture.
-LoadedModel load_model(const std::filesystem::path& run, const std::string& which);
-
-// Copies every tensor of a model file into the model; a usage error naming what is missing,
-// mismatched or unexpected, `what` being what it should have been.
-void load_exactly(Module& model, const Safetensors& file, const std::filesystem::path& path,
-                  const std::string& what);
-
-// Copies the tensors of a safetensors file (PyTorch's layout) into the model where name and shape
-// agree, and says in sentences what was not used: missing, unexpected and mismatched names. A head
-// of another number of classes keeps its initial values. A usage error where nothing fits.
-std::vector<std::string> load_weights(Module& model, const std::filesystem::path& file);
-
-// Marks the parameters whose names match the glob (* and ?) as frozen; a usage error if none does.
-int freeze(Module& model, const std::string& glob);
+// Throws a usage error that names the file and what is wrong: missing, cut short, not of this
+// program, beyond what a model may be (layers/models/zoo.h), of another architecture, or with
+// values that are NaN or infinite. Nothing large is made before the file's tensors are known to
+// fit.
+LoadedModel load_model(const std::filesystem::path& run, const std::string& which,
+                       const LoadOptions& options = {});
 
 class Checkpoints {
  public:

@@ -31,12 +31,15 @@ void require(bool ok, std::string_view option, const std::string& value, std::st
   if (!ok) throw usage_error("--{} is {}; it must be {}", option, value, rule);
 }
 
-void check(const TrainConfig& c) {
+}  // namespace
+
+void check_options(const TrainConfig& c) {
   require(c.epochs >= 1, "epochs", std::to_string(c.epochs), "at least 1");
   require(c.batch_size >= 1, "batch-size", std::to_string(c.batch_size), "at least 1");
-  require(c.image_size >= 0 && c.image_size <= 4096, "image-size", std::to_string(c.image_size),
-          "from 1 to 4096, or 0");
-  require(c.width > 0 && c.width <= 16, "width", toml(c.width), "above 0 and at most 16");
+  require(c.image_size >= 0 && c.image_size <= kLargestImage, "image-size",
+          std::to_string(c.image_size), fmt::format("from 1 to {}, or 0", kLargestImage));
+  require(c.width > 0 && c.width <= kLargestWidth, "width", toml(c.width),
+          fmt::format("above 0 and at most {}", kLargestWidth));
   require(c.lr >= 0, "lr", toml(c.lr), "positive, or 0 to have it chosen");
   require(c.log_every >= 1, "log-every", std::to_string(c.log_every), "at least 1");
   require(c.statistics_every >= 0, "statistics-every", std::to_string(c.statistics_every),
@@ -52,6 +55,8 @@ void check(const TrainConfig& c) {
     throw usage_error("--precision {} is not available in this version; use f32", c.precision);
   }
 }
+
+namespace {
 
 // Mean and standard deviation of each channel over up to 1000 training pictures, evenly spaced.
 Normalize statistics(const Dataset& train) {
@@ -160,7 +165,7 @@ KernelChoices parse_kernels(const std::string& text) {
 }
 
 ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
-  check(c);
+  check_options(c);
   const ImageView first = data.train->image(0);
   if (c.image_size == 0) {
     const bool own = first.height == first.width && first.height <= 96;

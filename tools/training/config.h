@@ -101,7 +101,9 @@ struct ResolvedTraining {
   Pipeline train_pipeline, test_pipeline;
   TrainerOptions trainer;
 };
-// Throws usage errors on values out of range; writes what it chose back into `config`.
+// Throws usage errors on values out of range, whatever the data.
+void check_options(const TrainConfig& config);
+// check_options(), and writes what it chose back into `config`.
 ResolvedTraining resolve(TrainConfig& config, const DataSplits& data);
 
 }  // namespace tapescope

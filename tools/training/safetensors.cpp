@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "engine/error.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/text.h"
+#include "tools/training/foreign_format.h"
 
 namespace tapescope {
 namespace {
@@ -53,13 +54,13 @@ float half_to_float(std::uint16_t half) {
   return half >> 15 != 0 ? -value : value;
 }
 
-struct Entry {
-  std::string name;
-  FileType type{};
-  Shape shape;
-  std::uint64_t begin = 0;
-  std::uint64_t end = 0;
-};
+const FileType* type_of(const std::string& name) {
+  const auto* type = std::find_if(std::begin(kFileTypes), std::end(kFileTypes),
+                                  [&](const FileType& known) { return name == known.name; });
+  return type == std::end(kFileTypes) ? nullptr : type;
+}
+
+using Entry = SafetensorsFile::Entry;
 
 // Parses the header, noticing keys that appear twice (a JSON library keeps the last in silence).
 json parse_header(const std::string& text, const std::string& file) {
@@ -75,7 +76,7 @@ json parse_header(const std::string& text, const std::string& file) {
       const bool first = depth == 1                           ? seen.insert(key).second
                          : depth == 2 && top_key == kMetadata ? seen_in_metadata.insert(key).second
                                                               : true;
-      if (!first) twice = key;
+      if (!first) twice = shown_name(key);
     }
     return true;
   };
@@ -84,7 +85,7 @@ json parse_header(const std::string& text, const std::string& file) {
     header = json::parse(text, notice);
   } catch (const json::exception& error) {
     throw usage_error("{}: its header is not JSON ({}); the file is corrupt or no safetensors file",
-                      file, error.what());
+                      file, printable(std::string(error.what()).substr(0, 300)));
   }
   if (!header.is_object()) throw usage_error("{}: its header is not a JSON object", file);
   if (!twice.empty()) throw usage_error("{}: its header names \"{}\" twice", file, twice);
@@ -94,54 +95,48 @@ json parse_header(const std::string& text, const std::string& file) {
 std::uint64_t whole_number(const json& value, const std::string& file, const std::string& name,
                            const char* what) {
   if (!value.is_number_unsigned()) {
-    throw usage_error("{}: tensor \"{}\" has {} that are not whole numbers from 0: {}", file, name,
-                      what, value.dump(-1, ' ', false, json::error_handler_t::replace));
+    throw usage_error("{}: tensor \"{}\" has {} that are not whole numbers from 0: {}", file,
+                      shown_name(name), what,
+                      shown_name(value.dump(-1, ' ', false, json::error_handler_t::replace)));
   }
   return value.get<std::uint64_t>();
 }
 
 Entry parse_entry(const std::string& name, const json& value, const std::string& file) {
-  Entry entry;
-  entry.name = name;
   if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
       !value.contains("data_offsets") || !value["dtype"].is_string() ||
       !value["shape"].is_array() || !value["data_offsets"].is_array() ||
       value["data_offsets"].size() != 2) {
     throw usage_error("{}: tensor \"{}\" lacks a proper dtype, shape or pair of data_offsets", file,
-                      name);
+                      shown_name(name));
   }
-  const auto dtype = value["dtype"].get<std::string>();
-  const auto* type = std::find_if(std::begin(kFileTypes), std::end(kFileTypes),
-                                  [&](const FileType& known) { return dtype == known.name; });
-  if (type == std::end(kFileTypes)) {
-    throw usage_error(
-        "{}: tensor \"{}\" has dtype {}; F32, F64, BF16, F16, I64, I32 and U8 are read", file, name,
-        dtype);
+  if (constexpr std::size_t kMostAxes = 64; value["shape"].size() > kMostAxes) {
+    throw usage_error("{}: tensor \"{}\" has {} axes; up to {} are possible", file,
+                      shown_name(name), value["shape"].size(), kMostAxes);
   }
-  entry.type = *type;
-  if (value["shape"].size() > static_cast<std::size_t>(Shape::kMaxRank)) {
-    throw usage_error("{}: tensor \"{}\" has {} axes; up to {} are possible", file, name,
-                      value["shape"].size(), Shape::kMaxRank);
-  }
-  std::vector<std::int64_t> extents;
-  std::uint64_t elements = 1;
+  Entry entry{name, value["dtype"].get<std::string>(), {}, 0, 0};
+  // The product with extents of 0 taken as 1: no part of it overflows either.
+  std::uint64_t product = 1, elements = 1;
   constexpr std::uint64_t kMost = std::uint64_t{1} << 48;
   for (const json& item : value["shape"]) {
     const std::uint64_t extent = whole_number(item, file, name, "extents");
-    if (extent > kMost || (extent != 0 && elements > kMost / extent)) {
-      throw usage_error("{}: tensor \"{}\" has an impossible shape {}", file, name,
+    if (extent > kMost || product > kMost / std::max<std::uint64_t>(extent, 1)) {
+      throw usage_error("{}: tensor \"{}\" has an impossible shape {}", file, shown_name(name),
                         value["shape"].dump());
     }
+    product *= std::max<std::uint64_t>(extent, 1);
     elements *= extent;
-    extents.push_back(static_cast<std::int64_t>(extent));
+    entry.shape.push_back(static_cast<std::int64_t>(extent));
   }
-  entry.shape = Shape(extents);
   entry.begin = whole_number(value["data_offsets"][0], file, name, "data_offsets");
   entry.end = whole_number(value["data_offsets"][1], file, name, "data_offsets");
-  if (entry.end < entry.begin || entry.end - entry.begin != elements * type->bytes) {
+  const FileType* type = type_of(entry.dtype);
+  const std::uint64_t needed = type != nullptr ? elements * type->bytes : entry.end - entry.begin;
+  if (entry.end < entry.begin || entry.end - entry.begin != needed) {
     throw usage_error(
-        "{}: tensor \"{}\" of {} {} needs {} bytes, but its data_offsets are {} to {}", file, name,
-        dtype, to_string(entry.shape), elements * type->bytes, entry.begin, entry.end);
+        "{}: tensor \"{}\" of {} {} needs {} bytes, but its data_offsets are {} to {}", file,
+        shown_name(name), shown_name(entry.dtype), value["shape"].dump(), needed, entry.begin,
+        entry.end);
   }
   return entry;
 }
@@ -153,18 +148,131 @@ void read_exactly(std::ifstream& stream, void* to, std::size_t bytes, const std:
   }
 }
 
-Tensor read_tensor(std::ifstream& stream, const Entry& entry, const std::string& file) {
-  Tensor tensor({entry.type.dtype, entry.shape}, Device::cpu(), Purpose::parameter, "safetensors");
-  const std::size_t bytes = static_cast<std::size_t>(entry.end - entry.begin);
-  if (size_of(entry.type.dtype) == entry.type.bytes) {
-    read_exactly(stream, tensor.data(), bytes, file);
+}  // namespace
+
+std::string shown_name(const std::string& name) {
+  constexpr std::size_t kMost = 100;
+  return printable(name.size() <= kMost ? name : name.substr(0, kMost) + "...");
+}
+
+const Tensor* Safetensors::find(const std::string& name) const {
+  for (const StoredTensor& named : tensors) {
+    if (named.name == name) return &named.tensor;
+  }
+  return nullptr;
+}
+
+SafetensorsFile::SafetensorsFile(std::filesystem::path path)
+    : path_(std::move(path)), shown_(printable(path_.string())) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path_, error)) {
+    const bool there = std::filesystem::exists(path_, error);
+    throw usage_error("{}: {}; check the path", shown_,
+                      there ? "is a folder or a device, no such file can be read" : "no such file");
+  }
+  stream_.open(path_, std::ios::binary);
+  stream_.seekg(0, std::ios::end);
+  const auto size = static_cast<std::int64_t>(stream_.tellg());
+  stream_.seekg(0);
+  if (!stream_ || size < 0) throw usage_error("{}: cannot be read; check its permissions", shown_);
+  std::string head(static_cast<std::size_t>(std::min<std::int64_t>(size, 512)), '\0');
+  read_exactly(stream_, head.data(), head.size(), shown_);
+  // A header is an object: what has none is known by its first bytes.
+  if (head.size() < 9 || head[8] != '{') {
+    if (const std::string what = foreign_format(head); !what.empty()) {
+      throw usage_error("{}: {}", shown_, what);
+    }
+  }
+  if (size < 8) {
+    throw usage_error("{}: is {} bytes long, too short for a safetensors file; copy it again",
+                      shown_, size);
+  }
+  std::uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, head.data(), 8);
+  if (header_bytes > kMostHeader) {
+    throw usage_error("{}: claims a header of {} bytes; this is no safetensors file", shown_,
+                      header_bytes);
+  }
+  if (header_bytes > static_cast<std::uint64_t>(size) - 8) {
+    throw usage_error(
+        "{}: is cut short: its header needs {} bytes of the {} that the file has; copy "
+        "it again",
+        shown_, header_bytes, size - 8);
+  }
+  data_ = 8 + header_bytes;
+  read_entries(static_cast<std::uint64_t>(size) - data_);
+}
+
+void SafetensorsFile::read_entries(std::uint64_t available) {
+  std::string text(static_cast<std::size_t>(data_ - 8), '\0');
+  stream_.seekg(8);
+  read_exactly(stream_, text.data(), text.size(), shown_);
+  const json header = parse_header(text, shown_);
+  for (const auto& [name, value] : header.items()) {
+    if (name != kMetadata) {
+      entries_.push_back(parse_entry(name, value, shown_));
+      continue;
+    }
+    if (!value.is_object()) throw usage_error("{}: its __metadata__ is not a JSON object", shown_);
+    for (const auto& [key, item] : value.items()) {
+      if (!item.is_string()) {
+        throw usage_error("{}: its __metadata__ \"{}\" is not a string", shown_, shown_name(key));
+      }
+      metadata_[key] = item.get<std::string>();
+    }
+  }
+  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
+  std::uint64_t at = 0;
+  for (const Entry& entry : entries_) {
+    if (entry.begin != at) {
+      throw usage_error(
+          "{}: tensor \"{}\" begins at byte {} of the data, and {}", shown_, shown_name(entry.name),
+          entry.begin, entry.begin < at ? "overlaps the one before it" : "leaves a hole before it");
+    }
+    at = entry.end;
+    by_name_.emplace(entry.name, by_name_.size());
+  }
+  if (at != available) {
+    throw usage_error("{}: {}: its header describes {} bytes of data but {} follow; copy it again",
+                      shown_, at > available ? "is cut short" : "is too long", at, available);
+  }
+}
+
+const SafetensorsFile::Entry* SafetensorsFile::find(const std::string& name) const {
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? nullptr : &entries_[it->second];
+}
+
+std::uint64_t SafetensorsFile::data_bytes() const {
+  return entries_.empty() ? 0 : entries_.back().end;
+}
+
+Tensor SafetensorsFile::read(const Entry& entry) {
+  const FileType* type = type_of(entry.dtype);
+  if (type == nullptr) {
+    throw usage_error(
+        "{}: tensor \"{}\" has dtype {}; F32, F64, BF16, F16, I64, I32 and U8 are read", shown_,
+        shown_name(entry.name), shown_name(entry.dtype));
+  }
+  if (entry.shape.size() > static_cast<std::size_t>(Shape::kMaxRank)) {
+    throw usage_error("{}: tensor \"{}\" has {} axes; up to {} are possible", shown_,
+                      shown_name(entry.name), entry.shape.size(), Shape::kMaxRank);
+  }
+  Tensor tensor({type->dtype, Shape(entry.shape)}, Device::cpu(), Purpose::parameter,
+                "safetensors");
+  const auto bytes = static_cast<std::size_t>(entry.end - entry.begin);
+  stream_.seekg(static_cast<std::streamoff>(data_ + entry.begin));
+  if (size_of(type->dtype) == type->bytes) {
+    read_exactly(stream_, tensor.data(), bytes, shown_);
     return tensor;
   }
   std::vector<char> raw(bytes);
-  read_exactly(stream, raw.data(), bytes, file);
+  read_exactly(stream_, raw.data(), bytes, shown_);
   for (std::int64_t i = 0; i < tensor.elements(); ++i) {
     const auto at = static_cast<std::size_t>(i);
-    if (entry.type.dtype == DType::f32) {
+    if (type->dtype == DType::f32) {
       std::uint16_t half = 0;
       std::memcpy(&half, raw.data() + at * 2, 2);
       tensor.values<float>()[at] = half_to_float(half);
@@ -177,80 +285,11 @@ Tensor read_tensor(std::ifstream& stream, const Entry& entry, const std::string&
   return tensor;
 }
 
-}  // namespace
-
-const Tensor* Safetensors::find(const std::string& name) const {
-  for (const StoredTensor& named : tensors) {
-    if (named.name == name) return &named.tensor;
-  }
-  return nullptr;
-}
-
 Safetensors read_safetensors(const std::filesystem::path& path) {
-  const std::string file = path.string();
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) {
-    throw usage_error("{}: no such file; check the path", file);
-  }
-  std::ifstream stream(path, std::ios::binary);
-  stream.seekg(0, std::ios::end);
-  const auto size = static_cast<std::int64_t>(stream.tellg());
-  stream.seekg(0);
-  if (!stream || size < 0) throw usage_error("{}: cannot be read; check its permissions", file);
-  if (size < 8) {
-    throw usage_error("{}: is {} bytes long, too short for a safetensors file; copy it again", file,
-                      size);
-  }
-  std::uint64_t header_bytes = 0;
-  read_exactly(stream, &header_bytes, 8, file);
-  if (header_bytes > kMostHeader) {
-    throw usage_error("{}: claims a header of {} bytes; this is no safetensors file", file,
-                      header_bytes);
-  }
-  if (header_bytes > static_cast<std::uint64_t>(size) - 8) {
-    throw usage_error(
-        "{}: is cut short: its header needs {} bytes of the {} that the file has; copy "
-        "it again",
-        file, header_bytes, size - 8);
-  }
-  std::string text(static_cast<std::size_t>(header_bytes), '\0');
-  read_exactly(stream, text.data(), text.size(), file);
-  const json header = parse_header(text, file);
-
-  Safetensors result;
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : header.items()) {
-    if (name != kMetadata) {
-      entries.push_back(parse_entry(name, value, file));
-      continue;
-    }
-    if (!value.is_object()) throw usage_error("{}: its __metadata__ is not a JSON object", file);
-    for (const auto& [key, item] : value.items()) {
-      if (!item.is_string()) {
-        throw usage_error("{}: its __metadata__ \"{}\" is not a string", file, key);
-      }
-      result.metadata[key] = item.get<std::string>();
-    }
-  }
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
-  });
-  std::uint64_t at = 0;
-  for (const Entry& entry : entries) {
-    if (entry.begin != at) {
-      throw usage_error(
-          "{}: tensor \"{}\" begins at byte {} of the data, and {}", file, entry.name, entry.begin,
-          entry.begin < at ? "overlaps the one before it" : "leaves a hole before it");
-    }
-    at = entry.end;
-  }
-  const std::uint64_t available = static_cast<std::uint64_t>(size) - 8 - header_bytes;
-  if (at != available) {
-    throw usage_error("{}: {}: its header describes {} bytes of data but {} follow; copy it again",
-                      file, at > available ? "is cut short" : "is too long", at, available);
-  }
-  for (const Entry& entry : entries) {
-    result.tensors.push_back({entry.name, read_tensor(stream, entry, file)});
+  SafetensorsFile file(path);
+  Safetensors result{{}, file.metadata()};
+  for (const Entry& entry : file.entries()) {
+    result.tensors.push_back({entry.name, file.read(entry)});
   }
   return result;
 }

@@ -229,6 +229,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       const Clock::time_point waiting = Clock::now();
       if (!s.train->next(batch)) break;
       record.data_wait_seconds += seconds_since(waiting);
+      if (events.batch) events.batch(batch);
       const double rate = s.options.schedule.at(progress.step);
       const std::vector<Tensor> out = s.run_step(batch, progress, rate);
       const double loss = out[0].item();

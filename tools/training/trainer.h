@@ -68,6 +68,7 @@ struct TrainerOptions {
 
 // What the trainer reports to; each may be empty.
 struct TrainerEvents {
+  std::function<void(const Batch&)> batch;  // before the step that it is for
   std::function<void(const StepRecord&)> step;
   // After every step: for a line on a terminal. Must take no time.
   std::function<void(const Progress&, double loss, const std::vector<NamedNumber>& terms)> tick;

@@ -1,0 +1,302 @@
+#include "tools/training/weights.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "layers/initialise.h"
+#include "tools/files/text.h"
+
+namespace tapescope {
+namespace {
+
+namespace fs = std::filesystem;
+using Entry = SafetensorsFile::Entry;
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size() && i < 8; ++i) text += (i ? ", " : "") + names[i];
+  if (names.size() > 8) text += fmt::format(" and {} more", names.size() - 8);
+  return text.empty() ? "none" : text;
+}
+
+// As PyTorch has it.
+std::vector<std::int64_t> pytorch_shape(const Tensor& tensor) {
+  const Shape& s = tensor.shape();
+  if (s.rank() == 4 && tensor.dtype() == DType::f32) return {s[0], s[3], s[1], s[2]};
+  return {s.begin(), s.end()};
+}
+
+// PyTorch counts batches and uses the count for nothing.
+bool is_counter(const Parameter& parameter) {
+  return parameter.kind == Parameter::Kind::buffer && parameter.value.dtype() == DType::i64;
+}
+
+// What stands before the model's own names in the file: "module." of DataParallel, "_orig_mod." of
+// torch.compile, "model." of Lightning, several of them; empty where the names are the model's.
+std::string prefix_of(const SafetensorsFile& file, const std::set<std::string>& names) {
+  std::map<std::string, std::size_t> found;  // of the model's names, under each prefix
+  constexpr std::size_t kLongest = 512;
+  for (const Entry& entry : file.entries()) {
+    if (entry.name.size() > kLongest) continue;
+    for (std::size_t at = 0;;) {
+      if (names.contains(entry.name.substr(at))) ++found[entry.name.substr(0, at)];
+      const std::size_t dot = entry.name.find('.', at);
+      if (dot == std::string::npos) break;
+      at = dot + 1;
+    }
+  }
+  const std::size_t own = found[""];
+  std::string best;
+  bool alone = true;
+  for (const auto& [prefix, count] : found) {
+    if (prefix.empty() || count <= own || count * 2 < names.size()) continue;
+    if (!best.empty() && count == found[best]) alone = false;
+    if (best.empty() || count > found[best]) {
+      best = prefix;
+      alone = true;
+    }
+  }
+  if (alone) return best;
+  std::vector<std::string> all;
+  for (const auto& [prefix, count] : found) {
+    if (count == found[best]) all.push_back("'" + shown_name(prefix) + "'");
+  }
+  throw usage_error(
+      "'{}' holds this model several times, under the prefixes {}; save one of them alone",
+      printable(file.path().string()), joined(all));
+}
+
+// What of a file fits a model. No tensor has been read.
+struct Match {
+  std::string prefix;
+  std::vector<std::pair<Parameter*, const Entry*>> fitting;
+  std::vector<std::string> missing, mismatched, unexpected;
+  int counters = 0;  // missing ones
+};
+
+Match match(const SafetensorsFile& file, const Module& model) {
+  Match result;
+  const std::vector<ParameterRef> parameters = model.parameters();
+  std::set<std::string> names;
+  for (const ParameterRef& p : parameters) {
+    if (!is_counter(*p)) names.insert(p->name);
+  }
+  result.prefix = prefix_of(file, names);
+  std::set<const Entry*> used;
+  for (const ParameterRef& p : parameters) {
+    const Entry* entry = file.find(result.prefix + p->name);
+    if (entry == nullptr) entry = file.find(p->name);  // "backbone.conv1.weight", but "fc.weight"
+    if (entry == nullptr) {
+      if (is_counter(*p)) {
+        ++result.counters;
+      } else {
+        result.missing.push_back(p->name);
+      }
+      continue;
+    }
+    used.insert(entry);
+    const std::vector<std::int64_t> wanted = pytorch_shape(p->value);
+    // A counter of PyTorch 0.3 has one axis.
+    if (entry->shape == wanted ||
+        (wanted.empty() && entry->shape == std::vector<std::int64_t>{1})) {
+      result.fitting.emplace_back(p.get(), entry);
+    } else {
+      result.mismatched.push_back(fmt::format("{} ({{{}}} in the file, {{{}}} in the model)",
+                                              p->name, fmt::join(entry->shape, ", "),
+                                              fmt::join(wanted, ", ")));
+    }
+  }
+  for (const Entry& entry : file.entries()) {
+    if (!used.contains(&entry)) result.unexpected.push_back(shown_name(entry.name));
+  }
+  return result;
+}
+
+// Values whose exponent is all ones.
+bool is_non_finite(float value) {
+  return (__builtin_bit_cast(std::uint32_t, value) & 0x7f800000u) == 0x7f800000u;
+}
+std::int64_t count_non_finite(const Tensor& tensor) {
+  if (tensor.dtype() != DType::f32) return 0;
+  std::int64_t count = 0;
+  for (float value : tensor.values<float>()) count += is_non_finite(value) ? 1 : 0;
+  return count;
+}
+
+// "[3, 0, 1]": the place of the first such value.
+std::string first_non_finite(const Tensor& tensor) {
+  const auto values = tensor.values<float>();
+  auto at = std::find_if(values.begin(), values.end(), is_non_finite) - values.begin();
+  std::vector<std::int64_t> place;
+  for (int axis = tensor.shape().rank() - 1; axis >= 0; --axis) {
+    place.insert(place.begin(), at % tensor.shape()[axis]);
+    at /= tensor.shape()[axis];
+  }
+  return fmt::format("[{}]", fmt::join(place, ", "));
+}
+
+// Returns a sentence about values that are not finite, or nothing.
+std::string copy(const Match& match, SafetensorsFile& file) {
+  std::string first;
+  std::int64_t more = 0;
+  for (const auto& [parameter, entry] : match.fitting) {
+    Tensor stored = file.read(*entry).to(parameter->value.dtype());
+    if (const std::int64_t count = count_non_finite(stored); count > 0 && !first.empty()) {
+      ++more;
+    } else if (count > 0) {
+      first = fmt::format("'{}' has {} of {} values NaN or infinite, the first at {}",
+                          parameter->name, count, stored.elements(), first_non_finite(stored));
+    }
+    if (stored.shape().rank() != parameter->value.shape().rank()) {
+      stored = stored.reshape(parameter->value.shape());
+    }
+    parameter->value.copy_from(moved_axes(stored, false));
+    parameter->changed();
+  }
+  if (more > 0) first += fmt::format(", and so have {} more tensors", more);
+  return first.empty() ? first : printable(file.path().string()) + ": " + first;
+}
+
+std::vector<std::string> prefix_sentence(const Match& match) {
+  if (match.prefix.empty()) return {};
+  return {fmt::format("weights: the names' prefix '{}' was left out", shown_name(match.prefix))};
+}
+
+}  // namespace
+
+Tensor moved_axes(const Tensor& from, bool to_pytorch) {
+  const Shape& s = from.shape();
+  if (s.rank() != 4 || from.dtype() != DType::f32) return from;
+  const std::int64_t O = s[0], A = s[1], B = s[2], C = s[3];
+  Tensor to({DType::f32, to_pytorch ? Shape{O, C, A, B} : Shape{O, B, C, A}});
+  const auto x = from.values<float>();
+  const auto y = to.values<float>();
+  std::size_t i = 0;
+  for (std::int64_t o = 0; o < O; ++o) {
+    for (std::int64_t a = 0; a < A; ++a) {
+      for (std::int64_t b = 0; b < B; ++b) {
+        for (std::int64_t c = 0; c < C; ++c, ++i) {
+          const std::int64_t at = to_pytorch ? ((o * C + c) * A + a) * B + b   // a,b: KH,KW; c: I
+                                             : ((o * B + b) * C + c) * A + a;  // a: I; b,c: KH,KW
+          y[static_cast<std::size_t>(at)] = x[i];
+        }
+      }
+    }
+  }
+  return to;
+}
+
+void build_for(const SafetensorsFile& file, const std::string& what,
+               const std::function<void()>& build) {
+  std::int64_t values = 0;
+  for (const Entry& entry : file.entries()) {
+    std::int64_t elements = 1;
+    for (std::int64_t extent : entry.shape) elements *= extent;
+    // A file of bytes has no more values than bytes, whatever a dtype that is not read says.
+    values += std::min(elements, static_cast<std::int64_t>(entry.end - entry.begin));
+  }
+  // So much more that a file that lacks a tensor or two gets its list of names below.
+  std::int64_t room = 2 * values + (std::int64_t{1} << 20);
+  struct Scope {
+    explicit Scope(std::int64_t* room) { initialise::room = room; }
+    ~Scope() { initialise::room = nullptr; }
+  } const scope(&room);
+  try {
+    build();
+  } catch (const Error& error) {
+    if (room >= 0) {
+      throw usage_error("'{}' says that it holds {}: {}", printable(file.path().string()), what,
+                        error.what());
+    }
+    throw usage_error(
+        "'{}' says that it holds {}, which has far more parameters than the {} values in the file; "
+        "the file is damaged, or its metadata are not its own",
+        printable(file.path().string()), what, values);
+  }
+}
+
+void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
+                  const LoadOptions& options) {
+  const std::string path = printable(file.path().string());
+  const Match found = match(file, model);
+  if (!found.missing.empty() || !found.mismatched.empty()) {
+    throw usage_error("'{}' does not hold {}: missing {}; mismatched {}; unexpected {}", path, what,
+                      joined(found.missing), joined(found.mismatched), joined(found.unexpected));
+  }
+  const std::string non_finite = copy(found, file);
+  if (!non_finite.empty() && !options.allow_non_finite) {
+    throw usage_error(
+        "{}; what such a model answers means nothing: take another checkpoint, or give "
+        "--allow-non-finite to look at it all the same (`inspect parameters` needs no such option)",
+        non_finite);
+  }
+  if (options.notices == nullptr) return;
+  std::vector<std::string> notices = prefix_sentence(found);
+  if (!non_finite.empty()) notices.push_back(non_finite);
+  if (found.counters > 0) {
+    notices.push_back(fmt::format(
+        "weights: {} counters (num_batches_tracked) are not in the file and stay 0; nothing uses "
+        "them",
+        found.counters));
+  }
+  if (!found.unexpected.empty()) {
+    notices.push_back(
+        fmt::format("weights: {} tensor{} that the model does not have passed over: {}",
+                    found.unexpected.size(), found.unexpected.size() == 1 ? "" : "s",
+                    joined(found.unexpected)));
+  }
+  options.notices->insert(options.notices->end(), notices.begin(), notices.end());
+}
+
+std::vector<std::string> load_weights(Module& model, const fs::path& path) {
+  SafetensorsFile file(path);
+  const Match found = match(file, model);
+  if (found.fitting.empty()) {
+    throw usage_error("--weights '{}' fits nothing of this model: its tensors are {}",
+                      printable(path.string()),
+                      joined(found.unexpected.empty() ? found.mismatched : found.unexpected));
+  }
+  if (const std::string non_finite = copy(found, file); !non_finite.empty()) {
+    throw usage_error("--weights {}; a training cannot start from that, take other weights",
+                      non_finite);
+  }
+  std::vector<std::string> sentences = prefix_sentence(found);
+  sentences.push_back(fmt::format("weights: {} tensors taken from {}", found.fitting.size(),
+                                  printable(path.string())));
+  if (!found.missing.empty()) {
+    sentences.push_back("weights: missing in the file, keep their initial values: " +
+                        joined(found.missing));
+  }
+  if (!found.mismatched.empty()) {
+    sentences.push_back("weights: of another shape, keep their initial values: " +
+                        joined(found.mismatched));
+  }
+  if (!found.unexpected.empty()) {
+    sentences.push_back(fmt::format("weights: not in this model, {} passed over: {}",
+                                    found.unexpected.size(), joined(found.unexpected)));
+  }
+  return sentences;
+}
+
+int freeze(Module& model, const std::string& glob) {
+  int frozen = 0;
+  for (const ParameterRef& parameter : model.parameters()) {
+    if (fnmatch(glob.c_str(), parameter->name.c_str(), 0) != 0 || !parameter->trained()) continue;
+    parameter->frozen = true;
+    ++frozen;
+  }
+  if (frozen == 0) {
+    std::vector<std::string> names;
+    for (const ParameterRef& parameter : model.trained_parameters()) {
+      names.push_back(parameter->name);
+    }
+    throw usage_error("--freeze '{}' matches no parameter; they are {}", glob, joined(names));
+  }
+  return frozen;
+}
+
+}  // namespace tapescope

@@ -1,0 +1,47 @@
+// The tensors of a model and those of a file.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "layers/module.h"
+#include "tools/training/safetensors.h"
+
+namespace tapescope {
+
+// How a model's values are taken from a file, and who is told.
+struct LoadOptions {
+  bool allow_non_finite = false;                // NaN and infinity are told, not refused
+  std::vector<std::string>* notices = nullptr;  // receives what the user should know
+};
+
+// Between our {O, KH, KW, I} and PyTorch's {O, I, KH, KW}: the last axis to the second place, or
+// back. Tensors of other ranks are the same in both.
+Tensor moved_axes(const Tensor& from, bool to_pytorch);
+
+// Calls build(), which makes the model that `file` says it holds: its parameters are zeros, and a
+// usage error ends it as soon as they are far more than the file has values, whatever its metadata
+// promise. `what` is the model in words: "a lenet of width 1 for images of 28x28".
+void build_for(const SafetensorsFile& file, const std::string& what,
+               const std::function<void()>& build);
+
+// Copies the model's tensors from the file. A usage error naming what is missing or of another
+// shape, `what` being what the file should have held; or, with its count and first place, the
+// tensor that holds NaN or infinity. Not missed are counters (num_batches_tracked), and a prefix
+// that all names share ("module.") is left out, as are tensors that the model does not have,
+// whatever their dtype: a notice each.
+void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
+                  const LoadOptions& options = {});
+
+// Copies the tensors of a safetensors file (PyTorch's layout) into the model where name and shape
+// agree, and says in sentences what was not used: missing, unexpected and mismatched names. A head
+// of another number of classes keeps its initial values. Prefixes as above. A usage error where
+// nothing fits, or where a value is NaN or infinite.
+std::vector<std::string> load_weights(Module& model, const std::filesystem::path& file);
+
+// Marks the parameters whose names match the glob (* and ?) as frozen; a usage error if none does.
+int freeze(Module& model, const std::string& glob);
+
+}  // namespace tapescope
