@@ -17,7 +17,7 @@ Schedule schedule_at_start() {
   s.kind = Schedule::Kind::os_threads;
 #endif
   const char* text = std::getenv("TAPESCOPE_EMULATOR");
-  if (text == nullptr) return s;
+  if (text == nullptr || *text == '\0') return s;
   const std::string_view name(text);
   if (name == "forward") return s;
   if (name == "os_threads") {
