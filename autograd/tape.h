@@ -1,4 +1,4 @@
-// The tape: a recorded program. See DESIGN in autograd/README.md for the four things done to it.
+// The tape: a recorded program. See autograd/README.md for the four things done to it.
 #pragma once
 
 #include <map>

@@ -118,6 +118,7 @@ Composite excitation_backprop(bool biases) {
   Composite composite("excitation-backprop");
   const Rule rule = biases ? rules::z_plus() : rules::without_bias(rules::z_plus());
   composite.start_from_one().on([](const Place& place) { return place.weighted; }, rule);
+  composite.on(op("sub"), rules::gradient());
   return with_defaults(composite);
 }
 
@@ -126,23 +127,9 @@ Composite inhibition_backprop() {
   const Rule rule = rules::without_bias(rules::z_plus());
   composite.start_from_one()
       .on(last_linear(), rules::z_minus())
-      .on([](const Place& place) { return place.weighted; }, rule);
+      .on([](const Place& place) { return place.weighted; }, rule)
+      .on(op("sub"), rules::gradient());
   return with_defaults(composite);
-}
-
-std::span<const NamedComposite> named_composites() {
-  static constexpr NamedComposite kAll[] = {
-      {"guided-backprop", guided_backprop},
-      {"deconvnet", deconvnet},
-      {"lrp-epsilon", [] { return lrp::epsilon(); }},
-      {"lrp-epsilon-plus", [] { return lrp::epsilon_plus(); }},
-      {"lrp-epsilon-plus-flat", [] { return lrp::epsilon_plus_flat(); }},
-      {"lrp-epsilon-gamma-box", [] { return lrp::epsilon_gamma_box(); }},
-      {"lrp-epsilon-alpha2-beta1", [] { return lrp::epsilon_alpha2_beta1(); }},
-      {"lrp-epsilon-alpha2-beta1-flat", [] { return lrp::epsilon_alpha2_beta1_flat(); }},
-      {"excitation-backprop", [] { return excitation_backprop(); }},
-  };
-  return kAll;
 }
 
 }  // namespace tapescope::explain
@@ -177,10 +164,9 @@ Composite epsilon_plus(double epsilon) {
 Composite epsilon_plus_flat(double epsilon) {
   return of(flat_first("lrp-epsilon-plus-flat", epsilon), z_plus(epsilon), epsilon);
 }
-Composite epsilon_gamma_box(std::optional<double> low, std::optional<double> high, double gamma,
-                            double epsilon) {
+Composite epsilon_gamma_box(explain::Bound low, explain::Bound high, double gamma, double epsilon) {
   Composite composite("lrp-epsilon-gamma-box");
-  composite.on(explain::first_linear(), z_box(low, high, epsilon));
+  composite.on(explain::first_linear(), z_box(std::move(low), std::move(high), epsilon));
   return of(std::move(composite), explain::rules::gamma(gamma, epsilon), epsilon);
 }
 Composite epsilon_alpha2_beta1(double epsilon) {

@@ -90,18 +90,12 @@ Composite guided_backprop();
 Composite deconvnet();
 // Excitation backprop (Zhang et al. 2016, arXiv 1608.00507): the probability of each element under
 // a walk from the target that follows positive connections only. The paper drops biases; with them
-// it is zennit's.
+// it is zennit's. Where the target is a difference of scores the walk starts at both, with 1 and
+// -1: what speaks for the one less what speaks for the other, bounded however near they are.
 Composite excitation_backprop(bool biases = false);
 // The same from the negated weights of the last layer: what speaks against the target. The paper's
 // contrastive map is the difference of the two.
 Composite inhibition_backprop();
-
-// The composites by their names on the command line, with default settings.
-struct NamedComposite {
-  std::string_view name;
-  Composite (*make)();
-};
-std::span<const NamedComposite> named_composites();
 
 }  // namespace tapescope::explain
 
@@ -114,9 +108,8 @@ explain::Composite epsilon(double epsilon = 1e-6);
 explain::Composite epsilon_plus(double epsilon = 1e-6);
 explain::Composite epsilon_plus_flat(double epsilon = 1e-6);
 // The box is the range of the input: see rules::z_box.
-explain::Composite epsilon_gamma_box(std::optional<double> low = {},
-                                     std::optional<double> high = {}, double gamma = 0.25,
-                                     double epsilon = 1e-6);
+explain::Composite epsilon_gamma_box(explain::Bound low = {}, explain::Bound high = {},
+                                     double gamma = 0.25, double epsilon = 1e-6);
 explain::Composite epsilon_alpha2_beta1(double epsilon = 1e-6);
 explain::Composite epsilon_alpha2_beta1_flat(double epsilon = 1e-6);
 

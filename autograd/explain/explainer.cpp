@@ -3,46 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "autograd/explain/cam.h"
 #include "autograd/explain/deeplift.h"
+#include "autograd/explain/explainer_parts.h"
 #include "autograd/explain/fullgrad.h"
 #include "autograd/explain/gradient_methods.h"
 #include "autograd/explain/relevance.h"
-#include "autograd/explain/score_cam.h"
 #include "autograd/ops/ops.h"
 
 namespace tapescope::explain {
-
-// A model on its tape, before a method's nodes are appended.
-struct Explainer::Recording {
-  Tape& tape;
-  Var image, index, logits, target;
-  std::string layer;  // as asked for
-  std::string node;   // what the map is over; set by the method where it is not the image
-  std::vector<Var> cuts = {};
-
-  // The node asked for, or the last feature map.
-  Var at_layer() {
-    const Var var = layer.empty() ? last_feature_map(tape, target, image) : tape.find(layer);
-    node = var.path();
-    return var;
-  }
-};
-
-// A compiled method; the tape is gone, the paths of its nodes are kept.
-struct Explainer::Prepared {
-  std::string node;
-  std::string input;  // what the points of `gradients` are fed to: the image, or the node cut at
-  Program program;
-  double macs = 0;
-};
-
-struct Explainer::Request {
-  std::string_view method;
-  const Tensor& image;
-  const Tensor& classes;
-  const ExplainOptions& options;
-};
 
 namespace {
 
@@ -52,27 +20,6 @@ double macs_of(Program& program) {
   for (const StepInfo& step : program.steps())
     sum += step.op->cost(step.operands, step.outputs).macs;
   return sum;
-}
-
-// f32 {N}: target minus the sum of each sample's map.
-Tensor residual_of(const Tensor& target, const Tensor& map) {
-  Tensor residual(Type{DType::f32, target.shape()});
-  for (std::int64_t n = 0; n < target.elements(); ++n) {
-    double sum = 0;
-    for (float value : map.rows(n, n + 1).values<float>()) sum += value;
-    residual.values<float>()[static_cast<std::size_t>(n)] =
-        static_cast<float>(target.item(n) - sum);
-  }
-  return residual;
-}
-
-// `part` of `whole` added to it: the mean of `count` of them in the end.
-void add_share(Tensor& whole, const Tensor& part, double share) {
-  if (!whole.defined()) whole = Tensor::zeros(part.type());
-  const auto from = part.values<float>();
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    whole.values<float>()[i] += static_cast<float>(share * from[i]);
-  }
 }
 
 }  // namespace
@@ -131,6 +78,11 @@ Tensor Explainer::logits(const Tensor& image) {
   return forward.program.run({{"image", image}})[0];
 }
 
+std::string Explainer::first_non_finite(const Tensor& image, const Tensor& classes) {
+  const std::vector<NamedTensor> inputs{{"image", image}, {"class", classes}};
+  return target_program().program.first_non_finite(inputs);
+}
+
 Explainer::Prepared& Explainer::target_program() {
   return prepared("target", "", [](Recording& r) { return std::vector<Var>{r.target}; });
 }
@@ -150,7 +102,6 @@ Gradients Explainer::gradients(Prepared& prepared, const Tensor& classes) {
 }
 
 // --- methods that are one Program
-// ---------------------------------------------------------------------
 Attribution Explainer::one_run(const Request& request) {
   using Map = std::function<Var(Recording&)>;
   static const std::map<std::string_view, Map> kMaps = {
@@ -181,7 +132,9 @@ Attribution Explainer::one_run(const Request& request) {
        }},
   };
   const std::string& layer = find_method(request.method)->at_layer ? request.options.layer : "";
-  Prepared& method = prepared(std::string(request.method), layer, [&](Recording& r) {
+  std::string key(request.method);
+  if (key.starts_with("lrp-")) key += " " + key_of(request.options.lrp);
+  Prepared& method = prepared(key, layer, [&](Recording& r) {
     if (request.method == "fullgrad") {
       const FullGradient full = full_gradient(r.tape, r.target, r.image);
       const Var residual = sub(sub(r.target, full.input_part), full.bias_part);
@@ -189,11 +142,12 @@ Attribution Explainer::one_run(const Request& request) {
     }
     const auto known = kMaps.find(request.method);
     if (known != kMaps.end()) return std::vector<Var>{known->second(r), r.target};
-    for (const NamedComposite& named : named_composites()) {
-      if (named.name != request.method) continue;
-      return std::vector<Var>{r.tape.relevance(r.target, {r.image}, named.make())[0], r.target};
+    const Var wrt[] = {r.image};
+    if (const std::optional<Composite> composite =
+            composite_for(request.method, request.options.lrp, r.tape, r.target, wrt)) {
+      return std::vector<Var>{r.tape.relevance(r.target, wrt, *composite)[0], r.target};
     }
-    throw failure("the explanation method '{}' is listed but has no program", request.method);
+    throw usage_error("[{}] it explains a detector's boxes; this is a classifier", request.method);
   });
   std::vector<Tensor> out =
       method.program.run({{"image", request.image}, {"class", request.classes}});
@@ -233,7 +187,6 @@ Attribution Explainer::deeplift(const Request& request) {
 }
 
 // --- methods that take the gradient at many points
-// ----------------------------------------------------------
 Attribution Explainer::along_path(const Request& request) {
   const ExplainOptions& options = request.options;
   const std::string_view name = request.method;
@@ -294,6 +247,7 @@ Attribution Explainer::along_path(const Request& request) {
   }
   if (name != "internal-influence") result.residual = residual_of(change, result.map);
   result.forward_passes = a_step * taken + besides;
+  if (steps < options.steps) result.note = cut_to(steps, options.steps, "steps");
   return result;
 }
 
@@ -333,126 +287,7 @@ Attribution Explainer::from_draws(const Request& request) {
   result.map = estimate.map;
   result.error_estimate = estimate.error;
   result.forward_passes = a_draw * estimate.points + besides;
-  return result;
-}
-
-// --- methods that only look at scores
-// -----------------------------------------------------------------
-Attribution Explainer::from_changed_pictures(const Request& request) {
-  const ExplainOptions& options = request.options;
-  Prepared& target = target_program();
-  const Scores scores = gradients(target, request.classes);
-  const std::int64_t height = request.image.shape()[1], width = request.image.shape()[2];
-  const Tensor baseline = baselines_of(request)[0];
-  // A grid of no more features than can be paid for.
-  int cells = std::max(1, options.grid);
-  // Shapley sampling takes a permutation and its reverse; a fit is well determined by twice as many
-  // pairs of coalitions as features.
-  const double for_all = request.method == "shapley" ? 2 : request.method == "kernel-shap" ? 4 : 1;
-  while (cells > 1 && for_all * (cells * cells + 1) + 2 > options.budget) --cells;
-  const Segments segments =
-      options.segments.count > 0 ? options.segments : Segments::grid(height, width, cells, cells);
-  Attribution result;
-  result.node = target.node;
-  result.value = scores(request.image);
-  Estimate estimate;
-  if (request.method == "feature-ablation") {
-    estimate = feature_ablation(scores, request.image, baseline, segments, options.chunk);
-  } else if (request.method == "rise") {
-    constexpr int kCells = 7;  // the paper's
-    estimate = rise(scores, request.image, baseline, kCells,
-                    std::max(2, static_cast<int>(options.budget) - 1), options.seed, options.chunk);
-  } else if (request.method == "lime") {
-    LimeOptions surrogate;
-    surrogate.forwards = options.budget - 1;
-    surrogate.seed = options.seed;
-    estimate = lime(scores, request.image, baseline, segments, surrogate, options.chunk);
-  } else if (request.method == "kernel-shap") {
-    estimate = kernel_shap(scores, request.image, baseline, segments, options.budget - 2,
-                           options.seed, options.chunk);
-    Tensor change = result.value.clone();
-    add_share(change, scores(baseline), -1);
-    result.residual = residual_of(change, estimate.map);
-  } else {
-    estimate = shapley_sampling(scores, request.image, baseline, segments, options.budget - 2,
-                                options.seed, options.chunk);
-    Tensor change = result.value.clone();
-    add_share(change, scores(baseline), -1);
-    result.residual = residual_of(change, estimate.map);
-  }
-  result.map = estimate.map;
-  result.error_estimate = estimate.error;
-  // The target, and for a residual the target at the baseline.
-  result.forward_passes = estimate.points + (result.residual.defined() ? 2 : 1);
-  return result;
-}
-
-Attribution Explainer::occlusion(const Request& request) {
-  const ExplainOptions& options = request.options;
-  const std::int64_t height = request.image.shape()[1], width = request.image.shape()[2];
-  if (!local_occlusion_) {
-    local_occlusion_ = std::make_unique<LocalOcclusion>(
-        [this](Tape& tape, Var image, Var index) {
-          return class_logit(record_(tape, image), index);
-        },
-        image_shape_, device_, kernels_);
-  }
-  const std::int64_t window =
-      options.window > 0 ? options.window : std::max<std::int64_t>(1, std::min(height, width) / 8);
-  std::int64_t stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, window / 2);
-  Windows windows = windows_of(height, width, window, stride);
-  double a_window = local_occlusion_->cost(windows);
-  // The target, which the plain way takes with the windows once more.
-  while (windows.count() * a_window + 2 > options.budget && stride < std::max(height, width)) {
-    windows = windows_of(height, width, window, ++stride);
-    a_window = local_occlusion_->cost(windows);
-  }
-  const Tensor baseline = baselines_of(request)[0];
-  Attribution result;
-  result.node = target_program().node;
-  Estimate estimate;
-  if (a_window < 1) {
-    LocalOcclusion::Result local =
-        local_occlusion_->run(request.image, request.classes, baseline, windows, options.chunk);
-    estimate = std::move(local.estimate);
-    result.value = std::move(local.whole);
-    result.forward_passes = local.forwards;
-  } else {
-    const Scores scores = gradients(target_program(), request.classes);
-    result.value = scores(request.image);
-    estimate = explain::occlusion(scores, request.image, baseline, windows, options.chunk);
-    result.forward_passes = windows.count() + 2;
-  }
-  result.map = estimate.map;
-  result.error_estimate = estimate.error;
-  return result;
-}
-
-Attribution Explainer::from_feature_maps(const Request& request) {
-  const ExplainOptions& options = request.options;
-  Prepared& target = target_program();
-  Prepared& layer =
-      prepared("layer", options.layer, [](Recording& r) { return std::vector<Var>{r.at_layer()}; });
-  const Tensor features = layer.program.run({{"image", request.image}})[0];
-  const Scores scores = gradients(target, request.classes);
-  const int most = static_cast<int>(std::min(options.budget - 2, 1e6));
-  Attribution result;
-  result.node = layer.node;
-  result.value = scores(request.image);
-  double a_map = 1;
-  Estimate estimate;
-  if (request.method == "score-cam") {
-    estimate = score_cam(scores, request.image, features, most, options.chunk);
-  } else {
-    Prepared& tail = prepared("tail", options.layer, [](Recording& r) {
-      r.cuts = {r.at_layer()};
-      return std::vector<Var>{r.target};
-    });
-    estimate = ablation_cam(gradients(tail, request.classes), features, most, options.chunk);
-    a_map = in_forwards(tail, 1);
-  }
-  result.map = estimate.map;
-  result.forward_passes = 2 + a_map * estimate.points;
+  if (draws < options.draws) result.note = cut_to(draws, options.draws, "draws");
   return result;
 }
 
@@ -479,9 +314,12 @@ Attribution Explainer::explain(std::string_view method, const Tensor& image, con
       {"deeplift", &Explainer::deeplift},
       {"deeplift-shap", &Explainer::deeplift},
   };
-  if (find_method(method) == nullptr) {
+  const MethodInfo* info = find_method(method);
+  if (info == nullptr) {
+    std::vector<std::string_view> known = methods();
+    for (const MethodInfo& other : particular_methods()) known.push_back(other.name);
     throw usage_error("unknown explanation method '{}'; known are {}", method,
-                      fmt::join(methods(), ", "));
+                      fmt::join(known, ", "));
   }
   const Request request{method, image, classes, options};
   const auto run = kRuns.find(method);

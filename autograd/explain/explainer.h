@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/explain/composite_by_name.h"
 #include "autograd/explain/local_occlusion.h"
 #include "autograd/explain/methods.h"
 #include "autograd/explain/path_methods.h"
@@ -26,8 +27,9 @@ struct Attribution {
   // methods that promise the two are equal. Undefined where there is no such promise.
   Tensor residual;
   // f32 {N}: for methods that average, how far the largest element may be off: see path_methods.h.
-  // Undefined elsewhere.
+  // NaN where too little was drawn to tell. Undefined where nothing is averaged.
   Tensor error_estimate;
+  std::string note;  // what the budget cut: "498 of 512 channels"; empty: nothing
   // Cost per image: multiply-adds of convolutions and matrix products of all that ran, in those of
   // one forward pass to the target.
   double forward_passes = 0;
@@ -45,6 +47,7 @@ struct ExplainOptions {
   int chunk = 8;                       // points in one run; the result does not depend on it
   int window = 0, stride = 0;          // of occlusion, in pixels; 0: an eighth of the shorter
                                        // side, and half a window or what the budget allows
+  LrpSettings lrp;                     // of the methods lrp-...
   int grid = 8;                        // features of ablation, Shapley, LIME: grid x grid cells,
   Segments segments;                   // or these, where there are any
   // f32 {H,W,C} or {N,H,W,C} each: where paths start, DeepLIFT's references; none: zeros. Methods
@@ -70,6 +73,8 @@ class Explainer {
                       const ExplainOptions& options = {});
   // logits {N,classes}.
   Tensor logits(const Tensor& image);
+  // The path of the first value on the way to the target that is not finite; empty: all are.
+  std::string first_non_finite(const Tensor& image, const Tensor& classes);
 
  private:
   struct Recording;

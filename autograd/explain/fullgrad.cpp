@@ -12,12 +12,12 @@ namespace {
 constexpr int kAllButRows[] = {1, 2, 3};
 constexpr int kChannels[] = {3};
 
-// {N,h,w,K} -> {N,H,W,1}
+// {N,h,w,K} -> {N,H,W,1}. As the authors' code has it, channels keep their share of each other:
+// they are scaled together, then added up.
 Var psi(Var part, Var x) {
-  const Var mass = reduce_sum(abs(part), kChannels);
-  const Var low = neg(reduce_max(neg(mass), kAllButRows));
-  const Var shifted = sub(mass, low);
-  const Var scaled = safe_divide(shifted, reduce_max(shifted, kAllButRows));
+  const Var size = abs(part);
+  const Var shifted = sub(size, neg(reduce_max(neg(size), kAllButRows)));
+  const Var scaled = reduce_sum(safe_divide(shifted, reduce_max(shifted, kAllButRows)), kChannels);
   const bool same = part.shape()[1] == x.shape()[1] && part.shape()[2] == x.shape()[2];
   return same ? scaled : upsample_bilinear(scaled, x.shape()[1], x.shape()[2]);
 }

@@ -13,9 +13,10 @@ struct FullGradient {
 };
 
 // `x` is {N,H,W,C}. A node that is linear in what depends on x has as its b what it answers to
-// zeros: its bias, or a normalisation's shift. psi makes a part absolute, adds up its channels,
-// scales it to [0, 1] within the sample and brings it to x's size; nodes that are no feature maps
-// count in `bias_part` only, as in the paper's code.
+// zeros: its bias, or a normalisation's shift. psi makes a part absolute, scales all of it to [0,
+// 1] within the sample, adds up its channels and brings it to x's size, as the authors' code does
+// (with half-pixel centres where they align corners); nodes that are no feature maps count in
+// `bias_part` only.
 FullGradient full_gradient(Tape& tape, Var target, Var x);
 
 }  // namespace tapescope::explain

@@ -24,6 +24,24 @@ constexpr std::string_view kNonnegativeFactors[] = {
 
 Var sum_of(Var a, Var b) { return !a ? b : !b ? a : add(a, b); }
 
+// {C}: a number for each element of v's last axis.
+Var by_channel(Var v, const std::vector<double>& values) {
+  const std::int64_t channels = v.shape()[v.shape().rank() - 1];
+  if (static_cast<std::int64_t>(values.size()) != channels) {
+    throw usage_error("[z-box] {} bounds for '{}', whose channels are {}", values.size(), v.path(),
+                      channels);
+  }
+  Tensor tensor(Type{v.dtype(), {channels}});
+  for (std::size_t c = 0; c < values.size(); ++c) {
+    if (v.dtype() == DType::f64) {
+      tensor.values<double>()[c] = values[c];
+    } else {
+      tensor.values<float>()[c] = static_cast<float>(values[c]);
+    }
+  }
+  return v.tape().constant(tensor.to(v.tape().device()));
+}
+
 // `pick` of an operand, a weight or a bias.
 Var picked(Var v, Pick pick, const Rule& rule) {
   switch (pick) {
@@ -48,10 +66,11 @@ Var picked(Var v, Pick pick, const Rule& rule) {
       break;
   }
   const bool low = pick == Pick::low;
-  const std::optional<double>& bound = low ? rule.low : rule.high;
-  if (bound) return broadcast_like(v.tape().scalar(*bound, v.dtype()), v);
-  std::vector<int> axes;  // an image's positions, or all of a vector
+  const std::vector<double>& bound = (low ? rule.low : rule.high).values;
   const int rank = v.shape().rank();
+  if (bound.size() == 1) return broadcast_like(v.tape().scalar(bound[0], v.dtype()), v);
+  if (!bound.empty()) return broadcast_like(by_channel(v, bound), v);
+  std::vector<int> axes;  // an image's positions, or all of a vector
   for (int axis = 1; axis < (rank == 4 ? 3 : rank); ++axis) axes.push_back(axis);
   const Var range = low ? neg(reduce_max(neg(v), axes)) : reduce_max(v, axes);
   return broadcast_like(range, v);

@@ -1,6 +1,5 @@
 #include "autograd/explain/methods.h"
 
-#include <algorithm>
 #include <vector>
 
 namespace tapescope::explain {
@@ -26,10 +25,11 @@ const std::vector<MethodInfo> kMethods = {
     {"vargrad", "Adebayo et al. 2018, arXiv 1810.03292", "2 a draw", "noise, draws",
      "signs, and everything that acts linearly", false, true},
     {"integrated-gradients", "Sundararajan et al. 2017, arXiv 1703.01365", "2 a step", "a baseline",
-     kBaseline},
-    {"gradient-shap", "Erion et al. 2019, arXiv 1906.10670", "2 a draw", "baselines", kBaseline},
+     kBaseline, false, false, Baselines::mean_over_all},
+    {"gradient-shap", "Erion et al. 2019, arXiv 1906.10670", "2 a draw", "baselines", kBaseline,
+     false, false, Baselines::mean_over_all},
     {"fullgrad", "Srinivas and Fleuret 2019, arXiv 1905.00780", "2 to 3", "",
-     "signs: every part is made positive and scaled before it is added"},
+     "signs: every part is made positive, scaled to its largest and added up over its channels"},
     {"grad-cam", "Selvaraju et al. 2017, arXiv 1610.02391", "2", kFeatures, kCoarse, true},
     {"cam", "Zhou et al. 2016, arXiv 1512.04150", "1 to 2", "a linear tail behind the feature map",
      kCoarse, true},
@@ -50,14 +50,15 @@ const std::vector<MethodInfo> kMethods = {
     {"activation", "", "1", kNode, "the class", true},
     {"gradient-x-activation", "", "2", kNode, kSaturation, true},
     {"conductance", "Dhamdhere et al. 2018, arXiv 1805.12233", "3 a step", "a node, a baseline",
-     kBaseline, true},
+     kBaseline, true, false, Baselines::mean_over_all},
     {"internal-influence", "Leino et al. 2018, arXiv 1802.03788", "2 a step", "a node, a baseline",
-     "how strongly the unit is active", true},
+     "how strongly the unit is active", true, false, Baselines::mean_over_all},
     {"layer-integrated-gradients", "Sundararajan et al. 2017, arXiv 1703.01365", "2 a step",
-     "a node, a baseline", kBaseline, true},
-    {"deeplift", "Shrikumar et al. 2017, arXiv 1704.02685", "3", "a baseline", kBaseline},
+     "a node, a baseline", kBaseline, true, false, Baselines::mean_over_all},
+    {"deeplift", "Shrikumar et al. 2017, arXiv 1704.02685", "3", "a baseline", kBaseline, false,
+     false, Baselines::first},
     {"deeplift-shap", "Lundberg and Lee 2017, arXiv 1705.07874", "3 a baseline", "baselines",
-     kBaseline},
+     kBaseline, false, false, Baselines::mean_over_all},
     {"lrp-epsilon", "Bach et al. 2015, 10.1371/journal.pone.0130140", "2", kRules,
      "what biases answer for; equals input times gradient on nets of ReLUs"},
     {"lrp-epsilon-plus", "Montavon et al. 2019; Kohlbrenner et al. 2020, arXiv 1910.09840",
@@ -80,17 +81,31 @@ const std::vector<MethodInfo> kMethods = {
      true},
     {"occlusion", "Zeiler and Fergus 2014, arXiv 1311.2901",
      "1 a window, or the share of one that it reaches", "a baseline",
-     "evidence that is there twice: covering one copy changes nothing"},
+     "evidence that is there twice: covering one copy changes nothing", false, false,
+     Baselines::first},
     {"feature-ablation", "Zeiler and Fergus 2014, arXiv 1311.2901", "1 a feature", "a baseline",
-     "evidence that is there twice, and anything finer than a feature"},
+     "evidence that is there twice, and anything finer than a feature", false, false,
+     Baselines::first},
     {"rise", "Petsiuk et al. 2018, arXiv 1806.07421", "the budget", "a baseline",
-     "anything finer than a mask's cell; what is left is noise (error_estimate)"},
+     "anything finer than a mask's cell; what is left is noise (error_estimate)", false, false,
+     Baselines::first},
     {"shapley", "Castro et al. 2009, 10.1016/j.cor.2008.04.004", "the budget", "a baseline",
-     "anything finer than a feature"},
+     "anything finer than a feature", false, false, Baselines::first},
     {"kernel-shap", "Lundberg and Lee 2017, arXiv 1705.07874", "the budget", "a baseline",
-     "anything finer than a feature"},
+     "anything finer than a feature", false, false, Baselines::first},
     {"lime", "Ribeiro et al. 2016, arXiv 1602.04938", "the budget", "a baseline",
-     "anything finer than a feature, and how features act together"},
+     "anything finer than a feature, and how features act together", false, false,
+     Baselines::first},
+};
+
+const std::vector<MethodInfo> kParticular = {
+    {"lrp-composite", "Montavon et al. 2019; zennit's NameMapComposite", "2 to 6",
+     "--composite: a rule for each name", "what its rules are blind to"},
+    {"odam", "Zhao and Chan 2023, arXiv 2304.06354", "2", "a detector's box", kCoarse},
+    {"d-rise", "Petsiuk et al. 2021, arXiv 2006.03204", "the budget, shared by all boxes",
+     "a detector's box, a baseline",
+     "anything finer than a mask's cell; what is left is noise (error_estimate)", false, false,
+     Baselines::first},
 };
 
 const std::vector<MethodInfo> kOthers = {
@@ -113,12 +128,16 @@ const std::vector<MethodInfo> kOthers = {
 }  // namespace
 
 std::span<const MethodInfo> all_methods() { return kMethods; }
+std::span<const MethodInfo> particular_methods() { return kParticular; }
 std::span<const MethodInfo> other_methods() { return kOthers; }
 
 const MethodInfo* find_method(std::string_view name) {
-  const auto found = std::find_if(kMethods.begin(), kMethods.end(),
-                                  [&](const MethodInfo& info) { return info.name == name; });
-  return found == kMethods.end() ? nullptr : &*found;
+  for (const std::vector<MethodInfo>* list : {&kMethods, &kParticular}) {
+    for (const MethodInfo& info : *list) {
+      if (info.name == name) return &info;
+    }
+  }
+  return nullptr;
 }
 
 }  // namespace tapescope::explain

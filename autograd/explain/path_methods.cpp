@@ -54,7 +54,9 @@ Tensor largest(const Tensor& map, const std::function<double(std::size_t)>& erro
   const std::size_t length = row_length(map);
   for (std::size_t n = 0; n < result.values<float>().size(); ++n) {
     double worst = 0;
-    for (std::size_t i = n * length; i < (n + 1) * length; ++i) worst = std::max(worst, error(i));
+    for (std::size_t i = n * length; i < (n + 1) * length; ++i) {
+      worst = larger_error(worst, error(i));
+    }
     result.values<float>()[n] = static_cast<float>(worst);
   }
   return result;
@@ -101,7 +103,7 @@ class Welford {
   double mean(std::size_t i) const { return mean_[i]; }
   double variance(std::size_t i) const { return squares_[i] / count_; }  // biased
   double standard_error(std::size_t i) const {
-    return count_ > 1 ? std::sqrt(squares_[i] / (count_ - 1.0) / count_) : 0;
+    return count_ > 1 ? std::sqrt(squares_[i] / (count_ - 1.0) / count_) : kUnknown;
   }
 
  private:
@@ -292,8 +294,8 @@ Estimate noise_mean(const Gradients& gradients, const Tensor& x, const Offset& o
   }
   result.error = largest(result.map, [&](std::size_t i) {
     // Of a variance: as if the gradients were normal.
-    return variance ? statistics.variance(i) * std::sqrt(2.0 / std::max(1, draws - 1))
-                    : statistics.standard_error(i);
+    if (!variance) return statistics.standard_error(i);
+    return draws > 1 ? statistics.variance(i) * std::sqrt(2.0 / (draws - 1)) : kUnknown;
   });
   return result;
 }

@@ -4,8 +4,10 @@
 // many points share a run.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "engine/philox.h"
@@ -19,9 +21,12 @@ using Gradients = std::function<Tensor(const Tensor& points)>;
 
 struct Estimate {
   Tensor map;      // f32, the gradient's shape for N samples
-  Tensor error;    // f32 {N}: how far the largest element may be off
+  Tensor error;    // f32 {N}: how far the largest element may be off; NaN where that cannot be told
   int points = 0;  // gradients taken per sample
 };
+inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+// The larger of two errors; unknown where one of them is (std::max would drop a NaN).
+inline double larger_error(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
 
 // --- along the straight path from a baseline
 // ----------------------------------------------------------

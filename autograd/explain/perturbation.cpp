@@ -194,34 +194,49 @@ Estimate rise(const Scores& scores, const Tensor& x, const Tensor& baseline, int
     return mask;
   };
   const auto maps = static_cast<std::size_t>(x.shape()[0] * targets);
-  // Sums over masks of m, F, F m and (F m)^2, from which come the mean and its error.
-  std::vector<double> kept(places), score_sum(maps), products(maps * places),
-      squares(maps * places);
+  // Sums over masks of m, F and F m, from which comes the map; the scores are kept for its error.
+  std::vector<double> kept(places), score_sum(maps), products(maps * places), all_scores;
+  all_scores.reserve(static_cast<std::size_t>(masks) * maps);
   score_blends(
       scores, x, baseline, masks, chunk,
       [&](int k, std::int64_t p) { return mask_of(k)[static_cast<std::size_t>(p)]; },
       [&](int k, std::int64_t n, double score) {
         const std::vector<float>& mask = mask_of(k);
         const auto row = static_cast<std::size_t>(n);
+        all_scores.push_back(score);
         score_sum[row] += score;
         for (std::size_t p = 0; p < places; ++p) {
           if (row == 0) kept[p] += mask[p];
           products[row * places + p] += score * mask[p];
-          squares[row * places + p] += score * mask[p] * score * mask[p];
         }
         if (row + 1 == maps) made.erase(k);
       },
       targets);
+  // The map is a ratio of means less a mean: to first order a mask's part in its error is
+  // m (F - mean(F m) / mean(m)) / mean(m) - (F - mean(F)), whose sum over the masks is 0.
+  std::vector<double> squares(maps * places);
+  for (int k = 0; k < masks; ++k) {
+    const std::vector<float>& mask = mask_of(k);
+    for (std::size_t n = 0; n < maps; ++n) {
+      const double score = all_scores[static_cast<std::size_t>(k) * maps + n];
+      const double beside = score - score_sum[n] / masks;
+      for (std::size_t p = 0; p < places; ++p) {
+        const double part =
+            mask[p] * (score - products[n * places + p] / kept[p]) * masks / kept[p] - beside;
+        squares[n * places + p] += part * part;
+      }
+    }
+    made.erase(k);
+  }
   const auto rows = static_cast<std::int64_t>(maps);
   Estimate result{Tensor::zeros({DType::f32, {rows, height, width, 1}}),
                   Tensor::zeros({DType::f32, {rows}}), masks};
   for (std::size_t n = 0; n < maps; ++n) {
-    double worst = 0;
+    double worst = masks > 1 ? 0 : kUnknown;
     for (std::size_t p = 0; p < places; ++p) {
+      const double square = kept[p] > 0 ? squares[n * places + p] : kUnknown;  // never kept
+      worst = larger_error(worst, std::sqrt(square / masks / std::max(1, masks - 1)));
       if (kept[p] == 0) continue;
-      const double mean = products[n * places + p] / masks;
-      const double variance = std::max(0.0, squares[n * places + p] / masks - mean * mean);
-      worst = std::max(worst, std::sqrt(variance / masks) * masks / kept[p]);
       result.map.values<float>()[n * places + p] =
           static_cast<float>(products[n * places + p] / kept[p] - score_sum[n] / masks);
     }
@@ -282,12 +297,17 @@ Estimate shapley_sampling(const Scores& scores, const Tensor& x, const Tensor& b
   const std::vector<double> size = segments.sizes();
   const auto places = segments.id.size();
   for (std::size_t n = 0; n < samples; ++n) {
-    double worst = 0;
+    // A permutation of one or two features and its reverse are all there are.
+    double worst = pairs > 1 || count <= 2 ? 0 : kUnknown;
     for (std::size_t p = 0; p < places; ++p) {
       const auto feature = static_cast<std::size_t>(segments.id[p]);
       const double mean = sum[n * features + feature] / pairs;
-      const double variance = std::max(0.0, squares[n * features + feature] / pairs - mean * mean);
-      if (pairs > 1) worst = std::max(worst, std::sqrt(variance / (pairs - 1)) / size[feature]);
+      // Not std::max, which would make 0 of a NaN.
+      const double spread = squares[n * features + feature] / pairs - mean * mean;
+      const double variance = spread < 0 ? 0 : spread;
+      if (pairs > 1 && count > 2) {
+        worst = larger_error(worst, std::sqrt(variance / (pairs - 1)) / size[feature]);
+      }
       // Spread evenly over its positions, so that the map sums to the change.
       result.map.values<float>()[n * places + p] = static_cast<float>(mean / size[feature]);
     }

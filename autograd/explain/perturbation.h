@@ -18,7 +18,8 @@ Tensor repeated_rows(const Tensor& tensor, std::int64_t times);
 
 // All of these compare x {N,H,W,C} with `baseline` {N,H,W,C} or {1,H,W,C} and give maps {N,H,W,1}.
 // `chunk` changed pictures share a run. Errors are standard errors, {N}, the largest of any
-// position; zero where nothing is drawn. `points` counts forward passes per sample.
+// position; zero where nothing is drawn, NaN where too little is drawn to tell. `points` counts
+// forward passes per sample.
 
 // Where occlusion puts its windows: every `stride` positions; the last one of a row or column is
 // moved to end at the border.
@@ -52,15 +53,18 @@ Estimate feature_ablation(const Scores& scores, const Tensor& x, const Tensor& b
 
 // RISE (Petsiuk et al. 2018, arXiv 1806.07421): E[F | position kept] - E[F], from masks of
 // cells x cells, each cell kept with probability 1/2, enlarged bilinearly and shifted at random.
-// The mean of F is taken off, which ranks positions alike and leaves less noise. Scores of several
-// targets, {M*N,targets}, are answered by the same masks: map {N*targets,H,W,1}, error {N*targets}.
+// The mean of F is taken off, which ranks positions alike and leaves less noise: both are means
+// over the same masks, and the error is that of their difference, which a constant added to F
+// leaves as it is. Scores of several targets, {M*N,targets}, are answered by the same masks: map
+// {N*targets,H,W,1}, error {N*targets}.
 Estimate rise(const Scores& scores, const Tensor& x, const Tensor& baseline, int cells, int masks,
               std::uint64_t seed, int chunk = 8, std::int64_t targets = 1);
 
 // Shapley values of the features by permutations (Castro et al. 2009, 10.1016/j.cor.2008.04.004),
 // each taken forwards and backwards. Every permutation telescopes: the values of all features sum
 // to F(x) - F(x') whatever the number of draws. At least one pair is drawn: `forwards` is what may
-// be spent, count + 1 a permutation. The same permutations for every sample.
+// be spent, count + 1 a permutation. The same permutations for every sample. The error of a single
+// pair is unknown but for one or two features, whose permutations it takes all of.
 Estimate shapley_sampling(const Scores& scores, const Tensor& x, const Tensor& baseline,
                           const Segments& segments, double forwards, std::uint64_t seed,
                           int chunk = 8);
@@ -69,7 +73,8 @@ Estimate shapley_sampling(const Scores& scores, const Tensor& x, const Tensor& b
 // an additive function to scores of coalitions, empty and full ones fitted exactly. Where
 // `forwards` pays for all 2^n coalitions they are taken, and the values are exact; else they are
 // drawn in complementary pairs by their weight, and the error is half the difference between the
-// fits to every other pair. Throws a usage error where fewer pairs than features can be paid for.
+// fits to every other pair, unknown where half of the pairs are fewer than the unknowns. Throws a
+// usage error where fewer pairs than features can be paid for.
 Estimate kernel_shap(const Scores& scores, const Tensor& x, const Tensor& baseline,
                      const Segments& segments, double forwards, std::uint64_t seed, int chunk = 8);
 

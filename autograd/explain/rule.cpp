@@ -51,14 +51,14 @@ Rule gamma(double gamma, double epsilon) {
   return rule;
 }
 
-Rule z_box(std::optional<double> low, std::optional<double> high, double epsilon) {
+Rule z_box(Bound low, Bound high, double epsilon) {
   Rule rule = linear("z-box",
                      {{{{Pick::value, Pick::value, Pick::none},
                         {Pick::low, Pick::positive, Pick::none, -1},
                         {Pick::high, Pick::negative, Pick::none, -1}}}},
                      epsilon);
-  rule.low = low;
-  rule.high = high;
+  rule.low = std::move(low);
+  rule.high = std::move(high);
   return rule;
 }
 

@@ -11,8 +11,8 @@
 // again on the changed operands, and its vector-Jacobian product spreads what is divided.
 #pragma once
 
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tapescope::explain {
@@ -45,6 +45,15 @@ struct Group {
   Gate gate = Gate::all;
 };
 
+// The least or the largest value that an input may take: one for all channels (the last axis), or
+// one each; absent: each image's own in each channel.
+struct Bound {
+  std::vector<double> values;
+  Bound() = default;
+  Bound(double of_all) : values{of_all} {}
+  Bound(std::vector<double> by_channel) : values(std::move(by_channel)) {}
+};
+
 struct Rule {
   enum class Kind : unsigned char {
     linear,    // the scheme above
@@ -59,7 +68,7 @@ struct Rule {
   std::vector<Group> groups = {};
   double epsilon = 1e-6;  // added to z away from zero; 0 counts as positive
   double gamma = 0;
-  std::optional<double> low = {}, high = {};  // absent: each image's own range in each channel
+  Bound low = {}, high = {};
 };
 
 namespace rules {
@@ -74,8 +83,9 @@ Rule z_minus(double epsilon = 1e-6);
 Rule alpha_beta(double alpha, double beta, double epsilon = 1e-6);
 // Favours what speaks for an output, whatever signs input and output have.
 Rule gamma(double gamma = 0.25, double epsilon = 1e-6);
-// q = a w - low w+ - high w-, for inputs in [low, high] (Montavon et al. 2017). Padding is 0.
-Rule z_box(std::optional<double> low, std::optional<double> high, double epsilon = 1e-6);
+// q = a w - low w+ - high w-, for inputs in [low, high] (Montavon et al. 2017): the box is that of
+// all pictures, black and white as the pipeline makes them. Padding is 0.
+Rule z_box(Bound low, Bound high, double epsilon = 1e-6);
 Rule w_square(double epsilon = 1e-6);  // q = w^2
 Rule flat(double epsilon = 1e-6);      // q = 1 over the kernel's footprint
 Rule pass();

@@ -48,11 +48,12 @@ bool takes(Rows rows, std::size_t k) {
 }
 
 // Sample n's values as a map: each position gets its feature's value over `parts` of the feature.
-// The error is half of the largest difference between fits to every other pair, 0 where one of them
-// is not determined. False, and nothing written, where the values themselves are not.
+// The error is half of the largest difference between fits to every other pair; unknown where
+// `halves_suffice` is false (a ridge would still give an answer) or one of them is not determined.
+// False, and nothing written, where the values themselves are not.
 using Fitted = std::function<std::vector<double>(Rows)>;
 bool write_fit(Estimate& result, std::size_t n, const Fitted& fitted, const Segments& segments,
-               const std::vector<double>& parts, bool drawn) {
+               const std::vector<double>& parts, bool drawn, bool halves_suffice) {
   const std::vector<double> values = fitted(Rows::all);
   if (values.empty()) return false;
   const std::size_t places = segments.id.size();
@@ -62,11 +63,12 @@ bool write_fit(Estimate& result, std::size_t n, const Fitted& fitted, const Segm
         static_cast<float>(values[feature] / parts[feature]);
   }
   if (!drawn) return true;
-  const std::vector<double> even = fitted(Rows::even_pairs), odd = fitted(Rows::odd_pairs);
-  if (even.empty() || odd.empty()) return true;
-  double largest = 0;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    largest = std::max(largest, std::fabs(even[i] - odd[i]) / 2 / parts[i]);
+  std::vector<double> even, odd;
+  if (halves_suffice) even = fitted(Rows::even_pairs);
+  if (halves_suffice) odd = fitted(Rows::odd_pairs);
+  double largest = even.empty() || odd.empty() ? kUnknown : 0;
+  for (std::size_t i = 0; i < values.size() && !std::isnan(largest); ++i) {
+    largest = larger_error(largest, std::fabs(even[i] - odd[i]) / 2 / parts[i]);
   }
   result.error.values<float>()[n] = static_cast<float>(largest);
   return true;
@@ -155,7 +157,9 @@ Estimate kernel_shap(const Scores& scores, const Tensor& x, const Tensor& baseli
       values.push_back(change - std::accumulate(values.begin(), values.end(), 0.0));
       return values;
     };
-    if (!write_fit(result, sample, fitted, segments, segments.sizes(), !all)) {
+    // A coalition and its complement are one equation.
+    const bool halves_suffice = (coalitions.size() - 2) / 4 + 1 >= n;
+    if (!write_fit(result, sample, fitted, segments, segments.sizes(), !all, halves_suffice)) {
       throw failure("[kernel-shap] {} coalitions do not determine {} features; raise --budget",
                     coalitions.size(), n);
     }
@@ -199,7 +203,8 @@ Estimate lime(const Scores& scores, const Tensor& x, const Tensor& baseline,
       if (!values.empty()) values.pop_back();
       return values;
     };
-    if (!write_fit(result, sample, fitted, segments, whole, true)) {
+    const bool halves_suffice = coalitions.size() / 2 > n;
+    if (!write_fit(result, sample, fitted, segments, whole, true, halves_suffice)) {
       throw usage_error("[lime] {} draws do not determine {} features; raise --budget or the ridge",
                         coalitions.size(), n);
     }

@@ -31,13 +31,13 @@ void measure(benchmark::State& state, std::span<const Variant<Conv2dShape>> tabl
   state.counters["FLOP/s"] = benchmark::Counter(
       2 * c.macs() * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
-void forward(benchmark::State& state, const char* variant) {
+void conv2d_forward(benchmark::State& state, const char* variant) {
   measure(state, conv2d_variants(), variant, 0, 1, 2);
 }
-void data_gradient(benchmark::State& state, const char* variant) {
+void conv2d_data_gradient(benchmark::State& state, const char* variant) {
   measure(state, conv2d_data_gradient_variants(), variant, 2, 1, 0);
 }
-void weight_gradient(benchmark::State& state, const char* variant) {
+void conv2d_weight_gradient(benchmark::State& state, const char* variant) {
   measure(state, conv2d_weight_gradient_variants(), variant, 0, 2, 1);
 }
 
@@ -57,16 +57,16 @@ void small_shapes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"N", "I", "O", "H", "K", "stride"});
   b->Args({2, 3, 32, 32, 3, 1})->Args({2, 32, 32, 32, 3, 1})->MeasureProcessCPUTime();
 }
-BENCHMARK_CAPTURE(forward, winograd, "winograd")->Apply(shapes);
-BENCHMARK_CAPTURE(data_gradient, winograd, "winograd")->Apply(shapes);
-BENCHMARK_CAPTURE(weight_gradient, winograd, "winograd")->Apply(shapes);
-BENCHMARK_CAPTURE(data_gradient, few_channels, "few_channels")->Apply(shapes);
-BENCHMARK_CAPTURE(forward, onednn, "onednn")->Apply(shapes);
-BENCHMARK_CAPTURE(data_gradient, onednn, "onednn")->Apply(shapes);
-BENCHMARK_CAPTURE(weight_gradient, onednn, "onednn")->Apply(shapes);
-BENCHMARK_CAPTURE(forward, reference, "reference")->Apply(small_shapes);
-BENCHMARK_CAPTURE(data_gradient, reference, "reference")->Apply(small_shapes);
-BENCHMARK_CAPTURE(weight_gradient, reference, "reference")->Apply(small_shapes);
+BENCHMARK_CAPTURE(conv2d_forward, winograd, "winograd")->Apply(shapes);
+BENCHMARK_CAPTURE(conv2d_data_gradient, winograd, "winograd")->Apply(shapes);
+BENCHMARK_CAPTURE(conv2d_weight_gradient, winograd, "winograd")->Apply(shapes);
+BENCHMARK_CAPTURE(conv2d_data_gradient, few_channels, "few_channels")->Apply(shapes);
+BENCHMARK_CAPTURE(conv2d_forward, onednn, "onednn")->Apply(shapes);
+BENCHMARK_CAPTURE(conv2d_data_gradient, onednn, "onednn")->Apply(shapes);
+BENCHMARK_CAPTURE(conv2d_weight_gradient, onednn, "onednn")->Apply(shapes);
+BENCHMARK_CAPTURE(conv2d_forward, reference, "reference")->Apply(small_shapes);
+BENCHMARK_CAPTURE(conv2d_data_gradient, reference, "reference")->Apply(small_shapes);
+BENCHMARK_CAPTURE(conv2d_weight_gradient, reference, "reference")->Apply(small_shapes);
 
 }  // namespace
 }  // namespace tapescope

@@ -112,6 +112,15 @@ TEST(FullGrad, OfTheTwoConvNet) {
   }
 }
 
+// Products 1 and -2 at the first position, 6 and 2 at the second: sizes 1 to 6 become 0 to 1 before
+// channels add up. (Added up first, the map would be 0 and 1.)
+TEST(FullGrad, ScalesBeforeItAddsUpChannelsAsItsAuthorsDo) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 1, 2, 2}, {1, 2, 3, 4}));
+  const Var target = row_sums(mul(x, tape.constant(f32({1, 1, 2, 2}, {1, -1, 2, 0.5}))));
+  expect_near(numbers(full_gradient(tape, target, x).map.value()), {0.2f, 1.2f}, 1e-6f);
+}
+
 TEST(GradCam, OfTheOnesNet) {
   Tape tape(Device::cpu(), Mode::evaluation);
   const Var x = tape.input("x", counting_image());
@@ -241,6 +250,32 @@ TEST(Explainer, ABatchEqualsItsImagesOneByOneBitForBit) {
       EXPECT_EQ(one.value.item(), all.value.item(n));
     }
   }
+}
+
+TEST(Explainer, NamesTheFirstValueThatIsNotFinite) {
+  Explainer explainer([](Tape&, Var image) { return log(affine(flatten(image), 1, -1)); },
+                      {2, 2, 1});
+  const Tensor fine = f32({1, 2, 2, 1}, {2, 3, 4, 5}), bad = f32({1, 2, 2, 1}, {0, 3, 4, 5});
+  EXPECT_EQ(explainer.first_non_finite(fine, classes({0})), "");
+  EXPECT_EQ(explainer.first_non_finite(bad, classes({0})), "log");
+  for (const char* method : {"rise", "shapley", "integrated-gradients", "smoothgrad"}) {
+    const Attribution a = explainer.explain(method, bad, classes({0}));
+    EXPECT_TRUE(std::isnan(a.value.item())) << method;
+    EXPECT_TRUE(std::isnan(a.error_estimate.item())) << method << ": it is not 0";
+  }
+}
+
+TEST(Explainer, SaysWhatTheBudgetCut) {
+  Explainer explainer(two_conv_net, {4, 4, 1});
+  ExplainOptions options;
+  EXPECT_EQ(explainer.explain("score-cam", counting_image(), classes({0}), options).note, "");
+  EXPECT_EQ(explainer.explain("shapley", counting_image(), classes({0}), options).note, "");
+  options.budget = 12;
+  EXPECT_EQ(explainer.explain("shapley", counting_image(), classes({0}), options).note,
+            "2 of 8 cells a side, what --budget pays for");
+  options.budget = 3;
+  EXPECT_EQ(explainer.explain("score-cam", counting_image(), classes({0}), options).note,
+            "1 of 2 channels, what --budget pays for");
 }
 
 TEST(Explainer, NamesTheKnownMethods) {

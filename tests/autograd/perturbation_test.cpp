@@ -217,6 +217,95 @@ TEST(Rise, OfALinearFunctionRanksAsItsTermsDo) {
             numbers(rise(line, x, Tensor::zeros(x.type()), 4, 50, 1, 13).map));
 }
 
+// A bent function of an 8x8 picture whose mean is far from its spread, as a class's bias makes it.
+Scores bent(float bias) {
+  return [bias](const Tensor& pictures) {
+    Tensor result(Type{DType::f32, {pictures.shape()[0]}});
+    const std::int64_t length = pictures.elements() / pictures.shape()[0];
+    for (std::int64_t n = 0; n < pictures.shape()[0]; ++n) {
+      double sum = -6;
+      for (std::int64_t i = 0; i < length; ++i) {
+        sum += pictures.item(n * length + i) * (i % 8 < 3 ? 1 : -0.2);
+      }
+      result.values<float>()[static_cast<std::size_t>(n)] =
+          bias + static_cast<float>(std::max(sum, 0.1 * sum));
+    }
+    return result;
+  };
+}
+
+// The standard error that the method tells, against the spread of maps over seeds.
+TEST(Rise, ItsErrorIsTheSpreadOverSeeds) {
+  const Tensor x = Tensor::full({DType::f32, {1, 8, 8, 1}}, 1), black = Tensor::zeros(x.type());
+  for (float bias : {0.0f, 100.0f}) {
+    constexpr int kSeeds = 200;
+    std::vector<double> sum(64), squares(64);
+    double told = 0;
+    for (int seed = 0; seed < kSeeds; ++seed) {
+      const Estimate one = rise(bent(bias), x, black, 4, 150, static_cast<std::uint64_t>(seed));
+      told += one.error.item() / kSeeds;
+      for (std::size_t p = 0; p < 64; ++p) {
+        const double v = one.map.values<float>()[p];
+        sum[p] += v / kSeeds;
+        squares[p] += v * v / kSeeds;
+      }
+    }
+    double spread = 0;
+    for (std::size_t p = 0; p < 64; ++p) {
+      spread = std::max(spread, std::sqrt(squares[p] - sum[p] * sum[p]));
+    }
+    // The largest of 64 errors is told a little high. It was 3.4 to 40 times the spread once.
+    EXPECT_GT(told, 0.8 * spread) << "bias " << bias;
+    EXPECT_LT(told, 1.4 * spread) << "bias " << bias;
+  }
+}
+
+TEST(Rise, AConstantAddedToTheScoreChangesNothing) {
+  const Tensor x = Tensor::full({DType::f32, {1, 8, 8, 1}}, 1), black = Tensor::zeros(x.type());
+  const Estimate plain = rise(bent(0), x, black, 4, 300, 7),
+                 raised = rise(bent(100), x, black, 4, 300, 7);
+  expect_near(numbers(raised.map), numbers(plain.map), 1e-4f);
+  EXPECT_NEAR(raised.error.item() / plain.error.item(), 1, 1e-3);
+}
+
+// What cannot be told is not told as 0.
+TEST(Errors, AreUnknownWhereTooLittleIsDrawn) {
+  const Tensor x = Tensor::full({DType::f32, {1, 8, 8, 1}}, 1), black = Tensor::zeros(x.type());
+  const Segments each = Segments::grid(8, 8, 8, 8);
+  const auto error = [](const Estimate& e) { return e.error.item(); };
+  EXPECT_TRUE(std::isnan(error(shapley_sampling(bent(0), x, black, each, 130, 1)))) << "one pair";
+  EXPECT_GT(error(shapley_sampling(bent(0), x, black, each, 260, 1)), 0) << "two";
+  // 64 features: 80 pairs determine them, 40 do not.
+  EXPECT_TRUE(std::isnan(error(kernel_shap(bent(0), x, black, each, 162, 1))));
+  EXPECT_GT(error(kernel_shap(bent(0), x, black, each, 1000, 1)), 0);
+  LimeOptions options;
+  options.forwards = 100;  // the ridge gives an answer for 50 draws of 65 unknowns
+  EXPECT_TRUE(std::isnan(error(lime(bent(0), x, black, each, options))));
+  options.forwards = 500;
+  EXPECT_GT(error(lime(bent(0), x, black, each, options)), 0);
+  // What takes all there are has no error of drawing.
+  EXPECT_EQ(error(kernel_shap(bent(0), x, black, Segments::grid(8, 8, 2, 2), 100, 1)), 0);
+  EXPECT_EQ(error(shapley_sampling(bent(0), x, black, Segments::grid(8, 8, 1, 2), 1, 1)), 0);
+}
+
+TEST(Errors, OfANaNScoreAreNotZero) {
+  const Scores nan = [](const Tensor& pictures) {
+    return Tensor::full({DType::f32, {pictures.shape()[0]}}, kUnknown);
+  };
+  const Tensor x = Tensor::full({DType::f32, {1, 4, 4, 1}}, 1), black = Tensor::zeros(x.type());
+  const Segments each = Segments::grid(4, 4, 2, 2);
+  EXPECT_TRUE(std::isnan(rise(nan, x, black, 2, 20, 1).error.item()));
+  EXPECT_TRUE(std::isnan(shapley_sampling(nan, x, black, each, 100, 1).error.item()));
+  EXPECT_TRUE(std::isnan(lime(nan, x, black, each).error.item()));
+  const Gradients slope = [](const Tensor& points) {
+    return Tensor::full(points.type(), kUnknown);
+  };
+  EXPECT_TRUE(std::isnan(
+      integrated_gradients(slope, x, black, quadrature(PathRule::midpoint, 9)).error.item()));
+  EXPECT_TRUE(std::isnan(
+      noise_mean(slope, x, relative_noise(x, 0.1, 1), NoiseMean::gradient, 5).error.item()));
+}
+
 // A0 = [[1,2],[0,3]], A1 = [[2,0],[1,1]] under a global mean and weights 2 and -1: y = 3 - 1 = 2.
 Tensor mean_head(const Tensor& maps) {
   Tensor result(Type{DType::f32, {maps.shape()[0]}});

@@ -177,6 +177,21 @@ TEST(ExcitationBackprop, IsADistributionOverTheInput) {
   for (std::int64_t i = 0; i < r.elements(); ++i) EXPECT_GE(r.item(i), 0);
 }
 
+TEST(ExcitationBackprop, OfADifferenceIsBoundedHoweverNearTheClassesAre) {
+  // Hidden 7 and 2; both scores are 16. Of the first hidden 0 has 14/16, of the second 7/16.
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var x = tape.input("x", f32({1, 3}, {1, 2, 3}));
+  const Var hidden = relu(linear(x, tape.constant(f32({2, 3}, {1, 0, 2, 0, 1, 0}))));
+  const Var y = linear(hidden, tape.constant(f32({2, 2}, {2, 1, 1, 4.5})));
+  const Var difference = class_of(tape, sub(y, slice(y, 1, 1, 2)), 0);
+  EXPECT_EQ(difference.value().item(), 0);
+  expect_near(numbers(tape.relevance(difference, {x}, excitation_backprop())[0].value()),
+              {1 / 16.f, -7 / 16.f, 6 / 16.f}, 1e-5f);
+  // Nothing inhibits: there are no negative weights.
+  expect_near(numbers(contrastive_excitation_backprop(tape, difference, x).value()),
+              {1 / 16.f, -7 / 16.f, 6 / 16.f}, 1e-5f);
+}
+
 TEST(ExcitationBackprop, ContrastiveIsZeroWhereTheClassesAreTwoAlike) {
   // y = [h, -h]: what excites the first class inhibits the second.
   Tape tape(Device::cpu(), Mode::evaluation);

@@ -1,5 +1,6 @@
 // Relevance rules and composites against numbers worked out in another program.
 #include "autograd/explain/relevance.h"
+#include "autograd/explain/composite_by_name.h"
 
 #include <gtest/gtest.h>
 
@@ -40,6 +41,9 @@ TEST(Rule, OnOneLinearNode) {
       {gamma(.25), {-1.16666634f, .20833332f, 3.99999903f}},
       {without_bias(gamma(.25)), {-1.04812806f, .24598928f, 3.80213817f}},
       {z_box(-3, 3), {.52678568f, .57142854f, 1.90178558f}},
+      // Bounds for each input: z = [16.5, 7.75], 5/16.5 + 2 * 1.5/7.75 and so on.
+      {z_box(std::vector<double>{-3, -2, 0}, std::vector<double>{3, 4, 5}),
+       {.69012708f, .67057679f, 1.63929622f}},
       {w_square(), {.88770039f, .74688044f, 1.30035630f}},
       {without_bias(w_square()), {.90334733f, .78170659f, 1.31494557f}},
       {flat(), {1, 1, 1}},
@@ -314,6 +318,50 @@ TEST(Composite, OnTheTwoConvNet) {
     if (!c.h1.empty()) expect_near(by_channel(r[1].value()), c.h1, 2e-4f);
     expect_near(numbers(r[0].value()), c.x, 2e-4f);
     EXPECT_NEAR(total(r[0].value()), c.sum, 5e-4);
+  }
+}
+
+TEST(Composite, ByNameIsTheCompositeThatItSpells) {
+  TwoConvNet net;
+  const Var target = class_of(net.tape, net.y, 0);
+  LrpSettings settings;
+  settings.low = 0;
+  settings.high = 15;
+  const Var wrt[] = {net.x};
+  const auto map = [&](const std::string& rules) {
+    settings.rules = rules;
+    const auto composite = composite_for("lrp-composite", settings, net.tape, target, wrt);
+    return numbers(net.tape.relevance(target, {net.x}, *composite, target)[0].value());
+  };
+  // The numbers of lrp-epsilon-gamma-box and lrp-epsilon-plus above.
+  const std::vector<float> box = {0,         .210395f,   -.401309f, 0,         2.492790f, 2.457651f,
+                                  -.698317f, -1.404580f, 0,         7.272173f, -.852054f, 2.715203f,
+                                  0,         0,          9.234944f, 0};
+  expect_near(map("conv2d=z-box, conv2d#2=gamma:0.25, *=epsilon:1e-6"), box, 2e-4f);
+  expect_near(map("conv2d=zbox:0:15,conv2d#*=gamma"), box, 2e-4f);
+  expect_near(map("conv*=zplus"),
+              {0, .272942f, 0, 0, 2.227920f, 0, 3.459514f, 0, 0, 5.189271f, -.210526f, 2.857625f, 0,
+               0, 7.613509f, 0},
+              2e-4f);
+  const struct {
+    std::string rules, part;
+  } refused[] = {{"conw*=z-plus", "no node of weights has this name; they are conv2d, conv2d#2"},
+                 {"*=epsilon,conv2d=z-box", "rules before it take all of its nodes"},
+                 {"conv2d", "NODES=RULE"},
+                 {"conv2d=zap", "none of epsilon, gamma"},
+                 {"conv2d=gamma:x", "'x' is no number"},
+                 {"conv2d=epsilon:0", "not above 0"},
+                 {"conv2d=z-box:1:0", "LOW is not below HIGH"},
+                 {"conv2d=alpha-beta:2", "needs 2 numbers"},
+                 {"conv2d=flat:1", "takes 0 numbers at most"},
+                 {"", "no rules are given"}};
+  for (const auto& r : refused) {
+    try {
+      map(r.rules);
+      ADD_FAILURE() << r.rules;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(r.part), std::string::npos) << error.what();
+    }
   }
 }
 

@@ -12,7 +12,9 @@ inline bool has_browser() { return std::system("command -v chromium >/dev/null 2
 
 // Runs `script`, which fills in `found`, at the page's end. With it come "troubles" (errors,
 // warnings, what the content security policy refused), "requests", "sections", "charts",
-// "withoutAlt" and "overflow", pixels by which the page is wider than a narrow window.
+// "withoutAlt", "overflow", pixels by which the page is wider than a narrow window, and
+// "clippedAt1280" and "clippedAt390", what does not fit a page of that width with all of it
+// unfolded.
 inline nlohmann::json in_browser(const std::filesystem::path& page, const std::string& script) {
   static constexpr const char* kWatch = R"(<script>
 window.troubles = [];
@@ -26,6 +28,16 @@ found.sections = [...document.querySelectorAll('section')].map(s => s.id);
 found.charts = Chart.instances ? Object.keys(Chart.instances).length : 0;
 found.requests = performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).map(r => r.name);
 found.withoutAlt = [...document.images].filter(i => !i.alt).length;
+for (const details of document.querySelectorAll('details')) details.open = true;
+for (const width of [1280, 390]) {
+  document.body.style.width = width + 'px';
+  fitTables();
+  found['clippedAt' + width] = [...document.querySelectorAll('body *')].filter(e => e.clientWidth && !e.closest('svg, canvas') &&
+    (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible' || e.getBoundingClientRect().right > width + 1))
+    .map(e => `${e.tagName}.${e.className} ${(e.textContent || '').slice(0, 40)}`);
+}
+document.body.style.width = '';
+fitTables();
 found.overflow = document.documentElement.scrollWidth - innerWidth;
 found.troubles = troubles;
 document.body.append(Object.assign(document.createElement('pre'), {id: 'found', textContent: '@@' + JSON.stringify(found) + '@@'}));

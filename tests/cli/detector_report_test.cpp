@@ -219,8 +219,11 @@ TEST_F(DetectorReport, ThePageWorksInABrowser) {
   EXPECT_EQ(found["methods"], (json{"odam", "saliency"}));
   EXPECT_NE(found["missed"].get<std::string>().find("was missed; cell"), std::string::npos);
   EXPECT_EQ(found["reading"].get<std::string>().find("at "), 0u);
-  EXPECT_EQ(found["sections"], (json{"summary", "diagnosis", "training", "structure", "parameters",
-                                     "activations", "detection", "boxes", "quality"}));
+  EXPECT_EQ(found["sections"],
+            (json{"summary", "diagnosis", "boxes", "detection", "quality", "training",
+                  "activations", "structure", "parameters", "notes"}));
+  EXPECT_EQ(found["clippedAt1280"], json::array());
+  EXPECT_EQ(found["clippedAt390"], json::array());
 }
 
 TEST_F(DetectorReport, WithoutDataItSaysWhatIsNotThere) {

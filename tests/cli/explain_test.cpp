@@ -154,6 +154,117 @@ TEST_F(Explanations, TargetsOtherThanAClass) {
   expect_refused(explain("x", {"--against", "pink"}), "pink");
 }
 
+// Every name that `inspect structure` prints is a node, for methods that record the net twice too.
+TEST_F(Explanations, UnitsOfEveryNodeOfAReusedName) {
+  const std::string deep = *folder_ / "deep";
+  const Result trained = tapescope_program({"train", "--data", images(), "--model", "resnet20",
+                                            "--width", "0.25", "--epochs", "1", "--batch-size", "4",
+                                            "--image-size", "24", "--out", deep});
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  const json structure =
+      json::parse(tapescope_program({"inspect", "structure", "--run", deep, "--json"}).out);
+  int tried = 0;
+  for (const json& node : structure["nodes"]) {
+    const std::string path = node["path"];
+    // The first, the last, and those whose names differ by their number only.
+    if (path.find('#') == std::string::npos && path.find("fc") != 0 && tried > 0) continue;
+    if (++tried > 6 && path.find("fc") != 0) continue;
+    const Result one =
+        tapescope_program({"explain", "--run", deep, picture(), "--unit", path + "[1]", "--method",
+                           "deeplift,saliency", "--out", *folder_ / "units", "--json"});
+    ASSERT_EQ(one.status, 0) << path << ": " << one.err;
+    const json maps = json::parse(one.out)["maps"];
+    // Both look at the same number, and DeepLIFT adds up to its change.
+    EXPECT_EQ(maps[0]["value"], maps[1]["value"]) << path;
+    const double value = maps[0]["value"].get<double>();
+    EXPECT_NEAR(maps[0]["residual"].get<double>(), 0, 1e-3 * (1 + std::fabs(value))) << path;
+  }
+  EXPECT_GE(tried, 5);
+  expect_refused(tapescope_program({"explain", "--run", deep, picture(), "--unit", "fc.weight[0]",
+                                    "--method", "saliency", "--out", *folder_ / "units"}),
+                 "is a parameter");
+  const Result image = tapescope_program({"explain", "--run", deep, picture(), "--unit", "image[3]",
+                                          "--method", "deeplift", "--out", *folder_ / "units"});
+  EXPECT_EQ(image.status, 0) << image.err;
+}
+
+TEST_F(Explanations, ErrorsAreToldOrUnknown) {
+  const auto maps = [&](const Words& more) {
+    Words words{"--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Result result = explain("errors", words);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return json::parse(result.out)["maps"];
+  };
+  // 144 features: one permutation and its reverse are all that the budget pays for.
+  const json one_pair =
+      maps({"--method", "shapley", "--grid", "12", "--budget", "300", "--segments", "grid"});
+  EXPECT_TRUE(one_pair[0]["error_estimate"].is_null()) << one_pair;
+  EXPECT_GT(maps({"--method", "shapley", "--grid", "3"})[0]["error_estimate"], 0);
+  const Result text = explain("errors", {"--method", "shapley", "--grid", "12", "--budget", "300"});
+  EXPECT_NE(text.out.find("its error unknown"), std::string::npos) << text.out;
+  const Result plain = explain("errors", {"--method", "activation,rise"});
+  EXPECT_NE(plain.out.find("1 forward pass:"), std::string::npos) << plain.out;
+  EXPECT_NE(plain.out.find("at most"), std::string::npos) << plain.out;
+}
+
+TEST_F(Explanations, BaselinesAreThoseThatAMethodTook) {
+  const Result result =
+      explain("baselines", {"--method", "saliency,occlusion,integrated-gradients,deeplift",
+                            "--baseline", "black,white", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  std::vector<std::string> taken;
+  for (const json& map : json::parse(result.out)["maps"]) taken.push_back(map["baseline"]);
+  EXPECT_EQ(taken, (Words{"", "black", "black,white", "black"}));
+}
+
+TEST_F(Explanations, ClassesByNumber) {
+  const auto target = [&](const std::string& name) {
+    const Result result = explain("numbered", {"--method", "saliency", "--target", name, "--json"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return json::parse(result.out)["maps"][0]["target"].get<std::string>();
+  };
+  EXPECT_EQ(target("#0"), "blue");
+  EXPECT_EQ(target("#2"), "red");
+  expect_refused(explain("numbered", {"--target", "#3"}), "3 classes, counted from 0");
+  expect_refused(explain("numbered", {"--target", "#x"}), "no class of this model");
+  expect_refused(explain("numbered", {"--target", "2"}), "no class of this model");
+  expect_refused(explain("numbered", {"--target", "#1", "--against", "#1"}), "name another");
+}
+
+// Rules by name, against the composite that they spell; the z-box is the domain of pixels.
+TEST_F(Explanations, CompositesByName) {
+  const auto map = [&](const Words& more) {
+    Words words{"--json", "--target", "red"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Result result = explain("composite", words);
+    EXPECT_EQ(result.status, 0) << result.err;
+    const json all = json::parse(result.out)["maps"];
+    EXPECT_EQ(all.size(), 1u);
+    return text_of(all[0]["npy"].get<std::string>());
+  };
+  const std::string box = map({"--method", "lrp-epsilon-gamma-box"});
+  EXPECT_EQ(map({"--composite", "conv1*=z-box,conv*=gamma:0.25,*=epsilon:1e-6"}), box);
+  EXPECT_EQ(map({"--method", "lrp-epsilon-gamma-box", "--low", "0", "--high", "1"}), box);
+  EXPECT_NE(map({"--method", "lrp-epsilon-gamma-box", "--low", "picture", "--high", "picture"}),
+            box);
+  EXPECT_NE(map({"--method", "lrp-epsilon-gamma-box", "--gamma", "0.5"}), box);
+  EXPECT_EQ(map({"--composite", "conv1*=zbox,conv*=gamma,*=epsilon", "--gamma", "0.5"}),
+            map({"--method", "lrp-epsilon-gamma-box", "--gamma", "0.5"}));
+  expect_refused(explain("composite", {"--composite", "conw*=z-plus"}), "no node of weights");
+  expect_refused(explain("composite", {"--method", "lrp-composite"}), "no rules are given");
+  expect_refused(explain("composite", {"--low", "1", "--high", "0"}), "not below");
+  expect_refused(explain("composite", {"--low", "dark"}), "neither a number");
+  const Result ledger = explain("composite", {"--composite", "*=epsilon", "--ledger"});
+  EXPECT_EQ(ledger.status, 0) << ledger.err;
+  expect_refused(explain("composite", {"--method", "odam"}), "a detector's boxes");
+  const Result list = tapescope_program({"explain", "--list"});
+  for (const char* name : {"odam", "d-rise", "lrp-composite", "2304.06354"}) {
+    EXPECT_NE(list.out.find(name), std::string::npos) << name;
+  }
+  expect_refused(explain("composite", {"--method", "no-such"}), "odam, d-rise");
+}
+
 TEST_F(Explanations, TheLedgerBalances) {
   const Result result = explain("ledger", {"--method", "lrp-epsilon-plus,saliency", "--ledger"});
   ASSERT_EQ(result.status, 0) << result.err;

@@ -133,6 +133,8 @@ found.classChangesPicture = picture('left') !== first;
 found.cellShowsImages = document.querySelectorAll('#confusion .thumbs img').length;
 const fold = document.querySelector('#structure button.fold');
 fold.click();
+found.verdict = document.querySelector('.verdict').textContent;
+found.open = document.querySelectorAll('section > details[open]').length;
 found.folds = document.querySelectorAll('#structure tr[hidden]').length;
 )";
 
@@ -155,8 +157,13 @@ TEST_F(ReportProgram, ThePageWorksInABrowser) {
   EXPECT_GT(found["folds"], 0);
   EXPECT_GE(found["charts"], 6);
   EXPECT_EQ(found["sections"],
-            (json{"summary", "diagnosis", "training", "structure", "parameters", "activations",
-                  "confusion", "predictions", "quality", "evolution"}));
+            (json{"summary", "diagnosis", "predictions", "confusion", "quality", "training",
+                  "evolution", "activations", "structure", "parameters", "notes"}));
+  EXPECT_NE(found["verdict"].get<std::string>().find("of 4 images of test"), std::string::npos)
+      << found["verdict"];
+  EXPECT_EQ(found["open"], 0) << "what it is made of is folded away";
+  EXPECT_EQ(found["clippedAt1280"], json::array());
+  EXPECT_EQ(found["clippedAt390"], json::array());
 }
 
 }  // namespace

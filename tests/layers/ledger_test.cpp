@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "autograd/explain/composite_by_name.h"
 #include "autograd/explain/relevance.h"
 #include "autograd/explain/target.h"
 #include "engine/philox.h"
@@ -33,7 +34,7 @@ double gap(const Net& net, const explain::NamedComposite& named, Device device) 
   const Var x = tape.input("x", pictures.to(device)), wrt[] = {x};
   const Var target = explain::unit((*model)(tape, {{"image", x}}).at("logits"), 1);
   explain::Ledger ledger;
-  explain::relevance(tape, target, wrt, named.make(), {}, &ledger);
+  explain::relevance(tape, target, wrt, named.make({}), {}, &ledger);
   double worst = 0;
   for (std::int64_t n = 0; n < 2; ++n) {
     const double seed = ledger.seed.value().item(n);
@@ -50,7 +51,7 @@ TEST(Ledger, ClosesOnTheZooToAHundredThousandthOfTheSeed) {
   for (const Net& net : {Net{"lenet", 28, 1, 1}, Net{"mlp", 28, 1, 1}, Net{"seednet", 64, 3, 0.1},
                          Net{"resnet20", 32, 3, 1}, Net{"resnet18", 64, 3, 0.25}}) {
     for (const explain::NamedComposite& named : explain::named_composites()) {
-      if (named.make().domain() != explain::Composite::Domain::relevance) continue;
+      if (named.make({}).domain() != explain::Composite::Domain::relevance) continue;
       EXPECT_LE(gap(net, named, Device::cpu()), 1e-5) << net.name << " " << named.name;
     }
   }
@@ -59,7 +60,7 @@ TEST(Ledger, ClosesOnTheZooToAHundredThousandthOfTheSeed) {
 TEST(Ledger, ClosesOnTheEmulatedDevice) {
   for (const Net& net : {Net{"lenet", 12, 1, 0.5}, Net{"resnet20", 8, 3, 0.25}}) {
     for (const explain::NamedComposite& named : explain::named_composites()) {
-      if (named.make().domain() != explain::Composite::Domain::relevance) continue;
+      if (named.make({}).domain() != explain::Composite::Domain::relevance) continue;
       EXPECT_LE(gap(net, named, Device::emulated()), 1e-5) << net.name << " " << named.name;
     }
   }

@@ -190,6 +190,31 @@ TEST(Diagnosis, IsSilentOnAHealthyTraining) {
   EXPECT_EQ(kinds(h), std::set<std::string>{}) << to_text(h, diagnose(h));
 }
 
+// What is wrong first, and no more than a screen of numbers unless asked for.
+TEST(Diagnosis, TextBeginsWithTheFindingsAndFitsAScreen) {
+  History h = history_of({.epochs = 30});
+  for (int i = 0; i < 60; ++i) {  // a deep net's
+    h.start.parameters.push_back("layer3.22.bn" + std::to_string(i) + ".weight");
+    for (StatisticsRecord& r : h.statistics) {
+      r.gradient.push_back(1);
+      r.half_gradient.push_back(1);
+      r.weight.push_back(1);
+      r.update.push_back(i == 33 ? 1e-9 : 1e-3);
+    }
+  }
+  const std::string text = to_text(h, diagnose(h)), all = to_text(h, diagnose(h), true);
+  EXPECT_LT(text.find("diagnosis"), text.find("train loss"));
+  EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 40);
+  EXPECT_GE(std::count(all.begin(), all.end(), '\n'), 30 + 68);
+  EXPECT_NE(text.find("layer3.22.bn33.weight"), std::string::npos) << "the odd one is shown";
+  EXPECT_NE(text.find("--all lists the rest"), std::string::npos);
+  EXPECT_NE(all.find("layer3.22.bn59.weight"), std::string::npos);
+  for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    if (text[begin] != ' ' && text.substr(begin, 9) != "diagnosis") EXPECT_LE(end - begin, 90u);
+  }
+}
+
 TEST(Diagnosis, NamesADeadLayer) {
   const auto found = kinds(history_of({.net = Net::dead}));
   EXPECT_TRUE(found.contains("dead-layer"));

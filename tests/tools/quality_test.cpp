@@ -128,6 +128,27 @@ TEST(Faithfulness, InfidelityAgainstHandCounts) {
   EXPECT_NEAR(normalised_infidelity({3, -6}, {1, -2}), 0, 1e-12) << "scale plays no part";
   EXPECT_DOUBLE_EQ(normalised_infidelity({-1, 2}, {1, -2}), 1) << "the sign does";
   EXPECT_TRUE(std::isnan(normalised_infidelity({1, 2}, {0, 0})));
+  EXPECT_TRUE(std::isnan(normalised_infidelity_error({1}, {2})));
+  EXPECT_NEAR(normalised_infidelity_error({3, -6, 9}, {1, -2, 3}), 0, 1e-12) << "nothing is left";
+  // Leaving out one draw at a time (the jackknife) tells the same of many.
+  PhiloxStream random(5);
+  std::vector<double> promised, actual;
+  for (int i = 0; i < 400; ++i) {
+    const double common = random.normal();
+    promised.push_back(common + random.normal());
+    actual.push_back(common + 0.5 * random.normal());
+  }
+  double mean = 0, square = 0;
+  for (std::size_t out = 0; out < 400; ++out) {
+    std::vector<double> p = promised, a = actual;
+    p.erase(p.begin() + static_cast<std::ptrdiff_t>(out));
+    a.erase(a.begin() + static_cast<std::ptrdiff_t>(out));
+    const double v = normalised_infidelity(p, a);
+    mean += v / 400;
+    square += v * v / 400;
+  }
+  const double jackknife = std::sqrt(399 * (square - mean * mean));
+  EXPECT_NEAR(normalised_infidelity_error(promised, actual) / jackknife, 1, 0.05);
 }
 
 // relu(relu(a) - 1 - relu(b)) at (3,1) from (0,0): three midpoints see the slope (1,-1) once, which
@@ -169,10 +190,23 @@ TEST(Faithfulness, ExactMapOfALinearScoreHasNoInfidelity) {
   }
   const Tensor zeros = Tensor::zeros(x.type());
   const Map exact = map_of(8, 8, product), noise = controls(x, 1)[0].map;
-  EXPECT_LT(square_infidelity(linear(w), x, zeros, exact, 40, 5), 1e-6);
-  EXPECT_GT(square_infidelity(linear(w), x, zeros, noise, 40, 5), 0.3);
-  EXPECT_EQ(square_infidelity(linear(w), x, zeros, exact, 40, 5, 1),
-            square_infidelity(linear(w), x, zeros, exact, 40, 5, 7));
+  EXPECT_LT(square_infidelity(linear(w), x, zeros, exact, 40, 5).value, 1e-6);
+  EXPECT_GT(square_infidelity(linear(w), x, zeros, noise, 40, 5).value, 0.3);
+  EXPECT_EQ(square_infidelity(linear(w), x, zeros, exact, 40, 5, 1).value,
+            square_infidelity(linear(w), x, zeros, exact, 40, 5, 7).value);
+  // The error is the spread over seeds.
+  double sum = 0, squares = 0, told = 0;
+  constexpr int kSeeds = 300;
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    const Drawn one =
+        square_infidelity(linear(w), x, zeros, noise, 40, static_cast<std::uint64_t>(seed));
+    sum += one.value / kSeeds;
+    squares += one.value * one.value / kSeeds;
+    told += one.standard_error / kSeeds;
+  }
+  const double spread = std::sqrt(squares - sum * sum);
+  EXPECT_GT(told, 0.7 * spread);
+  EXPECT_LT(told, 1.4 * spread);
 }
 
 TEST(Faithfulness, ImputationContinuesAPlane) {

@@ -200,6 +200,58 @@ TEST(Trainer, ResumesAtTheEndsOfAnEpochBitForBit) {
   expect_equal(whole, train({}, {15}));  // all steps there are
 }
 
+// On few images many epochs have the best score. The first of them may be an early one.
+TEST(Trainer, BestOfEqualScoresHasTheLeastLossAlsoWhenResumed) {
+  const auto data = std::make_shared<Halves>(17), held_out = std::make_shared<Halves>(4);
+  const ModelConfig config{"lenet", 2, 1, kSide, 0.25, 7};
+  const Pipeline plain({ToTensor{}});
+  const Classification task(config, {});
+  std::int64_t ties = 0;
+  const auto best_epoch = [&](std::int64_t stop_after) {
+    const TemporaryFolder folder;
+    std::vector<EpochRecord> epochs;
+    std::vector<std::string> notices;
+    Progress progress;
+    for (const bool resumed : {false, true}) {
+      const auto model = make_model(config);
+      TrainerOptions options;
+      options.epochs = 8;
+      options.batch_size = 4;
+      options.seed = 7;
+      options.loader_threads = 0;
+      options.schedule.peak = 0.02;
+      Trainer trainer(*model, task, data, held_out, plain, plain, options);
+      const Checkpoints checkpoints(folder.path(), metadata_of({config, data->classes(), plain}),
+                                    0);
+      if (resumed) progress = checkpoints.resume(*model, trainer.optimizer(), notices);
+      TrainerEvents events;
+      events.epoch = [&](const EpochRecord& e) { epochs.push_back(e); };
+      events.save = [&](const Progress& p, bool best, bool epoch_end) {
+        checkpoints.save(*model, trainer.optimizer(), p, best, epoch_end);
+      };
+      std::int64_t steps = 0;
+      if (!resumed) events.stop = [&] { return ++steps >= stop_after; };
+      if (trainer.run(progress, events)) break;
+    }
+    // Looked for over again.
+    const EpochRecord* best = &epochs.at(0);
+    for (const EpochRecord& e : epochs) {
+      ties += e.epoch != best->epoch && e.validation_score == best->validation_score;
+      if (e.validation_score > best->validation_score ||
+          (e.validation_score == best->validation_score &&
+           e.validation_loss < best->validation_loss)) {
+        best = &e;
+      }
+    }
+    EXPECT_EQ(progress.best_epoch, best->epoch);
+    EXPECT_EQ(progress.best_loss, best->validation_loss);
+    return progress.best_epoch;
+  };
+  const std::int64_t whole = best_epoch(1000);
+  EXPECT_GT(ties, 0) << "nothing was tried";
+  EXPECT_EQ(best_epoch(23), whole);  // in the middle of the fifth epoch
+}
+
 TEST(Trainer, ResumesMomentsAndRunningStatisticsBitForBit) {
   const Prepared prepared{.model = "resnet20", .optimizer = "adamw", .rate = 1e-3};
   expect_equal(train(prepared), train(prepared, {8}));

@@ -25,10 +25,7 @@ std::pair<double, double> parsed_point(const std::string& text) {
 
 int class_of(const std::string& option, const std::string& name,
              const std::vector<std::string>& classes) {
-  const auto it = std::find(classes.begin(), classes.end(), name);
-  if (it != classes.end()) return static_cast<int>(it - classes.begin());
-  throw usage_error("{} '{}' is no class of this model; they are {}", option, name,
-                    fmt::join(classes, ", "));
+  return static_cast<int>(class_index(option, name, classes));
 }
 
 int surest_class(const Cells& cells, int y, int x, int without = -1) {

@@ -43,7 +43,9 @@ struct Options {
 int list_methods(const Options& options) {
   std::vector<explain::MethodInfo> all(explain::all_methods().begin(),
                                        explain::all_methods().end());
-  all.insert(all.end(), explain::other_methods().begin(), explain::other_methods().end());
+  for (const auto more : {explain::particular_methods(), explain::other_methods()}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
   nlohmann::ordered_json methods = nlohmann::ordered_json::array();
   for (const explain::MethodInfo& info : all) {
     if (options.json) {
@@ -72,7 +74,7 @@ nlohmann::ordered_json number(const Tensor& tensor) {
 // empty picture.
 bool nothing_positive(const Tensor& map) {
   const auto values = map.values<float>();
-  return std::none_of(values.begin(), values.end(), [](float v) { return v > 0; });
+  return std::none_of(values.begin(), values.end(), [](float v) { return !(v <= 0); });
 }
 
 std::optional<quality::Mask> mask_of(const Options& options, const Picture& picture,
@@ -144,7 +146,7 @@ int run(const Options& options) {
         result = explainer.explain(method, picture.input, classes, settings);
       } catch (const Error& refused) {
         // Asked for all, a method that this model does not admit is left out and said so.
-        if (options.explanation.methods != "all") throw;
+        if (!options.explanation.may_be_left_out(method)) throw;
         if (said.insert(method).second) fmt::print(stderr, "left out: {}\n", refused.what());
         continue;
       }
@@ -161,24 +163,30 @@ int run(const Options& options) {
       }
       cells.push_back({shown, method + ": " + class_name});
       const bool empty = result.map.shape().rank() == 4 && nothing_positive(result.map);
-      if (empty) {
+      const std::string bad = not_finite(explainer, result, picture.input, index, class_name);
+      if (!bad.empty()) {
+        fmt::print(stderr, "{}: {}: {}\n", path, method, bad);
+      } else if (empty) {
         fmt::print(stderr, "{}: {} has nothing that speaks for '{}'\n", path, method, class_name);
       }
-      maps.push_back({{"image", path},
-                      {"method", method},
-                      {"target", class_name},
-                      {"node", result.node},
-                      {"value", number(result.value)},
-                      {"residual", number(result.residual)},
-                      {"error_estimate", number(result.error_estimate)},
-                      {"forward_passes", result.forward_passes},
-                      {"nothing_positive", empty},
-                      {"baseline", options.explanation.baseline_names(method)},
-                      {"png", png},
-                      {"npy", stem + ".npy"}});
+      maps.push_back(
+          {{"image", path},
+           {"method", method},
+           {"target", class_name},
+           {"node", result.node},
+           {"value", number(result.value)},
+           {"residual", number(result.residual)},
+           {"error_estimate", number(result.error_estimate)},
+           {"forward_passes", result.forward_passes},
+           {"nothing_positive", empty},
+           {"not_finite", bad.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(bad)},
+           {"note", result.note},
+           {"baseline", options.explanation.baseline_names(method)},
+           {"png", png},
+           {"npy", stem + ".npy"}});
       if (options.ledger && keeps_ledger(method)) {
         const LedgerTable ledger = ledger_of(method, recorder_of(loaded, options.explanation),
-                                             backend, picture.input, classes);
+                                             backend, picture.input, classes, settings.lrp);
         maps.back()["ledger"] = ledger_json(ledger);
         if (!options.json) fmt::print("{}", ledger_text(ledger));
       }
@@ -189,8 +197,10 @@ int run(const Options& options) {
         }
       }
       if (!options.json) {
-        fmt::print("{}: {} of '{}' at {}, {:.3g} forward passes: {}\n", path, method, class_name,
-                   result.node, result.forward_passes, png.empty() ? stem + ".npy" : png);
+        fmt::print("{}: {} of '{}' at {}, {}{}{}: {}\n", path, method, class_name, result.node,
+                   forward_passes(result.forward_passes), error_text(result),
+                   result.note.empty() ? "" : " (" + result.note + ")",
+                   png.empty() ? stem + ".npy" : png);
       }
     }
     if (judge) {
@@ -226,6 +236,11 @@ int run(const Options& options) {
                                            {"grid", options.explanation.settings.grid},
                                            {"segments", options.explanation.segments},
                                            {"budget", options.explanation.settings.budget},
+                                           {"composite", options.explanation.settings.lrp.rules},
+                                           {"epsilon", options.explanation.settings.lrp.epsilon},
+                                           {"gamma", options.explanation.settings.lrp.gamma},
+                                           {"low", options.explanation.low},
+                                           {"high", options.explanation.high},
                                            {"seed", options.explanation.settings.seed}}},
                                          {"maps", maps},
                                          {"controls", controls},

@@ -170,7 +170,7 @@ class Command {
       results = judge_.explain(method, picture.picture.input, boxes, settings);
     } catch (const Error& refused) {
       // Asked for all, a method that does not apply is left out and said so.
-      if (command_.explanation.methods != "all") throw;
+      if (!command_.explanation.may_be_left_out(method)) throw;
       if (left_out_.insert(method).second) fmt::print(stderr, "left out: {}\n", refused.what());
       return;
     }
@@ -203,6 +203,8 @@ class Command {
                           {"residual", number(result.residual)},
                           {"error_estimate", number(result.error_estimate)},
                           {"forward_passes", result.forward_passes},
+                          {"note", result.note},
+                          {"baseline", command_.explanation.baseline_names(method)},
                           {"energy_inside", energy},
                           {"chance", own.share()},
                           {"png", stem + ".png"},
@@ -218,10 +220,10 @@ class Command {
         panels[b].push_back({method, scored[b]});
       }
       maps_.push_back(map);
-      say("{}: {} of '{}', {:.3g} forward passes: {:.0f} % of what speaks for it lies in the box, "
+      say("{}: {} of '{}', {}{}: {:.0f} % of what speaks for it lies in the box, "
           "which covers {:.1f} %: {}",
-          picture.picture.path, method, boxes[b].name, result.forward_passes, 100 * energy,
-          100 * own.share(), stem + ".png");
+          picture.picture.path, method, boxes[b].name, forward_passes(result.forward_passes),
+          error_text(result), 100 * energy, 100 * own.share(), stem + ".png");
     }
   }
 

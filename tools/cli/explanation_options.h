@@ -14,12 +14,18 @@ namespace tapescope::cli {
 struct ExplanationOptions {
   std::string methods = "all", target = "predicted", against, unit;
   bool log_probability = false;
+  bool method_given = false;
+  std::string low = "0", high = "1";  // of lrp's z-box
   std::string baseline, quadrature = "midpoint", segments = "grid";
   explain::ExplainOptions settings;
 
   void add_to(CLI::App& app);
   std::vector<std::string> chosen_methods() const;
-  // What paths and references of a method start from, by name.
+  // Of all methods, one that a model does not admit; never what was asked for by itself.
+  bool may_be_left_out(std::string_view method) const {
+    return methods == "all" && method != "lrp-composite";
+  }
+  // What paths and references of a method start from, by name; empty: it takes none.
   std::string baseline_names(std::string_view method) const;
 };
 
@@ -31,12 +37,18 @@ class PictureSettings {
   explain::ExplainOptions of(std::string_view method);
 
  private:
+  explain::Bound bound(const std::string& option, const std::string& text) const;
   const ExplanationOptions& options_;
   const ModelInfo& info_;
   const Picture& picture_;
   std::map<std::string, std::vector<Tensor>> made_;
   explain::Segments segments_;  // none: a grid
 };
+
+// Position of the class called `name`, or of class number N where it is '#N' and no class is called
+// so. A usage error names `option`.
+std::int64_t class_index(const std::string& option, const std::string& name,
+                         const std::vector<std::string>& classes);
 
 // What is explained: the class named by --target, or the one with the highest of `logits`
 // {1,classes}, or the unit of --unit.
@@ -52,5 +64,14 @@ explain::Explainer::Record recorder_of(const LoadedModel& loaded,
                                        const ExplanationOptions& options);
 explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend,
                                 const ExplanationOptions& options);
+
+// "1 forward pass", "3.2 forward passes".
+std::string forward_passes(double count);
+// ", off by 0.0031 at most"; ", its error unknown" where too little was drawn to tell; nothing for
+// a method that averages nothing, or exactly.
+std::string error_text(const explain::Attribution& attribution);
+// A sentence where the score or the map is not finite, which then explains nothing; else nothing.
+std::string not_finite(explain::Explainer& explainer, const explain::Attribution& attribution,
+                       const Tensor& input, std::int64_t index, const std::string& target);
 
 }  // namespace tapescope::cli

@@ -15,7 +15,7 @@ struct Options {
   RunOptions run;
   std::string data;
   std::int64_t suspects = 10;
-  bool json = false;
+  bool json = false, all = false;
 };
 
 using Json = nlohmann::ordered_json;
@@ -94,7 +94,7 @@ int run(const Options& options) {
   if (options.json) {
     json = Json::parse(monitoring::to_json(history, findings));
   } else {
-    fmt::print("{}", monitoring::to_text(history, findings));
+    fmt::print("{}", monitoring::to_text(history, findings, options.all));
   }
   if (!options.data.empty()) {
     const InspectedModel opened = open_model(options.run);
@@ -118,6 +118,8 @@ std::function<int()> setup(CLI::App& app) {
   app.add_option("--suspects", options->suspects, "how many of them, at most")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));
+  app.add_flag("--all", options->all,
+               "every epoch and parameter, not ten and the eight that change most oddly");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

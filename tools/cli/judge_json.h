@@ -7,7 +7,8 @@
 
 namespace tapescope::cli {
 
-// {"deletion": 0.31, ...}; null for what does not apply or is not finite.
+// {"deletion": 0.31, ...}, with "infidelity_standard_error" and the like where one is known; null
+// for what does not apply or is not finite.
 inline nlohmann::ordered_json quality_json(
     const quality::Panel& panel,
     std::span<const quality::MetricInfo> metrics = quality::all_metrics()) {
@@ -16,6 +17,9 @@ inline nlohmann::ordered_json quality_json(
     const double v = panel.values[i];
     const std::string name(metrics[i].name);
     result[name] = std::isfinite(v) ? nlohmann::ordered_json(v) : nlohmann::ordered_json();
+    if (i < panel.errors.size() && std::isfinite(panel.errors[i])) {
+      result[name + "_standard_error"] = panel.errors[i];
+    }
   }
   return result;
 }

@@ -1,4 +1,6 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -42,12 +44,25 @@ int print_table() {
     fmt::print("device {}: {}\n", name_of(device),
                why.empty() ? DeviceRuntime::of({device}).description() : "not available, " + why);
   }
-  fmt::print("\n{:<28} {:<9} {:<11} {:<20} {}\n", "family", "device", "variant", "dtypes", "");
+  // Columns as wide as what is in them.
+  std::vector<std::array<std::string, 5>> rows{{"family", "device", "variant", "dtypes", ""}};
+  std::array<std::size_t, 4> width{};
   for (const VariantInfo& info : all_variants()) {
-    fmt::print(
-        "{:<28} {:<9} {:<11} {:<20} {}\n", info.family, name_of(info.device), info.name,
-        fmt::format("{}", fmt::join(dtypes_of(info), " ")),
-        info.reason.empty() ? std::string(info.note) : "missing: " + std::string(info.reason));
+    rows.push_back(
+        {std::string(info.family), std::string(name_of(info.device)), std::string(info.name),
+         fmt::format("{}", fmt::join(dtypes_of(info), " ")),
+         info.reason.empty() ? std::string(info.note) : "missing: " + std::string(info.reason)});
+  }
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < width.size(); ++c) width[c] = std::max(width[c], row[c].size());
+  }
+  fmt::print("\n");
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t c = 0; c < width.size(); ++c) line += fmt::format("{:<{}} ", row[c], width[c]);
+    line += row[4];
+    line.erase(line.find_last_not_of(' ') + 1);
+    fmt::print("{}\n", line);
   }
   return 0;
 }

@@ -5,23 +5,11 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "autograd/explain/composite_by_name.h"
 #include "autograd/explain/relevance.h"
 #include "autograd/explain/target.h"
 
 namespace tapescope::cli {
-namespace {
-
-const explain::NamedComposite* composite_of(std::string_view method) {
-  for (const explain::NamedComposite& named : explain::named_composites()) {
-    if (named.name != method) continue;
-    const bool relevance = named.make().domain() == explain::Composite::Domain::relevance;
-    return relevance ? &named : nullptr;
-  }
-  return nullptr;
-}
-
-}  // namespace
-
 LedgerLine LedgerTable::total() const {
   LedgerLine sum;
   for (const LedgerLine& line : lines) {
@@ -37,12 +25,20 @@ double LedgerTable::gap() const {
   return seed - reached - taken.bias - taken.stabiliser - taken.empty;
 }
 
-bool keeps_ledger(std::string_view method) { return composite_of(method) != nullptr; }
+bool keeps_ledger(std::string_view method) {
+  if (method == "lrp-composite") return true;
+  for (const explain::NamedComposite& named : explain::named_composites()) {
+    if (named.name == method) {
+      return named.make({}).domain() == explain::Composite::Domain::relevance;
+    }
+  }
+  return false;
+}
 
 LedgerTable ledger_of(std::string_view method, const explain::Explainer::Record& record,
-                      const Backend& backend, const Tensor& picture, const Tensor& index) {
-  const explain::NamedComposite* named = composite_of(method);
-  if (named == nullptr) {
+                      const Backend& backend, const Tensor& picture, const Tensor& index,
+                      const explain::LrpSettings& settings) {
+  if (!keeps_ledger(method)) {
     throw usage_error(
         "'{}' hands no relevance from node to node: it keeps no ledger; lrp-epsilon "
         "and the other lrp methods do",
@@ -54,7 +50,9 @@ LedgerTable ledger_of(std::string_view method, const explain::Explainer::Record&
       explain::class_logit(record(tape, image), tape.constant(index.to(backend.device)));
   const Var wrt[] = {image};
   explain::Ledger ledger;
-  explain::relevance(tape, target, wrt, named->make(), {}, &ledger);
+  const std::optional<explain::Composite> composite =
+      explain::composite_for(method, settings, tape, target, wrt);
+  explain::relevance(tape, target, wrt, *composite, {}, &ledger);
   LedgerTable table;
   table.seed = ledger.seed.value().item();
   table.reached = ledger.reached.value().item();

@@ -29,7 +29,8 @@ bool keeps_ledger(std::string_view method);
 
 // picture: f32 {1,H,W,C}, index i64 {1}. Throws a usage error where the method keeps no ledger.
 LedgerTable ledger_of(std::string_view method, const explain::Explainer::Record& record,
-                      const Backend& backend, const Tensor& picture, const Tensor& index);
+                      const Backend& backend, const Tensor& picture, const Tensor& index,
+                      const explain::LrpSettings& settings);
 
 // `seed`, `reached`, `gap`, `bias`, `stabiliser`, `empty`, `nodes` (each `path`, `rule`, `arrived`,
 // `passed_on`, `bias`, `stabiliser`, `empty`).

@@ -10,6 +10,7 @@
 #include "tools/cli/process.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/monitoring/diagnosis.h"
 #include "tools/training/environment.h"
 #include "tools/training/estimate.h"
 
@@ -140,6 +141,15 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
       "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} a step; {}; lr {}, {} threads", config.model,
       config.image_size, config.image_size, parameters, trainer.step_flops() / 1e9,
       human(static_cast<double>(planned)), run.images_sentence, config.lr, thread_count()));
+
+  if (const std::int64_t few = run.start.validation_images;
+      few > 0 && few < monitoring::kFewImages) {
+    out.line(fmt::format(
+        "the validation set of {} image{} is too small to tell: it picks the checkpoint 'best' "
+        "nearly by chance; compare it with 'last', or give more pictures or a larger "
+        "--validation-fraction",
+        few, few == 1 ? "" : "s"));
+  }
 
   catch_interrupts();
   const Clock::time_point began = Clock::now();

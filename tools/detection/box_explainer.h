@@ -32,7 +32,7 @@ class BoxExplainer {
   BoxExplainer(CentreDetector& model, const Backend& backend) : model_(model), backend_(backend) {}
 
   // explain::all_methods() and "odam", which is hires-cam's positive part at kSharedMap: ODAM as
-  // its authors run it (Zhao and Chan 2023, arXiv 2304.06668), the gradient not smoothed.
+  // its authors run it (Zhao and Chan 2023, arXiv 2304.06354), the gradient not smoothed.
   // input f32 {1,H,W,3}. `against`: explain how much larger the number is than this one, of the
   // same kind. Where options.layer is empty, layer methods look at kSharedMap. Relevance is that of
   // the number's size: logits below 0, probabilities below one half, would turn every sign about

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "tools/monitoring/binomial.h"
+
 namespace tapescope::monitoring {
 namespace {
 
@@ -19,6 +21,8 @@ constexpr double kStarved = 0.25;        // share of an epoch spent waiting for 
 constexpr double kImbalance = 4;         // largest class : smallest
 constexpr double kDrift = 1.0;           // running standard deviations
 constexpr double kNothingLearnt = 0.05;  // of the loss it began with
+constexpr double kLearnt = 0.45;         // of the accuracy above guessing: a net that has learnt
+constexpr double kUnlikely = 0.005;      // a probability: 1 clean training of 200 at the most
 
 double median(std::vector<double> values) {
   std::erase_if(values, [](double v) { return !std::isfinite(v); });
@@ -239,32 +243,34 @@ class Doctor {
         best_epoch = epoch.epoch;
       }
     }
-    const bool judged = last.validated && h_.start.validation_images > 0;
+    const std::int64_t images = last.validated ? h_.start.validation_images : 0;
+    const bool judged = images > 0;
+    if (judged && classifies(h_)) small_validation(images, last.validation_score);
     const double chance = constant_accuracy(h_);
-    // Two and a half standard errors of a guess over that many images.
-    const double luck = judged ? 2.5 * std::sqrt(chance * (1 - chance) /
-                                                 static_cast<double>(h_.start.validation_images))
-                               : 0;
-    const bool no_better_than_guessing = judged && classifies(h_) && best_score <= chance + luck;
+    const bool no_better_than_guessing =
+        judged && classifies(h_) && as_good_as_a_guess(images, chance, best_score);
     const bool memorised = last.train_loss < 0.5 * chance_loss(h_);
     const bool stuck = last.train_loss > 0.85 * chance_loss(h_);
     if (no_better_than_guessing && (memorised || stuck) && !said("learning-rate-too-low") &&
         h_.failure.empty() && !said("learning-rate-too-high") && !said("dead-layer") &&
         !said("exploding-gradients")) {
       say(memorised ? "labels-unrelated" : "nothing-learnt",
-          fmt::format(
-              "validation accuracy never rises above {:.1f} %, where always naming the most "
-              "frequent class gives {:.1f} %{}",
-              100 * best_score, 100 * chance,
-              memorised ? fmt::format(", while the training loss falls to {:.2f}: the "
-                                      "training set is learnt by heart",
-                                      last.train_loss)
-                        : ""),
+          fmt::format("validation accuracy never rises above {:.1f} % of {} images, where always "
+                      "naming the "
+                      "most frequent class gives {:.1f} %{}",
+                      100 * best_score, images, 100 * chance,
+                      memorised ? fmt::format(", while the training loss falls to {:.2f}: the "
+                                              "training set is learnt by heart",
+                                              last.train_loss)
+                                : ""),
           "see whether the labels belong to the pictures (were they shuffled?), and whether the "
           "class can be seen at this --image-size");
       return;
     }
-    if (judged && best > 0 && last.validation_loss > 1.25 * best &&
+    // A mean over few images is their luck: of single losses about as large as their mean, the rise
+    // must be more than three standard errors.
+    const double rise = std::max(0.25, judged ? 3 / std::sqrt(static_cast<double>(images)) : 0);
+    if (judged && best > 0 && last.validation_loss > (1 + rise) * best &&
         last.train_loss < 0.5 * last.validation_loss) {
       say("overfitting",
           fmt::format(
@@ -283,6 +289,38 @@ class Doctor {
                       last.train_loss, chance_loss(h_)),
           "more --epochs, a larger --width or another --model, less augmentation, another --lr");
     }
+  }
+
+  // Whether the accuracies over the last half of the training, of this many images, are what
+  // guessing gives and not what a net gives that has learnt nearly half of what there is to learn.
+  // Few images cannot tell the two apart: then false.
+  bool as_good_as_a_guess(std::int64_t images, double chance, double best_score) const {
+    std::vector<double> scores;
+    for (std::size_t i = h_.epochs.size() / 2; i < h_.epochs.size(); ++i) {
+      if (h_.epochs[i].validated) scores.push_back(h_.epochs[i].validation_score);
+    }
+    const auto right = [&](double score) {
+      return std::llround(score * static_cast<double>(images));
+    };
+    const double learnt = chance + kLearnt * (1 - chance);
+    // The best of all epochs has had as many tries.
+    const double luck =
+        static_cast<double>(h_.epochs.size()) * at_least(right(best_score), images, chance);
+    return at_most(right(median(scores)), images, learnt) < kUnlikely && luck > 2 * kUnlikely;
+  }
+
+  void small_validation(std::int64_t images, double accuracy) {
+    if (images >= kFewImages) return;
+    const auto [low, high] =
+        interval_of(std::llround(accuracy * static_cast<double>(images)), images);
+    say("validation-too-small",
+        fmt::format(
+            "the validation set of {} image{} is too small to tell: an accuracy of {:.0f} % "
+            "on it is one of {:.0f} to {:.0f} % on others",
+            images, images == 1 ? "" : "s", 100 * accuracy, 100 * low, 100 * high),
+        "more pictures, a larger --validation-fraction; and compare the checkpoint 'last' with "
+        "'best', which so few images pick nearly by chance",
+        false);
   }
 
   void loader() {

@@ -8,6 +8,9 @@
 
 namespace tapescope::monitoring {
 
+// Below so many an accuracy may be off by 18 points (at 95 %).
+constexpr std::int64_t kFewImages = 30;
+
 struct Finding {
   std::string kind;        // "overfitting", "vanishing-gradients", ...: see diagnosis.cpp
   std::string evidence;    // a sentence with the numbers
@@ -33,7 +36,9 @@ struct ParameterStatistics {
 };
 std::vector<ParameterStatistics> parameter_statistics(const History& history);
 
-std::string to_text(const History& history, const std::vector<Finding>& findings);
+// For a terminal: the findings, then what fits a screen beside them, or `all` epochs and
+// parameters.
+std::string to_text(const History& history, const std::vector<Finding>& findings, bool all = false);
 std::string to_json(const History& history, const std::vector<Finding>& findings);
 
 }  // namespace tapescope::monitoring

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/monitoring/diagnosis.h"
-#include "tools/monitoring/progress_line.h"
 
 namespace tapescope::monitoring {
 namespace {
@@ -20,70 +19,6 @@ Json terms_json(const std::vector<NamedNumber>& terms) {
 }
 
 }  // namespace
-
-std::string to_text(const History& h, const std::vector<Finding>& findings) {
-  std::string text;
-  for (const std::string& note : h.notes) text += note + '\n';
-  if (h.has_start) {
-    text +=
-        fmt::format("{}, {} epochs of {} steps, batch {}, learning rate {:.3g}\n\n", h.start.model,
-                    h.start.epochs, h.start.epochs > 0 ? h.start.steps / h.start.epochs : 0,
-                    h.start.batch_size, h.start.learning_rate);
-  }
-  if (!h.epochs.empty()) {
-    const std::vector<NamedNumber>& terms = h.epochs.back().terms;
-    text += fmt::format("{:>6} {:>11}", "epoch", "train loss");
-    for (const NamedNumber& term : terms) text += fmt::format(" {:>13}", spaced(term.name));
-    text += fmt::format(" {:>11} {:>10} {:>10} {:>9} {:>12}\n", "val. loss",
-                        h.start.score == "accuracy" ? "val. acc." : "val. " + h.start.score,
-                        "images/s", "waiting", "statistics");
-    // All of a short training; of a long one about twenty, the last among them.
-    const std::size_t every = std::max<std::size_t>(1, h.epochs.size() / 20);
-    for (std::size_t i = 0; i < h.epochs.size(); ++i) {
-      const EpochRecord& e = h.epochs[i];
-      if (i % every != 0 && i + 1 != h.epochs.size()) continue;
-      const double share = e.seconds > 0 ? 100 / e.seconds : 0;
-      text += fmt::format("{:>6} {:>11.4f}", e.epoch, e.train_loss);
-      for (std::size_t k = 0; k < terms.size(); ++k) {
-        text += fmt::format(" {:>13}",
-                            k < e.terms.size() ? fmt::format("{:.4g}", e.terms[k].value) : "");
-      }
-      text += fmt::format(" {:>11} {:>10} {:>10.0f} {:>8.1f}% {:>11.2f}%\n",
-                          e.validated ? fmt::format("{:.4f}", e.validation_loss) : "",
-                          e.validated ? fmt::format("{:.2f} %", 100 * e.validation_score) : "",
-                          e.images_per_second, e.data_wait_seconds * share,
-                          e.statistics_seconds * share);
-    }
-    text += '\n';
-  }
-  const std::vector<ParameterStatistics> rows = parameter_statistics(h);
-  if (!rows.empty() && !h.statistics.empty()) {
-    std::size_t width = 9;
-    for (const ParameterStatistics& row : rows) width = std::max(width, row.name.size());
-    text +=
-        fmt::format("{:<{}} {:>11} {:>11} {:>14} {:>16} {:>16}\n", "parameter", width, "gradient",
-                    "weight", "update:weight", "gradient:weight", "signal to noise");
-    for (const ParameterStatistics& row : rows) {
-      text += fmt::format(
-          "{:<{}} {:>11.3g} {:>11.3g} {:>14.2g} {:>16.2g} {:>16}\n", row.name, width, row.gradient,
-          row.weight, row.update_to_weight, row.gradient_to_weight,
-          row.signal_to_noise > 0 ? fmt::format("{:.2f}", row.signal_to_noise) : "below noise");
-    }
-    text += fmt::format("(medians of the last half's {} records)\n",
-                        h.statistics.size() - h.statistics.size() / 2);
-    if (const double scale = gradient_noise_scale(h); scale > 0) {
-      text += fmt::format("gradient noise scale: about {:.3g} images\n", scale);
-    }
-    text += '\n';
-  }
-  if (findings.empty()) return text + "diagnosis: nothing wrong that the history shows\n";
-  text += "diagnosis\n";
-  for (const Finding& f : findings) {
-    text += fmt::format("  {}{}: {}\n    try: {}\n", f.is_problem ? "" : "(note) ", f.kind,
-                        f.evidence, f.advice);
-  }
-  return text;
-}
 
 std::string to_json(const History& h, const std::vector<Finding>& findings) {
   Json epochs = Json::array(), steps = Json::array(), parameters = Json::array();

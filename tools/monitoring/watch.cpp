@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tools/explanation/drawing.h"
+#include "tools/explanation/pixel_domain.h"
 #include "tools/report/png.h"
 
 namespace tapescope::monitoring {
@@ -71,6 +72,8 @@ std::vector<WatchPoint> Watch::look(std::int64_t epoch) {
     for (const std::string& method : methods_) {
       explain::ExplainOptions options;
       options.budget = 64;  // an epoch must not wait for its pictures
+      options.lrp.low = pixel_value(0, info_, watched.picture);
+      options.lrp.high = pixel_value(1, info_, watched.picture);
       const DrawableMap drawn =
           drawable(explainer_.explain(method, watched.picture.input, classes, options));
       WatchPoint point;

@@ -35,7 +35,17 @@ function table(head, rows, attributes = {}) {
     el('table', {class: attributes.class},
       el('thead', {}, el('tr', {}, head.map(text => el('th', {scope: 'col'}, text)))),
       el('tbody', {}, rows.map(cells => el('tr', {},
-        cells.map((cell, i) => el(i ? 'td' : 'th', i ? {} : {scope: 'row'}, cell)))))));
+        cells.map((cell, i) => el(i ? 'td' : 'th', i ? {'data-label': head[i]} : {scope: 'row'}, cell)))))));
+}
+// A table wider than its place is set closer, and else shown row by row, each number beside its
+// column's name.
+function fitTables() {
+  for (const box of document.querySelectorAll('.wide')) {
+    const inner = box.querySelector('table');
+    if (!inner || inner.classList.contains('confusion') || !box.clientWidth) continue;
+    box.classList.remove('close', 'stacked');
+    for (const way of ['close', 'stacked']) if (inner.offsetWidth > box.clientWidth) box.classList.add(way);
+  }
 }
 
 // --- charts ---------------------------------------------------------------------------------------
@@ -71,15 +81,40 @@ function drawCharts() {
   for (const c of charts) { if (c.drawn) c.drawn.destroy(); c.drawn = c.make(); }
 }
 
-// --- summary --------------------------------------------------------------------------------------
-const S = D.summary;
-section('summary', 'Summary',
-  el('div', {class: 'cards'}, S.cards.map(card => el('div', {class: 'card'}, el('b', {}, card.value), el('span', {}, card.name)))),
-  D.notes.length ? el('div', {}, el('h3', {}, 'Notes'), el('ul', {}, D.notes.map(note => el('li', {}, note)))) : null,
-  S.config ? el('details', {}, el('summary', {}, 'Every option of the training'), el('pre', {tabindex: '0'}, S.config)) : null);
+// --- verdict --------------------------------------------------------------------------------------
+const S = D.summary, T = D.training;
+// How good the answers are, and what is wrong most often; then what the training's history says.
+function verdict() {
+  const said = [];
+  const counted = (n, one, many) => `${whole(n) || 'no'} ${n === 1 ? one : many}`;
+  if (D.confusion) {
+    const {matrix, classes, images, split} = D.confusion;
+    const right = matrix.reduce((sum, row, i) => sum + row[i], 0);
+    const pairs = matrix.flatMap((row, r) => row.map((n, c) => [n, r, c])).filter(([n, r, c]) => n && r !== c).sort((a, b) => b[0] - a[0]);
+    said.push(images ? `${percent(right / images)} of ${counted(images, 'image', 'images')} of ${split} are answered rightly, ${whole(images - right) || 'none'} wrongly.`
+      : `There are no images in ${split}: how good the answers are is not known.`);
+    if (pairs.length) said.push(`Most often ‘${classes[pairs[0][1]]}’ is taken for ‘${classes[pairs[0][2]]}’: ${counted(pairs[0][0], 'time', 'times')}.`);
+  }
+  if (D.detection) {
+    const {errors, objects, images, split, threshold, summary} = D.detection;
+    const wrong = Object.entries(errors).filter(([name]) => name !== 'right' && name !== 'missed').reduce((sum, [, n]) => sum + n, 0);
+    if (summary.ap50 != null) said.push(`AP50 is ${percent(summary.ap50)} on ${counted(images, 'image', 'images')} of ${split} with ${counted(objects, 'object', 'objects')}.`);
+    said.push(`Of boxes with a probability of ${threshold} or more ${whole(errors.right) || 'none'} are right and ${whole(wrong) || 'none'} wrong; ${counted(errors.missed, 'object is', 'objects are')} missed.`);
+  }
+  if (!said.length) said.push('How good the answers are is not known without --data.');
+  const problems = T ? T.diagnosis.filter(f => f.is_problem) : [];
+  if (problems.length) said.push(`Wrong with the training: ${problems.map(f => f.kind.replaceAll('-', ' ')).join(', ')}.`);
+  else if (T) said.push('Nothing is wrong with the training that its history shows.');
+  return said;
+}
+section('summary', 'Verdict',
+  el('div', {class: 'verdict'}, verdict().map(sentence => el('p', {}, sentence))),
+  el('div', {class: 'cards'}, [...S.cards].sort((a, b) => /accuracy|AP/.test(b.name) - /accuracy|AP/.test(a.name)).map(card => el('div', {class: 'card'}, el('b', {}, card.value), el('span', {}, card.name)))));
+section('notes', 'Notes and options',
+  D.notes.length ? el('ul', {}, D.notes.map(note => el('li', {}, note))) : null,
+  S.config ? [el('h3', {}, 'Every option of the training'), el('pre', {tabindex: '0'}, S.config)] : null);
 
 // --- diagnosis ------------------------------------------------------------------------------------
-const T = D.training;
 if (T) {
   section('diagnosis', 'Diagnosis',
     T.diagnosis.length ? T.diagnosis.map(f => el('div', {class: f.is_problem ? 'finding' : 'finding mere'},
@@ -129,10 +164,12 @@ if (T && (T.epochs.length || T.steps.length)) {
   section('training', 'Training', el('div', {class: 'charts'}, parts),
     T.gradient_noise_scale ? el('p', {class: 'note'}, `Gradient noise scale: about ${number(T.gradient_noise_scale)} images; a batch has ${T.batch_size}.`) : null,
     rows.length ? el('details', {}, el('summary', {}, 'Gradients, weights and updates by parameter'),
-      table(['parameter', 'gradient', 'weight', 'update : weight', 'gradient : weight', 'signal to noise'], rows)) : null,
-    D.suspects && D.suspects.length ? [el('h3', {}, 'Training images whose label may be wrong'),
-      el('ul', {class: 'thumbs'}, D.suspects.map(s => el('li', {}, el('img', {src: s.picture, alt: `${s.name}, labelled ${s.label}`}),
-        `${s.label}? ${s.predicted} ${percent(s.probability)}`)))] : null);
+      table(['parameter', 'gradient', 'weight', 'update : weight', 'gradient : weight', 'signal to noise'], rows)) : null);
+}
+if (D.suspects && D.suspects.length) {
+  section('suspects', 'Training images whose label may be wrong',
+    el('ul', {class: 'thumbs'}, D.suspects.map(s => el('li', {}, el('img', {src: s.picture, alt: `${s.name}, labelled ${s.label}`}),
+      `${s.label}? ${s.predicted} ${percent(s.probability)}`))));
 }
 
 // --- structure ------------------------------------------------------------------------------------
@@ -149,7 +186,7 @@ if (D.structure) {
   let next = 0;
   const line = (name, r, row, depth, module) => {
     const first = el('th', {scope: 'row', style: `padding-left:${8 + 16 * depth}px`});
-    const tr = el('tr', {class: row ? null : 'module'}, first, cells(r, row).map(text => el('td', {}, String(text))));
+    const tr = el('tr', {class: row ? null : 'module'}, first, cells(r, row).map((text, i) => el('td', {'data-label': head[i + 1]}, String(text))));
     tr.dataset.inside = open.map(m => m.path).join('\n');
     if (module) {
       const button = el('button', {class: 'fold', 'aria-expanded': 'true', onclick: () => {
@@ -210,8 +247,7 @@ if (D.parameters) {
   section('parameters', 'Parameters',
     D.filters ? el('figure', {style: 'margin:0'}, el('img', {src: D.filters, alt: 'the filters of the first convolution', style: 'max-width:100%'}),
       el('figcaption', {class: 'note'}, 'The first convolution’s filters, each in its own range.')) : null,
-    el('details', {open: rows.length < 30}, el('summary', {}, `${rows.length} tensors`),
-      table(['parameter', 'shape', 'mean', 'std', 'values', 'range (99.8 %)', 'zero', 'not finite', 'from W0', '‖W‖₂', 'stable rank', 'effective rank', 'α', 'dead', 'alike'], rows, {label: 'parameters'}),
+    el('div', {}, table(['parameter', 'shape', 'mean', 'std', 'values', 'range (99.8 %)', 'zero', 'not finite', 'from W0', '‖W‖₂', 'stable rank', 'effective rank', 'α', 'dead', 'alike'], rows, {label: 'parameters'}),
       el('p', {class: 'note'}, 'from W0: distance from the initial values over their norm. α: exponent of the eigenvalues’ tail, a heuristic. alike: filters pointing the same way as an earlier one.')));
 }
 
@@ -265,4 +301,4 @@ function readAt(event, canvas, map, values) {
   return `at ${x}, ${y}: ${number(values[y * map.width + x])}`;
 }
 const cost = map => (map.residual != null ? `residual ${number(map.residual)} of a score of ${number(map.value)}; ` : `score ${number(map.value)}; `) +
-  `${number(map.forward_passes)} forward passes`;
+  (Math.abs(map.forward_passes - 1) < 0.005 ? '1 forward pass' : `${number(map.forward_passes)} forward passes`);

@@ -20,6 +20,7 @@ if (D.confusion) {
 
 // --- explanations ---------------------------------------------------------------------------------
 if (D.images && D.images.length) {
+  const panes = {};
   const pane = (name, imageIndex, methodIndex) => {
     const choose = (label, options) => {
       const select = el('select', {'aria-label': `${label} (${name})`}, options.map(([value, text]) => el('option', {value}, text)));
@@ -59,10 +60,17 @@ if (D.images && D.images.length) {
       if (current) reading.textContent = readAt(event, canvas, current, values);
     });
     refill();
+    panes[name] = i => { imageSelect.value = i; refill(); };
     return el('div', {class: 'pane', 'data-pane': name}, el('div', {class: 'stage'}, picture, canvas), reading,
       el('div', {class: 'controls'}, imageRow, methodRow, classRow, [el('span', {}, 'Opacity'), opacity]), facts);
   };
-  section('predictions', 'Predictions and why',
-    el('p', {class: 'note'}, 'The worst and the best answers. Two panes, to compare images, methods or classes; point at a picture to read the map’s value.'),
-    el('div', {class: 'panes'}, pane('left', 0, 0), pane('right', 0, 1)));
+  const strip = right => el('ul', {class: 'thumbs'}, D.images.map((image, i) => [image, i]).filter(([image]) => (image.label === image.predicted) === right)
+    .map(([image, i]) => el('li', {}, el('button', {class: 'pick', onclick: () => { panes.left(i); panes.right(i); shown.scrollIntoView({block: 'nearest'}); }},
+      el('img', {src: image.picture, alt: image.name}), el('span', {}, right ? image.label : `${image.label}, taken for ${image.predicted}`), ` ${percent(image.probabilities[image.predicted])}`))));
+  const wrong = D.images.some(image => image.label !== image.predicted), right = D.images.some(image => image.label === image.predicted);
+  const shown = el('div', {class: 'panes'}, pane('left', 0, 0), pane('right', 0, 1));
+  section('predictions', wrong ? 'Wrong pictures and why' : 'Pictures and why',
+    wrong ? [el('p', {class: 'note'}, 'The surest of the wrong answers. Press a picture to see what spoke for the answer.'), strip(false)] : null,
+    right ? [el('h3', {}, wrong ? 'Beside them, right ones' : 'The least and the most sure'), strip(true)] : null,
+    el('p', {class: 'note'}, 'Two panes, to compare images, methods or classes; point at a picture to read the map’s value.'), shown);
 }

@@ -27,6 +27,31 @@ if (D.evolution && D.evolution.length) {
   refill();
 }
 
+// --- order ----------------------------------------------------------------------------------------
+// As a reader asks: what it is worth and what is wrong, which pictures and why, how it came about;
+// what it is made of is folded away.
+const folded = ['activations', 'structure', 'parameters', 'notes'];
+const order = ['summary', 'diagnosis', 'predictions', 'boxes', 'confusion', 'detection', 'suspects', 'quality', 'training', 'evolution', ...folded];
+nav.replaceChildren();
+for (const id of order) {
+  const node = document.getElementById(id);
+  if (!node) continue;
+  main.append(node);
+  const [title, ...content] = node.children;
+  nav.append(el('a', {href: '#' + id}, title.textContent));
+  if (folded.includes(id)) node.append(el('details', {}, el('summary', {}, title), content));
+}
+function unfold() {
+  const node = location.hash && document.getElementById(location.hash.slice(1));
+  const details = node && node.querySelector(':scope > details');
+  if (details) details.open = true;
+}
+addEventListener('hashchange', unfold);
+addEventListener('toggle', fitTables, true);
+addEventListener('resize', fitTables);
+unfold();
+
+fitTables();
 drawCharts();
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawCharts);
 document.documentElement.dataset.ready = 'yes';

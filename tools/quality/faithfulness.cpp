@@ -183,8 +183,29 @@ double normalised_infidelity(const std::vector<double>& promised,
   return pp > 0 && pa > 0 ? 1 - pa * pa / (pp * aa) : 1;
 }
 
-double square_infidelity(const Scores& scores, const Tensor& x, const Tensor& baseline,
-                         const Map& map, int draws, std::uint64_t seed, int chunk) {
+double normalised_infidelity_error(const std::vector<double>& promised,
+                                   const std::vector<double>& actual) {
+  const auto n = static_cast<double>(promised.size());
+  double pp = 0, pa = 0, aa = 0;
+  for (std::size_t i = 0; i < promised.size(); ++i) {
+    pp += promised[i] * promised[i] / n;
+    pa += promised[i] * actual[i] / n;
+    aa += actual[i] * actual[i] / n;
+  }
+  if (n < 2 || !(aa > 0) || !std::isfinite(pp)) return std::numeric_limits<double>::quiet_NaN();
+  if (!(pp > 0)) return 0;  // a map of zeros promises nothing, whatever is drawn
+  // 1 - pa^2 / (pp aa), by how much a draw moves it through each of the three means.
+  double squares = 0;
+  for (std::size_t i = 0; i < promised.size(); ++i) {
+    const double p = promised[i], a = actual[i];
+    const double moved = (pa / (pp * aa)) * (pa / pp * p * p + pa / aa * a * a - 2 * p * a);
+    squares += moved * moved;
+  }
+  return std::sqrt(squares / n / (n - 1));
+}
+
+Drawn square_infidelity(const Scores& scores, const Tensor& x, const Tensor& baseline,
+                        const Map& map, int draws, std::uint64_t seed, int chunk) {
   require_one_picture(x, map);
   const int side = std::max(1, std::min(map.height, map.width) / 4);
   struct Corner {
@@ -223,7 +244,7 @@ double square_infidelity(const Scores& scores, const Tensor& x, const Tensor& ba
     promised.push_back(sum);
     actual.push_back(score[0] - score[k + 1]);
   }
-  return normalised_infidelity(promised, actual);
+  return {normalised_infidelity(promised, actual), normalised_infidelity_error(promised, actual)};
 }
 
 double max_sensitivity(const MapOf& map_of, const Tensor& x, const Map& map, double radius,

@@ -45,10 +45,17 @@ double infidelity(const std::vector<double>& promised, const std::vector<double>
 // NaN where no change does anything.
 double normalised_infidelity(const std::vector<double>& promised,
                              const std::vector<double>& actual);
+// The standard error that this has from its draws, to first order in their means. NaN for fewer
+// than two draws, and where no change does anything.
+double normalised_infidelity_error(const std::vector<double>& promised,
+                                   const std::vector<double>& actual);
+struct Drawn {
+  double value = 0, standard_error = 0;
+};
 // That, for squares of a quarter of the shorter side at random places, replaced by `baseline`; the
 // map promises its sum over the square.
-double square_infidelity(const Scores& scores, const Tensor& x, const Tensor& baseline,
-                         const Map& map, int draws, std::uint64_t seed, int chunk = 8);
+Drawn square_infidelity(const Scores& scores, const Tensor& x, const Tensor& baseline,
+                        const Map& map, int draws, std::uint64_t seed, int chunk = 8);
 
 // Max-sensitivity (the same paper): the largest relative change (Euclidean) of the map under
 // `draws` uniform changes of every element by at most `radius` times the picture's range. 0 where

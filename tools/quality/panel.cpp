@@ -39,8 +39,11 @@ Panel score(const Subject& subject, const Judged& judged, const PanelOptions& op
   v.push_back(deletion(p, subject.x, subject.baseline, map, options.steps, options.chunk).area);
   v.push_back(insertion(p, subject.x, subject.blurred, map, options.steps, options.chunk).area);
   v.push_back(road(p, subject.x, map, options.seed, options.chunk));
-  v.push_back(square_infidelity(p, subject.x, subject.baseline, map, options.infidelity_draws,
-                                options.seed, options.chunk));
+  const Drawn infidelity = square_infidelity(p, subject.x, subject.baseline, map,
+                                             options.infidelity_draws, options.seed, options.chunk);
+  panel.errors.assign(std::size(kMetrics), kNan);
+  panel.errors[v.size()] = infidelity.standard_error;
+  v.push_back(infidelity.value);
   v.push_back(judged.map_of ? max_sensitivity(judged.map_of, subject.x, map, options.radius,
                                               options.sensitivity_draws, options.seed)
                             : kNan);
@@ -82,7 +85,11 @@ std::string to_text(const std::vector<PanelRow>& rows, std::span<const MetricInf
     for (std::size_t c = 0; c < metrics.size(); ++c) {
       if (!shown(c)) continue;
       const double value = row.panel.values[c];
-      text += std::isnan(value) ? fmt::format(" {:>11}", "-") : fmt::format(" {:>11.3f}", value);
+      const double error = c < row.panel.errors.size() ? row.panel.errors[c] : kNan;
+      text += std::isnan(value) ? fmt::format(" {:>11}", "-")
+              : std::isnan(error)
+                  ? fmt::format(" {:>11.3f}", value)
+                  : fmt::format(" {:>11}", fmt::format("{:.2f}±{:.2f}", value, error));
     }
     text += "\n";
   }

@@ -1,5 +1,6 @@
 #include "tools/training/checkpoint.h"
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "engine/isa.h"
@@ -175,6 +176,7 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
   tensors.push_back(counter("progress.best_epoch", progress.best_epoch));
   tensors.push_back(counter("progress.images", progress.images));
   tensors.push_back({"progress.best_score", Tensor::full({DType::f64, {}}, progress.best_score)});
+  tensors.push_back({"progress.best_loss", Tensor::full({DType::f64, {}}, progress.best_loss)});
   tensors.push_back({"progress.loss_sum", Tensor::full({DType::f64, {}}, progress.loss_sum)});
   if (!progress.term_sums.empty()) {
     tensors.push_back({"progress.term_sums",
@@ -254,10 +256,19 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
     const auto values = sums->values<double>();
     term_sums.assign(values.begin(), values.end());
   }
-  return {count("progress.step"),       count("progress.epoch"),
-          count("progress.batch"),      need("progress.best_score").item(),
-          count("progress.best_epoch"), need("progress.loss_sum").item(),
-          count("progress.images"),     std::move(term_sums)};
+  // Older states do not know it: the best that they name yields to a better score only.
+  const Tensor* loss = state.find("progress.best_loss");
+  const double best_loss =
+      loss != nullptr ? loss->item() : -std::numeric_limits<double>::infinity();
+  return {count("progress.step"),
+          count("progress.epoch"),
+          count("progress.batch"),
+          need("progress.best_score").item(),
+          count("progress.best_epoch"),
+          best_loss,
+          need("progress.loss_sum").item(),
+          count("progress.images"),
+          std::move(term_sums)};
 }
 
 }  // namespace tapescope

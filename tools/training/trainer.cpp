@@ -288,9 +288,13 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       record.validation_loss = metrics->loss();
       record.validation_score = score = metrics->score();
     }
-    record.best = score > progress.best_score;
+    // On a small validation set many epochs have the best score: the one with the least loss.
+    record.best =
+        score > progress.best_score || (score == progress.best_score && record.validated &&
+                                        record.validation_loss < progress.best_loss);
     if (record.best) {
       progress.best_score = score;
+      progress.best_loss = record.validated ? record.validation_loss : progress.best_loss;
       progress.best_epoch = record.epoch;
     }
     record.seconds = seconds_since(began);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ struct Progress {
   std::int64_t batch = 0;  // of the next step, within its epoch
   double best_score = -1;  // of the validations so far
   std::int64_t best_epoch = 0;
+  double best_loss = std::numeric_limits<double>::infinity();  // tells equal scores apart
   // Of the running epoch, for its means.
   double loss_sum = 0;
   std::int64_t images = 0;

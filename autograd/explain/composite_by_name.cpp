@@ -1,0 +1,218 @@
+#include "autograd/explain/composite_by_name.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "engine/error.h"
+
+namespace tapescope::explain {
+namespace {
+
+std::vector<std::string> split(std::string_view text, char at) {
+  std::vector<std::string> parts(1);
+  for (char c : text) {
+    if (c == at) {
+      parts.emplace_back();
+    } else if (c != ' ') {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+struct NamedRule {
+  std::string text, glob;
+  Rule rule;
+};
+
+// "gamma:0.25" with the numbers that follow its name.
+class RuleText {
+ public:
+  RuleText(const std::string& whole, const std::string& text) : whole_(whole) {
+    std::vector<std::string> parts = split(text, ':');
+    name = parts[0];
+    std::erase(name, '-');
+    for (std::size_t i = 1; i < parts.size(); ++i) numbers_.push_back(number(parts[i]));
+  }
+  // Number i, or what stands for it where the text ends before.
+  double at(std::size_t i, std::optional<double> otherwise = {}) const {
+    if (i < numbers_.size()) return numbers_[i];
+    if (!otherwise) fail(fmt::format("it needs {} numbers, for instance alpha-beta:2:1", i + 1));
+    return *otherwise;
+  }
+  std::size_t count() const { return numbers_.size(); }
+  void at_most(std::size_t count) const {
+    if (numbers_.size() > count) fail(fmt::format("it takes {} numbers at most", count));
+  }
+  [[noreturn]] void fail(const std::string& why) const {
+    throw usage_error("--composite '{}': {}", whole_, why);
+  }
+  std::string name;
+
+ private:
+  double number(const std::string& text) const {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) {
+      fail(fmt::format("'{}' is no number", text));
+    }
+    return value;
+  }
+  const std::string& whole_;
+  std::vector<double> numbers_;
+};
+
+Rule rule_of(const std::string& whole, const std::string& text, const LrpSettings& settings) {
+  const RuleText parsed(whole, text);
+  const double epsilon = settings.epsilon;
+  const auto positive = [&](double v) {
+    if (!(v > 0)) parsed.fail(fmt::format("its epsilon {} is not above 0", v));
+    return v;
+  };
+  if (parsed.name == "epsilon") {
+    parsed.at_most(1);
+    return rules::epsilon(positive(parsed.at(0, epsilon)));
+  }
+  if (parsed.name == "gamma") {
+    parsed.at_most(2);
+    if (!(parsed.at(0, settings.gamma) >= 0)) parsed.fail("its gamma is below 0");
+    return rules::gamma(parsed.at(0, settings.gamma), positive(parsed.at(1, epsilon)));
+  }
+  if (parsed.name == "zplus") {
+    parsed.at_most(1);
+    return rules::z_plus(positive(parsed.at(0, epsilon)));
+  }
+  if (parsed.name == "alphabeta") {
+    parsed.at_most(3);
+    return rules::alpha_beta(parsed.at(0), parsed.at(1), positive(parsed.at(2, epsilon)));
+  }
+  if (parsed.name == "zbox") {
+    parsed.at_most(2);
+    if (parsed.count() == 0) return rules::z_box(settings.low, settings.high, epsilon);
+    if (!(parsed.at(0) < parsed.at(1))) parsed.fail("LOW is not below HIGH");
+    return rules::z_box(parsed.at(0), parsed.at(1), epsilon);
+  }
+  if (parsed.name == "flat" || parsed.name == "wsquare") {
+    parsed.at_most(0);
+    return parsed.name == "flat" ? rules::flat(epsilon) : rules::w_square(epsilon);
+  }
+  parsed.fail(
+      "its rule is none of epsilon, gamma, z-plus, alpha-beta, z-box, flat, w-square, for "
+      "instance conv1*=z-box,*=epsilon");
+}
+
+std::vector<NamedRule> parsed(std::string_view rules, const LrpSettings& settings) {
+  std::vector<NamedRule> all;
+  for (const std::string& part : split(rules, ',')) {
+    const std::size_t equals = part.rfind('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == part.size()) {
+      throw usage_error(
+          "--composite '{}' is not of the form NODES=RULE, for instance "
+          "conv1*=z-box,layer4*=gamma:0.25,*=epsilon:1e-6",
+          part);
+    }
+    all.push_back({part, part.substr(0, equals), rule_of(part, part.substr(equals + 1), settings)});
+  }
+  return all;
+}
+
+bool may_be_named(const Place& place) {
+  return place.weighted ||
+         (place.kind == RelevanceClass::linear && place.node->op->name() == "batch_norm_inference");
+}
+
+bool names(const std::string& glob, const Node& node) {
+  return fnmatch(glob.c_str(), node.path().c_str(), 0) == 0 ||
+         fnmatch(glob.c_str(), std::string(node.scope()).c_str(), 0) == 0;
+}
+
+// A name that is misspelt must not leave its nodes to other rules in silence.
+void require_every_name(std::string_view rules, const LrpSettings& settings,
+                        const std::vector<Place>& places) {
+  const std::vector<NamedRule> all = parsed(rules, settings);
+  std::vector<bool> matched(all.size(), false), taken(all.size(), false);
+  std::string known;
+  int listed = 0;
+  for (const Place& place : places) {
+    if (!may_be_named(place)) continue;
+    if (place.weighted && ++listed <= 12) {
+      known += (known.empty() ? "" : ", ") + place.node->path();
+    }
+    bool first = true;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (!names(all[i].glob, *place.node)) continue;
+      matched[i] = true;
+      if (first) taken[i] = true;
+      first = false;
+    }
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!matched[i]) {
+      throw usage_error("--composite '{}': no node of weights has this name; they are {}{}",
+                        all[i].text, known, listed > 12 ? ", ..." : "");
+    }
+    if (!taken[i] && all[i].glob != "*") {
+      throw usage_error("--composite '{}': rules before it take all of its nodes; put it first",
+                        all[i].text);
+    }
+  }
+}
+
+}  // namespace
+
+std::string key_of(const LrpSettings& settings) {
+  return fmt::format("{} {} [{}] [{}] {}", settings.epsilon, settings.gamma,
+                     fmt::join(settings.low.values, " "), fmt::join(settings.high.values, " "),
+                     settings.rules);
+}
+
+std::span<const NamedComposite> named_composites() {
+  using Settings = const LrpSettings&;
+  static constexpr NamedComposite kAll[] = {
+      {"guided-backprop", [](Settings) { return guided_backprop(); }},
+      {"deconvnet", [](Settings) { return deconvnet(); }},
+      {"lrp-epsilon", [](Settings s) { return lrp::epsilon(s.epsilon); }},
+      {"lrp-epsilon-plus", [](Settings s) { return lrp::epsilon_plus(s.epsilon); }},
+      {"lrp-epsilon-plus-flat", [](Settings s) { return lrp::epsilon_plus_flat(s.epsilon); }},
+      {"lrp-epsilon-gamma-box",
+       [](Settings s) { return lrp::epsilon_gamma_box(s.low, s.high, s.gamma, s.epsilon); }},
+      {"lrp-epsilon-alpha2-beta1", [](Settings s) { return lrp::epsilon_alpha2_beta1(s.epsilon); }},
+      {"lrp-epsilon-alpha2-beta1-flat",
+       [](Settings s) { return lrp::epsilon_alpha2_beta1_flat(s.epsilon); }},
+      {"excitation-backprop", [](Settings) { return excitation_backprop(); }},
+  };
+  return kAll;
+}
+
+Composite by_names(std::string_view rules, const LrpSettings& settings) {
+  Composite composite("lrp-composite");
+  for (const NamedRule& named : parsed(rules, settings)) {
+    composite.on(
+        [glob = named.glob](const Place& place) {
+          return may_be_named(place) && names(glob, *place.node);
+        },
+        named.rule);
+  }
+  return with_defaults(composite, settings.epsilon);
+}
+
+std::optional<Composite> composite_for(std::string_view method, const LrpSettings& settings,
+                                       const Tape& tape, Var target, std::span<const Var> wrt) {
+  if (method == "lrp-composite") {
+    if (settings.rules.empty()) {
+      throw usage_error(
+          "[lrp-composite] no rules are given; for instance --composite "
+          "conv1*=z-box,*=epsilon");
+    }
+    require_every_name(settings.rules, settings, route(tape, target, wrt));
+    return by_names(settings.rules, settings);
+  }
+  for (const NamedComposite& named : named_composites()) {
+    if (named.name == method) return named.make(settings);
+  }
+  return {};
+}
+
+}  // namespace tapescope::explain
