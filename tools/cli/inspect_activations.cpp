@@ -103,7 +103,8 @@ void draw(const Options& options, Model& model, const Backend& backend, const In
 
 int run(const Options& options) {
   options.run.apply();
-  const InspectedModel opened = open_model(options.run.run, options.run.checkpoint);
+  const InspectedModel opened =
+      open_model(options.run.run, options.run.checkpoint, options.run.allow_outside);
   Model& model = opened.model();
   const InspectedData data = opened.data(options.data, options.split, options.limit);
   const std::int64_t count = data.samples->size();
@@ -155,6 +156,7 @@ int run(const Options& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app);
+  options->run.add_allow_outside(app);
   app.add_option("--data", options->data, "folder with the split")->required();
   app.add_option("--split", options->split, "train, validation or test")->capture_default_str();
   app.add_option("--limit", options->limit, "images, evenly over the set; 0: all")

@@ -97,7 +97,8 @@ int run(const Options& options) {
     fmt::print("{}", monitoring::to_text(history, findings));
   }
   if (!options.data.empty()) {
-    const InspectedModel opened = open_model(options.run.run, options.run.checkpoint);
+    const InspectedModel opened =
+        open_model(options.run.run, options.run.checkpoint, options.run.allow_outside);
     if (opened.detector) {
       json["annotation_suspects"] = annotation_suspects(options, opened);
     } else {
@@ -111,6 +112,7 @@ int run(const Options& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app);
+  options->run.add_allow_outside(app);
   app.add_option(
       "--data", options->data,
       "the data it was trained on: lists training images whose label, or boxes whose annotation, "

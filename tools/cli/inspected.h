@@ -28,6 +28,7 @@ struct InspectedModel {
   // One of them is there.
   std::optional<LoadedModel> classifier;
   std::optional<detection::LoadedDetector> detector;
+  bool allow_outside = false;  // names in the data's files may lead out of it
 
   Model& model() const;
   std::string name() const;                         // "resnet18"
@@ -41,7 +42,8 @@ struct InspectedModel {
 };
 
 // `which` is best, last, initial or a file; usage errors as load_model's.
-InspectedModel open_model(const std::filesystem::path& run, const std::string& which);
+InspectedModel open_model(const std::filesystem::path& run, const std::string& which,
+                          bool allow_outside = false);
 
 // --run RUN, or --model NAME with its sizes: a trained model or a new one.
 struct ModelSource {

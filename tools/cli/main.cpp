@@ -27,6 +27,12 @@ void RunOptions::add_to(CLI::App& app, bool required) {
   app.add_option("--threads", threads, "threads of the engine; 0: one a processor");
 }
 
+void add_allow_outside(CLI::App& app, bool& allow_outside) {
+  app.add_flag("--allow-outside", allow_outside,
+               "of annotated data: names in its files may lead out of the folder of --data");
+}
+void RunOptions::add_allow_outside(CLI::App& app) { cli::add_allow_outside(app, allow_outside); }
+
 void make_output_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);

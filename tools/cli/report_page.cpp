@@ -29,7 +29,7 @@ std::string text_of(const fs::path& path) {
 
 ReportPage::ReportPage(const ReportOptions& options)
     : options_(options),
-      opened_(open_model(options.run.run, options.run.checkpoint)),
+      opened_(open_model(options.run.run, options.run.checkpoint, options.run.allow_outside)),
       backend_(options.run.backend()) {
   move_to(backend_.device, opened_.model().parameters());
   json_["notes"] = Json::array();

@@ -13,7 +13,7 @@ namespace {
 
 struct Options {
   TrainConfig config;
-  bool resume = false, plan = false, json = false;
+  bool resume = false, plan = false, json = false, allow_outside = false;
 };
 
 // The options of a run that is resumed are those it was started with. One that is typed again must
@@ -102,7 +102,8 @@ int train(Options& options, const CLI::App& app) {
     throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));
   if (config.model == "centre-detector") {
-    return train_detector(config, options.resume, options.plan, options.json);
+    return train_detector(config, options.resume, options.plan, options.json,
+                          options.allow_outside);
   }
   const DataSplits data = open(config);
   ResolvedTraining resolved = resolve(config, data);
@@ -170,6 +171,7 @@ std::function<int()> setup(CLI::App& app) {
   app.add_flag("--resume", options->resume, "continue the training in --out");
   app.add_flag("--plan", options->plan, "print what a step needs, and stop");
   app.add_flag("--json", options->json, "print the final metrics as one JSON object");
+  add_allow_outside(app, options->allow_outside);
   return [options, &app] { return train(*options, app); };
 }
 

@@ -38,6 +38,6 @@ Tensor probe_images(const SampleSource& samples);
 int run_training(TrainingRun run, monitoring::ProgressLine& out);
 
 // `train` for boxes: what train.cpp calls for --model centre-detector.
-int train_detector(TrainConfig& config, bool resume, bool plan, bool json);
+int train_detector(TrainConfig& config, bool resume, bool plan, bool json, bool allow_outside);
 
 }  // namespace tapescope::cli

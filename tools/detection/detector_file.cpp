@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/files/json_text.h"
 #include "tools/training/checkpoint.h"
 
 namespace tapescope::detection {
@@ -13,13 +14,16 @@ constexpr const char* kKey = "tapescope.detector";
 }  // namespace
 
 std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
-  return {{kKey, nlohmann::json{{"name", "centre-detector"},
-                                {"classes", config.classes},
-                                {"height", config.height},
-                                {"width", config.width},
-                                {"channel_scale", config.channel_scale},
-                                {"seed", config.seed}}
-                     .dump()}};
+  nlohmann::json json = {{"name", "centre-detector"},
+                         {"classes", config.classes},
+                         {"height", config.height},
+                         {"width", config.width},
+                         {"channel_scale", config.channel_scale},
+                         {"seed", config.seed}};
+  for (const std::string& id : config.category_ids) {
+    json["category_ids"].push_back(id.empty() ? nlohmann::json() : nlohmann::json::parse(id));
+  }
+  return {{kKey, json_text(json)}};
 }
 
 bool is_detector(const fs::path& run, const std::string& which) {
@@ -43,6 +47,13 @@ LoadedDetector load_detector(const fs::path& run, const std::string& which) {
     config.width = json.at("width");
     config.channel_scale = json.at("channel_scale");
     config.seed = json.value("seed", config.seed);
+    for (const auto& id : json.value("category_ids", nlohmann::json::array())) {
+      config.category_ids.push_back(id.is_null() ? "" : json_text(id));
+    }
+    if (!config.category_ids.empty() && config.category_ids.size() != config.classes.size()) {
+      throw usage_error("'{}' has damaged metadata: {} category ids of {} classes",
+                        loaded.path.string(), config.category_ids.size(), config.classes.size());
+    }
   } catch (const nlohmann::json::exception& error) {
     throw usage_error("'{}' has damaged metadata: {}", loaded.path.string(), error.what());
   }
