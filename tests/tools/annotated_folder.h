@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/philox.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/data/image.h"
 #include "tools/detection/annotations.h"
@@ -64,6 +65,53 @@ class AnnotatedFolder : public ::testing::Test {
     }
     std::sort(names.begin(), names.end());
     return names;
+  }
+  // Up to three bytes changed, pieces taken away, put in or doubled.
+  static std::string damaged(std::string text, PhiloxStream& random) {
+    for (std::uint32_t i = 1 + random.below(3); i > 0 && !text.empty(); --i) {
+      const std::size_t at = random.below(static_cast<std::uint32_t>(text.size()));
+      switch (random.below(4)) {
+        case 0:
+          text[at] = static_cast<char>(random.below(256));
+          break;
+        case 1:
+          text.erase(at, 1 + random.below(4));
+          break;
+        case 2:
+          text.insert(at, std::string(1 + random.below(6000), "{[9-:\"<"[random.below(7)]));
+          break;
+        default:
+          text.insert(at, text.substr(0, at));
+      }
+    }
+    return text;
+  }
+  // Boxes lie in their pictures and have a class, whatever was read.
+  static void expect_sound(const DetectionData& data) {
+    for (const AnnotatedImage& image : data.train) {
+      for (const Object& o : image.objects) {
+        ASSERT_TRUE(o.box.x >= 0 && o.box.w > 0 && o.box.x + o.box.w <= 100 + 1e-9);
+        ASSERT_TRUE(o.box.y >= 0 && o.box.h > 0 && o.box.y + o.box.h <= 50 + 1e-9);
+        ASSERT_LT(static_cast<std::size_t>(o.category), data.classes.size());
+      }
+    }
+  }
+  // A file of that name, damaged `times` times, is read soundly or refused with a sentence. How
+  // often it was read.
+  int read_damaged(const std::string& name, const std::string& text, int times) {
+    PhiloxStream random(stable_hash(name));
+    int read = 0;
+    for (int i = 0; i < times; ++i) {
+      write(name, damaged(text, random));
+      try {
+        expect_sound(open());
+        ++read;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.blame(), Blame::usage) << error.what();
+        EXPECT_EQ(std::string(error.what()).find("exception"), std::string::npos) << error.what();
+      }
+    }
+    return read;
   }
   TemporaryFolder folder_;
 };

@@ -297,6 +297,17 @@ TEST_F(Coco, NamesStayInTheFolder) {
   EXPECT_EQ(open_detection_data(folder_ / "data").train.size(), 1u);
 }
 
+TEST_F(Coco, DamagedFilesAreErrorsOrReadAndNothingElse) {
+  pictures({"a.jpg", "b.jpg"});
+  const int read = read_damaged(
+      "train.json",
+      file({image("7", "a.jpg"), image("\"x\"", "b.jpg")},
+           {annotation("1", "7"), annotation("2", "\"x\"", "17", "[1.5, 2, 30, 4e1]")}),
+      500);
+  EXPECT_GT(read, 5);
+  EXPECT_LT(read, 400);
+}
+
 class CocoCase : public ::testing::TestWithParam<std::pair<const char*, const char*>> {};
 
 TEST_P(CocoCase, IsReadOrNamed) {

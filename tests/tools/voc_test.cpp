@@ -266,6 +266,18 @@ TEST_F(Voc, AMissingPictureMayBeLeftOut) {
   EXPECT_EQ(data.bad_images.size(), 1u);
 }
 
+TEST_F(Voc, DamagedFilesAreErrorsOrReadAndNothingElse) {
+  picture("JPEGImages/a.jpg");
+  const std::string text =
+      "<annotation><filename>a.jpg</filename><size><width>100</width><height>50</height></size>" +
+      cat() + object("dog", box("1", "1", "9", "9")) + "</annotation>";
+  const int read = read_damaged("Annotations/a.xml", text, 300);
+  EXPECT_GT(read, 3);
+  EXPECT_LT(read, 250);
+  write("Annotations/a.xml", text);
+  EXPECT_GT(read_damaged("ImageSets/Main/train.txt", "a\n", 100), 5);
+}
+
 class VocCase : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(VocCase, IsRead) {

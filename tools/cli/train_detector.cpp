@@ -85,7 +85,8 @@ detection::DetectorConfig config_of(const TrainConfig& c, const detection::Detec
 // A run that goes on keeps the size that it began with, whatever pictures have come or gone.
 void keep_size(detection::DetectorConfig& config, const std::string& run) {
   const std::filesystem::path last = std::filesystem::path(run) / "checkpoints/last.safetensors";
-  if (!std::filesystem::exists(last)) return;
+  std::error_code error;
+  if (!std::filesystem::exists(last, error)) return;
   const auto loaded = detection::load_detector(run, "last");
   config.height = loaded.model->config().height;
   config.width = loaded.model->config().width;

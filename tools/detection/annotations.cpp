@@ -122,11 +122,13 @@ void expect_once(const std::vector<RawImage>& images, RawData& raw) {
 
 void compare_splits(RawData& raw) {
   std::set<std::string> trained;
-  for (const RawImage& image : raw.train) trained.insert(image.path);
+  for (const RawImage& image : raw.train) {
+    if (image.bad.empty()) trained.insert(image.path);
+  }
   for (const auto& [images, name] :
        {std::pair(&raw.validation, "validation"), std::pair(&raw.test, "test")}) {
     for (const RawImage& image : *images) {
-      if (image.path.empty() || !trained.contains(image.path)) continue;
+      if (!trained.contains(image.path)) continue;
       raw.complaints.add(fmt::format("pictures of train are in {} too, whose figures say nothing "
                                      "about new pictures",
                                      name),
