@@ -128,10 +128,60 @@ TEST_F(BadBoxes, DataWithoutObjects) {
   expect_complaint(tapescope_program(command), {"no annotated pictures", "VOC", "COCO", "YOLO"});
 }
 
+TEST_F(BadBoxes, PicturesThatCannotBeReadAreLeftOutWhereItIsSaid) {
+  const fs::path bad = fs::path(data()) / "JPEGImages/b.png";
+  const std::vector<std::uint8_t> whole = get(bad);
+  put(bad, std::span(whole.data(), whole.size() - 20));
+  put(fs::path(data()) / "ImageSets/Main/test.txt", std::string("b\nc\n"));
+  Words command = train();
+  command.insert(command.end(), {"--on-bad-image", "skip"});
+  const Result trained = tapescope_program(command);
+  EXPECT_EQ(trained.status, 0) << trained.err;
+  expect_says(trained.err, {"left out: ", "b.png", "2 pictures cannot be read and were left out",
+                            "1 training images with 1 objects"});
+  const Words eval = {"eval", "--run", run(), "--data", data(), "--json"};
+  expect_complaint(tapescope_program(eval), {"b.png", "cut off"});
+  Words skipping = eval;
+  skipping.insert(skipping.end(), {"--on-bad-image", "skip"});
+  const Result evaluated = tapescope_program(skipping);
+  EXPECT_EQ(evaluated.status, 0) << evaluated.err;
+  expect_says(evaluated.err, {"left out: ", "b.png"});
+  EXPECT_EQ(nlohmann::json::parse(evaluated.out)["images"], 1);
+}
+
+TEST_F(BadBoxes, NamesThatLeaveTheFolder) {
+  put(folder_ / "labels/a.txt", std::string("0 0.5 0.5 0.4 0.4\n"));
+  fs::create_directories(folder_ / "images");
+  write_png(folder_ / "images/a.png", picture(120));
+  put(folder_ / "other/data.yaml", std::string("names: [cell]\ntrain: ../images\n"));
+  Words command = train();
+  command[2] = folder_ / "other";
+  expect_complaint(tapescope_program(command), {"data.yaml", "'../images'", "--allow-outside"});
+  command.push_back("--allow-outside");
+  const Result trained = tapescope_program(command);
+  EXPECT_EQ(trained.status, 0) << trained.err;
+  const Words others[] = {{"eval", "--split", "train"},
+                          {"report", "--split", "train", "--out", folder_ / "r.html", "--images",
+                           "1", "--quality", "0"},
+                          {"benchmark-explanations", "--split", "train", "--limit", "1"},
+                          {"inspect", "activations", "--split", "train"}};
+  for (Words words : others) {
+    words.insert(words.end(), {"--run", run(), "--data", folder_ / "other"});
+    const Result refused = tapescope_program(words);
+    EXPECT_NE(refused.err.find("--allow-outside"), std::string::npos) << words[0] << refused.err;
+    EXPECT_EQ(refused.status, 2) << words[0];
+    words.push_back("--allow-outside");
+    const Result allowed = tapescope_program(words);
+    EXPECT_EQ(allowed.err.find("outside"), std::string::npos) << words[0] << allowed.err;
+    EXPECT_EQ(allowed.status, 0) << words[0] << allowed.err;
+  }
+}
+
 TEST_F(BadBoxes, ManyObjectsInOnePicture) {
   std::string objects;
   for (int i = 0; i < 10000; ++i) {
-    objects += object("cell", 1 + i % 40, 1 + i / 40 % 25, 6 + i % 40, 6 + i / 40 % 25);
+    // No two of them alike, within the picture or beyond its right side.
+    objects += object("cell", 1 + i % 40, 1 + i / 40 % 25, 6 + i % 40 + i / 1000, 6 + i / 40 % 25);
   }
   for (const char* name : {"a", "c"}) annotate(data(), name, size(kWidth, kHeight) + objects);
   const Result result = tapescope_program(train());

@@ -114,6 +114,25 @@ TEST(VocEvaluation, KindsOfErrors) {
   EXPECT_STREQ(name_of(judged.boxes[4].outcome), "both");
 }
 
+TEST(VocEvaluation, InACrowdNothingIsWrong) {
+  std::vector<Truth> truths = {{0, 1, 1, {0, 0, 10, 10}, 100},
+                               {0, 2, 1, {0, 0, 100, 100}, 10000, true}};
+  const std::vector<Detection> detections = {
+      {0, 1, {0, 0, 10, 10}, 0.9},     // right, though it is in the crowd
+      {0, 1, {1, 0, 10, 10}, 0.8},     // would be a duplicate
+      {0, 1, {50, 50, 10, 10}, 0.8},   // in the crowd
+      {0, 1, {96, 50, 10, 10}, 0.8},   // less than half of it
+      {0, 2, {50, 50, 10, 10}, 0.8},   // of another class
+      {1, 1, {50, 50, 10, 10}, 0.8}};  // in another picture
+  const ErrorCounts counts = count_errors(judge_boxes(truths, detections, 0.5));
+  EXPECT_EQ(counts.right, 1);
+  EXPECT_EQ(counts.duplicate, 0);
+  EXPECT_EQ(counts.background, 3);
+  EXPECT_EQ(counts.missed, 0);
+  truths[1].crowd = false;
+  EXPECT_EQ(count_errors(judge_boxes(truths, detections, 0.5)).duplicate, 1);
+}
+
 TEST(ErrorCosts, ByHand) {
   // Class 1: two objects, one of them found behind a surer box on nothing. Precision 1/2 up to
   // recall 1/2: 51 of the 101 recalls.

@@ -205,7 +205,7 @@ class VocFolder : public ::testing::Test {
   }
   std::string complaint(std::vector<std::string> classes = {}) {
     try {
-      open_detection_data(folder_.path(), classes);
+      open_detection_data(folder_.path(), {.classes = classes});
     } catch (const Error& error) {
       EXPECT_EQ(error.blame(), Blame::usage);
       return error.what();
@@ -241,7 +241,7 @@ TEST_F(VocFolder, WhatCannotBeUnderstoodIsNamed) {
   annotate("a", size(31) + object("cell", 1, 1, 10, 10));
   EXPECT_NE(complaint().find("is 30x20, but"), std::string::npos) << "the picture has another size";
   annotate("a", "<size><width>wide</width></size>");
-  EXPECT_NE(complaint().find("no number in <height>"), std::string::npos);
+  EXPECT_NE(complaint().find("no number in <width>"), std::string::npos);
 }
 
 TEST_F(VocFolder, SizeIsThePicturesWhereNoneIsSaid) {
@@ -296,7 +296,7 @@ TEST_F(VocFolder, FlagsOfObjectsAreKept) {
 TEST_F(VocFolder, WhatIsWrittenReadsBack) {
   SeenImage seen{"a.png", 20, 30, {{{4, 2, 10, 8}, 1, 0.75f, 0, 0}}};
   put(folder_ / "Annotations/a.xml", to_voc_xml(seen, {"x", "y"}));
-  const DetectionData data = open_detection_data(folder_.path(), {"x", "y"});
+  const DetectionData data = open_detection_data(folder_.path(), {.classes = {"x", "y"}});
   ASSERT_EQ(data.train.size(), 1u);
   EXPECT_EQ(data.train[0].objects[0].box, (Box{4, 2, 10, 8}));
   EXPECT_EQ(data.train[0].objects[0].category, 1);

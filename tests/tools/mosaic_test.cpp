@@ -225,12 +225,12 @@ TEST(Cut, LeavesAQuarterAndClips) {
   std::vector<Object> objects = {{{0, 0, 10, 10}, 0, false, false, 100},
                                  {{-8, 0, 10, 10}, 1, false, false, 100},   // a fifth is left
                                  {{-7.5, 0, 10, 10}, 2, true, false, 100},  // a quarter
-                                 {{15, 15, 5, 5}, 3, false, true, 100}};    // was cut before
+                                 {{15, 15, 5, 5}, 3, false, false, 100}};   // was cut before
   cut(objects, {0, 0, 20, 20});
   ASSERT_EQ(objects.size(), 3u);
   EXPECT_EQ(objects[1].box, (Box{0, 0, 2.5, 10}));
   EXPECT_TRUE(objects[1].difficult);
-  EXPECT_TRUE(objects[2].crowd);
+  EXPECT_EQ(objects[2].category, 3);
   cut(objects, {0, 0, 19, 20});
   EXPECT_EQ(objects.size(), 2u) << "a fifth of the whole, though most of what was left";
 }

@@ -3,48 +3,15 @@
 
 #include <cmath>
 
-#include "engine/philox.h"
-#include "tests/tools/temporary_folder.h"
-#include "tools/data/image.h"
-#include "tools/detection/annotations.h"
+#include "tests/tools/annotated_folder.h"
 #include "tools/detection/detector.h"
-#include "tools/report/png.h"
 
 namespace tapescope::detection {
 namespace {
 
 namespace fs = std::filesystem;
 
-class Yolo : public ::testing::Test {
- protected:
-  // Pictures are 100 x 50, so that a share is soon a pixel.
-  void picture(const std::string& name) {
-    fs::create_directories((folder_ / name).parent_path());
-    write_png(folder_ / name, Image(50, 100, 3, 90));
-  }
-  void write(const std::string& name, const std::string& text) { put(folder_ / name, text); }
-  DetectionData open() { return open_detection_data(folder_.path()); }
-  void expect_complaint(const std::vector<std::string>& parts) {
-    const std::string message = usage_message([&] { open(); });
-    for (const std::string& part : parts) {
-      EXPECT_NE(message.find(part), std::string::npos) << "no '" << part << "' in: " << message;
-    }
-    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-  }
-  static void expect_box(const Box& box, double x, double y, double w, double h) {
-    EXPECT_NEAR(box.x, x, 1e-9);
-    EXPECT_NEAR(box.y, y, 1e-9);
-    EXPECT_NEAR(box.w, w, 1e-9);
-    EXPECT_NEAR(box.h, h, 1e-9);
-  }
-  TemporaryFolder folder_;
-};
-
-std::string joined(const std::vector<std::string>& notices) {
-  std::string all;
-  for (const std::string& notice : notices) all += notice + "\n";
-  return all;
-}
+class Yolo : public AnnotatedFolder {};
 
 TEST_F(Yolo, DataYamlWithSplitsInImages) {
   write("data.yaml",
@@ -193,7 +160,7 @@ TEST_F(Yolo, WhatCannotBeUnderstoodIsNamed) {
   }
   write("labels/a.txt", "1 0.5 0.5 0.2 0.2\n");
   EXPECT_NE(usage_message([&] {
-              open_detection_data(folder_.path(), {"cell"});
+              open({.classes = {"cell"}});
             }).find("a.txt:1': the model does not know the class 'dog'"),
             std::string::npos);
   const std::pair<const char*, std::vector<std::string>> yamls[] = {
@@ -223,44 +190,18 @@ TEST_F(Yolo, DamagedFilesAreErrorsOrReadAndNothingElse) {
   const std::string labels = "0 0.5 0.5 0.2 0.2\n1 0.1 0.2 0.5 0.1 0.3 0.9\n";
   const std::string list = "images/a.png\n";
   PhiloxStream random(17);
-  const auto damaged = [&](std::string text) {
-    for (std::uint32_t i = 1 + random.below(3); i > 0; --i) {
-      const std::size_t at = random.below(static_cast<std::uint32_t>(text.size()));
-      switch (random.below(4)) {
-        case 0:
-          text[at] = static_cast<char>(random.below(256));
-          break;
-        case 1:
-          text.erase(at, 1 + random.below(4));
-          break;
-        case 2:
-          text.insert(at, std::string(1 + random.below(6000), "{[9-:"[random.below(5)]));
-          break;
-        default:
-          text.insert(at, text.substr(0, at));
-      }
-      if (text.empty()) return text;
-    }
-    return text;
-  };
   int read = 0, refused = 0;
   for (int i = 0; i < 600; ++i) {
-    write("data.yaml", i % 3 == 0 ? damaged(yaml) : yaml);
-    write("labels/a.txt", i % 3 == 1 ? damaged(labels) : labels);
+    write("data.yaml", i % 3 == 0 ? damaged(yaml, random) : yaml);
+    write("labels/a.txt", i % 3 == 1 ? damaged(labels, random) : labels);
     if (i % 3 == 2) {
       write("data.yaml", "train: train.txt\nnames: [cell, dog]\n");
-      write("train.txt", damaged(list));
+      write("train.txt", damaged(list, random));
     }
     try {
       const DetectionData data = open();
       ++read;
-      for (const AnnotatedImage& image : data.train) {
-        for (const Object& o : image.objects) {
-          ASSERT_TRUE(o.box.x >= 0 && o.box.w > 0 && o.box.x + o.box.w <= 100 + 1e-9);
-          ASSERT_TRUE(o.box.y >= 0 && o.box.h > 0 && o.box.y + o.box.h <= 50 + 1e-9);
-          ASSERT_LT(static_cast<std::size_t>(o.category), data.classes.size());
-        }
-      }
+      expect_sound(data);
     } catch (const Error& error) {
       ++refused;
       ASSERT_EQ(error.blame(), Blame::usage) << error.what();
@@ -268,6 +209,40 @@ TEST_F(Yolo, DamagedFilesAreErrorsOrReadAndNothingElse) {
   }
   EXPECT_GT(read, 30);
   EXPECT_GT(refused, 200);
+}
+
+TEST_F(Yolo, LinesTwiceCountOnce) {
+  write("classes.txt", "cat\ndog\n");
+  picture("images/a.png");
+  write("labels/a.txt",
+        "1 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.25 0.5\n"
+        "1 0.5 0.5 0.5 0.5\n");
+  const DetectionData data = open();
+  EXPECT_EQ(data.train.at(0).objects.size(), 3u);
+  expect_says(joined(data.notices), {"2 boxes are there twice", "a.txt:3"});
+}
+
+TEST_F(Yolo, ByteOrderMarksBlanksAndCapitals) {
+  write("classes.txt", "\xEF\xBB\xBF cat \r\ndog\x1b[31m\n");
+  picture("images/Train/a.PNG");
+  picture("images/Train/b.Jpeg");
+  picture("images/Val/c.png");
+  write("labels/Train/a.txt",
+        "\xEF\xBB\xBF"
+        "0 0.5 0.5 0.5 0.5\n");
+  write("labels/Train/b.TXT", "1 0.5 0.5 0.5 0.5\n");
+  write("images/Train/._a.PNG", "a Mac's");
+  const DetectionData data = open();
+  EXPECT_EQ(data.classes, (Words{"cat", "dog\\x1b[31m"}));
+  ASSERT_EQ(data.train.size(), 2u);
+  EXPECT_EQ(data.train[0].objects.size(), 1u);
+  EXPECT_EQ(data.train[1].objects.at(0).category, 1);
+  EXPECT_EQ(data.validation.size(), 1u);
+  clear();
+  write("data.yaml", "\xEF\xBB\xBFnames: [' cat ', dog]\ntrain: images\n");
+  picture("images/a.png");
+  write("labels/a.txt", "0 0.5 0.5 0.5 0.5\n");
+  EXPECT_EQ(open().classes, (Words{"cat", "dog"}));
 }
 
 TEST_F(Yolo, WhatDetectWritesReadsBack) {
@@ -326,7 +301,8 @@ TEST(YoloOfVoc, RealBloodCellsAreTheSameObjects) {
   const DetectionData data = open_detection_data(yolo);
   EXPECT_EQ(data.kind, "yolo");
   EXPECT_EQ(data.classes, voc.classes);
-  EXPECT_TRUE(data.notices.empty()) << joined(data.notices);
+  ASSERT_EQ(data.notices.size(), 1u);
+  EXPECT_NE(data.notices[0].find("328 pictures are links"), std::string::npos) << data.notices[0];
   const std::pair<const std::vector<AnnotatedImage>*, const std::vector<AnnotatedImage>*> both[] = {
       {&voc.train, &data.train}, {&voc.validation, &data.validation}, {&voc.test, &data.test}};
   int objects = 0;

@@ -149,6 +149,7 @@ int run(const Options& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app);
+  options->run.add_allow_outside(app);
   options->explanation.add_to(app);
   options->explanation.methods = "saliency,integrated-gradients,lrp-epsilon-plus,grad-cam";
   app.add_option(

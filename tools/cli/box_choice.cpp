@@ -93,9 +93,11 @@ void BoxOptions::add_to(CLI::App& app) {
   app.add_option("--nms", nms, "of a detector: as `detect` lists boxes")->capture_default_str();
 }
 
-Annotations::Annotations(const std::string& folder, const std::vector<std::string>& classes)
+Annotations::Annotations(const std::string& folder, const std::vector<std::string>& classes,
+                         bool allow_outside)
     : folder_(folder) {
-  if (!folder.empty()) data_ = open_detection_data(folder, classes);
+  if (folder.empty()) return;
+  data_ = open_detection_data(folder, {.classes = classes, .allow_outside = allow_outside});
 }
 
 const AnnotatedImage& Annotations::of(const std::string& path) const {

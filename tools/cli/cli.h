@@ -33,6 +33,9 @@ struct Subcommand {
 extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kSynthesize,
     kInspect, kReport, kDetect, kKernels, kVerifyRun;
 
+// --allow-outside, as every subcommand that opens data has it.
+void add_allow_outside(CLI::App& app, bool& allow_outside);
+
 // --run, --checkpoint, --device, --kernel, --threads and --allow-non-finite: what every subcommand
 // on a trained model takes.
 struct RunOptions {
@@ -41,8 +44,10 @@ struct RunOptions {
   std::string device = "auto", kernel;
   long threads = 0;
   bool allow_non_finite = false;
+  bool allow_outside = false;  // of data: names in its files may lead out of it
   void add_to(CLI::App& app, bool required = true);
-  void apply() const;  // sets the number of threads
+  void add_allow_outside(CLI::App& app);  // of subcommands with --data
+  void apply() const;                     // sets the number of threads
   Backend backend() const;
   // The model as load_model and load_detector give it; what they notice goes to stderr.
   LoadedModel classifier() const;

@@ -15,8 +15,13 @@ const std::vector<detection::AnnotatedImage>& split_of(const detection::Detectio
                                                        const std::string& folder,
                                                        const std::string& split);
 
+// --on-bad-image.
+BadImage bad_image_from(const std::string& option);
+// On stderr: what a folder was taken for, what was mended and what was left out.
+void say(const detection::DetectionData& data);
+
 int eval_detector(const RunOptions& run, const std::string& data, const std::string& split,
-                  std::int64_t batch_size, bool json);
+                  std::int64_t batch_size, BadImage on_bad_image, bool json);
 
 // Which boxes, and what of them.
 struct BoxOptions {

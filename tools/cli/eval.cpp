@@ -60,7 +60,7 @@ int run(const Options& options) {
   options.run.apply();
   if (detection::is_detector(options.run.run, options.run.checkpoint)) {
     return eval_detector(options.run, options.data, options.split, options.batch_size,
-                         options.json);
+                         bad_image_from(options.on_bad_image), options.json);
   }
   if (options.localise) {
     return eval_localisation(options.run, options.data, options.split, options.share,
@@ -85,6 +85,7 @@ int run(const Options& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app);
+  options->run.add_allow_outside(app);
   app.add_option(
          "--data", options->data,
          "folder with the split; a detector's is Pascal VOC, COCO or YOLO (or its data.yaml)")

@@ -30,12 +30,30 @@ const std::vector<AnnotatedImage>& split_of(const DetectionData& data, const std
   return images;
 }
 
+BadImage bad_image_from(const std::string& option) {
+  if (option == "fail") return BadImage::fail;
+  if (option == "skip") return BadImage::skip;
+  throw usage_error("--on-bad-image is {}; it must be fail or skip", option);
+}
+
+void say(const DetectionData& data) {
+  fmt::print(stderr, "{}\n", data.summary);
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
+  for (const std::string& bad : data.bad_images) fmt::print(stderr, "left out: {}\n", bad);
+  if (!data.bad_images.empty()) {
+    fmt::print(stderr, "{} pictures cannot be read and were left out with their boxes\n",
+               data.bad_images.size());
+  }
+}
+
 int eval_detector(const RunOptions& run, const std::string& data_folder, const std::string& split,
-                  std::int64_t batch_size, bool json) {
+                  std::int64_t batch_size, BadImage on_bad_image, bool json) {
   const LoadedDetector loaded = run.detector();
   const DetectorConfig& config = loaded.model->config();
-  DetectionData data = open_detection_data(data_folder, config.classes);
-  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
+  const DetectionData data = open_detection_data(data_folder, {.classes = config.classes,
+                                                               .allow_outside = run.allow_outside,
+                                                               .on_bad_image = on_bad_image});
+  say(data);
   const std::vector<AnnotatedImage>& images = split_of(data, data_folder, split);
   const auto source = std::make_shared<DetectionSource>(
       images, static_cast<int>(config.classes.size()), static_cast<int>(config.height),
@@ -58,8 +76,9 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
                "AP50", "objects");
   for (std::size_t k = 0; k < config.classes.size(); ++k) {
     const int category = static_cast<int>(k);
-    const auto objects = std::count_if(truths.begin(), truths.end(),
-                                       [&](const Truth& t) { return t.category == category; });
+    const auto objects = std::count_if(truths.begin(), truths.end(), [&](const Truth& t) {
+      return t.category == category && !t.crowd;
+    });
     const double ap = result.average_precision(category),
                  ap50 = result.average_precision(category, 0);
     classes.push_back(

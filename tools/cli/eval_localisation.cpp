@@ -41,13 +41,14 @@ int eval_localisation(const RunOptions& run, const std::string& folder, const st
                       double share, const std::string& target, bool json) {
   Localiser localiser(run, share, target);
   // Boxes of classes that the model does not know are boxes all the same.
-  const detection::DetectionData data = detection::open_detection_data(folder);
+  const detection::DetectionData data =
+      detection::open_detection_data(folder, {.allow_outside = run.allow_outside});
   const std::vector<std::string>& classes = localiser.classes();
   const bool known =
       std::any_of(data.classes.begin(), data.classes.end(), [&](const std::string& name) {
         return std::find(classes.begin(), classes.end(), name) != classes.end();
       });
-  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
+  say(data);
   Counts counts;
   for (const detection::AnnotatedImage& image : split_of(data, folder, split)) {
     if (image.objects.empty()) continue;

@@ -257,6 +257,7 @@ int run(const Options& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app, false);
+  options->run.add_allow_outside(app);
   app.add_option("images", options->images, "picture files")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   options->explanation.add_to(app);

@@ -155,6 +155,7 @@ int run(const Options& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app);
+  options->run.add_allow_outside(app);
   app.add_option("--data", options->data, "folder with the split")->required();
   app.add_option("--split", options->split, "train, validation or test")->capture_default_str();
   app.add_option("--limit", options->limit, "images, evenly over the set; 0: all")

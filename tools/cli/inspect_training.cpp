@@ -111,6 +111,7 @@ int run(const Options& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app);
+  options->run.add_allow_outside(app);
   app.add_option(
       "--data", options->data,
       "the data it was trained on: lists training images whose label, or boxes whose annotation, "

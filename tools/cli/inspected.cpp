@@ -36,10 +36,11 @@ InspectedData pictures_of(const LoadedModel& loaded, const std::string& folder,
       with_share(splits.notices, data->size(), all->size(), split)};
 }
 
-InspectedData pictures_of(const LoadedDetector& loaded, const std::string& folder,
-                          const std::string& split, std::int64_t limit) {
+InspectedData pictures_of(const LoadedDetector& loaded, bool allow_outside,
+                          const std::string& folder, const std::string& split, std::int64_t limit) {
   const DetectorConfig& config = loaded.model->config();
-  const DetectionData data = open_detection_data(folder, config.classes);
+  const DetectionData data =
+      open_detection_data(folder, {.classes = config.classes, .allow_outside = allow_outside});
   const std::vector<AnnotatedImage>& all = split_of(data, folder, split);
   std::vector<AnnotatedImage> chosen;
   for (std::int64_t i : spread(static_cast<std::int64_t>(all.size()), limit)) {
@@ -94,11 +95,12 @@ const std::filesystem::path& InspectedModel::path() const {
 InspectedData InspectedModel::data(const std::string& folder, const std::string& split,
                                    std::int64_t limit) const {
   return classifier ? pictures_of(*classifier, folder, split, limit)
-                    : pictures_of(*detector, folder, split, limit);
+                    : pictures_of(*detector, allow_outside, folder, split, limit);
 }
 
 InspectedModel open_model(const RunOptions& run) {
   InspectedModel opened;
+  opened.allow_outside = run.allow_outside;
   if (is_detector(run.run, run.checkpoint)) {
     opened.detector = run.detector();
   } else {

@@ -28,6 +28,7 @@ struct InspectedModel {
   // One of them is there.
   std::optional<LoadedModel> classifier;
   std::optional<detection::LoadedDetector> detector;
+  bool allow_outside = false;  // names in the data's files may lead out of it
 
   Model& model() const;
   std::string name() const;                         // "resnet18"

@@ -32,6 +32,12 @@ void RunOptions::add_to(CLI::App& app, bool required) {
                "take a model although it holds NaN or infinite values");
 }
 
+void add_allow_outside(CLI::App& app, bool& allow_outside) {
+  app.add_flag("--allow-outside", allow_outside,
+               "of annotated data: names in its files may lead out of the folder of --data");
+}
+void RunOptions::add_allow_outside(CLI::App& app) { cli::add_allow_outside(app, allow_outside); }
+
 void make_output_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);

@@ -29,6 +29,7 @@ int run(const ReportOptions& options) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<ReportOptions>();
   options->run.add_to(app);
+  options->run.add_allow_outside(app);
   app.add_option("--data", options->data,
                  "the data: adds predictions, activation functions and explanations");
   app.add_option("--split", options->split, "train, validation or test")->capture_default_str();

@@ -14,8 +14,7 @@ namespace {
 
 struct Options {
   TrainConfig config;
-  bool resume = false, plan = false, json = false;
-  UseOfRun use = {};  // instead of the training
+  TrainingRequest request;
 };
 
 // The options of a run that is resumed are those it was started with. One that is typed again must
@@ -98,25 +97,27 @@ monitoring::HistoryStart start_of(const TrainConfig& config, const DataSplits& d
 
 int train(Options& options, const CLI::App* app) {
   TrainConfig& config = options.config;
-  if (config.out.empty() && !options.plan) throw usage_error("--out is required: a run directory");
-  if (options.resume && config.out.empty()) throw usage_error("--resume needs --out: the run");
-  if (options.resume) take_stored_options(config, app);
+  if (config.out.empty() && !options.request.plan)
+    throw usage_error("--out is required: a run directory");
+  if (options.request.resume && config.out.empty())
+    throw usage_error("--resume needs --out: the run");
+  if (options.request.resume) take_stored_options(config, app);
   if (config.data.empty()) throw usage_error("--data is required: a folder of images or IDX files");
   if (config.threads < 0)
     throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   if (config.threads > 0) {
     set_thread_count(static_cast<int>(std::min<std::int64_t>(config.threads, INT_MAX)));
   }
-  const std::unique_ptr<FolderLock> lock = options.plan ? nullptr : lock_run(config.out);
+  const std::unique_ptr<FolderLock> lock = options.request.plan ? nullptr : lock_run(config.out);
   if (config.model == "centre-detector") {
-    return train_detector(config, options.resume, options.plan, options.json, options.use);
+    return train_detector(config, options.request);
   }
   const DataSplits data = open(config);
   ResolvedTraining resolved = resolve(config, data);
   const std::unique_ptr<Classifier> model = make_model(resolved.model);
   const Classification task(resolved.model, resolved.loss);
   monitoring::ProgressLine out;
-  if (!config.weights.empty() && !options.resume) {
+  if (!config.weights.empty() && !options.request.resume) {
     for (const std::string& sentence : load_weights(*model, config.weights)) out.line(sentence);
   }
   if (!config.freeze.empty()) {
@@ -133,9 +134,9 @@ int train(Options& options, const CLI::App* app) {
                        config.seed};
   const Backend backend{resolved.trainer.device, resolved.trainer.kernels};
   TrainingRun run{.config = config,
-                  .resume = options.resume,
-                  .plan = options.plan,
-                  .json = options.json,
+                  .resume = options.request.resume,
+                  .plan = options.request.plan,
+                  .json = options.request.json,
                   .model = *model,
                   .trainer = trainer,
                   .device = resolved.trainer.device,
@@ -146,7 +147,7 @@ int train(Options& options, const CLI::App* app) {
       fmt::format("{} training, {} validation and {} test images of {} classes", data.train->size(),
                   data.validation ? data.validation->size() : 0, data.test ? data.test->size() : 0,
                   data.classes.size());
-  if (!options.plan) {
+  if (!options.request.plan) {
     run.probe = std::make_unique<inspection::PulseProbe>(record_of(*model),
                                                          image_shape_of(resolved.model), backend);
     run.probe_images = probe_images(
@@ -166,7 +167,7 @@ int train(Options& options, const CLI::App* app) {
     return {{{"test_accuracy", test->score()}, {"test_loss", test->loss()}},
             fmt::format("test accuracy {:.2f} %, loss {:.4f}", 100 * test->score(), test->loss())};
   };
-  return options.use ? options.use(run) : run_training(std::move(run), out);
+  return options.request.use ? options.request.use(run) : run_training(std::move(run), out);
 }
 
 std::function<int()> setup(CLI::App& app) {
@@ -174,9 +175,10 @@ std::function<int()> setup(CLI::App& app) {
   for_each_option(options->config, [&](std::string_view name, auto& value, std::string_view help) {
     app.add_option("--" + std::string(name), value, std::string(help))->capture_default_str();
   });
-  app.add_flag("--resume", options->resume, "continue the training in --out");
-  app.add_flag("--plan", options->plan, "print what a step needs, and stop");
-  app.add_flag("--json", options->json, "print the final metrics as one JSON object");
+  app.add_flag("--resume", options->request.resume, "continue the training in --out");
+  app.add_flag("--plan", options->request.plan, "print what a step needs, and stop");
+  app.add_flag("--json", options->request.json, "print the final metrics as one JSON object");
+  add_allow_outside(app, options->request.allow_outside);
   return [options, &app] { return train(*options, &app); };
 }
 
@@ -190,7 +192,7 @@ TrainConfig stored_config(const std::filesystem::path& run, const std::string& c
 }
 
 int prepare_training(TrainConfig config, const UseOfRun& use) {
-  Options options{.config = std::move(config), .plan = true, .use = use};
+  Options options{std::move(config), {.plan = true, .use = use}};
   return train(options, nullptr);
 }
 

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "tools/cli/cli.h"
+#include "tools/cli/detector_commands.h"
 #include "tools/cli/inspected.h"
 #include "tools/cli/training_run.h"
 #include "tools/detection/detection_task.h"
@@ -12,9 +13,28 @@ namespace {
 
 using detection::DetectionSource;
 
+using Images = std::vector<detection::AnnotatedImage>;
+
+// The middle one of the pictures by `of`.
+template <class Of>
+const detection::AnnotatedImage& middle(const Images& images, Of&& of) {
+  std::vector<const detection::AnnotatedImage*> sorted;
+  for (const detection::AnnotatedImage& image : images) sorted.push_back(&image);
+  const auto it = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), it, sorted.end(),
+                   [&](const auto* a, const auto* b) { return of(*a) < of(*b); });
+  return **it;
+}
+
+int longer_side(const detection::AnnotatedImage& image) {
+  return std::max(image.height, image.width);
+}
+
 // The recipe of shared experience with small sets: AdamW, a short warm-up, a cosine.
-void choose(TrainConfig& c, const detection::AnnotatedImage& first) {
-  if (c.image_size == 0) c.image_size = std::min(320, std::max(first.height, first.width));
+void choose(TrainConfig& c, const Images& images) {
+  if (c.image_size == 0) {
+    c.image_size = std::min(320, longer_side(middle(images, longer_side)));
+  }
   if (c.optimizer == "sgd" && c.lr == 0) c.optimizer = "adamw";
   if (c.lr == 0) {
     c.lr = std::round(2.5e-3 * std::sqrt(static_cast<double>(c.batch_size) / 8) * 1e5) / 1e5;
@@ -41,29 +61,47 @@ Augmentation augmentation_of(const TrainConfig& c) {
       c.augment);
 }
 
-bool has_objects(const std::vector<detection::AnnotatedImage>& images) {
-  return std::any_of(images.begin(), images.end(),
-                     [](const detection::AnnotatedImage& image) { return !image.objects.empty(); });
+bool has_objects(const Images& images) {
+  return std::any_of(images.begin(), images.end(), [](const detection::AnnotatedImage& image) {
+    return std::any_of(image.objects.begin(), image.objects.end(),
+                       [](const detection::Object& o) { return !o.crowd; });
+  });
 }
 
-// The longer side is --image-size, the other follows the first picture; both multiples of 16.
+// The longer side is --image-size, the other follows the picture of middle proportions; both
+// multiples of 16.
 detection::DetectorConfig config_of(const TrainConfig& c, const detection::DetectionData& data) {
-  const detection::AnnotatedImage& first = data.train[0];
-  const double scale = static_cast<double>(c.image_size) / std::max(first.height, first.width);
+  const detection::AnnotatedImage& usual =
+      middle(data.train, [](const detection::AnnotatedImage& image) {
+        return static_cast<double>(image.height) / image.width;
+      });
+  const double scale = static_cast<double>(c.image_size) / longer_side(usual);
   const auto side = [&](int extent) {
     return std::max<std::int64_t>(32, 16 * std::llround(extent * scale / 16));
   };
-  return {data.classes, side(first.height), side(first.width), c.width, c.seed};
+  return {data.classes, side(usual.height), side(usual.width), c.width, c.seed, data.category_ids};
+}
+
+// A run that goes on keeps the size that it began with, whatever pictures have come or gone.
+void keep_size(detection::DetectorConfig& config, const std::string& run) {
+  const std::filesystem::path last = std::filesystem::path(run) / "checkpoints/last.safetensors";
+  std::error_code error;
+  if (!std::filesystem::exists(last, error)) return;
+  const auto loaded = detection::load_detector(run, "last");
+  config.height = loaded.model->config().height;
+  config.width = loaded.model->config().width;
 }
 
 }  // namespace
 
-int train_detector(TrainConfig& config, bool resume, bool plan, bool json, const UseOfRun& use) {
+int train_detector(TrainConfig& config, const TrainingRequest& request) {
   check_options(config);
   const Device device = device_from_name(config.device);
   config.device = name_of(device.kind);
-  detection::DetectionData data = detection::open_detection_data(config.data);
-  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
+  detection::DetectionData data = detection::open_detection_data(
+      config.data, {.allow_outside = request.allow_outside,
+                    .on_bad_image = bad_image_from(config.on_bad_image)});
+  say(data);
   if (data.train.empty()) throw usage_error("'{}' has no training images", config.data);
   if (!has_objects(data.train)) {
     throw usage_error("'{}' has {} training images, but all its objects are in other ones",
@@ -76,8 +114,9 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json, const
                data.validation.size());
     data.validation.clear();
   }
-  choose(config, data.train[0]);
-  const detection::DetectorConfig detector = config_of(config, data);
+  choose(config, data.train);
+  detection::DetectorConfig detector = config_of(config, data);
+  if (request.resume) keep_size(detector, config.out);
   const auto source = [&](const std::vector<detection::AnnotatedImage>& images,
                           detection::Augment augment,
                           std::int64_t mosaics = 0) -> std::shared_ptr<const DetectionSource> {
@@ -94,7 +133,7 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json, const
   const auto test = source(data.test, detection::Augment::none);
   detection::CentreDetector model(detector);
   monitoring::ProgressLine out;
-  if (!config.weights.empty() && !resume) {
+  if (!config.weights.empty() && !request.resume) {
     for (const std::string& sentence : load_weights(model, config.weights)) out.line(sentence);
   }
   if (!config.freeze.empty()) {
@@ -121,9 +160,9 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json, const
 
   const Backend backend{options.device, options.kernels};
   TrainingRun run{.config = config,
-                  .resume = resume,
-                  .plan = plan,
-                  .json = json,
+                  .resume = request.resume,
+                  .plan = request.plan,
+                  .json = request.json,
                   .model = model,
                   .trainer = trainer,
                   .device = device,
@@ -141,13 +180,14 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json, const
   std::int64_t objects = 0;
   for (const detection::AnnotatedImage& image : data.train) {
     for (const detection::Object& o : image.objects) {
+      if (o.crowd) continue;
       ++run.start.images[static_cast<std::size_t>(o.category)];
       ++objects;
     }
   }
   run.start.validation_images = static_cast<std::int64_t>(data.validation.size());
   run.start.parameters = trainer.statistics_names();
-  if (!plan) {
+  if (!request.plan) {
     run.probe = std::make_unique<inspection::PulseProbe>(
         record_of(model), Shape{detector.height, detector.width, 3}, backend);
     run.probe_images = probe_images(
@@ -180,7 +220,7 @@ int train_detector(TrainConfig& config, bool resume, bool plan, bool json, const
                                   summary[0], summary[1], summary[2]);
     return result;
   };
-  return use ? use(run) : run_training(std::move(run), out);
+  return request.use ? request.use(run) : run_training(std::move(run), out);
 }
 
 }  // namespace tapescope::cli

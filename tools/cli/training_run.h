@@ -37,6 +37,11 @@ struct TrainingRun {
 std::unique_ptr<FolderLock> lock_run(const std::filesystem::path& folder);
 // What is done with a training that is ready to run.
 using UseOfRun = std::function<int(TrainingRun&)>;
+// How a training is asked for, beside its options.
+struct TrainingRequest {
+  bool resume = false, plan = false, json = false, allow_outside = false;
+  UseOfRun use = {};  // instead of the training
+};
 // The options that a run's config.toml holds; `command` is who asks, for errors.
 TrainConfig stored_config(const std::filesystem::path& run, const std::string& command);
 // Makes a training ready as `train` does, from its data to its trainer, and returns what `use` does
@@ -49,9 +54,7 @@ Tensor probe_images(const SampleSource& samples);
 // Runs until it ends, fails or is interrupted, and says how it goes. Returns the exit status.
 int run_training(TrainingRun run, monitoring::ProgressLine& out);
 
-// `train` for boxes: what train.cpp calls for --model centre-detector. `use` instead of a training
-// where there is one.
-int train_detector(TrainConfig& config, bool resume, bool plan, bool json,
-                   const UseOfRun& use = {});
+// `train` for boxes: what train.cpp calls for --model centre-detector.
+int train_detector(TrainConfig& config, const TrainingRequest& request);
 
 }  // namespace tapescope::cli

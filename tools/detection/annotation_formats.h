@@ -3,8 +3,13 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "tools/detection/annotations.h"
+#include "tools/detection/named_files.h"
+#include "tools/files/split_name.h"
 
 namespace tapescope::detection {
 
@@ -26,7 +31,7 @@ class Complaints {
 };
 
 struct RawObject {
-  std::string name;
+  std::string name;                       // of its class: trimmed, printable
   double x0 = 0, y0 = 0, x1 = 0, y1 = 0;  // pixels, wherever the file says
   bool difficult = false, crowd = false;
   double area = -1;  // below 0: of the box
@@ -35,25 +40,47 @@ struct RawObject {
 struct RawImage {
   std::string path, annotation;
   int height = 0, width = 0;  // 0: not said
-  bool measured = false;      // the size is the picture's own
+  bool measured = false;      // the size is known to be the picture's
+  bool shares = false;        // boxes are shares of whatever size it has
+  std::string bad;            // why the picture cannot be used; empty: nothing is known against it
+  std::string id;             // as JSON text, where the format has one
   std::vector<RawObject> objects;
 };
 struct RawData {
+  std::string kind, layout;  // "coco"; for people: "COCO, a folder a split"
   std::vector<RawImage> train, validation, test;
+  bool trainval = false;             // validation is yet to be set aside from train
   std::vector<std::string> classes;  // in the file's order, where the format numbers them
+  std::map<std::string, std::string> category_ids;  // by class, as JSON text, where there are any
   Complaints complaints;
-  std::string hint;  // where objects were looked for
+  std::vector<std::string> notices;  // sentences
+  std::string hint;                  // where objects were looked for
+
+  std::vector<RawImage>& part(Split split) {
+    return split == Split::validation ? validation : split == Split::test ? test : train;
+  }
 };
 
-RawData read_voc_folder(const std::filesystem::path& folder);
-// files: the JSON files.
-RawData read_coco_folder(const std::vector<std::filesystem::path>& files,
-                         const std::filesystem::path& folder);
-// place: a folder, or a YAML file that says where the folders are.
-RawData read_yolo(const std::filesystem::path& place);
-// A file there says what classes YOLO's numbers mean.
-bool names_yolo_classes(const std::filesystem::path& folder);
-// There is at least a folder of labels or a YAML file.
-bool looks_like_yolo(const std::filesystem::path& folder);
+// Fills in the size from the picture's own header, which a size that is said has to equal: boxes
+// are meant in its pixels. Of a picture that cannot be read it fills in `bad`.
+void measure(RawImage& image, Complaints& complaints);
+// Numbers the classes; clips boxes to their pictures or leaves them out, drops what is there twice.
+// `bad` pictures are left out.
+std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
+                                    const std::vector<std::string>& classes,
+                                    Complaints& complaints);
+
+// Each reads a place of its format; with `look_only` it says in `kind` and `layout` what it takes
+// the place for and reads nothing. Nothing where the place is not of that format. Throws a usage
+// error for what is of the format and cannot be understood.
+using Place = std::filesystem::path;
+std::optional<RawData> read_voc(const Place& place, NamedFiles& files, bool look_only);
+// XML in folders that are not VOC's own: where another format claims the place, that one is meant.
+std::optional<RawData> read_xml(const Place& place, NamedFiles& files, bool look_only);
+std::optional<RawData> read_coco(const Place& place, NamedFiles& files, bool look_only);
+// A folder, or a YAML file that says where the folders are.
+std::optional<RawData> read_yolo(const Place& place, NamedFiles& files, bool look_only);
+// Labels without a file that names the classes: a usage error that says so.
+std::optional<RawData> read_labels(const Place& place, NamedFiles& files, bool look_only);
 
 }  // namespace tapescope::detection

@@ -3,95 +3,56 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "engine/error.h"
-#include "tools/data/image.h"
+#include "engine/philox.h"
+#include "tools/data/image_folder.h"
 #include "tools/detection/annotation_formats.h"
+#include "tools/files/folders.h"
+#include "tools/files/text_file.h"
 
 namespace tapescope::detection {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string place_of(const RawImage& image, const RawObject& object) {
-  return object.line > 0 ? fmt::format("{}:{}", image.annotation, object.line) : image.annotation;
+// In the order in which a place is asked. YOLO's numbers mean nothing without names, and every
+// annotation tool writes classes.txt beside labels/, or beside a .json of some program's notes:
+// what names classes for YOLO's numbers is for nothing else.
+constexpr std::optional<RawData> (*kReaders[])(const Place&, NamedFiles&, bool) = {
+    read_voc, read_yolo, read_coco, read_xml, read_labels};
+
+std::optional<RawData> read(const fs::path& place, NamedFiles& files, bool look_only) {
+  for (const auto reader : kReaders) {
+    std::optional<RawData> data = reader(place, files, look_only);
+    if (data) return data;
+  }
+  return std::nullopt;
 }
 
-// Boxes are meant in pixels of the size that is annotated: it has to be the picture's.
-void measure(RawImage& raw, Complaints& complaints) {
-  if (raw.measured) return;
-  const ImageSize size = read_image_size(raw.path);
-  if (raw.height < 1 || raw.width < 1) {
-    complaints.add("annotations say no size of their picture; it was taken from the picture",
-                   raw.annotation);
-    raw.height = size.height;
-    raw.width = size.width;
-  }
-  if (raw.height != size.height || raw.width != size.width) {
-    throw usage_error("'{}' is {}x{}, but '{}' says {}x{}; one of them is another version",
-                      raw.path, size.width, size.height, raw.annotation, raw.width, raw.height);
-  }
-}
-
-// Numbers the classes; clips the boxes to their pictures or leaves them out.
-std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
-                                    const std::vector<std::string>& classes,
-                                    Complaints& complaints) {
-  std::vector<AnnotatedImage> all;
-  for (RawImage& raw : images) {
-    measure(raw, complaints);
-    AnnotatedImage image{raw.path, raw.height, raw.width, {}};
-    for (const RawObject& o : raw.objects) {
-      const std::string where = fmt::format("{}: {} [{:.9g}, {:.9g}, {:.9g}, {:.9g}]",
-                                            place_of(raw, o), o.name, o.x0, o.y0, o.x1, o.y1);
-      if (o.x1 < o.x0 || o.y1 < o.y0) {
-        complaints.add("boxes are inverted and were left out", where);
+// Folders a little deeper that would have been read, for people who named the one above.
+std::vector<std::string> nearly_seen(const fs::path& place) {
+  constexpr std::size_t kMost = 3, kLooks = 200;
+  std::vector<std::string> found;
+  std::vector<fs::path> next = folders_in(place);
+  for (std::size_t i = 0; i < next.size() && i < kLooks && found.size() < kMost; ++i) {
+    try {
+      NamedFiles files(next[i], false);
+      if (const std::optional<RawData> data = read(next[i], files, true)) {
+        found.push_back(fmt::format("'{}' ({})", next[i].string(), data->layout));
         continue;
       }
-      const double x0 = std::clamp<double>(o.x0, 0, raw.width);
-      const double y0 = std::clamp<double>(o.y0, 0, raw.height);
-      const double x1 = std::clamp<double>(o.x1, 0, raw.width);
-      const double y1 = std::clamp<double>(o.y1, 0, raw.height);
-      constexpr double kPixel = 0.99;  // a pixel, whatever the file's digits left of it
-      if (x1 - x0 < kPixel || y1 - y0 < kPixel) {
-        complaints.add("boxes have no area inside the picture and were left out", where);
-        continue;
-      }
-      if (x0 != o.x0 || y0 != o.y0 || x1 != o.x1 || y1 != o.y1) {
-        complaints.add("boxes reach out of the picture and were clipped", where);
-      }
-      const auto it = std::find(classes.begin(), classes.end(), o.name);
-      if (it == classes.end()) {
-        throw usage_error("'{}': the model does not know the class '{}'; it knows {}",
-                          place_of(raw, o), o.name, fmt::join(classes, ", "));
-      }
-      Object object{{x0, y0, x1 - x0, y1 - y0},
-                    static_cast<int>(it - classes.begin()),
-                    o.difficult,
-                    o.crowd,
-                    o.area};
-      if (object.area < 0) object.area = object.box.area();
-      image.objects.push_back(object);
-    }
-    all.push_back(std::move(image));
-  }
-  return all;
-}
-
-std::vector<fs::path> json_files(const fs::path& folder) {
-  std::vector<fs::path> files;
-  for (const fs::path& place : {folder, folder / "annotations"}) {
-    if (!fs::is_directory(place)) continue;
-    for (const auto& entry : fs::directory_iterator(place)) {
-      if (entry.path().extension() == ".json") files.push_back(entry.path());
+      if (next[i].parent_path() != place) continue;
+      for (const fs::path& inside : folders_in(next[i])) next.push_back(inside);
+    } catch (const Error&) {  // what cannot be looked at is not what was meant
     }
   }
-  std::sort(files.begin(), files.end());
-  return files;
+  return found;
 }
 
-std::vector<std::string> classes_of(const RawData& raw) {
+std::vector<std::string> classes_of(RawData& raw) {
   if (!raw.classes.empty()) return raw.classes;
   std::set<std::string> found;
   for (const auto* part : {&raw.train, &raw.validation, &raw.test}) {
@@ -102,60 +63,147 @@ std::vector<std::string> classes_of(const RawData& raw) {
   return {found.begin(), found.end()};
 }
 
-}  // namespace
-
-std::vector<std::string> Complaints::sentences() const {
-  std::vector<std::string> all;
-  for (const auto& [what, entry] : entries_) {
-    all.push_back(fmt::format("{} {} (the first: {})", entry.count, what, entry.first));
+// One picture in ten, drawn by its name alone, so that others' arrival moves none; at least one.
+void set_validation_aside(RawData& raw) {
+  if (!raw.trainval || !raw.validation.empty() || raw.train.size() < 2) return;
+  const auto drawn = [](const RawImage& image) {
+    return mix(stable_hash(fs::path(image.path).filename().string()));
+  };
+  std::uint64_t least = drawn(raw.train[0]);
+  std::size_t tenth = 0;
+  for (const RawImage& image : raw.train) {
+    least = std::min(least, drawn(image));
+    tenth += drawn(image) % 10 == 0 ? 1 : 0;
   }
-  return all;
+  const bool some = tenth > 0 && tenth < raw.train.size();
+  std::vector<RawImage> rest;
+  for (RawImage& image : raw.train) {
+    const bool held = some ? drawn(image) % 10 == 0 : drawn(image) == least;
+    (held ? raw.validation : rest).push_back(std::move(image));
+  }
+  raw.train = std::move(rest);
+  raw.notices.push_back(
+      fmt::format("trainval names no validation pictures: {} of its {} were set aside as such",
+                  raw.validation.size(), raw.validation.size() + raw.train.size()));
 }
 
-DetectionData open_detection_data(const fs::path& place, std::vector<std::string> classes) {
-  std::error_code impossible;  // a name that is too long is no file either
-  const bool yaml = fs::is_regular_file(place, impossible) &&
-                    (place.extension() == ".yaml" || place.extension() == ".yml");
-  if (!yaml && !fs::is_directory(place, impossible)) {
-    throw usage_error("--data '{}' is neither a folder nor a .yaml file", place.string());
+// Decodes every picture; what cannot be read is marked.
+void look_for_bad(std::vector<RawImage>& images) {
+  std::vector<ImageFile> files;
+  std::vector<std::size_t> at;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    if (!images[i].bad.empty()) continue;
+    files.push_back({images[i].path, 0});
+    at.push_back(i);
   }
-  DetectionData data;
-  RawData raw;
-  // A folder may hold more than one form, as COCO beside its conversion to YOLO's does, or YOLO's
-  // beside a .json of some program's notes: what names classes for YOLO's numbers is for nothing
-  // else.
-  if (!yaml && fs::is_directory(place / "Annotations")) {
-    data.kind = "voc";
-    raw = read_voc_folder(place);
-  } else if (yaml || names_yolo_classes(place)) {
-    data.kind = "yolo";
-    raw = read_yolo(place);
-  } else if (const std::vector<fs::path> files = json_files(place); !files.empty()) {
-    data.kind = "coco";
-    raw = read_coco_folder(files, place);
-  } else if (looks_like_yolo(place)) {
-    data.kind = "yolo";
-    raw = read_yolo(place);
-  } else {
+  for (const BadFile& bad : check_files(files, BadImage::skip))
+    images[at[bad.index]].bad = bad.what;
+}
+
+// One file in two annotations would be taught as background what the other calls an object.
+void expect_once(const std::vector<RawImage>& images, RawData& raw) {
+  std::map<std::string, const RawImage*> by_path;
+  for (const RawImage& image : images) {
+    if (image.path.empty()) continue;
+    const auto [other, is_new] = by_path.emplace(fs::path(image.path).lexically_normal(), &image);
+    if (is_new) continue;
+    if (raw.kind == "yolo") {
+      raw.complaints.add("pictures are listed more than once and are seen as often", image.path);
+      continue;
+    }
+    throw usage_error(
+        "the picture '{}' is annotated twice, in '{}'{} and in '{}'{}; keep one of "
+        "them",
+        image.path, other->second->annotation,
+        image.id.empty() ? "" : " as image " + other->second->id, image.annotation,
+        image.id.empty() ? "" : " as image " + image.id);
+  }
+}
+
+void compare_splits(RawData& raw) {
+  std::set<std::string> trained;
+  for (const RawImage& image : raw.train) {
+    if (image.bad.empty()) trained.insert(image.path);
+  }
+  for (const auto& [images, name] :
+       {std::pair(&raw.validation, "validation"), std::pair(&raw.test, "test")}) {
+    for (const RawImage& image : *images) {
+      if (!trained.contains(image.path)) continue;
+      raw.complaints.add(fmt::format("pictures of train are in {} too, whose figures say nothing "
+                                     "about new pictures",
+                                     name),
+                         image.path);
+    }
+  }
+}
+
+}  // namespace
+
+DetectionData open_detection_data(const fs::path& place, const DetectionDataOptions& options) {
+  if (!is_folder(place) &&
+      !(is_file(place) && (has_ending(place, ".yaml") || has_ending(place, ".yml")))) {
+    throw usage_error("--data '{}' is neither a folder nor a .yaml file{}", shown(place.string()),
+                      is_file(place) ? "; name the folder that it lies in" : "");
+  }
+  NamedFiles files(is_folder(place) ? place : place.parent_path(), options.allow_outside);
+  std::optional<RawData> found = read(place, files, false);
+  if (!found) {
+    const std::vector<std::string> deeper = nearly_seen(place);
     throw usage_error(
         "'{}' holds no annotated pictures: neither Annotations/*.xml (Pascal VOC) nor *.json "
-        "(COCO) nor data.yaml or classes.txt with labels/*.txt (YOLO)",
-        place.string());
+        "(COCO) nor data.yaml or classes.txt with labels/*.txt (YOLO){}",
+        place.string(),
+        deeper.empty()
+            ? ""
+            : fmt::format("; in it there is {}: name that folder", fmt::join(deeper, " and ")));
   }
-  data.classes = classes.empty() ? classes_of(raw) : std::move(classes);
-  data.train = checked(raw.train, data.classes, raw.complaints);
-  data.validation = checked(raw.validation, data.classes, raw.complaints);
-  data.test = checked(raw.test, data.classes, raw.complaints);
+  RawData& raw = *found;
+  DetectionData data;
+  data.kind = raw.kind;
+  data.classes = options.classes.empty() ? classes_of(raw) : options.classes;
+  set_validation_aside(raw);
+  const std::pair<std::vector<RawImage>*, std::vector<AnnotatedImage>*> parts[] = {
+      {&raw.train, &data.train}, {&raw.validation, &data.validation}, {&raw.test, &data.test}};
+  for (const auto& [images, checked_images] : parts) {
+    expect_once(*images, raw);
+    for (RawImage& image : *images) {
+      measure(image, raw.complaints);
+      files.use(image.path);
+    }
+    if (options.on_bad_image == BadImage::skip) look_for_bad(*images);
+    for (const RawImage& image : *images) {
+      if (image.bad.empty()) continue;
+      if (options.on_bad_image == BadImage::fail) throw Error(Blame::usage, image.bad);
+      data.bad_images.push_back(image.bad);
+    }
+    *checked_images = checked(*images, data.classes, raw.complaints);
+  }
+  compare_splits(raw);
+  if (!raw.category_ids.empty()) {
+    for (const std::string& name : data.classes)
+      data.category_ids.push_back(raw.category_ids[name]);
+  }
   data.notices = raw.complaints.sentences();
-  std::size_t pictures = 0, objects = 0;
-  for (const auto* part : {&data.train, &data.validation, &data.test}) {
-    pictures += part->size();
-    for (const AnnotatedImage& image : *part) objects += image.objects.size();
+  data.notices.insert(data.notices.begin(), raw.notices.begin(), raw.notices.end());
+  if (files.links() > 0) {
+    data.notices.push_back(fmt::format("{} pictures are links to files elsewhere (the first: {})",
+                                       files.links(), shown(files.first_link())));
   }
+  std::size_t objects = 0, regions = 0;
+  for (const auto& part : parts) {
+    for (const AnnotatedImage& image : *part.second) {
+      for (const Object& o : image.objects) ++(o.crowd ? regions : objects);
+    }
+  }
+  data.summary = fmt::format(
+      "'{}' is {}: {} training, {} validation and {} test pictures, {} boxes{}, {} classes",
+      place.string(), raw.layout, data.train.size(), data.validation.size(), data.test.size(),
+      objects, regions > 0 ? fmt::format(" and {} regions of crowds", regions) : "",
+      data.classes.size());
   if (objects == 0) {
     throw usage_error("'{}' has {} pictures but not one object to learn{}{}{}", place.string(),
-                      pictures, raw.hint, data.notices.empty() ? "" : "; ",
-                      fmt::join(data.notices, "; "));
+                      data.train.size() + data.validation.size() + data.test.size(), raw.hint,
+                      data.notices.empty() ? "" : "; ", fmt::join(data.notices, "; "));
   }
   return data;
 }

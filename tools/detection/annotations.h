@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/data/dataset.h"
 #include "tools/detection/boxes.h"
 
 namespace tapescope::detection {
@@ -20,31 +21,46 @@ struct AnnotatedImage {
   std::string path;
   int height = 0, width = 0;  // as the annotation says
   std::vector<Object> objects;
+  std::string id =
+      {};  // in the data's own JSON, as JSON text (`7`, `"a7"`); empty of other formats
 };
 
 struct DetectionData {
   std::vector<std::string> classes;  // sorted; YOLO's in the order of their numbers
+  // By class, as JSON text, in the data's own JSON; empty of other formats, and of a class that is
+  // not in it.
+  std::vector<std::string> category_ids;
   std::vector<AnnotatedImage> train, validation, test;
   std::string kind;                  // "voc", "coco" or "yolo"
+  std::string summary;               // a sentence: what the folder was taken for, and what is in it
   std::vector<std::string> notices;  // counted: boxes that were clipped or left out, and why
+  std::vector<std::string> bad_images;  // left out under BadImage::skip
 };
 
-// * Pascal VOC: Annotations/*.xml, JPEGImages/*, and ImageSets/Main/{train,val,test}.txt where
-//   there are; without them every annotation is for training. xmin .. ymax are pixels counted from
-//   1, both ends inside, so that a box is [xmin - 1, xmax] wide.
-// * COCO: annotations/{train,val,test}*.json, or one *.json, beside the folders of pictures that
-//   `file_name` is looked for in: ., images, and those named like the annotation file's end.
-// * YOLO: data.yaml (path, train, val, test, names; another *.yaml if it is the only one, or
-//   `place` itself), or classes.txt or obj.names. Without train, val and test in it the splits are
-//   train.txt, val.txt, test.txt (lists of pictures), images/{train,val,test}*,
-//   {train,val*,test}/images, or all of images/ for training. Labels are .txt files in `labels`
-//   where the pictures are in `images`, else beside them: class, centre and size as shares of the
-//   picture, and perhaps a score; a polygon counts as the box around it.
-// `classes`: those of a trained model, in its order; an unknown one is an error. Empty: those
-// found. Boxes reaching out of the picture are clipped; boxes without area, or inverted, are left
-// out; both are counted and the first of each is named. Throws a usage error for a file that cannot
+struct DetectionDataOptions {
+  // Those of a trained model, in its order; an unknown one is an error. Empty: those found.
+  std::vector<std::string> classes = {};
+  // Names in annotations, lists and data.yaml may lead out of the data folder and of the folder
+  // that data.yaml names as its `path`.
+  bool allow_outside = false;
+  // skip: every picture is decoded, and those that cannot be are left out with their boxes.
+  BadImage on_bad_image = BadImage::fail;
+};
+
+// Opens the annotated pictures of a folder, or of a data.yaml, in whichever layout they are (the
+// table in README.md):
+// * Pascal VOC's XML: the picture of the XML's own name is meant, <filename> where there is none.
+//   xmin .. ymax are pixels counted from 1, both ends inside, so that a box is [xmin - 1, xmax]
+//   wide.
+// * COCO's JSON, one file a split.
+// * YOLO's labels: class, centre and size as shares of the picture, and perhaps a score; a polygon
+//   counts as the box around it. data.yaml, classes.txt or obj.names says what the classes are
+//   called.
+// Splits are known by whole words of names: train, val, valid, validation, test and the like.
+// Boxes reaching out of the picture are clipped; boxes without area, inverted, or there twice are
+// left out; each is counted and the first is named. Throws a usage error for a file that cannot
 // be understood, a picture that is missing, or data without any object.
 DetectionData open_detection_data(const std::filesystem::path& place,
-                                  std::vector<std::string> classes = {});
+                                  const DetectionDataOptions& options = {});
 
 }  // namespace tapescope::detection

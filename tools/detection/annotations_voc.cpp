@@ -1,31 +1,121 @@
 // Pascal VOC: an XML file a picture.
-#include <algorithm>
 #include <cmath>
-#include <fstream>
+#include <limits>
 #include <pugixml.hpp>
 
 #include "engine/error.h"
-#include "tools/detection/annotation_formats.h"
+#include "tools/data/image.h"
+#include "tools/detection/voc_layout.h"
+#include "tools/files/folders.h"
+#include "tools/files/text.h"
+#include "tools/files/text_file.h"
 
 namespace tapescope::detection {
 namespace {
 
 namespace fs = std::filesystem;
 
-double number(const pugi::xml_node& node, const char* child, const fs::path& path) {
-  const pugi::xml_node found = node.child(child);
-  char* end = nullptr;
-  const std::string text = found.child_value();
-  const double value = std::strtod(text.c_str(), &end);
-  if (!found || end == text.c_str() || !(std::abs(value) < 1e9)) {
-    throw usage_error("'{}' has no number in <{}> of <{}>", path.string(), child, node.name());
-  }
-  return value;
+std::string text_in(const pugi::xml_node& node, const char* child) {
+  return std::string(trimmed(node.child(child).child_value()));
 }
 
-RawImage read_voc(const fs::path& path, const fs::path& pictures) {
+// `of`: whose number it is, for people.
+double number(const pugi::xml_node& node, const char* child, const std::string& of,
+              const fs::path& path) {
+  const std::string text = text_in(node, child);
+  const std::optional<double> value = number_in(text);
+  if (!value || std::abs(*value) >= 1e9) {
+    throw usage_error("'{}' has no number in <{}> of {}{}", path.string(), child, of,
+                      text.empty() ? "" : fmt::format(": '{}'", shown(text)));
+  }
+  return *value;
+}
+
+// 0 where none is said.
+int extent(const pugi::xml_node& size, const char* child, const fs::path& path) {
+  if (text_in(size, child).empty()) return 0;
+  const double value = number(size, child, "<size>", path);
+  if (value < 0 || value != std::floor(value)) {
+    throw usage_error("'{}' has <{}> {} of <size>; a picture has a whole number of pixels",
+                      path.string(), child, value);
+  }
+  return static_cast<int>(value);
+}
+
+// The picture of the XML's own name is the one that is meant: <filename> lies often enough.
+fs::path picture_of(const fs::path& xml, const std::string& filename, const VocSet& set,
+                    NamedFiles& files, Complaints& complaints) {
+  std::string last = filename;  // without its folders, a Windows program's too
+  last = last.substr(last.find_last_of("/\\") + 1);
+  const std::string stem = xml.stem().string(), named = fs::path(last).stem().string();
+  fs::path own = files.picture_of(set.pictures, stem, last);
+  if (own.empty() && has_image_extension(stem)) {  // a.jpg.xml
+    own = files.find(set.pictures, stem, xml.string());
+  }
+  const bool differs = !last.empty() && named != stem && last != stem;
+  if (!own.empty()) {
+    if (differs) {
+      complaints.add(
+          "annotations have another name in <filename>; the picture of their own was "
+          "taken",
+          fmt::format("{}: {}", xml.string(), shown(last)));
+    }
+    return own;
+  }
+  if (last.empty()) return {};
+  const std::string where = fmt::format("'{}'", xml.string());
+  fs::path found = files.find(set.pictures, last, where);
+  if (!is_file(found)) found = files.picture_of(set.pictures, last, last);  // without its ending
+  if (!is_file(found)) found = files.picture_of(set.pictures, named, last);
+  if (!is_file(found)) found = files.find(set.pictures, filename, where);
+  if (!found.empty()) {
+    complaints.add("annotations have no picture of their own name; the one in <filename> was taken",
+                   fmt::format("{}: {}", xml.string(), shown(last)));
+  }
+  return found;
+}
+
+bool is_flagged(const pugi::xml_node& object, const std::string& where, Complaints& complaints) {
+  const std::string text = text_in(object, "difficult");
+  if (text.empty()) return false;
+  const std::optional<double> value = number_in(text);
+  if (!value)
+    complaints.add("objects say neither 0 nor 1 in <difficult>, which counts as 0", where);
+  return value.value_or(0) != 0;
+}
+
+void read_object(const pugi::xml_node& object, int position, const fs::path& path, RawImage& image,
+                 Complaints& complaints) {
+  RawObject raw;
+  raw.name = printable(text_in(object, "name"));
+  if (raw.name.empty() || !object.child("bndbox")) {
+    throw usage_error("'{}' has an <object> without <name> or <bndbox>, its {}{}", path.string(),
+                      position,
+                      position == 1   ? "st"
+                      : position == 2 ? "nd"
+                      : position == 3 ? "rd"
+                                      : "th");
+  }
+  const std::string of = fmt::format("object {}, '{}'", position, shown(raw.name));
+  raw.difficult = is_flagged(object, fmt::format("{}: {}", path.string(), of), complaints);
+  for (const pugi::xml_node& box : object.children("bndbox")) {
+    raw.x0 = number(box, "xmin", of, path) - 1;
+    raw.y0 = number(box, "ymin", of, path) - 1;
+    raw.x1 = number(box, "xmax", of, path);
+    raw.y1 = number(box, "ymax", of, path);
+    // 0 is written by tools that count from 0.
+    raw.x0 = raw.x0 == -1 ? 0 : raw.x0;
+    raw.y0 = raw.y0 == -1 ? 0 : raw.y0;
+    if (raw.x1 == raw.x0 + 1 && raw.y1 == raw.y0 + 1) raw.x1 = raw.x0;  // a point is no box
+    image.objects.push_back(raw);
+  }
+}
+
+RawImage read_file(const fs::path& path, const VocSet& set, NamedFiles& files,
+                   Complaints& complaints) {
+  const std::string text = read_text(path);
   pugi::xml_document document;
-  if (const auto result = document.load_file(path.c_str()); !result) {
+  if (const auto result = document.load_buffer(text.data(), text.size()); !result) {
     throw usage_error("'{}' cannot be read as XML: {}", path.string(), result.description());
   }
   const pugi::xml_node root = document.child("annotation");
@@ -33,84 +123,47 @@ RawImage read_voc(const fs::path& path, const fs::path& pictures) {
   RawImage image;
   image.annotation = path.string();
   if (const pugi::xml_node size = root.child("size")) {
-    image.height = static_cast<int>(number(size, "height", path));
-    image.width = static_cast<int>(number(size, "width", path));
+    image.height = extent(size, "height", path);
+    image.width = extent(size, "width", path);
   }
-  std::string file = root.child("filename").child_value();
-  // <filename> lies often enough; the picture of the same name is the one that is meant.
-  for (const std::string& candidate :
-       {file, path.stem().string() + ".jpg", path.stem().string() + ".png",
-        path.stem().string() + ".jpeg"}) {
-    if (!candidate.empty() && fs::exists(pictures / candidate)) {
-      image.path = (pictures / candidate).string();
-      break;
-    }
-  }
+  const std::string filename = text_in(root, "filename");
+  image.path = picture_of(path, filename, set, files, complaints).string();
   if (image.path.empty()) {
-    throw usage_error("'{}' names the picture '{}', which is not in '{}'", path.string(), file,
-                      pictures.string());
+    image.bad = fmt::format("'{}' names the picture '{}', which is not in '{}'", path.string(),
+                            filename.empty() ? path.stem().string() : shown(filename),
+                            set.pictures.front().string());
   }
+  int position = 0;
   for (const pugi::xml_node& object : root.children("object")) {
-    const pugi::xml_node box = object.child("bndbox");
-    RawObject raw;
-    raw.name = object.child("name").child_value();
-    if (raw.name.empty() || !box) {
-      throw usage_error("'{}' has an <object> without <name> or <bndbox>", path.string());
-    }
-    raw.x0 = number(box, "xmin", path) - 1;
-    raw.y0 = number(box, "ymin", path) - 1;
-    raw.x1 = number(box, "xmax", path);
-    raw.y1 = number(box, "ymax", path);
-    // 0 is written by tools that count from 0.
-    raw.x0 = raw.x0 == -1 ? 0 : raw.x0;
-    raw.y0 = raw.y0 == -1 ? 0 : raw.y0;
-    if (raw.x1 == raw.x0 + 1 && raw.y1 == raw.y0 + 1) raw.x1 = raw.x0;  // a point is no box
-    raw.difficult = object.child("difficult").text().as_int() != 0;
-    image.objects.push_back(std::move(raw));
+    read_object(object, ++position, path, image, complaints);
   }
   return image;
 }
 
-std::vector<std::string> lines_of(const fs::path& path) {
-  std::ifstream file(path);
-  std::vector<std::string> words;
-  for (std::string line; std::getline(file, line);) {
-    const std::string word = line.substr(0, line.find_first_of(" \t\r"));
-    if (!word.empty()) words.push_back(word);
+std::optional<RawData> read(const fs::path& folder, bool own, NamedFiles& files, bool look_only) {
+  if (!is_folder(folder)) return std::nullopt;
+  RawData data;
+  const std::optional<VocLayout> layout = voc_layout_of(folder, own, files, data.complaints);
+  if (!layout) return std::nullopt;
+  data.kind = "voc";
+  data.layout = layout->name;
+  if (look_only) return data;
+  for (const VocSet& set : layout->sets) {
+    data.trainval = data.trainval || set.split == Split::trainval;
+    for (const fs::path& file : set.files) {
+      data.part(set.split).push_back(read_file(file, set, files, data.complaints));
+    }
   }
-  return words;
+  return data;
 }
 
 }  // namespace
 
-RawData read_voc_folder(const fs::path& folder) {
-  RawData data;
-  const fs::path annotations = folder / "Annotations", sets = folder / "ImageSets" / "Main";
-  const fs::path pictures =
-      fs::is_directory(folder / "JPEGImages") ? folder / "JPEGImages" : annotations;
-  const std::pair<const char*, std::vector<RawImage>*> parts[] = {
-      {"train.txt", &data.train}, {"val.txt", &data.validation}, {"test.txt", &data.test}};
-  bool listed = false;
-  for (const auto& [name, images] : parts) {
-    if (!fs::exists(sets / name)) continue;
-    listed = true;
-    for (const std::string& stem : lines_of(sets / name)) {
-      const fs::path path = annotations / (stem + ".xml");
-      if (!fs::exists(path)) {
-        throw usage_error("'{}' lists '{}', but '{}' does not exist", (sets / name).string(), stem,
-                          path.string());
-      }
-      images->push_back(read_voc(path, pictures));
-    }
-  }
-  if (listed) return data;
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(annotations)) {
-    if (entry.path().extension() == ".xml") files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  for (const fs::path& path : files) data.train.push_back(read_voc(path, pictures));
-  return data;
+std::optional<RawData> read_voc(const fs::path& place, NamedFiles& files, bool look_only) {
+  return read(place, true, files, look_only);
+}
+std::optional<RawData> read_xml(const fs::path& place, NamedFiles& files, bool look_only) {
+  return read(place, false, files, look_only);
 }
 
 }  // namespace tapescope::detection

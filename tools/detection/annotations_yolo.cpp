@@ -1,13 +1,14 @@
 // YOLO: a text file a picture, as darknet began it and Ultralytics, Roboflow, CVAT and Label Studio
 // write it.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <set>
 
 #include "engine/error.h"
-#include "tools/data/image.h"
 #include "tools/detection/yolo_layout.h"
+#include "tools/files/folders.h"
+#include "tools/files/text.h"
+#include "tools/files/text_file.h"
 
 namespace tapescope::detection {
 namespace {
@@ -27,25 +28,38 @@ fs::path beside_images(const fs::path& path) {
   return labels;
 }
 
+// There, whatever it is; a pipe is an error when it is read.
+bool is_there(const fs::path& path) {
+  std::error_code impossible;
+  return fs::exists(path, impossible);
+}
+
 // In `labels` where the picture is in `images`, or else beside the picture, as darknet has it.
 fs::path label_file_of(const fs::path& picture) {
   fs::path beside = picture;
   beside.replace_extension(".txt");
   const fs::path usual = beside_images(beside);
-  return usual.empty() || (!fs::exists(usual) && fs::exists(beside)) ? beside : usual;
+  for (const fs::path& place : {usual, beside}) {
+    if (place.empty()) continue;
+    for (const char* ending : {".txt", ".TXT"}) {
+      fs::path candidate = place;
+      candidate.replace_extension(ending);
+      if (is_there(candidate)) return candidate;
+    }
+  }
+  return usual.empty() ? beside : usual;
 }
 
 std::vector<double> numbers_in(const std::string& line, const std::string& where) {
   std::vector<double> numbers;
   for (std::size_t at = 0; (at = line.find_first_not_of(" \t", at)) != std::string::npos;) {
     const std::size_t end = std::min(line.find_first_of(" \t", at), line.size());
-    double value = 0;
-    const auto [stop, error] = std::from_chars(line.data() + at, line.data() + end, value);
-    if (error != std::errc() || stop != line.data() + end || !std::isfinite(value)) {
+    const std::optional<double> value = number_in(line.substr(at, end - at));
+    if (!value) {
       throw usage_error("{}: '{}' is no number; a line is 'class centre-x centre-y width height'",
-                        where, line.substr(at, std::min<std::size_t>(end - at, 40)));
+                        where, printable(line.substr(at, std::min<std::size_t>(end - at, 40))));
     }
-    numbers.push_back(value);
+    numbers.push_back(*value);
     at = end;
   }
   return numbers;
@@ -114,15 +128,14 @@ RawObject object_of(const std::vector<double>& numbers, const YoloLayout& layout
 }
 
 RawImage read_picture(const fs::path& picture, const YoloLayout& layout, Complaints& complaints) {
-  const ImageSize size = read_image_size(picture);
   RawImage image;
   image.path = picture.string();
-  image.height = size.height;
-  image.width = size.width;
-  image.measured = true;
   const fs::path labels = label_file_of(picture);
   image.annotation = labels.string();
-  if (!fs::exists(labels)) {
+  image.shares = true;
+  measure(image, complaints);
+  if (!image.bad.empty()) return image;
+  if (!is_there(labels)) {
     complaints.add("pictures have no label file and count as pictures of nothing", image.path);
     return image;
   }
@@ -143,31 +156,28 @@ void count_strays(const YoloLayout& layout, const std::set<std::string>& used,
   std::set<fs::path> folders;
   for (const auto* part : {&layout.train, &layout.validation, &layout.test}) {
     for (const fs::path& place : *part) {
-      if (!fs::is_directory(place)) continue;
+      if (!is_folder(place)) continue;
       const fs::path labels = beside_images(place);
-      folders.insert(fs::is_directory(labels) ? labels : place);
+      folders.insert(is_folder(labels) ? labels : place);
     }
   }
   for (const fs::path& folder : folders) {
-    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-      const std::string path = entry.path().string(), name = entry.path().filename().string();
-      if (name.ends_with(".txt") && name != "classes.txt" && name[0] != '.' &&
-          !used.contains(path)) {
-        complaints.add("label files have no picture", path);
+    for (const fs::path& file : files_below(folder)) {
+      if (has_ending(file, ".txt") && file.filename() != "classes.txt" &&
+          !used.contains(file.string())) {
+        complaints.add("label files have no picture", file.string());
       }
     }
   }
 }
 
-}  // namespace
-
-RawData read_yolo(const fs::path& place) {
+RawData read(const fs::path& place, NamedFiles& files) {
   RawData data;
-  const YoloLayout layout = yolo_layout_of(place.lexically_normal(), data.complaints);
+  const YoloLayout layout = yolo_layout_of(place.lexically_normal(), files, data.complaints);
   std::set<std::string> used;
   const auto read = [&](const std::vector<fs::path>& places, std::vector<RawImage>& images) {
     for (const fs::path& from : places) {
-      for (const fs::path& picture : yolo_pictures_of(from)) {
+      for (const fs::path& picture : yolo_pictures_of(from, layout.folder, files)) {
         images.push_back(read_picture(picture, layout, data.complaints));
         used.insert(images.back().annotation);
       }
@@ -177,9 +187,30 @@ RawData read_yolo(const fs::path& place) {
   read(layout.validation, data.validation);
   read(layout.test, data.test);
   count_strays(layout, used, data.complaints);
+  data.layout = layout.name;
   data.classes = layout.names;
   if (!used.empty()) data.hint = fmt::format("; labels were looked for as '{}'", *used.begin());
   return data;
+}
+
+std::optional<RawData> read_if(bool seen, const fs::path& place, NamedFiles& files,
+                               bool look_only) {
+  if (!seen) return std::nullopt;
+  RawData data;
+  data.layout = "YOLO";
+  if (!look_only) data = read(place, files);
+  data.kind = "yolo";
+  return data;
+}
+
+}  // namespace
+
+std::optional<RawData> read_yolo(const Place& place, NamedFiles& files, bool look_only) {
+  const bool yaml = is_file(place) && (has_ending(place, ".yaml") || has_ending(place, ".yml"));
+  return read_if(yaml || names_yolo_classes(place), place, files, look_only);
+}
+std::optional<RawData> read_labels(const Place& place, NamedFiles& files, bool look_only) {
+  return read_if(looks_like_yolo(place), place, files, look_only);
 }
 
 }  // namespace tapescope::detection

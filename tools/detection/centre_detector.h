@@ -14,6 +14,8 @@ struct DetectorConfig {
   std::int64_t height = 240, width = 320;  // of the input; multiples of 16
   double channel_scale = 1.0;              // of the hidden channel counts: --width
   std::uint64_t seed = 0;
+  std::vector<std::string> category_ids =
+      {};  // by class, in the data's JSON, as JSON text; or none
 };
 
 // Zhou et al. 2019 (arXiv 1904.07850) found objects as points; Liu et al. 2019 (arXiv 1909.00700)

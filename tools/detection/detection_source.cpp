@@ -142,6 +142,17 @@ void draw_targets(std::span<const Object> objects, int height, int width, int cl
   std::fill_n(sides, h * w * 4, 0.0f);
   std::fill_n(weight, h * w, 0.0f);
   std::vector<Object> ordered(objects.begin(), objects.end());
+  for (const Object& o : ordered) {
+    if (!o.crowd) continue;
+    for (int y = 0; y < h; ++y) {
+      for (int x = 0; x < w; ++x) {
+        const double across = (x + 0.5) * kStride - o.box.x, down = (y + 0.5) * kStride - o.box.y;
+        if (across >= 0 && across < o.box.w && down >= 0 && down < o.box.h) {
+          heat[(y * w + x) * classes + o.category] = kNoLoss;
+        }
+      }
+    }
+  }
   std::erase_if(ordered, [](const Object& o) { return o.crowd; });
   std::stable_sort(ordered.begin(), ordered.end(),
                    [](const Object& a, const Object& b) { return a.box.area() > b.box.area(); });

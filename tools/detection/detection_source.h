@@ -36,7 +36,12 @@ enum class Augment {
 // What a heat map with regression to four sides is to learn from the boxes of one input (Liu et al.
 // 2019, "Training-time-friendly network", arXiv 1909.00700): heat {h,w,C} with a Gaussian ellipse a
 // box, sides {h,w,4} the box (x0, y0, x1, y1) that a cell regresses to, weight {h,w,1} how much
-// that counts. Small boxes are drawn over large ones.
+// that counts. Small boxes are drawn over large ones. Within a region of a crowd there may be any
+// number of objects of its class: cells whose middle lies in it are kNoLoss and cost nothing,
+// whatever is found there, but for the centres of boxes that are annotated.
+// The largest heat that is no centre: what a cell without object costs is shrunk by (1 - heat)^4,
+// here 2^-96.
+constexpr float kNoLoss = 0x1.fffffep-1f;
 void draw_targets(std::span<const Object> objects, int height, int width, int classes, float* heat,
                   float* sides, float* weight);
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "layers/models/zoo.h"
+#include "tools/files/json_TMP"
 #include "tools/files/text.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/metadata_json.h"
@@ -16,13 +17,16 @@ constexpr const char* kKey = "tapescope.detector";
 }  // namespace
 
 std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
-  return {{kKey, nlohmann::json{{"name", "centre-detector"},
-                                {"classes", config.classes},
-                                {"height", config.height},
-                                {"width", config.width},
-                                {"channel_scale", config.channel_scale},
-                                {"seed", config.seed}}
-                     .dump()}};
+  nlohmann::json json = {{"name", "centre-detector"},
+                         {"classes", config.classes},
+                         {"height", config.height},
+                         {"width", config.width},
+                         {"channel_scale", config.channel_scale},
+                         {"seed", config.seed}};
+  for (const std::string& id : config.category_ids) {
+    json["category_ids"].push_back(id.empty() ? nlohmann::json() : nlohmann::json::parse(id));
+  }
+  return {{kKey, json_text(json)}};
 }
 
 bool is_detector(const fs::path& run, const std::string& which) {
@@ -45,6 +49,7 @@ LoadedDetector load_detector(const fs::path& run, const std::string& which,
   config.width = json.whole("width", 32, kLargestImage);
   config.channel_scale = json.number("channel_scale", 0, kLargestWidth);
   config.seed = json.seed();
+  config.category_ids = json.ids("category_ids", config.classes.size());
   build_for(file,
             fmt::format("a centre-detector of width {} for {} classes and {}x{} pixels",
                         config.channel_scale, config.classes.size(), config.width, config.height),

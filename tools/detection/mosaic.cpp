@@ -14,7 +14,10 @@ void cut(std::vector<Object>& objects, const Box& window) {
     const double y1 = std::clamp(o.box.y + o.box.h, window.y, bottom);
     o.box = {x0, y0, x1 - x0, y1 - y0};
   }
-  std::erase_if(objects, [](const Object& o) { return o.box.area() < kLeft * o.area; });
+  // Of a crowd every part is still one.
+  std::erase_if(objects, [](const Object& o) {
+    return o.crowd ? o.box.area() <= 0 : o.box.area() < kLeft * o.area;
+  });
 }
 
 Sample mosaic_of(std::span<const Tile, 4> tiles, int y, int x) {

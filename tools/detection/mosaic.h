@@ -19,7 +19,8 @@ struct Sample {
   std::vector<Object> objects;
 };
 
-// What is left of the objects inside a window; those of which less than a quarter is go.
+// What is left of the objects inside a window; those of which less than a quarter is go. Regions of
+// crowds stay.
 void cut(std::vector<Object>& objects, const Box& window);
 
 // A picture's rectangle within an input that has grey around it.

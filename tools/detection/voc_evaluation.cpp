@@ -129,6 +129,16 @@ Judgement judge_boxes(std::span<const Truth> truths, std::span<const Detection> 
       result.boxes.back().outcome = Outcome::background;  // until looked at below
     }
   }
+  // As COCO has it, what lies for the most part in a crowd of its class is neither right nor wrong.
+  const auto in_crowd = [&](const Detection& d) {
+    return std::any_of(truths.begin(), truths.end(), [&](const Truth& t) {
+      return t.crowd && t.image == d.image && t.category == d.category &&
+             iou(d.box, t.box, true) >= kHit;
+    });
+  };
+  std::erase_if(result.boxes, [&](const JudgedBox& box) {
+    return box.outcome != Outcome::right && in_crowd(detections[box.detection]);
+  });
   std::vector<bool> touched = result.found;
   for (JudgedBox& box : result.boxes) {
     if (box.outcome == Outcome::right) continue;

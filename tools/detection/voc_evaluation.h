@@ -40,9 +40,10 @@ struct JudgedBox {
   double overlap = 0;
 };
 struct Judgement {
-  std::vector<JudgedBox> boxes;  // those with a score of at least `score`
-  std::vector<bool> found;       // by object: a right box is on it
-  std::vector<bool> missed;      // by object: nothing of the above explains it
+  // Those with a score of at least `score`, but for wrong ones in a crowd of their class.
+  std::vector<JudgedBox> boxes;
+  std::vector<bool> found;   // by object: a right box is on it
+  std::vector<bool> missed;  // by object: nothing of the above explains it
 };
 Judgement judge_boxes(std::span<const Truth> truths, std::span<const Detection> detections,
                       double score);

@@ -11,29 +11,37 @@
 namespace tapescope::detection {
 
 struct YoloLayout {
+  const char* name = nullptr;                                  // for people
   std::vector<std::filesystem::path> train, validation, test;  // folders of pictures, or lists
+  std::filesystem::path folder;                                // that names are seen from
   std::vector<std::string> names;
   std::filesystem::path named_by;  // the file that names the classes
   bool keypoints = false;          // what is behind a box are keypoints, no polygon
 
-  // By the beginning of a name: train, val, test; null for others.
+  // Null for names of no split.
   std::vector<std::filesystem::path>* part(const std::string& name) {
-    return name.starts_with("train")  ? &train
-           : name.starts_with("val")  ? &validation
-           : name.starts_with("test") ? &test
-                                      : nullptr;
+    const Split split = split_in(name);
+    return split == Split::train || split == Split::trainval ? &train
+           : split == Split::validation                      ? &validation
+           : split == Split::test                            ? &test
+                                                             : nullptr;
   }
   bool splits() const { return !train.empty() || !validation.empty() || !test.empty(); }
 };
 
 // place: a folder, or a YAML file. Throws a usage error where no file names the classes or what is
 // named does not exist.
-YoloLayout yolo_layout_of(const std::filesystem::path& place, Complaints& complaints);
+YoloLayout yolo_layout_of(const std::filesystem::path& place, NamedFiles& files,
+                          Complaints& complaints);
 
-// Sorted of a folder and what is below it, in the list's order of a list.
-std::vector<std::filesystem::path> yolo_pictures_of(const std::filesystem::path& place);
+// Sorted of a folder and what is below it, in the list's order of a list. `folder`: of the data.
+std::vector<std::filesystem::path> yolo_pictures_of(const std::filesystem::path& place,
+                                                    const std::filesystem::path& folder,
+                                                    NamedFiles& files);
 
-// The lines of a file without blanks around them; what is empty at the end is left out.
-std::vector<std::string> lines_of(const std::filesystem::path& path);
+// A file there says what classes YOLO's numbers mean.
+bool names_yolo_classes(const std::filesystem::path& folder);
+// There is at least a folder of labels or a YAML file.
+bool looks_like_yolo(const std::filesystem::path& folder);
 
 }  // namespace tapescope::detection

@@ -91,6 +91,18 @@ double ModelMetadata::share(const char* key) const {
   return value.get<double>();
 }
 
+std::vector<std::string> ModelMetadata::ids(const char* key, std::size_t count) const {
+  std::vector<std::string> ids;
+  if (!has(key)) return ids;
+  const std::string rule = fmt::format("a list of {} names, numbers or nulls", count);
+  if (!at(key).is_array() || at(key).size() != count) throw wrong(key, rule);
+  for (const nlohmann::json& id : at(key)) {
+    if (!id.is_null() && !id.is_number_integer() && !id.is_string()) throw wrong(key, rule);
+    ids.push_back(id.is_null() ? "" : json_text(id));
+  }
+  return ids;
+}
+
 std::uint64_t ModelMetadata::seed() const {
   if (!has("seed")) return 0;
   if (!at("seed").is_number_unsigned()) throw wrong("seed", "a whole number from 0");

@@ -26,6 +26,8 @@ class ModelMetadata {
   // What an older file lacks.
   double share(const char* key) const;  // from 0 to 1; absent: 0
   std::uint64_t seed() const;           // absent: 0
+  // `count` names or numbers as JSON text, "" for null; absent: none.
+  std::vector<std::string> ids(const char* key, std::size_t count) const;
 
  private:
   bool has(const char* key) const;

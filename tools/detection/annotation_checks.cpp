@@ -1,0 +1,116 @@
+// What holds for annotations of every format.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "engine/error.h"
+#include "tools/data/image.h"
+#include "tools/detection/annotation_formats.h"
+#include "tools/files/folders.h"
+#include "tools/files/text_file.h"
+
+namespace tapescope::detection {
+namespace {
+
+std::string place_of(const RawImage& image, const RawObject& object) {
+  return object.line > 0 ? fmt::format("{}:{}", image.annotation, object.line) : image.annotation;
+}
+
+// Clipped to the picture; nothing where nothing of it is left.
+std::optional<Object> clipped(const RawImage& raw, const RawObject& o, const std::string& where,
+                              Complaints& complaints) {
+  if (o.x1 < o.x0 || o.y1 < o.y0) {
+    complaints.add("boxes are inverted and were left out", where);
+    return std::nullopt;
+  }
+  const double x0 = std::clamp<double>(o.x0, 0, raw.width);
+  const double y0 = std::clamp<double>(o.y0, 0, raw.height);
+  const double x1 = std::clamp<double>(o.x1, 0, raw.width);
+  const double y1 = std::clamp<double>(o.y1, 0, raw.height);
+  constexpr double kPixel = 0.99;  // a pixel, whatever the file's digits left of it
+  if (x1 - x0 < kPixel || y1 - y0 < kPixel) {
+    complaints.add("boxes have no area inside the picture and were left out", where);
+    return std::nullopt;
+  }
+  if (x0 != o.x0 || y0 != o.y0 || x1 != o.x1 || y1 != o.y1) {
+    complaints.add("boxes reach out of the picture and were clipped", where);
+  }
+  Object object{{x0, y0, x1 - x0, y1 - y0}, 0, o.difficult, o.crowd, o.area};
+  if (object.area < 0) object.area = object.box.area();
+  return object;
+}
+
+std::vector<Object> objects_of(const RawImage& raw, const std::vector<std::string>& classes,
+                               Complaints& complaints) {
+  std::vector<Object> objects;
+  std::set<std::tuple<std::string, double, double, double, double, bool>> seen;
+  for (const RawObject& o : raw.objects) {
+    const std::string where = fmt::format("{}: {} [{:.9g}, {:.9g}, {:.9g}, {:.9g}]",
+                                          place_of(raw, o), shown(o.name), o.x0, o.y0, o.x1, o.y1);
+    if (!seen.insert({o.name, o.x0, o.y0, o.x1, o.y1, o.crowd}).second) {
+      complaints.add("boxes are there twice and count once", where);
+      continue;
+    }
+    std::optional<Object> object = clipped(raw, o, where, complaints);
+    if (!object) continue;
+    const auto it = std::find(classes.begin(), classes.end(), o.name);
+    if (it == classes.end()) {
+      throw usage_error("'{}': the model does not know the class '{}'; it knows {}",
+                        place_of(raw, o), shown(o.name), fmt::join(classes, ", "));
+    }
+    object->category = static_cast<int>(it - classes.begin());
+    objects.push_back(*object);
+  }
+  return objects;
+}
+
+}  // namespace
+
+std::vector<std::string> Complaints::sentences() const {
+  std::vector<std::string> all;
+  for (const auto& [what, entry] : entries_) {
+    all.push_back(fmt::format("{} {} (the first: {})", entry.count, what, shown(entry.first)));
+  }
+  return all;
+}
+
+void measure(RawImage& raw, Complaints& complaints) {
+  if (raw.measured || !raw.bad.empty()) return;
+  ImageSize size;
+  try {
+    if (!is_file(raw.path)) {
+      throw usage_error("'{}' is no regular file and is not read as a picture", raw.path);
+    }
+    size = read_image_size(raw.path);
+  } catch (const Error& error) {
+    raw.bad = error.what();
+    return;
+  }
+  raw.measured = true;
+  const bool said = raw.height > 0 && raw.width > 0;
+  if (said && (raw.height != size.height || raw.width != size.width)) {
+    throw usage_error("'{}' is {}x{}, but '{}' says {}x{}; one of them is another version",
+                      raw.path, size.width, size.height, raw.annotation, raw.width, raw.height);
+  }
+  if (!said && !raw.shares) {
+    complaints.add("annotations say no size of their picture; it was taken from the picture",
+                   raw.annotation);
+  }
+  raw.height = size.height;
+  raw.width = size.width;
+}
+
+std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
+                                    const std::vector<std::string>& classes,
+                                    Complaints& complaints) {
+  std::vector<AnnotatedImage> all;
+  for (RawImage& raw : images) {
+    if (!raw.bad.empty()) continue;
+    all.push_back({raw.path, raw.height, raw.width, objects_of(raw, classes, complaints), raw.id});
+  }
+  return all;
+}
+
+}  // namespace tapescope::detection
