@@ -1,9 +1,11 @@
 #include <nlohmann/json.hpp>
 
+#include "tools/cli/confusion.h"
 #include "tools/cli/detector_commands.h"
 #include "tools/detection/detector.h"
 #include "tools/detection/voc_evaluation.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::cli {
@@ -35,7 +37,7 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
   const LoadedDetector loaded = load_detector(run.run, run.checkpoint);
   const DetectorConfig& config = loaded.model->config();
   DetectionData data = open_detection_data(data_folder, config.classes);
-  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));
   const std::vector<AnnotatedImage>& images = split_of(data, data_folder, split);
   const auto source = std::make_shared<DetectionSource>(
       images, static_cast<int>(config.classes.size()), static_cast<int>(config.height),
@@ -65,7 +67,8 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
     classes.push_back(
         {{"name", config.classes[k]}, {"ap", ap}, {"ap50", ap50}, {"objects", objects}});
     if (!json) {
-      fmt::print("{:<16} {:>8.4f} {:>8.4f} {:>9}\n", config.classes[k], ap, ap50, objects);
+      fmt::print("{} {:>8.4f} {:>8.4f} {:>9}\n", padded(printable(config.classes[k]), 16), ap, ap50,
+                 objects);
     }
   }
   numbers["loss"] = metrics->loss();

@@ -5,6 +5,7 @@
 #include "tools/cli/localiser.h"
 #include "tools/data/image.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 
 namespace tapescope::cli {
 namespace {
@@ -47,7 +48,7 @@ int eval_localisation(const RunOptions& run, const std::string& folder, const st
       std::any_of(data.classes.begin(), data.classes.end(), [&](const std::string& name) {
         return std::find(classes.begin(), classes.end(), name) != classes.end();
       });
-  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));
   Counts counts;
   for (const detection::AnnotatedImage& image : split_of(data, folder, split)) {
     if (image.objects.empty()) continue;

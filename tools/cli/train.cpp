@@ -4,6 +4,7 @@
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/inspect.h"
+#include "tools/cli/near_names.h"
 #include "tools/cli/training_run.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/config.h"
@@ -101,6 +102,7 @@ int train(Options& options, const CLI::App& app) {
   if (config.threads < 0)
     throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));
+  expect_no_slip("model", config.model, model_names(), "`--help` tells all");
   if (config.model == "centre-detector") {
     return train_detector(config, options.resume, options.plan, options.json);
   }

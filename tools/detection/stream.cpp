@@ -1,17 +1,10 @@
 #include "tools/detection/stream.h"
 
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <vector>
 
 #include "engine/error.h"
-
-extern char** environ;
 
 namespace tapescope::detection {
 namespace {
@@ -23,6 +16,12 @@ std::uint8_t byte_of(double v) {
 }
 
 }  // namespace
+
+Ratio parsed_ratio(const std::string& text) {
+  long long num = 0, den = 0;
+  if (std::sscanf(text.c_str(), "%lld%*[/:]%lld", &num, &den) != 2 || num < 0 || den < 0) return {};
+  return {num, den};
+}
 
 FrameReader::FrameReader(std::FILE* file, std::string name) : file_(file), name_(std::move(name)) {}
 
@@ -64,6 +63,8 @@ std::optional<Image> FrameReader::next() {
         const std::string word = header.substr(at + 1, header.find(' ', at + 1) - at - 1);
         if (word.starts_with('W')) width_ = std::atoi(word.c_str() + 1);
         if (word.starts_with('H')) height_ = std::atoi(word.c_str() + 1);
+        if (word.starts_with('F')) rate_ = parsed_ratio(word.substr(1));
+        if (word.starts_with('A')) aspect_ = parsed_ratio(word.substr(1));
         if (word.starts_with('C') && !word.starts_with("C420")) {
           throw usage_error(
               "'{}' has colours {}; only 4:2:0 with 8 bits is read: ffmpeg -pix_fmt "
@@ -154,53 +155,5 @@ std::optional<Image> FrameReader::next_y4m() {
   }
   return image;
 }
-
-void write_ppm(std::FILE* file, const Image& image, const std::string& name) {
-  const std::string header = fmt::format("P6\n{} {}\n255\n", image.width, image.height);
-  if (std::fwrite(header.data(), 1, header.size(), file) != header.size() ||
-      std::fwrite(image.pixels.data(), 1, image.pixels.size(), file) != image.pixels.size()) {
-    throw failure("'{}' takes no more frames: {}", name, std::strerror(errno));
-  }
-}
-
-Pipe::Pipe(std::vector<std::string> words, Way way) {
-  std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is an error of write, not a death
-  int ends[2];
-  if (::pipe(ends) != 0) throw failure("no pipe for '{}': {}", words[0], std::strerror(errno));
-  const int theirs = way == Way::read ? ends[1] : ends[0],
-            ours = way == Way::read ? ends[0] : ends[1];
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, theirs, way == Way::read ? 1 : 0);
-  if (way == Way::read) posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", 0, 0);
-  posix_spawn_file_actions_addclose(&actions, ends[0]);
-  posix_spawn_file_actions_addclose(&actions, ends[1]);
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  const int error =
-      ::posix_spawnp(&pid_, words[0].c_str(), &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  ::close(theirs);
-  if (error != 0) {
-    ::close(ours);
-    pid_ = -1;
-    throw usage_error("'{}' cannot be started: {}; is it installed?", words[0],
-                      std::strerror(error));
-  }
-  file_ = ::fdopen(ours, way == Way::read ? "rb" : "wb");
-}
-
-int Pipe::finish() {
-  if (file_ != nullptr) std::fclose(file_);
-  file_ = nullptr;
-  if (pid_ < 0) return 0;
-  int status = 0;
-  ::waitpid(pid_, &status, 0);
-  pid_ = -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
-
-Pipe::~Pipe() { finish(); }
 
 }  // namespace tapescope::detection
