@@ -386,7 +386,8 @@ TEST_F(DetectProgram, OutputsAreNeverInputs) {
 TEST_F(DetectProgram, VideosKeepTheirFramesTimesAndRate) {
   if (std::system("ffmpeg -version >/dev/null 2>&1") != 0) GTEST_SKIP() << "ffmpeg is not there";
   const std::string even = *folder_ / "a:even.mkv", uneven = *folder_ / "uneven.mp4";
-  const std::string source = "ffmpeg -v error -y -f lavfi -i testsrc=s=64x48:r=10:d=2,setsar=4/3 ";
+  const std::string source =
+      "ffmpeg -v error -y -f lavfi -i testsrc=s=64x48:r=10:d=2,setsar=4/3 -g 1 ";
   ASSERT_EQ(std::system((source + "'file:" + even + "'").c_str()), 0);
   ASSERT_EQ(
       std::system(

@@ -396,6 +396,12 @@ TEST(FrameReader, ReadsPpmAndNoticesDamage) {
             std::string::npos);
   EXPECT_NE(read_until_error("P6 2 1 65535\n", frames).find("65535"), std::string::npos);
   EXPECT_NE(read_until_error("JFIF", frames).find("neither"), std::string::npos);
+  EXPECT_NE(read_until_error("P6 32768 32768 255\n", frames).find("200 million"),
+            std::string::npos);
+  EXPECT_NE(read_until_error("YUV4MPEG2 W40000 H40000\nFRAME\n", frames).find("200 million"),
+            std::string::npos);
+  EXPECT_NE(read_until_error("P6 14000 14000 255\nabc", frames).find("3 of 588000000 bytes"),
+            std::string::npos);
   EXPECT_EQ(read_until_error("", frames), "");
 }
 
@@ -410,6 +416,8 @@ TEST(FrameReader, ReadsY4m) {
   EXPECT_EQ(image->at(0, 0)[0], 0);
   EXPECT_EQ(image->at(0, 1)[1], 255);
   EXPECT_EQ(image->at(1, 0)[0], 128);
+  EXPECT_EQ(reader.rate(), (Ratio{25, 1}));
+  EXPECT_FALSE(reader.aspect().has_value());
   EXPECT_EQ(image->at(1, 0)[0], image->at(1, 0)[2]);
   EXPECT_FALSE(reader.next());
   std::fclose(file);

@@ -62,6 +62,7 @@ Finder finder_of(const Options& options) {
 int run(const Options& options) {
   options.run.apply();
   FrameSource source(options.sources);
+  if (source.empty()) return 2;  // which was told
   if (!options.outputs.out.empty() && !source.has_stream()) source.expect_different_stems();
   const Finder finder = finder_of(options);
   const std::vector<std::string>& classes = finder.classes;

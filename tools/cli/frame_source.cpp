@@ -136,7 +136,9 @@ bool FrameSource::stream(const Entry& entry, const std::function<bool(Frame)>& p
     frame.aspect = video ? time.aspect : frames->aspect();
     if (frame.rate.has_value()) {
       interval = 1 / frame.rate.value();
-      frame.time = video ? time.seconds : static_cast<double>(n) * interval;
+      frame.time =
+          video ? time.seconds
+                : static_cast<double>(n * frame.rate.den) / static_cast<double>(frame.rate.num);
     }
     last = frame.time.value_or(static_cast<double>(n) * interval);
     frame.video_time = began_ + last;

@@ -31,6 +31,7 @@ class FrameSource {
  public:
   // Pictures, folders of them, videos, and "-" for a stream on standard input.
   explicit FrameSource(const std::vector<std::string>& sources);
+  bool empty() const { return entries_.empty(); }  // none of them can be opened
   bool has_stream() const;
   // Of pictures, in the order of run().
   std::vector<std::string> pictures() const;

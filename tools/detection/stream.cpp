@@ -9,7 +9,7 @@
 namespace tapescope::detection {
 namespace {
 
-constexpr int kLargest = 1 << 15;  // pixels of a side
+constexpr std::int64_t kMostPixels = 200'000'000;  // as of a file
 
 std::uint8_t byte_of(double v) {
   return static_cast<std::uint8_t>(std::clamp(v + 0.5, 0.0, 255.0));
@@ -36,13 +36,26 @@ std::string FrameReader::line() {
   return text;
 }
 
-void FrameReader::exactly(std::uint8_t* to, std::size_t bytes) {
-  const std::size_t got = std::fread(to, 1, bytes, file_);
-  if (got != bytes) {
+std::vector<std::uint8_t> FrameReader::exactly(std::size_t bytes) {
+  // The first frame's header may promise what never comes: memory grows with what is read.
+  const std::size_t step = frame_ == 0 ? std::size_t{1} << 20 : bytes;
+  std::vector<std::uint8_t> data;
+  while (data.size() < bytes) {
+    const std::size_t had = data.size();
+    data.resize(std::min(bytes, had + std::max(step, had)));
+    const std::size_t got = std::fread(data.data() + had, 1, data.size() - had, file_);
+    if (got == data.size() - had) continue;
     throw usage_error(
         "'{}' ends in the middle of frame {}: {} of {} bytes; the frames before are whole", name_,
-        frame_, got, bytes);
+        frame_, had + got, bytes);
   }
+  return data;
+}
+
+void FrameReader::expect_size(int height, int width) const {
+  if (height > 0 && width > 0 && std::int64_t{height} * width <= kMostPixels) return;
+  throw usage_error("'{}' says that frame {} is {}x{}; up to {} million pixels are read", name_,
+                    frame_, width, height, kMostPixels / 1'000'000);
 }
 
 std::optional<Image> FrameReader::next() {
@@ -75,9 +88,7 @@ std::optional<Image> FrameReader::next() {
           throw usage_error("'{}' has more than 8 bits; ffmpeg -pix_fmt yuv420p", name_);
         }
       }
-      if (width_ < 1 || height_ < 1 || width_ > kLargest || height_ > kLargest) {
-        throw usage_error("'{}' says its frames are {}x{}", name_, width_, height_);
-      }
+      expect_size(height_, width_);
     } else {
       throw usage_error(
           "'{}' is neither binary PPM nor YUV4MPEG2: for other videos ffmpeg -i VIDEO "
@@ -107,9 +118,10 @@ std::optional<Image> FrameReader::next_ppm() {
       number = std::min(number * 10 + (c - '0'), 1 << 20);
   }
   const auto [width, height, most] = numbers;
-  if (width < 1 || height < 1 || width > kLargest || height > kLargest || most != 255) {
-    throw usage_error("'{}': frame {} is {}x{} with values to {}; 8-bit frames (255) are read",
-                      name_, frame_, width, height, most);
+  expect_size(height, width);
+  if (most != 255) {
+    throw usage_error("'{}': frame {} has values to {}; 8-bit frames (255) are read", name_, frame_,
+                      most);
   }
   if (frame_ == 0) {
     width_ = width;
@@ -119,8 +131,10 @@ std::optional<Image> FrameReader::next_ppm() {
     throw usage_error("'{}': frame {} is {}x{}, the first was {}x{}; scale them to one size", name_,
                       frame_, width, height, width_, height_);
   }
-  Image image(height, width, 3);
-  exactly(image.pixels.data(), image.pixels.size());
+  Image image;
+  image.height = height;
+  image.width = width;
+  image.pixels = exactly(3 * static_cast<std::size_t>(height) * static_cast<std::size_t>(width));
   return image;
 }
 
@@ -134,8 +148,7 @@ std::optional<Image> FrameReader::next_y4m() {
   const int cw = (width_ + 1) / 2, ch = (height_ + 1) / 2;
   const auto luma = static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_);
   const auto chroma = static_cast<std::size_t>(cw) * static_cast<std::size_t>(ch);
-  std::vector<std::uint8_t> planes(luma + 2 * chroma);
-  exactly(planes.data(), planes.size());
+  const std::vector<std::uint8_t> planes = exactly(luma + 2 * chroma);
   Image image(height_, width_, 3);
   for (int y = 0; y < height_; ++y) {
     for (int x = 0; x < width_; ++x) {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tools/data/image.h"
 #include "tools/detection/frame_rate.h"
@@ -26,7 +27,8 @@ class FrameReader {
   std::optional<Image> next_ppm();
   std::optional<Image> next_y4m();
   std::string line();
-  void exactly(std::uint8_t* to, std::size_t bytes);
+  std::vector<std::uint8_t> exactly(std::size_t bytes);
+  void expect_size(int height, int width) const;
   std::FILE* file_;
   std::string name_;
   enum class Form { unknown, ppm, y4m } form_ = Form::unknown;

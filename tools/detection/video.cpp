@@ -80,6 +80,29 @@ bool is_picture(const fs::path& path) {
   return format != ImageFormat::known_but_not_read || has_image_extension(path);
 }
 
+// Whether a file whose format says no length ends as one that was written to its end: a transport
+// stream with a whole packet, Ogg with a page that is marked as the last.
+bool ends_whole(const fs::path& path, const std::string& format) {
+  std::error_code error;
+  const std::uintmax_t size = fs::file_size(path, error);
+  if (format == "mpegts") return size % 188 == 0 || size % 192 == 0 || size % 204 == 0;
+  if (format != "ogg") return true;
+  constexpr std::uintmax_t kLongestPage = 27 + 255 + 255 * 255, kHead = 27;
+  const std::uintmax_t from = size - std::min(size, 2 * kLongestPage);
+  std::string end(static_cast<std::size_t>(size - from), '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(from));
+  file.read(end.data(), static_cast<std::streamsize>(end.size()));
+  const std::size_t page = end.rfind("OggS");
+  if (page == std::string::npos || page + kHead > end.size()) return false;
+  const auto segments = static_cast<std::size_t>(static_cast<unsigned char>(end[page + 26]));
+  std::size_t length = kHead + segments;
+  for (std::size_t i = 0; i < segments && page + kHead + i < end.size(); ++i) {
+    length += static_cast<unsigned char>(end[page + kHead + i]);
+  }
+  return (end[page + 5] & 4) != 0 && page + length <= end.size();
+}
+
 double seconds_of(const std::string& text) {
   int hours = 0, minutes = 0;
   double seconds = 0;
@@ -155,6 +178,7 @@ std::optional<VideoInfo> probe_video(const fs::path& path) {
     VideoInfo& info = probed.info;
     info.constant = info.rate.has_value() && probed.average == info.rate;
     if (!info.rate.has_value()) info.rate = kUsualRate;
+    info.whole = ends_whole(path, probed.format);
     // This index counts what was meant to be written; the length is measured on what is there.
     if (probed.format == "avi" && info.frames > 0) {
       info.seconds = std::max(info.seconds, static_cast<double>(info.frames) / info.rate.value());
@@ -263,6 +287,10 @@ std::optional<Image> VideoReader::next(FrameTime& time) {
         "'{}' is cut off or damaged; ffmpeg says: {}; the {} frames that could be read are kept",
         name, complaint_.empty() ? fmt::format("status {}", status) : complaint_, frames_);
   }
+  if (!info_.whole) {
+    throw usage_error("'{}' is cut off: it has no end; the {} frames that could be read are kept",
+                      name, frames_);
+  }
   // A single long last frame, or frames that an edit leaves out, make a file seem short too: the
   // one has all its frames, the other its length.
   const double length = last_ - first_ + interval;
@@ -282,6 +310,10 @@ VideoWriter::VideoWriter(std::string path, Ratio rate, Ratio aspect)
 VideoWriter::~VideoWriter() = default;
 
 void VideoWriter::start(const Image& first) {
+  // MPEG-1 and -2 know eight rates; at others frames are repeated.
+  static constexpr std::array<const char*, 5> kMpeg = {".mpg", ".mpeg", ".vob", ".m1v", ".m2v"};
+  static constexpr Ratio kRates[] = {{24000, 1001}, {24, 1}, {25, 1},       {30000, 1001},
+                                     {30, 1},       {50, 1}, {60000, 1001}, {60, 1}};
   std::vector<std::string> words = {"ffmpeg", "-v", "error", "-y"};
   const auto add = [&words](std::initializer_list<std::string> more) {
     words.insert(words.end(), more);
@@ -294,11 +326,16 @@ void VideoWriter::start(const Image& first) {
     // ffmpeg takes for the rate.
     static constexpr std::array<const char*, 8> kTimed = {".mp4", ".m4v", ".mov",  ".3gp",
                                                           ".3g2", ".mkv", ".webm", ".nut"};
-    add({"-f", "matroska", "-i", "-", passthrough_option(), "passthrough"});
+    add({"-f", "matroska", "-i", "-"});
+    if (!is_among(lower_extension(path_), kMpeg)) add({passthrough_option(), "passthrough"});
     if (is_among(lower_extension(path_), kTimed)) add({"-enc_time_base", "1:60000"});
   }
+  if (is_among(lower_extension(path_), kMpeg) &&
+      std::find(std::begin(kRates), std::end(kRates), rate_) == std::end(kRates)) {
+    add({"-r", "30"});
+  }
   add({"-pix_fmt", "yuv420p", "-vf",
-       fmt::format("pad=ceil(iw/2)*2:ceil(ih/2)*2,setsar={}",
+       fmt::format("pad=ceil(iw/2)*2:ceil(ih/2)*2,setsar=r={}:max=65535",
                    aspect_.has_value() ? fmt::format("{}/{}", aspect_.num, aspect_.den) : "1"),
        named(path_)});
   pipe_ =

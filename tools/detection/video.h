@@ -19,6 +19,7 @@ namespace tapescope::detection {
 struct VideoInfo {
   Ratio rate;               // frames a second, where they come evenly
   bool constant = false;    // they do
+  bool whole = true;        // it has its end, as far as its format shows one
   double seconds = 0;       // that the file promises; 0: it does not say
   std::int64_t frames = 0;  // likewise
 };
