@@ -150,6 +150,25 @@ Probed ask_ffprobe(const fs::path& path) {
   return probed;
 }
 
+// showinfo tells each frame's time where ffmpeg's own errors come too. Frames are upright by then:
+// ffmpeg turns them as the file says. Behind it they are counted, since equal times, and times
+// closer than the rate, would be errors of the output.
+std::vector<std::string> decoder_of(const std::string& path) {
+  std::vector<std::string> words = {"ffmpeg", "-hide_banner", "-nostats", "-nostdin"};
+  for (const char* word : {"-loglevel", "repeat+level+info", "-i"}) words.emplace_back(word);
+  words.push_back(named(path));
+  for (const char* word :
+       {"-map", "0:V:0", "-vf", "showinfo,settb=1/1000,setpts=N", "-enc_time_base", "1:1000"}) {
+    words.emplace_back(word);
+  }
+  words.push_back(passthrough_option());
+  for (const char* word :
+       {"passthrough", "-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"}) {
+    words.emplace_back(word);
+  }
+  return words;
+}
+
 // Pictures and texts, which ffmpeg makes videos of too, and lists of other files or addresses.
 bool is_no_video_format(const std::string& format) {
   static constexpr std::array<const char*, 13> kNone = {
@@ -197,30 +216,7 @@ std::optional<VideoInfo> probe_video(const fs::path& path) {
 VideoReader::VideoReader(const std::string& path, const VideoInfo& info)
     : path_(path),
       info_(info),
-      // showinfo tells each frame's time where ffmpeg's own errors come too. Frames are upright by
-      // then: ffmpeg turns them as the file says.
-      pipe_({"ffmpeg",
-             "-hide_banner",
-             "-nostats",
-             "-loglevel",
-             "repeat+level+info",
-             "-nostdin",
-             "-i",
-             named(path),
-             "-map",
-             "0:V:0",
-             "-vf",
-             "showinfo",
-             passthrough_option(),
-             "passthrough",
-             "-f",
-             "image2pipe",
-             "-c:v",
-             "ppm",
-             "-pix_fmt",
-             "rgb24",
-             "-"},
-            Pipe::Way::read, [this](const std::string* line) { hear(line); }),
+      pipe_(decoder_of(path), Pipe::Way::read, [this](const std::string* line) { hear(line); }),
       reader_(pipe_.file(), path) {}
 
 void VideoReader::hear(const std::string* line) {
