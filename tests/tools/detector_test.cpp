@@ -1,5 +1,6 @@
 // A detector's losses, targets, data and streams, against figures worked out by hand.
 #include "tools/detection/detector.h"
+#include "tools/detection/coco_results.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #include "engine/philox.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/detection/detection_losses.h"
+#include "tools/detection/pipe.h"
+#include "tools/detection/ring.h"
 #include "tools/detection/stream.h"
 #include "tools/report/png.h"
 
@@ -301,11 +304,23 @@ TEST_F(VocFolder, WhatIsWrittenReadsBack) {
   EXPECT_EQ(data.train[0].objects[0].box, (Box{4, 2, 10, 8}));
   EXPECT_EQ(data.train[0].objects[0].category, 1);
   EXPECT_EQ(to_yolo_text(seen), "1 0.300000 0.300000 0.333333 0.400000 0.75\n");
-  const auto coco = nlohmann::json::parse(to_coco_json(std::vector{seen, seen}));
+  SeenImage other = seen;
+  other.path = "b.png";
+  CocoIds ids;
+  const std::vector<SeenImage> both = {seen, other};
+  const auto coco = nlohmann::json::parse(to_coco_results(both, ids));
   ASSERT_EQ(coco.size(), 2u);
   EXPECT_EQ(coco[1]["image_id"], 2);
   EXPECT_EQ(coco[1]["category_id"], 2);
   EXPECT_EQ(coco[1]["bbox"][3], 8);
+  // What the ids stand for, so that the results can be put together with the data again.
+  const auto set = nlohmann::json::parse(to_coco_dataset(both, {"x", "y"}, ids));
+  EXPECT_EQ(set["images"][1]["id"], 2);
+  EXPECT_EQ(set["images"][1]["file_name"], "b.png");
+  EXPECT_EQ(set["images"][1]["width"], 30);
+  EXPECT_EQ(set["categories"][1]["id"], 2);
+  EXPECT_EQ(set["categories"][1]["name"], "y");
+  EXPECT_EQ(set["annotations"].size(), 2u);
 }
 
 TEST(Detector, DecodesPeaksInOrderAndSuppresses) {
@@ -381,6 +396,12 @@ TEST(FrameReader, ReadsPpmAndNoticesDamage) {
             std::string::npos);
   EXPECT_NE(read_until_error("P6 2 1 65535\n", frames).find("65535"), std::string::npos);
   EXPECT_NE(read_until_error("JFIF", frames).find("neither"), std::string::npos);
+  EXPECT_NE(read_until_error("P6 32768 32768 255\n", frames).find("200 million"),
+            std::string::npos);
+  EXPECT_NE(read_until_error("YUV4MPEG2 W40000 H40000\nFRAME\n", frames).find("200 million"),
+            std::string::npos);
+  EXPECT_NE(read_until_error("P6 14000 14000 255\nabc", frames).find("3 of 588000000 bytes"),
+            std::string::npos);
   EXPECT_EQ(read_until_error("", frames), "");
 }
 
@@ -395,6 +416,8 @@ TEST(FrameReader, ReadsY4m) {
   EXPECT_EQ(image->at(0, 0)[0], 0);
   EXPECT_EQ(image->at(0, 1)[1], 255);
   EXPECT_EQ(image->at(1, 0)[0], 128);
+  EXPECT_EQ(reader.rate(), (Ratio{25, 1}));
+  EXPECT_FALSE(reader.aspect().has_value());
   EXPECT_EQ(image->at(1, 0)[0], image->at(1, 0)[2]);
   EXPECT_FALSE(reader.next());
   std::fclose(file);
@@ -405,12 +428,20 @@ TEST(FrameReader, ReadsY4m) {
 }
 
 TEST(Pipe, RunsAChildAndSaysWhenThereIsNone) {
-  Pipe echo({"printf", "P6 1 1 255\\nabc"}, Pipe::Way::read);
+  const auto quiet = [](const std::string*) {};
+  Pipe echo({"printf", "P6 1 1 255\\nabc"}, Pipe::Way::read, quiet);
   FrameReader reader(echo.file(), "printf");
   EXPECT_TRUE(reader.next());
   EXPECT_FALSE(reader.next());
   EXPECT_EQ(echo.finish(), 0);
-  EXPECT_THROW(Pipe({"no-such-program"}, Pipe::Way::read), Error);
+  EXPECT_NE(
+      usage_message([&] { Pipe({"no-such-program"}, Pipe::Way::read, quiet); }).find("apt-get"),
+      std::string::npos);
+  std::vector<std::string> said;
+  Pipe noisy({"sh", "-c", "echo one >&2; printf two >&2; exit 3"}, Pipe::Way::read,
+             [&](const std::string* line) { said.push_back(line == nullptr ? "end" : *line); });
+  EXPECT_EQ(noisy.finish(), 3);
+  EXPECT_EQ(said, (std::vector<std::string>{"one", "two", "end"}));
 }
 
 TEST(Ring, NewestWinsWhereAsked) {

@@ -7,6 +7,7 @@
 #include "tools/detection/detector_file.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 
 namespace tapescope::cli {
 namespace {
@@ -22,7 +23,7 @@ std::vector<ChosenBox> right_boxes(const Cells& cells, const DetectorPicture& pi
   constexpr double kRight = 0.5;
   std::vector<ChosenBox> chosen;
   std::set<int> done;
-  for (const Seen& s : listed(cells, detect_options(options))) {
+  for (const Seen& s : listed_in(picture, cells, detect_options(options))) {
     const bool right = std::any_of(
         picture.objects.begin(), picture.objects.end(),
         [&](const Object& o) { return o.category == s.category && iou(o.box, s.box) >= kRight; });
@@ -87,7 +88,8 @@ int benchmark_boxes(const BoxCommand& command, const std::string& split, std::in
         rows.add(boxes[b].name, row.method, row.panel);
       }
     }
-    fmt::print(stderr, "{} of {}: {}, {} boxes\n", done + 1, chosen.size(), path, boxes.size());
+    fmt::print(stderr, "{} of {}: {}, {} boxes\n", done + 1, chosen.size(), printable(path),
+               boxes.size());
   }
   std::stable_partition(rows.methods.begin(), rows.methods.end(),
                         [](const std::string& m) { return !m.starts_with("control-"); });

@@ -9,9 +9,11 @@
 #include "tools/cli/explanation_options.h"
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
+#include "tools/cli/picture_files.h"
 #include "tools/detection/detector_file.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 
 namespace tapescope::cli {
 namespace {
@@ -47,6 +49,9 @@ struct Rows {  // of all pictures, by method, in the order of the methods
 };
 
 int run(const Options& options) {
+  InputFiles inputs = files_of(options.run);
+  for (const std::string& path : {options.data, options.masks}) inputs.add(path);
+  if (!options.out.empty()) inputs.expect_apart("--out", options.out);
   options.run.apply();
   if (detection::is_detector(options.run.run, options.run.checkpoint)) {
     return benchmark_boxes(
@@ -94,7 +99,7 @@ int run(const Options& options) {
       }
     }
     for (const quality::PanelRow& row : judge.score_controls()) rows.add(row);
-    fmt::print(stderr, "{} of {}: {}\n", done + 1, chosen.size(), name);
+    fmt::print(stderr, "{} of {}: {}\n", done + 1, chosen.size(), printable(name));
   }
   if (options.cascade) cascade.run(loaded, backend, options.explanation);
   // Controls stand last, whenever they were scored.

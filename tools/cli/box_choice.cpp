@@ -52,9 +52,10 @@ CellNumber cell_at(const std::string& at, const Cells& cells, const DetectorPict
   return cell;
 }
 
-std::vector<CellNumber> from_list(const Cells& cells, const BoxOptions& options) {
+std::vector<CellNumber> from_list(const Cells& cells, const DetectorPicture& picture,
+                                  const BoxOptions& options) {
   std::vector<CellNumber> all;
-  for (const Seen& s : listed(cells, detect_options(options))) {
+  for (const Seen& s : listed_in(picture, cells, detect_options(options))) {
     all.push_back({s.cell_y, s.cell_x, s.category, -1});
   }
   if (options.box == "all" && !all.empty()) return all;
@@ -152,18 +153,25 @@ DetectOptions detect_options(const BoxOptions& options) {
   return detect;
 }
 
-std::string to_text(const ChosenBox& box, const std::vector<std::string>& classes,
-                    const DetectOptions& options) {
+std::vector<Seen> listed_in(const DetectorPicture& picture, const Cells& cells,
+                            const DetectOptions& options) {
+  std::vector<Seen> all = listed(cells, options);
+  std::erase_if(all, [&](const Seen& s) { return !(picture.in_picture(s.box).area() > 0); });
+  return all;
+}
+
+std::string to_text(const ChosenBox& box, const DetectorPicture& picture,
+                    const std::vector<std::string>& classes, const DetectOptions& options) {
   const std::string cell = fmt::format("cell {},{}", box.what.x, box.what.y);
   const std::string verdict = to_text(box.verdict, options);
   if (!box.missed) return fmt::format("{}: '{}' {}", cell, box.name, verdict);
   const Missed& m = *box.missed;
+  const Box object = picture.in_picture(m.object.box);
   return fmt::format(
       "the '{}' at {:.0f},{:.0f} of {:.0f}x{:.0f} was missed; {} fits it best, with an IoU of "
       "{:.2f}, is surest of '{}' with {:.2g}, and as '{}' {}",
-      classes[static_cast<std::size_t>(m.object.category)], m.object.box.x, m.object.box.y,
-      m.object.box.w, m.object.box.h, cell, m.overlap,
-      classes[static_cast<std::size_t>(m.category)], m.surest, box.name, verdict);
+      classes[static_cast<std::size_t>(m.object.category)], object.x, object.y, object.w, object.h,
+      cell, m.overlap, classes[static_cast<std::size_t>(m.category)], m.surest, box.name, verdict);
 }
 
 std::vector<ChosenBox> choose_boxes(const Cells& cells, const DetectorPicture& picture,
@@ -192,7 +200,7 @@ std::vector<ChosenBox> choose_boxes(const Cells& cells, const DetectorPicture& p
     }
   } else {
     const std::vector<CellNumber> numbers =
-        options.at.empty() ? from_list(cells, options)
+        options.at.empty() ? from_list(cells, picture, options)
                            : std::vector<CellNumber>{cell_at(options.at, cells, picture)};
     for (const CellNumber& number : numbers) {
       ChosenBox c;

@@ -27,7 +27,15 @@ struct DetectorPicture {
   detection::Letterbox frame;
   int height = 0, width = 0;               // of the picture itself
   std::vector<detection::Object> objects;  // annotated ones, in the input's pixels
+  // A box of the input as `detect` gives it: in the picture's pixels, clipped to it.
+  detection::Box in_picture(const detection::Box& box) const {
+    return frame.into_picture(box, height, width);
+  }
 };
+// What `detect` lists of the picture, in its order, with boxes in the input's pixels.
+std::vector<detection::Seen> listed_in(const DetectorPicture& picture,
+                                       const detection::Cells& cells,
+                                       const detection::DetectOptions& options);
 
 // Annotations by picture.
 class Annotations {
@@ -60,7 +68,8 @@ std::vector<ChosenBox> choose_boxes(const detection::Cells& cells, const Detecto
                                     const std::vector<std::string>& classes);
 
 // A sentence without its end: which cell it is, and what became of it.
-std::string to_text(const ChosenBox& box, const std::vector<std::string>& classes,
+std::string to_text(const ChosenBox& box, const DetectorPicture& picture,
+                    const std::vector<std::string>& classes,
                     const detection::DetectOptions& options);
 
 }  // namespace tapescope::cli

@@ -1,9 +1,11 @@
 #include <nlohmann/json.hpp>
 
+#include "tools/cli/confusion.h"
 #include "tools/cli/detector_commands.h"
 #include "tools/detection/detector.h"
 #include "tools/detection/voc_evaluation.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::cli {
@@ -37,9 +39,11 @@ BadImage bad_image_from(const std::string& option) {
 }
 
 void say(const DetectionData& data) {
-  fmt::print(stderr, "{}\n", data.summary);
-  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
-  for (const std::string& bad : data.bad_images) fmt::print(stderr, "left out: {}\n", bad);
+  fmt::print(stderr, "{}\n", printable(data.summary));
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));
+  for (const std::string& bad : data.bad_images) {
+    fmt::print(stderr, "left out: {}\n", printable(bad));
+  }
   if (!data.bad_images.empty()) {
     fmt::print(stderr, "{} pictures cannot be read and were left out with their boxes\n",
                data.bad_images.size());
@@ -84,7 +88,8 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
     classes.push_back(
         {{"name", config.classes[k]}, {"ap", ap}, {"ap50", ap50}, {"objects", objects}});
     if (!json) {
-      fmt::print("{:<16} {:>8.4f} {:>8.4f} {:>9}\n", config.classes[k], ap, ap50, objects);
+      fmt::print("{} {:>8.4f} {:>8.4f} {:>9}\n", padded(printable(config.classes[k]), 16), ap, ap50,
+                 objects);
     }
   }
   numbers["loss"] = metrics->loss();

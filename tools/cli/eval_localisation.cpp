@@ -5,6 +5,7 @@
 #include "tools/cli/localiser.h"
 #include "tools/data/image.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 
 namespace tapescope::cli {
 namespace {

@@ -1,6 +1,5 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -11,11 +10,14 @@
 #include "tools/cli/judge.h"
 #include "tools/cli/judge_json.h"
 #include "tools/cli/ledger.h"
+#include "tools/cli/near_names.h"
 #include "tools/cli/other_explanations.h"
+#include "tools/cli/picture_files.h"
 #include "tools/detection/detector_file.h"
 #include "tools/explanation/drawing.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/report/colormap.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/npy.h"
@@ -29,6 +31,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kColumns = 8;  // of the sheet
+// One of feature maps, one of relevance, one of gradients; of a detector's box likewise.
+constexpr const char* kUsual = "grad-cam,lrp-epsilon-plus,integrated-gradients";
+constexpr const char* kUsualOfBoxes = "odam,lrp-epsilon-plus,saliency";
 
 struct Options {
   RunOptions run;
@@ -38,6 +43,7 @@ struct Options {
   BoxOptions box;
   OtherOptions other;
   bool json = false, list = false, score = false, ledger = false;
+  bool usual = false;  // nobody named the methods
 };
 
 int list_methods(const Options& options) {
@@ -62,7 +68,7 @@ int list_methods(const Options& options) {
     if (!info.needs.empty()) fmt::print("  needs     {}\n", info.needs);
     fmt::print("  blind to  {}\n", info.blind_to);
   }
-  if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"methods", methods}}.dump(2));
+  if (options.json) fmt::print("{}\n", json_text(nlohmann::ordered_json{{"methods", methods}}, 2));
   return 0;
 }
 
@@ -83,13 +89,35 @@ std::optional<quality::Mask> mask_of(const Options& options, const Picture& pict
   return read_mask(options.mask, picture, info);
 }
 
-int run(const Options& options) {
+void expect_known_methods(const ExplanationOptions& explanation) {
+  std::vector<std::string> known = {"all", "odam", "d-rise"};
+  for (const explain::MethodInfo& info : explain::all_methods()) known.emplace_back(info.name);
+  for (const std::string& method : comma_separated(explanation.methods)) {
+    expect_no_slip("method", method, known, "`tapescope explain --list` tells all");
+  }
+}
+
+// What `options` names is read, and is not written over.
+void expect_outputs_apart(const Options& options) {
+  InputFiles inputs = files_of(options.run);
+  for (const std::string& path : {options.mask, options.data, options.explanation.segments,
+                                  options.other.concept_folder, options.other.random_folder}) {
+    if (!path.empty()) inputs.add(path);
+  }
+  expect_apart(inputs, options.images, options.out);
+}
+
+int run(Options& options) {
   if (options.list) return list_methods(options);
   if (options.run.run.empty()) {
     throw usage_error("--run is required: the run directory of `tapescope train`");
   }
+  options.images = picture_files(options.images);
+  options.usual = options.explanation.methods.empty();
+  expect_known_methods(options.explanation);
   if (options.other.asked() > 0) {
     if (options.out.empty()) throw usage_error("--out is required: a folder for what is found");
+    expect_outputs_apart(options);
     options.run.apply();
     return explain_otherwise({options.run, options.images, options.explanation, options.other,
                               options.data, options.out, options.json});
@@ -100,8 +128,17 @@ int run(const Options& options) {
         "--mask goes with --score and one picture; benchmark-explanations takes many");
   }
   if (options.out.empty()) throw usage_error("--out is required: a folder for pictures and arrays");
+  expect_outputs_apart(options);
   options.run.apply();
-  if (detection::is_detector(options.run.run, options.run.checkpoint)) {
+  const bool detector = detection::is_detector(options.run.run, options.run.checkpoint);
+  if (options.usual) {
+    options.explanation.methods = detector ? kUsualOfBoxes : kUsual;
+    fmt::print(stderr,
+               "methods: {}; others by --method NAME (`explain --list`), --method all for "
+               "every one\n",
+               options.explanation.methods);
+  }
+  if (detector) {
     if (options.ledger) throw usage_error("--ledger is of a classifier's run, not of a detector's");
     return explain_boxes(
         {options.run, options.explanation, options.box, options.data, options.out, options.json},
@@ -122,13 +159,17 @@ int run(const Options& options) {
   std::vector<SheetCell> cells;
   std::vector<StoredTensor> stored;
   std::size_t per_image = 0;
-  std::map<std::string, int> stems;
+  std::set<std::string> stems;
   std::set<std::string> said;  // methods that were left out
+  BadPictures bad;
   for (const std::string& path : options.images) {
-    Picture picture = read_picture(path, loaded.info);
-    // Pictures of one name from several folders must not overwrite each other's maps.
-    const int same = stems[picture.stem]++;
-    if (same > 0) picture.stem += fmt::format("-{}", same + 1);
+    Picture picture;
+    if (bad.skipped([&] { picture = read_picture(path, loaded.info); })) {
+      maps.push_back({{"image", path}, {"error", bad.last()}});
+      continue;
+    }
+    picture.stem = unused_stem(picture.stem, stems);
+    const std::string stem_name = printable(picture.stem), path_name = printable(path);
     PictureSettings picture_settings(options.explanation, loaded.info, picture);
     const Target target =
         target_of(options.explanation, loaded.info, explainer.logits(picture.input));
@@ -138,21 +179,21 @@ int run(const Options& options) {
     const std::size_t first = cells.size();
     if (judge) judge->look_at(picture, index, mask_of(options, picture, loaded.info));
     std::vector<quality::PanelRow> panels;
-    cells.push_back({picture.image, picture.stem});
+    cells.push_back({picture.image, stem_name});
     for (const std::string& method : methods) {
       const explain::ExplainOptions settings = picture_settings.of(method);
       explain::Attribution result;
       try {
         result = explainer.explain(method, picture.input, classes, settings);
       } catch (const Error& refused) {
-        // Asked for all, a method that this model does not admit is left out and said so.
-        if (!options.explanation.may_be_left_out(method)) throw;
+        // A method that was not named, and that this model does not admit, is left out and told.
+        if (!options.usual && !options.explanation.may_be_left_out(method)) throw;
         if (said.insert(method).second) fmt::print(stderr, "left out: {}\n", refused.what());
         continue;
       }
       const std::string stem = (fs::path(options.out) / picture.stem).string() + "." + method;
       write_npy(stem + ".npy", result.map);
-      stored.push_back({picture.stem + "." + method, result.map});
+      stored.push_back({stem_name + "." + method, result.map});
       std::string png;  // units of a dense layer lie nowhere in the picture
       Image shown;
       if (result.map.shape().rank() == 4) {
@@ -163,27 +204,28 @@ int run(const Options& options) {
       }
       cells.push_back({shown, method + ": " + class_name});
       const bool empty = result.map.shape().rank() == 4 && nothing_positive(result.map);
-      const std::string bad = not_finite(explainer, result, picture.input, index, class_name);
-      if (!bad.empty()) {
-        fmt::print(stderr, "{}: {}: {}\n", path, method, bad);
+      const std::string broken = not_finite(explainer, result, picture.input, index, class_name);
+      if (!broken.empty()) {
+        fmt::print(stderr, "{}: {}: {}\n", path_name, method, broken);
       } else if (empty) {
-        fmt::print(stderr, "{}: {} has nothing that speaks for '{}'\n", path, method, class_name);
+        fmt::print(stderr, "{}: {} has nothing that speaks for '{}'\n", path_name, method,
+                   class_name);
       }
-      maps.push_back(
-          {{"image", path},
-           {"method", method},
-           {"target", class_name},
-           {"node", result.node},
-           {"value", number(result.value)},
-           {"residual", number(result.residual)},
-           {"error_estimate", number(result.error_estimate)},
-           {"forward_passes", result.forward_passes},
-           {"nothing_positive", empty},
-           {"not_finite", bad.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(bad)},
-           {"note", result.note},
-           {"baseline", options.explanation.baseline_names(method)},
-           {"png", png},
-           {"npy", stem + ".npy"}});
+      maps.push_back({{"image", path},
+                      {"method", method},
+                      {"target", class_name},
+                      {"node", result.node},
+                      {"value", number(result.value)},
+                      {"residual", number(result.residual)},
+                      {"error_estimate", number(result.error_estimate)},
+                      {"forward_passes", result.forward_passes},
+                      {"nothing_positive", empty},
+                      {"not_finite",
+                       broken.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(broken)},
+                      {"note", result.note},
+                      {"baseline", options.explanation.baseline_names(method)},
+                      {"png", png},
+                      {"npy", stem + ".npy"}});
       if (options.ledger && keeps_ledger(method)) {
         const LedgerTable ledger = ledger_of(method, recorder_of(loaded, options.explanation),
                                              backend, picture.input, classes, settings.lrp);
@@ -197,10 +239,10 @@ int run(const Options& options) {
         }
       }
       if (!options.json) {
-        fmt::print("{}: {} of '{}' at {}, {}{}{}: {}\n", path, method, class_name, result.node,
+        fmt::print("{}: {} of '{}' at {}, {}{}{}: {}\n", path_name, method, class_name, result.node,
                    forward_passes(result.forward_passes), error_text(result),
                    result.note.empty() ? "" : " (" + result.note + ")",
-                   png.empty() ? stem + ".npy" : png);
+                   printable(png.empty() ? stem + ".npy" : png));
       }
     }
     if (judge) {
@@ -217,11 +259,14 @@ int run(const Options& options) {
     per_image = std::max(per_image, cells.size() - first);
     while (per_image > kColumns && (cells.size() - first) % kColumns != 0) cells.push_back({});
   }
-  const std::string sheet = (fs::path(options.out) / "sheet.png").string();
-  SheetOptions layout;
-  layout.cell_size = 168;  // wide enough for the methods' names
-  layout.columns = static_cast<int>(std::min(per_image, kColumns));
-  write_png(sheet, contact_sheet(cells, layout));
+  std::string sheet;
+  if (!cells.empty()) {
+    sheet = (fs::path(options.out) / "sheet.png").string();
+    SheetOptions layout;
+    layout.cell_size = 168;  // wide enough for the methods' names
+    layout.columns = static_cast<int>(std::min(per_image, kColumns));
+    write_png(sheet, contact_sheet(cells, layout));
+  }
   write_safetensors(fs::path(options.out) / "maps.safetensors", stored);
   const nlohmann::ordered_json scores = {{"run", options.run.run},
                                          {"checkpoint", options.run.checkpoint},
@@ -248,19 +293,25 @@ int run(const Options& options) {
   write_atomically(fs::path(options.out) / "scores.json", json_text(scores, 2) + "\n");
   if (options.json) {
     fmt::print("{}\n", json_text(scores, 2));
-  } else {
-    fmt::print("all of them: {}\n", sheet);
+  } else if (!sheet.empty()) {
+    fmt::print("all of them: {}\n", printable(sheet));
   }
-  return 0;
+  return bad.status(options.images.size());
 }
 
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app, false);
   options->run.add_allow_outside(app);
-  app.add_option("images", options->images, "picture files")
+  app.add_option("images", options->images, "picture files, and folders of them")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   options->explanation.add_to(app);
+  options->explanation.methods.clear();
+  app.get_option("--method")
+      ->description(
+          "names from --list, several with commas, or all that the model admits; default: " +
+          std::string(kUsual) + ", of a detector " + kUsualOfBoxes)
+      ->default_str("");
   app.add_flag("--list", options->list, "print every method's paper, cost, needs and blind spot");
   app.add_option("--out", options->out, "folder for pictures and arrays");
   app.add_flag("--score", options->score,

@@ -7,6 +7,7 @@
 #include "tools/cli/other_explanations.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
 
@@ -109,8 +110,9 @@ int attack(const OtherCommand& command, const LoadedModel& loaded) {
       fmt::print(
           "{}: {} {:.1f} % -> {} {:.1f} % (in 8 bits {} {:.1f} %), most change of a value "
           "{:.1f} of 255: {}\n",
-          path, names[was.index], 100 * was.probability, names[is.index], 100 * is.probability,
-          names[kept.index], 100 * kept.probability, 255 * largest, png);
+          printable(path), names[was.index], 100 * was.probability, names[is.index],
+          100 * is.probability, names[kept.index], 100 * kept.probability, 255 * largest,
+          printable(png));
     }
   }
   const std::string sheet = (fs::path(command.out) / (method + ".png")).string();

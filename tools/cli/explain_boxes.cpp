@@ -4,10 +4,12 @@
 
 #include "tools/cli/box_judge.h"
 #include "tools/cli/judge_json.h"
+#include "tools/cli/picture_files.h"
 #include "tools/detection/detector.h"
 #include "tools/explanation/drawing.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/npy.h"
 #include "tools/report/png.h"
@@ -42,7 +44,7 @@ const char* fate_name(Fate fate) {
 ordered_json verdict_json(const Verdict& v) {
   ordered_json json = {{"fate", fate_name(v.fate)}, {"score", v.score}};
   if (v.fate == Fate::beaten || v.fate == Fate::covered) {
-    json["by"] = {{"cell", {v.by_y, v.by_x}}, {"score", v.by_score}, {"iou", v.overlap}};
+    json["by"] = {{"cell", {v.by_x, v.by_y}}, {"score", v.by_score}, {"iou", v.overlap}};
   }
   return json;
 }
@@ -70,13 +72,19 @@ class Command {
   }
 
   void look_at(const std::string& path) {
-    const DetectorPicture picture = picture_for(config_, path, annotations_);
+    DetectorPicture picture;
+    if (bad_.skipped([&] { picture = picture_for(config_, path, annotations_); })) {
+      maps_.push_back({{"image", path}, {"error", bad_.last()}});
+      return;
+    }
+    picture.picture.stem = unused_stem(picture.picture.stem, stems_);
     const std::vector<ChosenBox> boxes =
         choose_boxes(judge_.cells().read(picture.picture.input), picture, command_.box,
                      command_.explanation, config_.classes);
-    if (boxes.empty()) say("{}: nothing was missed", path);
+    if (boxes.empty()) say("{}: nothing was missed", printable(path));
     for (const ChosenBox& box : boxes) {
-      say("{}: {}", path, to_text(box, config_.classes, detect_options(command_.box)));
+      say("{}: {}", printable(path),
+          to_text(box, picture, config_.classes, detect_options(command_.box)));
     }
     std::vector<BoxSubject> subjects;
     for (const ChosenBox& box : boxes) {
@@ -88,7 +96,7 @@ class Command {
     for (std::size_t b = 0; b < boxes.size(); ++b) {
       Image marked = picture.picture.image;
       frame(marked, boxes[b], config_.classes);
-      rows[b].push_back({marked, stem_of(picture, boxes[b])});
+      rows[b].push_back({marked, printable(stem_of(picture, boxes[b]))});
     }
     PictureSettings settings(command_.explanation, info_, picture.picture);
     if (!boxes.empty()) {
@@ -106,12 +114,14 @@ class Command {
                              {"control", row.method},
                              {"quality", quality_json(row.panel, box_metrics())}});
       }
-      say("\n{}:\n{}", stem_of(picture, boxes[b]), quality::to_text(panels[b], box_metrics()));
+      say("\n{}:\n{}", printable(stem_of(picture, boxes[b])),
+          quality::to_text(panels[b], box_metrics()));
     }
     columns_ = rows.empty() ? columns_ : std::max(columns_, rows[0].size());
   }
 
-  void finish() {
+  // The exit status, of `images` pictures.
+  int finish(std::size_t images) {
     const fs::path out = command_.out;
     if (!sheet_.empty()) {
       SheetOptions layout;
@@ -129,6 +139,7 @@ class Command {
         say("{:<10} {}", metric.name, metric.what);
       }
     }
+    return bad_.status(images);
   }
 
  private:
@@ -186,7 +197,7 @@ class Command {
       write_png(stem + ".png",
                 with_color_bar(shown, drawn.colors, range_of(drawn.map, drawn.colors)));
       write_npy(stem + ".npy", result.map);
-      stored_.push_back({name, result.map});
+      stored_.push_back({printable(name), result.map});
       rows[b].push_back({shown, method});
       const Image& seen = picture.picture.image;
       const quality::Mask own = mask_of(boxes[b].box, seen.height, seen.width);
@@ -195,8 +206,12 @@ class Command {
       ordered_json map = {{"image", picture.picture.path},
                           {"method", method},
                           {"target", boxes[b].name},
-                          {"box", box_json(boxes[b].box)},
-                          {"cell", {boxes[b].what.y, boxes[b].what.x}},
+                          {"box", box_json(picture.in_picture(boxes[b].box))},
+                          {"cell", {boxes[b].what.x, boxes[b].what.y}},
+                          {"letterbox",
+                           {{"scale", picture.frame.scale},
+                            {"left", picture.frame.left},
+                            {"top", picture.frame.top}}},
                           {"verdict", verdict_json(boxes[b].verdict)},
                           {"node", result.node},
                           {"value", result.value.item()},
@@ -222,8 +237,9 @@ class Command {
       maps_.push_back(map);
       say("{}: {} of '{}', {}{}: {:.0f} % of what speaks for it lies in the box, "
           "which covers {:.1f} %: {}",
-          picture.picture.path, method, boxes[b].name, forward_passes(result.forward_passes),
-          error_text(result), 100 * energy, 100 * own.share(), stem + ".png");
+          printable(picture.picture.path), method, boxes[b].name,
+          forward_passes(result.forward_passes), error_text(result), 100 * energy,
+          100 * own.share(), printable(stem + ".png"));
     }
   }
 
@@ -243,7 +259,8 @@ class Command {
   std::vector<SheetCell> sheet_;
   std::size_t columns_ = 1;
   std::vector<StoredTensor> stored_;
-  std::set<std::string> left_out_;
+  std::set<std::string> left_out_, stems_;
+  BadPictures bad_;
 };
 
 }  // namespace
@@ -253,8 +270,7 @@ int explain_boxes(const BoxCommand& command, const std::vector<std::string>& ima
   make_output_folder(command.out);
   Command run(command, score, mask);
   for (const std::string& path : images) run.look_at(path);
-  run.finish();
-  return 0;
+  return run.finish(images.size());
 }
 
 }  // namespace tapescope::cli

@@ -7,6 +7,7 @@
 #include "autograd/explain/tcav.h"
 #include "engine/philox.h"
 #include "tools/cli/other_explanations.h"
+#include "tools/cli/picture_files.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
 
@@ -25,20 +26,15 @@ std::vector<float> flat(const Tensor& t) {
 
 explain::Rows activations(explain::LayerReader& reader, const std::string& folder,
                           const ModelInfo& info, const char* option, std::size_t least) {
-  if (folder.empty() || !fs::is_directory(folder)) {
+  std::error_code error;
+  if (folder.empty() || !fs::is_directory(folder, error)) {
     throw usage_error("{} '{}' is no folder of pictures", option, folder);
   }
-  std::vector<std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file() && has_image_extension(entry.path())) {
-      files.push_back(entry.path().string());
-    }
-  }
+  const std::vector<std::string> files = picture_files({folder});
   if (files.size() < least) {
     throw usage_error("{} '{}' holds {} pictures; at least {} are needed", option, folder,
                       files.size(), least);
   }
-  std::sort(files.begin(), files.end());
   explain::Rows rows;
   for (const std::string& file : files) {
     rows.push_back(flat(reader.values(read_picture(file, info).input)));

@@ -6,6 +6,7 @@
 #include "tools/cli/other_explanations.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/influence/influence.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
@@ -73,7 +74,7 @@ int explain_by_examples(const OtherCommand& command, const LoadedModel& loaded) 
   std::vector<SheetCell> cells;
   for (std::size_t q = 0; q < questions.size(); ++q) {
     const std::string& target = loaded.info.classes[static_cast<std::size_t>(questions[q].label)];
-    if (!command.json) fmt::print("{}: {}\n", asked[q].path, target);
+    if (!command.json) fmt::print("{}: {}\n", printable(asked[q].path), target);
     ordered_json answer = {{"image", asked[q].path}, {"target", target}};
     const auto list = [&](const char* kind, bool largest) {
       ordered_json entries = ordered_json::array();
@@ -86,7 +87,8 @@ int explain_by_examples(const OtherCommand& command, const LoadedModel& loaded) 
         entries.push_back({{"image", pictures->name(index)}, {"class", label}, {"score", score}});
         cells.push_back({copy_of(pictures->image(index)), fmt::format("{} {:.3g}", label, score)});
         if (!command.json) {
-          fmt::print("  {:<10} {:>10.4g}  {:<12} {}\n", kind, score, label, pictures->name(index));
+          fmt::print("  {:<10} {:>10.4g}  {:<12} {}\n", kind, score, label,
+                     printable(pictures->name(index)));
         }
       }
       while (cells.size() % static_cast<std::size_t>(other.shown + 1) != 0) cells.push_back({});

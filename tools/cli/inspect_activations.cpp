@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/inspect.h"
+#include "tools/cli/picture_files.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
 #include "tools/inspection/activations.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
@@ -102,6 +104,13 @@ void draw(const Options& options, Model& model, const Backend& backend, const In
 }
 
 int run(const Options& options) {
+  if (!options.out.empty()) {
+    InputFiles inputs = files_of(options.run);
+    inputs.add(options.data);
+    inputs.expect_apart("--out", options.out, [](const std::string& name) {
+      return name.starts_with("curve-") || name.starts_with("maps-") || name.starts_with("top-");
+    });
+  }
   options.run.apply();
   const InspectedModel opened = open_model(options.run);
   Model& model = opened.model();
@@ -122,11 +131,11 @@ int run(const Options& options) {
     const std::unique_ptr<Metrics> before = score(model), after = score(other);
     const std::string name(data.task->score_name());
     if (options.json) {
-      fmt::print("{}\n", nlohmann::ordered_json{{"swap", options.swap},
-                                                {"images", count},
-                                                {"loss", {before->loss(), after->loss()}},
-                                                {lower(name), {before->score(), after->score()}}}
-                             .dump(2));
+      const nlohmann::ordered_json json = {{"swap", options.swap},
+                                           {"images", count},
+                                           {"loss", {before->loss(), after->loss()}},
+                                           {lower(name), {before->score(), after->score()}}};
+      fmt::print("{}\n", json_text(json, 2));
     } else {
       fmt::print(
           "{} on {} images, without training anew:\n"

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/cli/inspect.h"
+#include "tools/cli/picture_files.h"
 #include "tools/inspection/parameters.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
@@ -40,6 +41,9 @@ void draw_filters(const InspectedModel& opened, const std::filesystem::path& fol
 }
 
 int run(Options& options) {
+  if (!options.out.empty()) {
+    files_of(options.run).expect_apart("--out", std::filesystem::path(options.out) / "filters.png");
+  }
   options.run.allow_non_finite = true;  // they are what one comes here to find
   const InspectedModel opened = open_model(options.run);
   const std::vector<inspection::ParameterRow> rows =

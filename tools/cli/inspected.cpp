@@ -4,6 +4,7 @@
 
 #include "layers/models/zoo.h"
 #include "tools/cli/detector_commands.h"
+#include "tools/cli/near_names.h"
 #include "tools/detection/detection_task.h"
 
 namespace tapescope::cli {
@@ -128,6 +129,7 @@ InspectedModel ModelSource::open() {
   if (!run.run.empty()) {
     opened = open_model(run);
   } else {
+    expect_no_slip("model", model.name, model_names(), "`train --help` tells all");
     const bool boxes = model.name == kDetector;
     if (model.classes == 0) model.classes = boxes ? 20 : 1000;
     if (boxes) {

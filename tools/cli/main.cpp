@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <climits>
@@ -7,7 +9,10 @@
 #include "engine/error.h"
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
+#include "tools/cli/near_names.h"
+#include "tools/cli/parse_error.h"
 #include "tools/cli/process.h"
+#include "tools/files/text.h"
 #include "tools/training/config.h"
 #include "tools/training/environment.h"
 
@@ -118,16 +123,17 @@ int run(int argc, char** argv) {
     const std::function<int()> action = subcommand->setup(*sub);
     sub->callback([&chosen, action] { chosen = action; });
   }
-  if (argc > 1 && argv[1][0] != '-') {
-    std::string known;
+  std::vector<std::string> known;
+  for (const Subcommand* subcommand : kSubcommands) known.emplace_back(subcommand->name);
+  if (argc < 2) {
     for (const Subcommand* subcommand : kSubcommands) {
-      known += (known.empty() ? "" : ", ") + std::string(subcommand->name);
-      if (subcommand->name == std::string_view(argv[1])) known.clear();
-      if (known.empty()) break;
+      fmt::print(stderr, "tapescope {:<24}{}\n", subcommand->name, subcommand->summary);
     }
-    if (!known.empty()) {
-      throw usage_error("unknown subcommand '{}'; known are {}", argv[1], known);
-    }
+    throw usage_error("no subcommand given; tapescope SUBCOMMAND --help tells more of each");
+  }
+  if (argv[1][0] != '-' && std::find(known.begin(), known.end(), argv[1]) == known.end()) {
+    throw usage_error("unknown subcommand '{}'{}; known are {}", argv[1],
+                      did_you_mean(argv[1], known), fmt::join(known, ", "));
   }
   std::vector<std::string> arguments = with_config({argv + 1, argv + argc});
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
@@ -139,7 +145,7 @@ int run(int argc, char** argv) {
     fmt::print("{}", text.str());
     return status;
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "tapescope: %s; see --help\n", error.what());
+    fmt::print(stderr, "tapescope: {}\n", sentence_of(error, app));
     return 2;
   }
   return chosen();

@@ -1,7 +1,9 @@
 #include "tools/cli/other_explanations.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
+#include "tools/cli/picture_files.h"
 #include "tools/detection/detector_file.h"
 
 namespace tapescope::cli {
@@ -69,7 +71,8 @@ int OtherOptions::asked() const {
          static_cast<int>(fgsm) + static_cast<int>(pgd) + static_cast<int>(!concept_folder.empty());
 }
 
-int explain_otherwise(const OtherCommand& command) {
+int explain_otherwise(const OtherCommand& asked) {
+  OtherCommand command = asked;
   const OtherOptions& other = command.other;
   if (other.asked() > 1) {
     throw usage_error(
@@ -85,11 +88,17 @@ int explain_otherwise(const OtherCommand& command) {
   }
   const LoadedModel loaded = command.run.classifier();
   move_to(command.run.backend().device, loaded.model->parameters());
+  BadPictures bad;
+  std::erase_if(command.images, [&](const std::string& path) {
+    return bad.skipped([&] { read_picture(path, loaded.info); });
+  });
+  if (command.images.empty() && bad.count() > 0) return bad.status(asked.images.size());
   make_output_folder(command.out);
-  if (other.tracin || other.nearest) return explain_by_examples(command, loaded);
-  if (!other.concept_folder.empty()) return explain_by_concept(command, loaded);
-  if (other.visualization) return visualize_feature(command, loaded);
-  return attack(command, loaded);
+  const int status = other.tracin || other.nearest   ? explain_by_examples(command, loaded)
+                     : !other.concept_folder.empty() ? explain_by_concept(command, loaded)
+                     : other.visualization           ? visualize_feature(command, loaded)
+                                                     : attack(command, loaded);
+  return std::max(status, bad.status(asked.images.size()));
 }
 
 explain::Explainer::Record record_of(const LoadedModel& loaded) {

@@ -5,6 +5,9 @@
 
 #include "autograd/program/program.h"
 #include "tools/cli/cli.h"
+#include "tools/cli/picture_files.h"
+#include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/training/picture.h"
 
 namespace tapescope::cli {
@@ -21,6 +24,7 @@ struct Options {
 int run(const Options& options) {
   options.run.apply();
   const LoadedModel loaded = options.run.classifier();
+  const std::vector<std::string> files = picture_files(options.images);
   const ModelConfig& config = loaded.info.config;
   const Backend backend = options.run.backend();
   move_to(backend.device, loaded.model->parameters());
@@ -30,8 +34,13 @@ int run(const Options& options) {
   const Var answer = softmax((*loaded.model)(tape, {{"image", image}}).at("logits"));
   Program program = tape.compile(std::vector{answer}, {}, {.keep_fixed = true});
   nlohmann::ordered_json images = nlohmann::ordered_json::array();
-  for (const std::string& path : options.images) {
-    const Picture picture = read_picture(path, loaded.info);
+  BadPictures bad;
+  for (const std::string& path : files) {
+    Picture picture;
+    if (bad.skipped([&] { picture = read_picture(path, loaded.info); })) {
+      images.push_back({{"path", path}, {"error", bad.last()}});
+      continue;
+    }
     const Tensor probabilities = program.run({{"image", picture.input}})[0];
     const auto p = probabilities.values<float>();
     std::vector<std::size_t> order(p.size());
@@ -40,21 +49,22 @@ int run(const Options& options) {
                      [&](std::size_t a, std::size_t b) { return p[a] > p[b]; });
     order.resize(std::min(order.size(), static_cast<std::size_t>(options.top)));
     nlohmann::ordered_json top = nlohmann::ordered_json::array();
-    if (!options.json) fmt::print("{}\n", path);
+    if (!options.json) fmt::print("{}\n", printable(path));
     for (std::size_t c : order) {
-      if (!options.json) fmt::print("  {:>6.2f} %  {}\n", 100 * p[c], loaded.info.classes[c]);
-      top.push_back({{"class", loaded.info.classes[c]}, {"probability", p[c]}});
+      const std::string& name = loaded.info.classes[c];
+      if (!options.json) fmt::print("  {:>6.2f} %  {}\n", 100 * p[c], printable(name));
+      top.push_back({{"class", name}, {"probability", p[c]}});
     }
     images.push_back({{"path", path}, {"top", top}});
   }
-  if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"images", images}}.dump(2));
-  return 0;
+  if (options.json) fmt::print("{}\n", json_text(nlohmann::ordered_json{{"images", images}}, 2));
+  return bad.status(files.size());
 }
 
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->run.add_to(app);
-  app.add_option("images", options->images, "picture files")
+  app.add_option("images", options->images, "picture files, and folders of them")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--top", options->top, "classes to list")

@@ -47,7 +47,7 @@ void end_at_limit(int) {
 }
 
 int say(int status, const std::string& sentence) {
-  fmt::print(stderr, "tapescope: {}\n", sentence);
+  fmt::print(stderr, "tapescope: {}\n", printable_lines(sentence));
   return status;
 }
 
@@ -142,7 +142,7 @@ int status_of(int (*command)(int argc, char** argv), int argc, char** argv) {
   } catch (const std::exception& error) {
     return say(1, fmt::format("an error that nobody has foreseen ({}); please report it together "
                               "with the command and the file it was given",
-                              printable(error.what())));
+                              error.what()));
   }
 }
 

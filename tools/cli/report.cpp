@@ -1,11 +1,16 @@
 #include <CLI/CLI.hpp>
 
+#include "tools/cli/picture_files.h"
 #include "tools/cli/report_page.h"
 
 namespace tapescope::cli {
 namespace {
 
 int run(const ReportOptions& options) {
+  InputFiles inputs = files_of(options.run);
+  // A report that an earlier call left beside the data is no data.
+  if (std::filesystem::path(options.out).extension() != ".html") inputs.add(options.data);
+  inputs.expect_apart("--out", options.out);
   options.run.apply();
   const std::filesystem::path folder = std::filesystem::path(options.out).parent_path();
   if (!folder.empty()) make_output_folder(folder);

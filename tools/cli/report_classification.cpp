@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 
+#include "tools/cli/confusion.h"
 #include "tools/cli/judge.h"
 #include "tools/cli/report_page.h"
 #include "tools/monitoring/suspects.h"
@@ -13,7 +14,7 @@ using Json = ReportPage::Json;
 namespace fs = std::filesystem;
 
 constexpr const char* kMethods = "grad-cam,lrp-epsilon-plus,integrated-gradients";
-constexpr std::size_t kThumbnailsACell = 6, kMostThumbnails = 150;
+constexpr std::size_t kThumbnailsACell = 6, kMostThumbnails = 150, kPairs = 40;
 
 class Classified {
  public:
@@ -63,11 +64,16 @@ class Classified {
         ++thumbnails;
       }
     }
-    page_["confusion"] = {{"classes", loaded_.info.classes},
-                          {"matrix", matrix},
-                          {"cells", cells},
-                          {"images", judged.size()},
-                          {"split", page_.options().split}};
+    Json pairs = Json::array();  // of many classes, whose table is wider than any page
+    if (classes >= kManyClasses) {
+      for (const ConfusedPair& pair : most_confused(matrix, kPairs)) {
+        pairs.push_back({pair.label, pair.predicted});
+      }
+    }
+    page_["confusion"] = {
+        {"classes", loaded_.info.classes}, {"matrix", matrix}, {"pairs", pairs},
+        {"many", classes >= kManyClasses}, {"cells", cells},   {"images", judged.size()},
+        {"split", page_.options().split}};
     page_.card(page_.options().split + " accuracy",
                fmt::format("{:.2f} %", judged.empty() ? 0.0
                                                       : 100.0 * static_cast<double>(right) /

@@ -279,17 +279,16 @@ class Detected {
                Json& objects) const {
     DetectOptions detect;
     detect.threshold = static_cast<float>(options_.threshold);
-    const auto in_picture = [&](const Box& box) {
-      return picture.frame.into_picture(box, picture.height, picture.width);
-    };
     std::vector<Truth> truths;
     for (const Object& o : picture.objects) {
       truths.push_back({0, static_cast<std::int64_t>(truths.size()) + 1, o.category,
-                        in_picture(o.box), o.area, o.crowd, o.difficult});
+                        picture.in_picture(o.box), o.area, o.crowd, o.difficult});
     }
-    const std::vector<Seen> seen = listed(cells, detect);
+    const std::vector<Seen> seen = listed_in(picture, cells, detect);
     std::vector<Detection> detections;
-    for (const Seen& s : seen) detections.push_back({0, s.category, in_picture(s.box), s.score});
+    for (const Seen& s : seen) {
+      detections.push_back({0, s.category, picture.in_picture(s.box), s.score});
+    }
     const Judgement judged = judge_boxes(truths, detections, 0);
     const auto add = [&](CellNumber what, const Box& box) -> Entry& {
       Entry entry;
@@ -309,7 +308,7 @@ class Detected {
           judgement.truth < 0
               ? ""
               : class_name(truths[static_cast<std::size_t>(judgement.truth)].category);
-      entry.why = reason(judgement, object) + "; " + to_text(entry.box, classes_, detect);
+      entry.why = reason(judgement, object) + "; " + to_text(entry.box, picture, classes_, detect);
     }
     for (std::size_t i = 0; i < truths.size(); ++i) {
       const Object& object = picture.objects[i];
@@ -322,7 +321,7 @@ class Detected {
       Entry& entry = add({m.y, m.x, object.category, -1}, object.box);
       entry.box.missed = m;
       entry.outcome = "missed";
-      entry.why = to_text(entry.box, classes_, detect);
+      entry.why = to_text(entry.box, picture, classes_, detect);
     }
   }
 

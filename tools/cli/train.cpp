@@ -5,6 +5,7 @@
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/inspect.h"
+#include "tools/cli/near_names.h"
 #include "tools/cli/training_run.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/config.h"
@@ -108,6 +109,7 @@ int train(Options& options, const CLI::App* app) {
   if (config.threads > 0) {
     set_thread_count(static_cast<int>(std::min<std::int64_t>(config.threads, INT_MAX)));
   }
+  expect_no_slip("model", config.model, model_names(), "`--help` tells all");
   const std::unique_ptr<FolderLock> lock = options.request.plan ? nullptr : lock_run(config.out);
   if (config.model == "centre-detector") {
     return train_detector(config, options.request);

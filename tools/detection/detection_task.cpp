@@ -39,8 +39,8 @@ void DetectionMetrics::add(const Batch& batch, const Tensor& loss, const Tensor&
     const Letterbox box = source_.letterbox(index);
     const Tensor row = predictions.rows(n, n + 1);
     for (const Found& found : decode(row.values<float>(), shape[1], shape[2], shape[3] - 4)) {
-      detections_.push_back({index, found.category,
-                             box.into_picture(found.box, image.height, image.width), found.score});
+      const Box seen = box.into_picture(found.box, image.height, image.width);
+      if (seen.area() > 0) detections_.push_back({index, found.category, seen, found.score});
     }
     loss_ += loss.item(n);
     seen_.push_back(index);

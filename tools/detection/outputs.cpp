@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <pugixml.hpp>
 #include <sstream>
 
+#include "tools/detection/coco_results.h"
 #include "tools/detection/detector.h"
+#include "tools/files/text.h"
 #include "tools/report/text.h"
 
 namespace tapescope::detection {
@@ -49,18 +50,8 @@ void draw_boxes(Image& picture, std::span<const Seen> seen,
 }
 
 std::string to_coco_json(std::span<const SeenImage> images) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    for (const Seen& s : images[i].seen) {
-      text += fmt::format(
-          "{}\n{{\"image_id\": {}, \"category_id\": {}, \"bbox\": [{:.4f}, {:.4f}, {:.4f}, "
-          "{:.4f}], "
-          "\"score\": {:.9g}}}",
-          text.size() > 1 ? "," : "", i + 1, s.category + 1, s.box.x, s.box.y, s.box.w, s.box.h,
-          s.score);
-    }
-  }
-  return text + "\n]\n";
+  CocoIds ids;
+  return to_coco_results(images, ids);
 }
 
 std::string to_yolo_text(const SeenImage& image) {
@@ -80,14 +71,14 @@ std::string to_voc_xml(const SeenImage& image, const std::vector<std::string>& c
   const auto put = [](pugi::xml_node to, const char* name, const std::string& text) {
     to.append_child(name).text().set(text.c_str());
   };
-  put(root, "filename", std::filesystem::path(image.path).filename().string());
+  put(root, "filename", printable(std::filesystem::path(image.path).filename().string()));
   pugi::xml_node size = root.append_child("size");
   put(size, "width", std::to_string(image.width));
   put(size, "height", std::to_string(image.height));
   put(size, "depth", "3");
   for (const Seen& s : image.seen) {
     pugi::xml_node object = root.append_child("object");
-    put(object, "name", classes[static_cast<std::size_t>(s.category)]);
+    put(object, "name", printable(classes[static_cast<std::size_t>(s.category)]));
     put(object, "difficult", "0");
     put(object, "score", fmt::format("{:.9g}", s.score));
     pugi::xml_node box = object.append_child("bndbox");

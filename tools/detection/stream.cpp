@@ -1,28 +1,27 @@
 #include "tools/detection/stream.h"
 
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <vector>
 
 #include "engine/error.h"
 
-extern char** environ;
-
 namespace tapescope::detection {
 namespace {
 
-constexpr int kLargest = 1 << 15;  // pixels of a side
+constexpr std::int64_t kMostPixels = 200'000'000;  // as of a file
 
 std::uint8_t byte_of(double v) {
   return static_cast<std::uint8_t>(std::clamp(v + 0.5, 0.0, 255.0));
 }
 
 }  // namespace
+
+Ratio parsed_ratio(const std::string& text) {
+  long long num = 0, den = 0;
+  if (std::sscanf(text.c_str(), "%lld%*[/:]%lld", &num, &den) != 2 || num < 0 || den < 0) return {};
+  return {num, den};
+}
 
 FrameReader::FrameReader(std::FILE* file, std::string name) : file_(file), name_(std::move(name)) {}
 
@@ -37,13 +36,26 @@ std::string FrameReader::line() {
   return text;
 }
 
-void FrameReader::exactly(std::uint8_t* to, std::size_t bytes) {
-  const std::size_t got = std::fread(to, 1, bytes, file_);
-  if (got != bytes) {
+std::vector<std::uint8_t> FrameReader::exactly(std::size_t bytes) {
+  // The first frame's header may promise what never comes: memory grows with what is read.
+  const std::size_t step = frame_ == 0 ? std::size_t{1} << 20 : bytes;
+  std::vector<std::uint8_t> data;
+  while (data.size() < bytes) {
+    const std::size_t had = data.size();
+    data.resize(std::min(bytes, had + std::max(step, had)));
+    const std::size_t got = std::fread(data.data() + had, 1, data.size() - had, file_);
+    if (got == data.size() - had) continue;
     throw usage_error(
         "'{}' ends in the middle of frame {}: {} of {} bytes; the frames before are whole", name_,
-        frame_, got, bytes);
+        frame_, had + got, bytes);
   }
+  return data;
+}
+
+void FrameReader::expect_size(int height, int width) const {
+  if (height > 0 && width > 0 && std::int64_t{height} * width <= kMostPixels) return;
+  throw usage_error("'{}' says that frame {} is {}x{}; up to {} million pixels are read", name_,
+                    frame_, width, height, kMostPixels / 1'000'000);
 }
 
 std::optional<Image> FrameReader::next() {
@@ -64,6 +76,8 @@ std::optional<Image> FrameReader::next() {
         const std::string word = header.substr(at + 1, header.find(' ', at + 1) - at - 1);
         if (word.starts_with('W')) width_ = std::atoi(word.c_str() + 1);
         if (word.starts_with('H')) height_ = std::atoi(word.c_str() + 1);
+        if (word.starts_with('F')) rate_ = parsed_ratio(word.substr(1));
+        if (word.starts_with('A')) aspect_ = parsed_ratio(word.substr(1));
         if (word.starts_with('C') && !word.starts_with("C420")) {
           throw usage_error(
               "'{}' has colours {}; only 4:2:0 with 8 bits is read: ffmpeg -pix_fmt "
@@ -74,9 +88,7 @@ std::optional<Image> FrameReader::next() {
           throw usage_error("'{}' has more than 8 bits; ffmpeg -pix_fmt yuv420p", name_);
         }
       }
-      if (width_ < 1 || height_ < 1 || width_ > kLargest || height_ > kLargest) {
-        throw usage_error("'{}' says its frames are {}x{}", name_, width_, height_);
-      }
+      expect_size(height_, width_);
     } else {
       throw usage_error(
           "'{}' is neither binary PPM nor YUV4MPEG2: for other videos ffmpeg -i VIDEO "
@@ -106,9 +118,10 @@ std::optional<Image> FrameReader::next_ppm() {
       number = std::min(number * 10 + (c - '0'), 1 << 20);
   }
   const auto [width, height, most] = numbers;
-  if (width < 1 || height < 1 || width > kLargest || height > kLargest || most != 255) {
-    throw usage_error("'{}': frame {} is {}x{} with values to {}; 8-bit frames (255) are read",
-                      name_, frame_, width, height, most);
+  expect_size(height, width);
+  if (most != 255) {
+    throw usage_error("'{}': frame {} has values to {}; 8-bit frames (255) are read", name_, frame_,
+                      most);
   }
   if (frame_ == 0) {
     width_ = width;
@@ -118,8 +131,10 @@ std::optional<Image> FrameReader::next_ppm() {
     throw usage_error("'{}': frame {} is {}x{}, the first was {}x{}; scale them to one size", name_,
                       frame_, width, height, width_, height_);
   }
-  Image image(height, width, 3);
-  exactly(image.pixels.data(), image.pixels.size());
+  Image image;
+  image.height = height;
+  image.width = width;
+  image.pixels = exactly(3 * static_cast<std::size_t>(height) * static_cast<std::size_t>(width));
   return image;
 }
 
@@ -133,8 +148,7 @@ std::optional<Image> FrameReader::next_y4m() {
   const int cw = (width_ + 1) / 2, ch = (height_ + 1) / 2;
   const auto luma = static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_);
   const auto chroma = static_cast<std::size_t>(cw) * static_cast<std::size_t>(ch);
-  std::vector<std::uint8_t> planes(luma + 2 * chroma);
-  exactly(planes.data(), planes.size());
+  const std::vector<std::uint8_t> planes = exactly(luma + 2 * chroma);
   Image image(height_, width_, 3);
   for (int y = 0; y < height_; ++y) {
     for (int x = 0; x < width_; ++x) {
@@ -154,53 +168,5 @@ std::optional<Image> FrameReader::next_y4m() {
   }
   return image;
 }
-
-void write_ppm(std::FILE* file, const Image& image, const std::string& name) {
-  const std::string header = fmt::format("P6\n{} {}\n255\n", image.width, image.height);
-  if (std::fwrite(header.data(), 1, header.size(), file) != header.size() ||
-      std::fwrite(image.pixels.data(), 1, image.pixels.size(), file) != image.pixels.size()) {
-    throw failure("'{}' takes no more frames: {}", name, std::strerror(errno));
-  }
-}
-
-Pipe::Pipe(std::vector<std::string> words, Way way) {
-  std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is an error of write, not a death
-  int ends[2];
-  if (::pipe(ends) != 0) throw failure("no pipe for '{}': {}", words[0], std::strerror(errno));
-  const int theirs = way == Way::read ? ends[1] : ends[0],
-            ours = way == Way::read ? ends[0] : ends[1];
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, theirs, way == Way::read ? 1 : 0);
-  if (way == Way::read) posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", 0, 0);
-  posix_spawn_file_actions_addclose(&actions, ends[0]);
-  posix_spawn_file_actions_addclose(&actions, ends[1]);
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  const int error =
-      ::posix_spawnp(&pid_, words[0].c_str(), &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  ::close(theirs);
-  if (error != 0) {
-    ::close(ours);
-    pid_ = -1;
-    throw usage_error("'{}' cannot be started: {}; is it installed?", words[0],
-                      std::strerror(error));
-  }
-  file_ = ::fdopen(ours, way == Way::read ? "rb" : "wb");
-}
-
-int Pipe::finish() {
-  if (file_ != nullptr) std::fclose(file_);
-  file_ = nullptr;
-  if (pid_ < 0) return 0;
-  int status = 0;
-  ::waitpid(pid_, &status, 0);
-  pid_ = -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
-
-Pipe::~Pipe() { finish(); }
 
 }  // namespace tapescope::detection

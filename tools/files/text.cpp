@@ -54,4 +54,13 @@ std::string printable(std::string_view bytes) {
   return text;
 }
 
+std::string printable_lines(std::string_view bytes) {
+  std::string text;
+  for (std::size_t end = 0; (end = bytes.find('\n')) != std::string_view::npos;) {
+    text += printable(bytes.substr(0, end)) + "\n";
+    bytes.remove_prefix(end + 1);
+  }
+  return text + printable(bytes);
+}
+
 }  // namespace tapescope

@@ -11,5 +11,7 @@ namespace tapescope {
 // turns the direction of writing) becomes \xNN, one escape a byte: nothing moves a terminal's
 // cursor, breaks a line or is no JSON, and two names that differ still differ.
 std::string printable(std::string_view bytes);
+// The same of a message of several lines, whose line breaks stay.
+std::string printable_lines(std::string_view bytes);
 
 }  // namespace tapescope

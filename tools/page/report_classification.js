@@ -8,14 +8,21 @@ if (D.confusion) {
       el('ul', {class: 'thumbs'}, cell.map(i => el('li', {}, el('img', {src: i.picture, alt: i.name}), percent(i.probability)))),
       cell.length < C.matrix[r][c] ? el('p', {class: 'note'}, `${cell.length} of them are shown.`) : '');
   };
-  const body = C.matrix.map((row, r) => el('tr', {}, el('th', {scope: 'row'}, C.classes[r]), row.map((count, c) => {
-    const strength = Math.round(70 * Math.sqrt(count / most));
-    return el('td', {}, el('button', {onclick: () => show(r, c), 'aria-label': `${C.classes[r]} taken for ${C.classes[c]}: ${count}`,
-      style: `background:color-mix(in srgb, ${r === c ? 'var(--good)' : 'var(--bad)'} ${strength}%, var(--paper))`}, String(count)));
-  })));
-  section('confusion', 'Confusion', el('p', {class: 'note'}, `${C.images} images of ${C.split}; a row is a true class, a column what it was taken for. Press a cell to see its images.`),
-    el('div', {class: 'wide', tabindex: '0'}, el('table', {class: 'confusion'},
-      el('thead', {}, el('tr', {}, el('td'), C.classes.map(name => el('th', {scope: 'col'}, name)))), el('tbody', {}, body))), shown);
+  const button = (r, c) => {
+    const count = C.matrix[r][c], strength = Math.round(70 * Math.sqrt(count / most));
+    return el('button', {onclick: () => show(r, c), 'aria-label': `${C.classes[r]} taken for ${C.classes[c]}: ${count}`,
+      style: `background:color-mix(in srgb, ${r === c ? 'var(--good)' : 'var(--bad)'} ${strength}%, var(--paper))`}, String(count));
+  };
+  const head = names => el('thead', {}, el('tr', {}, names.map(name => name === '' ? el('td') : el('th', {scope: 'col'}, name))));
+  const table = C.many
+    ? el('table', {class: 'confusion'}, head(['true class', 'taken for', 'images']),
+      el('tbody', {}, C.pairs.map(([r, c]) => el('tr', {}, el('th', {scope: 'row'}, C.classes[r]), el('th', {scope: 'row'}, C.classes[c]), el('td', {}, button(r, c))))))
+    : el('table', {class: 'confusion'}, head(['', ...C.classes]),
+      el('tbody', {}, C.matrix.map((row, r) => el('tr', {}, el('th', {scope: 'row'}, C.classes[r]), row.map((count, c) => el('td', {}, button(r, c)))))));
+  const note = C.many ? (C.pairs.length ? `the ${C.pairs.length} pairs of ${C.classes.length} classes that are confused most` : 'no class is taken for another')
+    : 'a row is a true class, a column what it was taken for';
+  section('confusion', 'Confusion', el('p', {class: 'note'}, `${C.images} images of ${C.split}; ${note}. Press a number to see its images.`),
+    el('div', {class: 'wide', tabindex: '0'}, table), shown);
 }
 
 // --- explanations ---------------------------------------------------------------------------------
