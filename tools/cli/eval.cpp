@@ -68,6 +68,7 @@ int run(const Options& options) {
   }
   const LoadedModel loaded = load_model(options.run.run, options.run.checkpoint);
   DataOptions data_options = data_options_of(loaded.info, options.split);
+  data_options.skip_advised = true;
   if (options.on_bad_image == "skip") data_options.on_bad_image = BadImage::skip;
   const DataSplits data = open_data(options.data, data_options);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);

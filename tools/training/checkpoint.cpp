@@ -8,6 +8,7 @@
 #include "engine/isa.h"
 #include "engine/philox.h"
 #include "tools/data/image.h"
+#include "tools/files/json_text.h"
 #include "tools/training/safetensors.h"
 
 namespace tapescope {
@@ -63,11 +64,17 @@ ModelInfo info_of(const Safetensors& file, const fs::path& path) {
     info.config.image_size = json.at("image_size");
     info.config.width = json.at("width");
     info.classes = json.at("classes").get<std::vector<std::string>>();
-    info.pipeline = Pipeline::from_json(pipeline->second);
+    // Runs of before have no Resize where their pictures had the model's size.
+    info.pipeline =
+        Pipeline::from_json(pipeline->second).sized(static_cast<int>(info.config.image_size));
     info.loss = json.value("loss", info.loss);
     info.validation_fraction = json.value("validation_fraction", 0.0);
     info.test_fraction = json.value("test_fraction", 0.0);
     info.seed = json.value("seed", info.seed);
+    if (json.value("split", "") == "content") info.draw = Draw::content;
+    if (json.value("on_bad_image", "") == "skip") info.on_bad_image = BadImage::skip;
+    const fs::path record = path.parent_path().parent_path() / "split.tsv";
+    if (fs::exists(record)) info.split_record = record;
     return info;
   } catch (const nlohmann::json::exception& error) {
     throw usage_error("'{}' has damaged metadata: {}", path.string(), error.what());
@@ -122,17 +129,18 @@ StoredTensor counter(const std::string& name, std::int64_t value) {
 }  // namespace
 
 std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
-  return {{"tapescope.model", nlohmann::json{{"name", info.config.name},
-                                             {"classes", info.classes},
-                                             {"channels", info.config.channels},
-                                             {"image_size", info.config.image_size},
-                                             {"width", info.config.width},
-                                             {"loss", info.loss},
-                                             {"validation_fraction", info.validation_fraction},
-                                             {"test_fraction", info.test_fraction},
-                                             {"seed", info.seed}}
-                                  .dump()},
-          {"tapescope.pipeline", info.pipeline.to_json()}};
+  nlohmann::json model = {{"name", info.config.name},
+                          {"classes", info.classes},
+                          {"channels", info.config.channels},
+                          {"image_size", info.config.image_size},
+                          {"width", info.config.width},
+                          {"loss", info.loss},
+                          {"validation_fraction", info.validation_fraction},
+                          {"test_fraction", info.test_fraction},
+                          {"seed", info.seed}};
+  if (info.draw == Draw::content) model["split"] = "content";
+  if (info.on_bad_image == BadImage::skip) model["on_bad_image"] = "skip";
+  return {{"tapescope.model", json_text(model)}, {"tapescope.pipeline", info.pipeline.to_json()}};
 }
 
 DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
@@ -142,6 +150,12 @@ DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
   options.seed = info.seed;
   options.classes = info.classes;
   options.channels = static_cast<int>(info.config.channels);
+  options.on_bad_image = info.on_bad_image;
+  options.skip_advised = false;  // most commands have no such option
+  options.draw = info.draw;
+  if (!info.split_record.empty()) {
+    options.record = std::make_shared<SplitRecord>(SplitRecord::read(info.split_record));
+  }
   return options;
 }
 
