@@ -17,10 +17,12 @@ void expect_says(const std::string& message, const std::string& part) {
   EXPECT_NE(message.find(part), std::string::npos) << message;
 }
 
-// A picture whose first pixel tells its class and number.
+// A picture whose first pixel tells its class and number, the second its split's folder.
 void picture(const std::filesystem::path& path, int label, int number) {
   std::filesystem::create_directories(path.parent_path());
   Image image(4, 5, 3, 200);
+  const std::string split = path.parent_path().parent_path().filename();
+  image.pixels[4] = split == "test" ? 1 : split == "val" ? 2 : 0;
   image.pixels[0] = static_cast<std::uint8_t>(label);
   image.pixels[1] = static_cast<std::uint8_t>(number);
   write_png(path, image);
@@ -67,7 +69,7 @@ TEST(OpenData, TrainTestAndValidationFolders) {
   EXPECT_NE(usage_message([&] { splits.split("tset"); }), "");
 }
 
-TEST(OpenData, FlatFolderIsSplitByTheSeedAndStratified) {
+TEST(OpenData, FlatFolderIsSplitByTheSeed) {
   const TemporaryFolder folder;
   classes(folder.path(), {"a", "b"}, 40);
   const DataOptions options{.validation_fraction = 0.25, .test_fraction = 0.1, .seed = 3};
@@ -77,9 +79,10 @@ TEST(OpenData, FlatFolderIsSplitByTheSeedAndStratified) {
     return out;
   };
   const DataSplits splits = open_data(folder.path(), options);
-  EXPECT_EQ(counts(*splits.test), (std::vector<int>{4, 4}));
-  EXPECT_EQ(counts(*splits.validation), (std::vector<int>{9, 9}));
-  EXPECT_EQ(counts(*splits.train), (std::vector<int>{27, 27}));
+  for (const int count : counts(*splits.test)) EXPECT_TRUE(count >= 1 && count <= 10) << count;
+  for (const int count : counts(*splits.validation)) {
+    EXPECT_TRUE(count >= 3 && count <= 17) << count;  // 9 expected
+  }
   std::set<std::string> all = names(*splits.train);
   all.merge(names(*splits.validation));
   all.merge(names(*splits.test));
@@ -139,7 +142,11 @@ TEST(OpenData, OtherFilesAreSkippedAndCounted) {
   const TemporaryFolder folder;
   classes(folder.path(), {"a", "b"}, 4);
   put(folder / "a/notes.txt", "hello");
-  put(folder / "b/Thumbs.db", "hello");
+  put(folder / "b/list.csv", "hello");
+  for (const char* left_behind : {"b/Thumbs.db", "b/desktop.ini", "b/._p100.png", "Thumbs.db"}) {
+    put(folder / left_behind, "hello");
+  }
+  put(folder / "__MACOSX/a/._p100.png", "hello");
   const DataSplits splits = open_data(folder.path());
   ASSERT_EQ(splits.notices.size(), 1u);
   expect_says(splits.notices[0], "2 files are not pictures");
@@ -229,8 +236,12 @@ void put_gz(const std::filesystem::path& path, const std::string& data) {
 
 std::string ramp(int count, int each) {
   std::string out;
-  for (int i = 0; i < count; ++i)
-    out += std::string(static_cast<std::size_t>(each), static_cast<char>(i % 3));
+  for (int i = 0; i < count; ++i) {
+    std::string one(static_cast<std::size_t>(each), static_cast<char>(i % 3));
+    one[1] = static_cast<char>(i);  // no two alike, nor in sets of different sizes
+    one[2] = static_cast<char>(count);
+    out += one;
+  }
   return out;
 }
 std::string labels(int count) {
@@ -249,8 +260,8 @@ TEST(Idx, PlainAndCompressedFiles) {
   EXPECT_EQ(splits.kind, "idx");
   EXPECT_EQ(splits.classes, (std::vector<std::string>{"0", "1", "2"}));
   EXPECT_EQ(splits.channels, 1);
-  EXPECT_EQ(counts(*splits.train), (std::vector<int>{8, 8, 8}));
-  EXPECT_EQ(counts(*splits.validation), (std::vector<int>{2, 2, 2}));
+  EXPECT_EQ(splits.train->size() + splits.validation->size(), 30);
+  for (const int count : counts(*splits.validation)) EXPECT_TRUE(count >= 1 && count < 10);
   EXPECT_EQ(counts(*splits.test), (std::vector<int>{2, 2, 2}));
   EXPECT_EQ(splits.test->name(4), "t10k-images-idx3-ubyte.gz[4]");
   const ImageView view = splits.test->image(4);

@@ -60,6 +60,7 @@ int run(const Options& options) {
   }
   const LoadedModel loaded = options.run.classifier();
   const DataSplits data = open_data(options.data, data_options_of(loaded.info, options.split));
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   const auto pictures = data.split(options.split);
   const Backend backend = options.run.backend();
   explain::Explainer explainer = explainer_of(loaded, backend, options.explanation);

@@ -124,6 +124,7 @@ int run(const Options& options) {
   }
   const LoadedModel loaded = options.run.classifier();
   DataOptions data_options = data_options_of(loaded.info, options.split);
+  data_options.skip_advised = true;
   if (options.on_bad_image == "skip") data_options.on_bad_image = BadImage::skip;
   const DataSplits data = open_data(options.data, data_options);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));

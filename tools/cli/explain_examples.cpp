@@ -39,6 +39,7 @@ int explain_by_examples(const OtherCommand& command, const LoadedModel& loaded) 
   const std::vector<KeptCheckpoint> kept =
       other.tracin ? kept_checkpoints(command.run.run) : std::vector<KeptCheckpoint>{};
   const DataSplits data = open_data(command.data, data_options_of(loaded.info, "train"));
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   const auto pictures = data.split("train");
   const ImageSource source(pictures, loaded.info.pipeline);
   const std::vector<std::int64_t> examples = spread(pictures->size(), other.examples);

@@ -14,6 +14,7 @@ namespace {
 struct Options {
   RunOptions run;
   std::string data;
+  std::string on_bad_image = "fail";
   std::int64_t suspects = 10;
   bool json = false, all = false;
 };
@@ -22,7 +23,11 @@ using Json = nlohmann::ordered_json;
 
 // Training images that are confidently taken for another class.
 Json label_suspects(const Options& options, const LoadedModel& loaded) {
-  const DataSplits splits = open_data(options.data, data_options_of(loaded.info, "train"));
+  DataOptions data_options = data_options_of(loaded.info, "train");
+  data_options.skip_advised = true;
+  if (options.on_bad_image == "skip") data_options.on_bad_image = BadImage::skip;
+  const DataSplits splits = open_data(options.data, data_options);
+  for (const std::string& notice : splits.notices) fmt::print(stderr, "{}\n", notice);
   const std::shared_ptr<const Dataset> data = splits.split("train");
   const std::vector<monitoring::Judged> suspects = monitoring::label_suspects(
       monitoring::judge_images(*loaded.model, loaded.info, data, options.run.backend()),
@@ -121,6 +126,11 @@ std::function<int()> setup(CLI::App& app) {
       ->check(CLI::Range(0, 1 << 20));
   app.add_flag("--all", options->all,
                "every epoch and parameter, not ten and the eight that change most oddly");
+  app.add_option("--on-bad-image", options->on_bad_image,
+                 "fail or skip: what a picture of --data that cannot be read does; a run that was "
+                 "trained with skip skips")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fail", "skip"}));
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

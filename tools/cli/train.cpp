@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <climits>
 #include <cmath>
@@ -7,6 +9,8 @@
 #include "tools/cli/inspect.h"
 #include "tools/cli/near_names.h"
 #include "tools/cli/training_run.h"
+#include "tools/data/splits.h"
+#include "tools/files/atomic_file.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/config.h"
 
@@ -51,24 +55,56 @@ void take_stored_options(TrainConfig& config, const CLI::App* app,
     if (typed && old != value) {
       throw usage_error(
           "--resume: the run has {} = {}, not {}; leave --{} out, or start another "
-          "run with another --out",
-          name, old, value, name);
+          "run with another --out{}",
+          name, old, value, name,
+          name == "epochs"
+              ? fmt::format(" that goes on from it: --weights {}/checkpoints/last.safetensors",
+                            config.out)
+              : "");
     }
     if (it != stored.end()) value = old;
   });
 }
 
-DataSplits open(const TrainConfig& config) {
+// What the run that is resumed says of its data.
+std::optional<ModelInfo> resumed_info(const TrainConfig& config) {
+  const std::filesystem::path last =
+      std::filesystem::path(config.out) / "checkpoints/last.safetensors";
+  if (!std::filesystem::exists(last)) return {};  // resuming will say so
+  return load_model(config.out, "last").info;
+}
+
+DataSplits open(const Options& command, const std::optional<ModelInfo>& resumed) {
+  const TrainConfig& config = command.config;
   device_from_name(config.device);  // before the data is read: a missing device is soon told
   DataOptions options;
+  if (resumed) options = data_options_of(*resumed, "train");
+  options.request.resume = resumed.has_value();
+  options.skip_advised = true;
   options.validation_fraction = config.validation_fraction;
   options.test_fraction = config.test_fraction;
   options.limit = config.limit;
   options.seed = config.seed;
-  if (config.on_bad_image == "skip") options.on_bad_image = BadImage::skip;
+  options.on_bad_image = config.on_bad_image == "skip" ? BadImage::skip : BadImage::fail;
   DataSplits data = open_data(config.data, options);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   for (const std::string& bad : data.bad_images) fmt::print(stderr, "left out: {}\n", bad);
+  if (!data.changes.empty()) {
+    const std::string changes = fmt::format("{}", fmt::join(data.changes, "; "));
+    if (command.request.data_changed != "accept") {
+      throw usage_error(
+          "--resume: '{}' is not as the training left it: {}; bring it back, or go on with what "
+          "is there with --data-changed accept",
+          config.data, changes);
+    }
+    fmt::print(stderr, "the data changed since the training began: {}\n", changes);
+  }
+  if (data.train == nullptr) {
+    throw usage_error(
+        "'{}' has no training pictures; a folder `train` with a folder a class in it is needed (of "
+        "IDX: train-images-idx3-ubyte and train-labels-idx1-ubyte){}",
+        config.data, deeper_hint(config.data));
+  }
   if (data.classes.size() < 2) {
     throw usage_error("'{}' has one class, '{}'; a classifier needs at least two class folders",
                       config.data, data.classes.empty() ? "" : data.classes[0]);
@@ -98,8 +134,13 @@ monitoring::HistoryStart start_of(const TrainConfig& config, const DataSplits& d
 
 int train(Options& options, const CLI::App* app) {
   TrainConfig& config = options.config;
-  if (config.out.empty() && !options.request.plan)
-    throw usage_error("--out is required: a run directory");
+  if (config.out.empty() && !options.request.plan) {
+    throw usage_error(
+        "--out is required: the run directory to write, for instance --out runs/{}",
+        config.data.empty()
+            ? "first"
+            : (std::filesystem::path(config.data) / "").parent_path().filename().string());
+  }
   if (options.request.resume && config.out.empty())
     throw usage_error("--resume needs --out: the run");
   if (options.request.resume) take_stored_options(config, app);
@@ -114,11 +155,14 @@ int train(Options& options, const CLI::App* app) {
   if (config.model == "centre-detector") {
     return train_detector(config, options.request);
   }
-  const DataSplits data = open(config);
+  const std::optional<ModelInfo> resumed =
+      options.request.resume ? resumed_info(config) : std::optional<ModelInfo>();
+  const DataSplits data = open(options, resumed);
   ResolvedTraining resolved = resolve(config, data);
   const std::unique_ptr<Classifier> model = make_model(resolved.model);
   const Classification task(resolved.model, resolved.loss);
   monitoring::ProgressLine out;
+  for (const std::string& notice : resolved.notices) out.line(notice);
   if (!config.weights.empty() && !options.request.resume) {
     for (const std::string& sentence : load_weights(*model, config.weights)) out.line(sentence);
   }
@@ -133,7 +177,9 @@ int train(Options& options, const CLI::App* app) {
                        config.loss,
                        config.validation_fraction,
                        config.test_fraction,
-                       config.seed};
+                       config.seed,
+                       resumed ? resumed->draw : Draw::content,
+                       config.on_bad_image == "skip" ? BadImage::skip : BadImage::fail};
   const Backend backend{resolved.trainer.device, resolved.trainer.kernels};
   TrainingRun run{.config = config,
                   .resume = options.request.resume,
@@ -149,6 +195,10 @@ int train(Options& options, const CLI::App* app) {
       fmt::format("{} training, {} validation and {} test images of {} classes", data.train->size(),
                   data.validation ? data.validation->size() : 0, data.test ? data.test->size() : 0,
                   data.classes.size());
+  run.begin = [&] {
+    write_atomically(std::filesystem::path(config.out) / "split.tsv", record_of(data).text());
+  };
+  run.training_images = data.train->size();
   if (!options.request.plan) {
     run.probe = std::make_unique<inspection::PulseProbe>(record_of(*model),
                                                          image_shape_of(resolved.model), backend);
@@ -161,7 +211,10 @@ int train(Options& options, const CLI::App* app) {
     }
   }
   run.test = [&]() -> TestResult {
-    if (!data.test) return {{{"test_accuracy", std::nan("")}, {"test_loss", std::nan("")}}, ""};
+    if (!data.test) {
+      return {{{"test_accuracy", std::nan("")}, {"test_loss", std::nan("")}},
+              "no test pictures: a folder `test` holds them, or --test-fraction sets some aside"};
+    }
     const LoadedModel best = load_model(config.out, "best", {.allow_non_finite = true});
     const std::unique_ptr<Metrics> test =
         evaluate(*best.model, task, data.test, resolved.test_pipeline, config.batch_size,
@@ -175,9 +228,17 @@ int train(Options& options, const CLI::App* app) {
 std::function<int()> setup(CLI::App& app) {
   auto options = std::make_shared<Options>();
   for_each_option(options->config, [&](std::string_view name, auto& value, std::string_view help) {
-    app.add_option("--" + std::string(name), value, std::string(help))->capture_default_str();
+    // `train FOLDER` as well.
+    app.add_option("--" + std::string(name) + (name == "data" ? ",folder" : ""), value,
+                   std::string(help))
+        ->capture_default_str();
   });
   app.add_flag("--resume", options->request.resume, "continue the training in --out");
+  app.add_option("--data-changed", options->request.data_changed,
+                 "with --resume, where the data is not as the training left it: refuse, or accept "
+                 "to go on with what is there")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"refuse", "accept"}));
   app.add_flag("--plan", options->request.plan, "print what a step needs, and stop");
   app.add_flag("--json", options->request.json, "print the final metrics as one JSON object");
   add_allow_outside(app, options->request.allow_outside);

@@ -20,28 +20,76 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::seconds kPatience{3};  // of --plan, with trying steps
+
 std::string human(double bytes) {
   return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6)
                      : fmt::format("{:.2f} GB", bytes / 1e9);
 }
 
-void print_plan(const MemoryPlan& plan, std::size_t prefetch, std::size_t statistics, double flops,
-                double total_flops, const TrainConfig& config, bool json) {
+// What the whole training will take, from a few steps of it where these are quick and small:
+// reading pictures and all else that is no arithmetic count as well. The model is another one
+// afterwards.
+double expected_seconds(const TrainingRun& run, double planned_bytes) {
+  constexpr double kSlowStep = 1, kMuchMemory = 4e9;
+  constexpr std::size_t kSteps = 8;
+  Trainer& trainer = run.trainer;
+  double step = trainer.step_flops() / measured_flops_per_second();
+  if (step < kSlowStep && planned_bytes < kMuchMemory) {
+    std::vector<Clock::time_point> times = {Clock::now()};
+    TrainerEvents events;
+    events.tick = [&](const Progress&, double, const std::vector<NamedNumber>&) {
+      times.push_back(Clock::now());
+    };
+    events.stop = [&] { return times.size() > kSteps || times.back() - times[0] > kPatience; };
+    Progress progress;
+    try {
+      trainer.run(progress, events);
+    } catch (const Error&) {
+      // What stops a training is no matter of its plan.
+    }
+    // The first step waits for the first batch.
+    const std::size_t from = times.size() > 2 ? 1 : 0;
+    if (times.size() > 1) {
+      const std::chrono::duration<double> spent = times.back() - times[from];
+      step = std::max(step, spent.count() / static_cast<double>(times.size() - 1 - from));
+    }
+  }
+  // A validation picture takes about a third of a training picture's arithmetic.
+  const double validation = static_cast<double>(run.start.validation_images) /
+                            static_cast<double>(std::max<std::int64_t>(1, run.training_images)) / 3;
+  return step * static_cast<double>(trainer.steps_per_epoch() * run.config.epochs) *
+         (1 + validation);
+}
+
+void print_plan(const TrainingRun& run, const MemoryPlan& plan) {
+  const TrainConfig& config = run.config;
+  Trainer& trainer = run.trainer;
+  const std::size_t prefetch = trainer.prefetch_bytes(), statistics = trainer.statistics_bytes();
   const std::size_t total = plan.total() + prefetch + statistics;
-  if (json) {
-    fmt::print("{}\n", Json{{"arena_bytes", plan.arena},
-                            {"arena_lower_bound_bytes", plan.lower_bound},
-                            {"without_sharing_bytes", plan.unpacked},
-                            {"parameter_bytes", plan.parameters},
-                            {"input_bytes", plan.inputs},
-                            {"prefetch_bytes", prefetch},
-                            {"statistics_bytes", statistics},
-                            {"total_bytes", total},
-                            {"planned_bytes", total},
-                            {"step_flops", flops}}
-                           .dump(2));
+  const double flops = trainer.step_flops();
+  const double seconds = expected_seconds(run, static_cast<double>(total));
+  if (run.json) {
+    fmt::print("{}\n", json_text(Json{{"arena_bytes", plan.arena},
+                                      {"arena_lower_bound_bytes", plan.lower_bound},
+                                      {"without_sharing_bytes", plan.unpacked},
+                                      {"parameter_bytes", plan.parameters},
+                                      {"input_bytes", plan.inputs},
+                                      {"prefetch_bytes", prefetch},
+                                      {"statistics_bytes", statistics},
+                                      {"total_bytes", total},
+                                      {"planned_bytes", total},
+                                      {"step_flops", flops},
+                                      {"model", config.model},
+                                      {"image_size", config.image_size},
+                                      {"training_images", run.training_images},
+                                      {"validation_images", run.start.validation_images},
+                                      {"classes", run.start.classes.size()},
+                                      {"seconds", seconds}},
+                                 2));
     return;
   }
+  if (!run.images_sentence.empty()) fmt::print("{}\n", run.images_sentence);
   fmt::print("one training step of {} at {}x{}, batch {}:\n", config.model, config.image_size,
              config.image_size, config.batch_size);
   fmt::print("  intermediate values  {:>10}  (at least {}; {} without sharing)\n",
@@ -53,9 +101,10 @@ void print_plan(const MemoryPlan& plan, std::size_t prefetch, std::size_t statis
   fmt::print("  statistics           {:>10}\n", human(static_cast<double>(statistics)));
   fmt::print("  total                {:>10}\n", human(static_cast<double>(total)));
   fmt::print("  arithmetic           {:>10.2f} GFLOP\n", flops / 1e9);
-  const double speed = measured_flops_per_second();
-  fmt::print("  time for {} epochs    about {}, at the {:.0f} GFLOP/s measured here\n",
-             config.epochs, duration_text(total_flops / speed), speed / 1e9);
+  const std::int64_t steps = trainer.steps_per_epoch() * config.epochs;
+  fmt::print("  time for {} epochs    {}, {} steps of {:.3g} ms here\n", config.epochs,
+             seconds < 1 ? "less than a second" : "about " + duration_text(seconds), steps,
+             1e3 * seconds / static_cast<double>(steps));
 }
 
 Json metrics_json(const TestResult& test, const std::filesystem::path& checkpoint,
@@ -100,8 +149,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
   const double total_flops = trainer.step_flops() * static_cast<double>(trainer.steps_per_epoch()) *
                              static_cast<double>(config.epochs);
   if (run.plan) {
-    print_plan(plan, trainer.prefetch_bytes(), trainer.statistics_bytes(), trainer.step_flops(),
-               total_flops, config, run.json);
+    print_plan(run, plan);
     return 0;
   }
   if (constexpr double kMuch = 2e14; total_flops > kMuch) {  // minutes of a good machine
@@ -125,6 +173,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
     write_config(config, folder + "config.toml");
     checkpoints.save_initial(run.model);
   }
+  if (run.begin) run.begin();
   monitoring::Journal journal({.run = config.out,
                                .resume = run.resume,
                                .tensorboard = config.tensorboard,

@@ -30,6 +30,8 @@ struct TrainingRun {
   Tensor probe_images = {};
   std::unique_ptr<monitoring::Watch> watch = nullptr;
   std::function<TestResult()> test = {};  // empty: there is no test split
+  std::function<void()> begin = {};  // writes what else the run keeps of its start
+  std::int64_t training_images = 0;
 };
 
 // Keeps others from writing into the run's folder, which is made, and removes what killed trainings
@@ -40,6 +42,7 @@ using UseOfRun = std::function<int(TrainingRun&)>;
 // How a training is asked for, beside its options.
 struct TrainingRequest {
   bool resume = false, plan = false, json = false, allow_outside = false;
+  std::string data_changed = "refuse";  // or "accept"
   UseOfRun use = {};  // instead of the training
 };
 // The options that a run's config.toml holds; `command` is who asks, for errors.

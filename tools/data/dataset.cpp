@@ -9,6 +9,8 @@
 #include "engine/philox.h"
 #include "tools/data/idx.h"
 #include "tools/data/image_folder.h"
+#include "tools/data/splits.h"
+#include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
@@ -18,14 +20,6 @@ namespace fs = std::filesystem;
 bool is_folder(const fs::path& path) {
   std::error_code error;
   return fs::is_directory(path, error);
-}
-
-// The first of these folders that exists, or an empty path.
-fs::path first_folder(const fs::path& root, std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (is_folder(root / name)) return root / name;
-  }
-  return {};
 }
 
 // Pictures of another number of channels than the base has, converted one by one.
@@ -38,18 +32,10 @@ class Recoloured : public Dataset {
   std::int64_t label(std::int64_t index) const override { return base_->label(index); }
   std::string name(std::int64_t index) const override { return base_->name(index); }
   int channels() const override { return channels_; }
+  ImageSize image_size(std::int64_t index) const override { return base_->image_size(index); }
+  PictureContent content(std::int64_t index) const override { return base_->content(index); }
   ImageView image(std::int64_t index) const override {
-    const ImageView from = base_->image(index);
-    auto to = std::make_shared<Image>(from.height, from.width, channels_);
-    const std::size_t pixels = to->pixels.size() / static_cast<std::size_t>(channels_);
-    for (std::size_t i = 0; i < pixels; ++i) {
-      if (channels_ == 3) {
-        std::fill_n(&to->pixels[i * 3], 3, from.pixels[i]);
-      } else {  // ITU-R BT.601 luma
-        const std::uint8_t* p = from.pixels + i * 3;
-        to->pixels[i] = static_cast<std::uint8_t>((p[0] * 77 + p[1] * 150 + p[2] * 29) >> 8);
-      }
-    }
+    auto to = std::make_shared<const Image>(recoloured(base_->image(index), channels_));
     ImageView view = view_of(*to);
     view.owner = std::move(to);
     return view;
@@ -59,14 +45,6 @@ class Recoloured : public Dataset {
   std::shared_ptr<const Dataset> base_;
   int channels_;
 };
-
-std::vector<std::int64_t> all_labels(const Dataset& data) {
-  std::vector<std::int64_t> labels(static_cast<std::size_t>(data.size()));
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    labels[i] = data.label(static_cast<std::int64_t>(i));
-  }
-  return labels;
-}
 
 void check_options(const DataOptions& options) {
   const auto check = [](const char* name, double value) {
@@ -82,16 +60,6 @@ void check_options(const DataOptions& options) {
   if (options.channels != 0 && options.channels != 1 && options.channels != 3) {
     throw usage_error("pictures have 1 or 3 channels, not {}", options.channels);
   }
-}
-
-// Sets `chosen` and what is left of `data`.
-void set_aside(std::shared_ptr<const Dataset>& data, std::shared_ptr<const Dataset>& chosen,
-               double fraction, std::uint64_t seed, const std::string& purpose) {
-  if (fraction <= 0) return;
-  StratifiedSplit split = stratified_split(all_labels(*data), fraction, seed, purpose);
-  if (split.chosen.empty()) return;
-  chosen = std::make_shared<Subset>(data, std::move(split.chosen));
-  data = std::make_shared<Subset>(data, std::move(split.rest));
 }
 
 // ---- folders of pictures
@@ -113,6 +81,15 @@ struct Folder {
               ? fmt::format(" ({} pictures lie in it directly)", scan.loose_images)
               : "");
     }
+    if (scan.no_files > 0) {
+      splits.notices.push_back(
+          fmt::format("{}: {} pipes or devices named like pictures are passed over, the first: {}",
+                      path.string(), scan.no_files, scan.no_file_example));
+    }
+    if (scan.links > 0) {
+      splits.notices.push_back(
+          fmt::format("{}: {} pictures are links and were followed", path.string(), scan.links));
+    }
     if (scan.loose_images > 0) {
       splits.notices.push_back(fmt::format("{}: {} pictures beside the class folders are ignored",
                                            path.string(), scan.loose_images));
@@ -126,8 +103,8 @@ struct Folder {
     if (splits.classes.empty()) {
       splits.classes = fixed ? options.classes : scan.classes;
       if (splits.classes.size() < 2) {
-        throw usage_error("{}: holds one class only ({}); a classifier needs at least two",
-                          path.string(), splits.classes.front());
+        throw usage_error("{}: holds one class only ({}); a classifier needs at least two{}",
+                          path.string(), splits.classes.front(), deeper_hint(path));
       }
     }
     std::vector<ImageFile> files;
@@ -137,9 +114,12 @@ struct Folder {
       if (found == splits.classes.end()) {
         throw usage_error(
             "{}: the class folder {} is not among the classes {} ({}); rename or "
-            "remove it",
+            "remove it{}",
             path.string(), scan.classes[c], fixed ? "of the model" : "of train",
-            fmt::join(splits.classes, ", "));
+            fmt::join(splits.classes, ", "),
+            fixed ? ", or train a model of this list of classes: another --out, and --weights to "
+                    "begin with what was learnt"
+                  : "");
       }
       const std::int64_t label = found - splits.classes.begin();
       for (std::string& file : scan.files[c]) files.push_back({std::move(file), label});
@@ -160,21 +140,12 @@ struct Folder {
   }
 
   void leave_out_bad(std::vector<ImageFile>& files) {
-    constexpr std::uintmax_t kMostToRead = std::uintmax_t{8} << 30;
-    if (options.on_bad_image == BadImage::fail) {
-      std::uintmax_t bytes = 0;
-      for (const ImageFile& file : files) {
-        std::error_code error;
-        const std::uintmax_t size = fs::file_size(file.path, error);
-        bytes += error ? 0 : size;
-      }
-      if (bytes > kMostToRead) {
-        splits.notices.push_back(fmt::format("{} pictures of {} GiB are not checked beforehand",
-                                             files.size(), bytes >> 30));
-        return;
-      }
+    if (splits.heads) {
+      look_at_heads(files, splits.path, options.record.get());
+      return;
     }
-    const std::vector<BadFile> bad = check_files(files, options.on_bad_image);
+    const std::vector<BadFile> bad = check_files(
+        files, options.on_bad_image, options.skip_advised ? ", or pass --on-bad-image skip" : "");
     if (bad.empty()) return;
     std::vector<ImageFile> good;
     auto next = bad.begin();
@@ -194,24 +165,62 @@ struct Folder {
   }
 };
 
+// Whether the pictures are too many to read before the training, and are known by their heads.
+bool by_heads(const fs::path& path, const DataOptions& options, DataSplits& splits) {
+  // Hashes are compared with those of the record.
+  if (options.record != nullptr && !options.record->pictures.empty()) return options.record->heads;
+  if (options.on_bad_image == BadImage::skip) return false;
+  std::uintmax_t bytes = 0, files = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator
+           it(path, fs::directory_options::follow_directory_symlink, error),
+       end;
+       !error && it != end && it.depth() < 64; it.increment(error)) {
+    std::error_code no_file;
+    if (!has_image_extension(it->path()) || !it->is_regular_file(no_file)) continue;
+    const std::uintmax_t size = it->file_size(no_file);
+    bytes += no_file ? 0 : size;
+    ++files;
+  }
+  if (bytes <= options.bytes_to_check) return false;
+  splits.notices.push_back(fmt::format("{} pictures of {:.1f} GiB are not checked beforehand",
+                                       files, static_cast<double>(bytes) / 0x1p30));
+  return true;
+}
+
+std::string last_name(const fs::path& path, const fs::path& root) {
+  return printable(name_beneath(path.string(), root.string()));
+}
+
 void open_folder(const fs::path& path, const DataOptions& options, DataSplits& splits) {
   splits.kind = "folder";
   splits.channels = options.channels == 0 ? 3 : options.channels;
+  const FolderLayout layout = find_layout(path);
+  std::string seen;
+  for (const auto& [folder, part] : {std::pair(&layout.train, Part::train),
+                                     {&layout.validation, Part::validation},
+                                     {&layout.test, Part::test}}) {
+    if (folder->empty()) continue;
+    const std::string name = last_name(*folder, path);
+    const bool usual = name == name_of(part) || name == "val" || name == "valid";
+    if (!usual) seen += fmt::format("{}{} is {}", seen.empty() ? "" : ", ", name, name_of(part));
+  }
+  if (!seen.empty()) splits.notices.push_back(printable(path.string()) + ": " + seen);
+  splits.heads = by_heads(path, options, splits);
   Folder folder{options, splits, std::make_shared<CacheBudget>(options.cache_bytes)};
-  const fs::path train = first_folder(path, {"train"});
-  const fs::path test = first_folder(path, {"test"});
-  const fs::path validation = first_folder(path, {"val", "valid", "validation"});
-  if (train.empty() && test.empty()) {
+  if (layout.flat()) {
     splits.train = folder.read(path, true);
-    set_aside(splits.train, splits.test, options.test_fraction, options.seed, "test");
   } else {
-    if (!train.empty()) splits.train = folder.read(train, true);
-    if (!validation.empty()) splits.validation = folder.read(validation, false);
-    if (!test.empty()) splits.test = folder.read(test, splits.train == nullptr);
-    if (test.empty() && splits.train != nullptr) {
-      set_aside(splits.train, splits.test, options.test_fraction, options.seed, "test");
+    if (!layout.train.empty()) splits.train = folder.read(layout.train, true);
+    if (!layout.validation.empty()) {
+      splits.validation = folder.read(layout.validation, splits.train == nullptr);
+    }
+    if (!layout.test.empty()) {
+      const bool first = splits.train == nullptr && splits.validation == nullptr;
+      splits.test = folder.read(layout.test, first);
     }
   }
+  splits.notices.insert(splits.notices.end(), layout.notices.begin(), layout.notices.end());
 }
 
 // ---- IDX
@@ -273,12 +282,39 @@ void open_idx(const fs::path& path, const DataOptions& options, DataSplits& spli
   };
   splits.train = with_channels(train);
   splits.test = with_channels(test);
-  if (splits.test == nullptr) {
-    set_aside(splits.train, splits.test, options.test_fraction, options.seed, "test");
-  }
 }
 
 }  // namespace
+
+Image recoloured(const ImageView& from, int channels) {
+  if (from.channels == channels) return copy_of(from);
+  Image to(from.height, from.width, channels);
+  const std::size_t pixels = to.pixels.size() / static_cast<std::size_t>(channels);
+  for (std::size_t i = 0; i < pixels; ++i) {
+    if (channels == 3) {
+      std::fill_n(&to.pixels[i * 3], 3, from.pixels[i]);
+    } else {  // ITU-R BT.601 luma
+      const std::uint8_t* p = from.pixels + i * 3;
+      to.pixels[i] = static_cast<std::uint8_t>((p[0] * 77 + p[1] * 150 + p[2] * 29) >> 8);
+    }
+  }
+  return to;
+}
+
+ImageSize Dataset::image_size(std::int64_t index) const {
+  const ImageView view = image(index);
+  return {view.height, view.width};
+}
+
+PictureContent Dataset::content(std::int64_t index) const {
+  const ImageView view = image(index);
+  const std::int64_t bytes = std::int64_t{view.height} * view.width * view.channels;
+  // Pictures of the same bytes in another shape are other pictures.
+  const auto shape = static_cast<std::int64_t>(
+      mix(mix(static_cast<std::uint64_t>(view.height), static_cast<std::uint64_t>(view.width)),
+          static_cast<std::uint64_t>(view.channels)));
+  return {content_hash({view.pixels, static_cast<std::size_t>(bytes)}, shape), bytes, 0};
+}
 
 std::vector<std::int64_t> spread(std::int64_t size, std::int64_t limit) {
   if (limit <= 0 || limit >= size) limit = size;
@@ -353,16 +389,7 @@ DataSplits open_data(const fs::path& path, const DataOptions& options) {
   } else {
     open_folder(path, options, splits);
   }
-  if (splits.train != nullptr && options.limit > 0 && options.limit < splits.train->size()) {
-    const double share =
-        static_cast<double>(options.limit) / static_cast<double>(splits.train->size());
-    std::shared_ptr<const Dataset> rest = splits.train;
-    set_aside(rest, splits.train, share, options.seed, "limit");
-  }
-  if (splits.train != nullptr && splits.validation == nullptr) {
-    set_aside(splits.train, splits.validation, options.validation_fraction, options.seed,
-              "validation");
-  }
+  divide(splits, options);
   return splits;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tools/data/image.h"
+#include "tools/data/split_record.h"
 
 namespace tapescope {
 
@@ -27,7 +28,15 @@ class Dataset {
   virtual ImageView image(std::int64_t index) const = 0;
   // 1 or 3: the same for every picture.
   virtual int channels() const = 0;
+  // As stored; nothing is decoded where a header tells.
+  virtual ImageSize image_size(std::int64_t index) const;
+  // What the picture is known by, whatever its name. Of the decoded pixels where a data set does
+  // not know better.
+  virtual PictureContent content(std::int64_t index) const;
 };
+
+// Grey as three equal channels, colour as its luma; a copy where nothing is to be done.
+Image recoloured(const ImageView& from, int channels);
 
 // Some samples of another data set, in the order of `indices`.
 class Subset : public Dataset {
@@ -40,6 +49,8 @@ class Subset : public Dataset {
   std::string name(std::int64_t index) const override { return base_->name(at(index)); }
   ImageView image(std::int64_t index) const override { return base_->image(at(index)); }
   int channels() const override { return base_->channels(); }
+  ImageSize image_size(std::int64_t index) const override { return base_->image_size(at(index)); }
+  PictureContent content(std::int64_t index) const override { return base_->content(at(index)); }
 
  private:
   std::int64_t at(std::int64_t index) const { return indices_[static_cast<std::size_t>(index)]; }
@@ -52,6 +63,11 @@ enum class BadImage {
   skip,  // it is left out and listed
 };
 
+enum class Draw {
+  content,     // a picture's split is drawn from what it holds: others' arrival moves nothing
+  stratified,  // of each class its exact share, by position: how runs were split before
+};
+
 struct DataOptions {
   double validation_fraction = 0.1;  // of train, where there is no val/ folder
   double test_fraction = 0.0;        // of everything, for a folder without train/ and test/
@@ -60,6 +76,15 @@ struct DataOptions {
   std::uint64_t seed = 0;            // chooses the fractions and the limit's images
   std::int64_t cache_bytes = std::int64_t{1} << 30;  // decoded pictures kept in memory
   BadImage on_bad_image = BadImage::fail;
+  bool skip_advised = true;  // an error about a picture names --on-bad-image skip
+  Draw draw = Draw::content;
+  // Of the run: what it names stays in its split. What it does not name may join test and nothing
+  // else; where `resume` is set, every split, and all changes are told.
+  std::shared_ptr<const SplitRecord> record = {};
+  bool resume = false;
+  // Pictures of more bytes are not read beforehand: known by their heads, seen to be whole when
+  // they are first used.
+  std::uintmax_t bytes_to_check = std::uintmax_t{8} << 30;
   int channels = 0;  // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures
   // The classes of a trained model, in its order: labels follow it, and a folder may then lack
   // classes. A class it does not know is an error. Empty: sorted names of the class folders.
@@ -70,11 +95,15 @@ struct DataSplits {
   std::shared_ptr<const Dataset> train;       // null where the data has no such split
   std::shared_ptr<const Dataset> validation;  // val/ or a fraction of train
   std::shared_ptr<const Dataset> test;
+  std::shared_ptr<const Dataset> unused;  // beyond the limit, or in two splits
   std::vector<std::string> classes;
   std::string kind;  // "folder" or "idx"
   int channels = 3;
   std::vector<std::string> notices;     // sentences worth a line on the terminal
   std::vector<std::string> bad_images;  // left out under BadImage::skip
+  std::vector<std::string> changes;     // since the record was made, under options.resume
+  std::vector<RecordedPicture> gone;    // recorded, but not found; likewise
+  bool heads = false;                   // contents are known by the files' heads
   std::string path;
 
   // "train", "validation" or "test". Throws a usage error where the data has no such split.
@@ -82,11 +111,12 @@ struct DataSplits {
 };
 
 // Opens a folder; which layout it has is seen from its content:
-// * `train/<class>/*` with, if wanted, `test/<class>/*` and `val/<class>/*`;
+// * `train/<class>/*` with, if wanted, `test/<class>/*` and `val/<class>/*`, also in their other
+//   usual names (layout.h);
 // * `<class>/*`, of which options.test_fraction is set aside for test;
 // * IDX files: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and `t10k-...`, each also .gz.
-// Classes are sorted by name, files by path; hidden files are ignored. Fractions are stratified:
-// of each class the same share, chosen by the seed. Every file is opened once to see that it is
+// Classes are sorted by name, files by path; hidden files are ignored. Fractions are drawn picture
+// by picture from (seed, content), see splits.h. Every file is opened once to see that it is
 // whole, so that a broken test picture is reported before hours of training and not after.
 // Throws a usage error that says what is wrong and what to do.
 DataSplits open_data(const std::filesystem::path& path, const DataOptions& options = {});

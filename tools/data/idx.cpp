@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "engine/error.h"
+#include "engine/thread_pool.h"
 
 namespace tapescope {
 namespace {
@@ -163,6 +164,10 @@ IdxDataset::IdxDataset(const fs::path& images, const fs::path& labels,
         "is corrupt or of another set",
         labels.string(), *largest, largest - labels_.bytes.begin(), classes_.size());
   }
+  contents_.resize(static_cast<std::size_t>(size()));
+  parallel_for(size(), [&](std::int64_t index) {
+    contents_[static_cast<std::size_t>(index)] = Dataset::content(index);
+  });
 }
 
 std::string IdxDataset::name(std::int64_t index) const {

@@ -35,6 +35,10 @@ class IdxDataset : public Dataset {
   std::string name(std::int64_t index) const override;
   ImageView image(std::int64_t index) const override;
   int channels() const override { return channels_; }
+  ImageSize image_size(std::int64_t) const override { return {height_, width_}; }
+  PictureContent content(std::int64_t index) const override {
+    return contents_[static_cast<std::size_t>(index)];
+  }
   // CRC-32 of the labels: tells well-known sets apart.
   std::uint32_t label_checksum() const;
   void set_classes(std::vector<std::string> classes) { classes_ = std::move(classes); }
@@ -44,6 +48,7 @@ class IdxDataset : public Dataset {
   IdxArray images_;
   IdxArray labels_;
   std::vector<std::string> classes_;
+  std::vector<PictureContent> contents_;
   int height_ = 0;
   int width_ = 0;
   int channels_ = 1;

@@ -142,6 +142,15 @@ Image read_image(const std::filesystem::path& path, int channels) {
   return decode_image(read_bytes(path), path.string(), channels);
 }
 
+ImageSize image_size_in(std::span<const std::uint8_t> bytes) {
+  ImageSize size;
+  int stored = 0;
+  const bool told = bytes.size() <= static_cast<std::size_t>(INT32_MAX) &&
+                    stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()),
+                                          &size.width, &size.height, &stored) != 0;
+  return told ? size : ImageSize{};
+}
+
 ImageSize read_image_size(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::vector<std::uint8_t> bytes;
@@ -152,12 +161,7 @@ ImageSize read_image_size(const std::filesystem::path& path) {
     file.read(reinterpret_cast<char*>(bytes.data() + had),
               static_cast<std::streamsize>(room - had));
     bytes.resize(had + static_cast<std::size_t>(file.gcount()));
-    ImageSize size;
-    int stored = 0;
-    if (stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()), &size.width,
-                              &size.height, &stored) != 0) {
-      return size;
-    }
+    if (const ImageSize size = image_size_in(bytes); size.height > 0) return size;
     if (bytes.size() < room) break;
   }
   check_image(read_bytes(path), path.string());  // says what is wrong, but of a broken header

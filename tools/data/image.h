@@ -62,6 +62,8 @@ struct ImageSize {
   int height = 0, width = 0;
 };
 ImageSize read_image_size(const std::filesystem::path& path);
+// The same of a file's first bytes; 0 x 0 where they do not tell.
+ImageSize image_size_in(std::span<const std::uint8_t> bytes);
 
 // Checks the file's structure without decoding: format, chunk lengths and checksums (PNG), markers
 // up to the end of the picture (JPEG), enough bytes for the pixels (BMP, PPM/PGM). Same errors.

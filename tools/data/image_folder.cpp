@@ -1,8 +1,12 @@
 #include "tools/data/image_folder.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <exception>
+#include <fstream>
 #include <mutex>
+#include <unordered_map>
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
@@ -12,38 +16,36 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool hidden(const fs::path& path) { return path.filename().string().starts_with("."); }
-
-std::vector<fs::directory_entry> entries(const fs::path& folder) {
-  std::vector<fs::directory_entry> found;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (!hidden(it->path())) found.push_back(*it);
-  }
-  if (error) {
-    throw usage_error("{}: the folder cannot be read ({}); check its permissions", folder.string(),
-                      error.message());
-  }
-  std::sort(found.begin(), found.end(),
-            [](const auto& a, const auto& b) { return a.path().native() < b.path().native(); });
-  return found;
-}
-
 void collect(const fs::path& folder, FolderScan& scan, std::vector<std::string>& files, int depth) {
   if (depth > 64) {
     throw usage_error("{}: folders are nested more than 64 deep; check for a link to a parent",
                       folder.string());
   }
-  for (const fs::directory_entry& entry : entries(folder)) {
-    if (entry.is_directory()) {
+  for (const fs::directory_entry& entry : entries_of(folder)) {
+    std::error_code error;
+    const fs::file_type type = entry.status(error).type();
+    if (type == fs::file_type::directory) {
       collect(entry.path(), scan, files, depth + 1);
-    } else if (has_image_extension(entry.path())) {
-      files.push_back(entry.path().string());
-    } else {
+    } else if (!has_image_extension(entry.path())) {
       ++scan.other_files;
       if (scan.other_examples.size() < 3) scan.other_examples.push_back(entry.path().string());
+    } else if (type == fs::file_type::fifo || type == fs::file_type::socket ||
+               type == fs::file_type::character || type == fs::file_type::block) {
+      // Opening one may wait for ever, and reading it may never end.
+      if (scan.no_files++ == 0) scan.no_file_example = entry.path().string();
+    } else {  // a link to nothing as well: that a picture is missing is seen when it is read
+      scan.links += entry.is_symlink(error) ? 1 : 0;
+      files.push_back(entry.path().string());
     }
   }
+}
+
+// Size and time of the file's last change.
+PictureContent stamp_of(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return {};
+  return {0, status.st_size,
+          std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
 }
 
 }  // namespace
@@ -80,10 +82,16 @@ ImageView ImageFiles::image(std::int64_t index) const {
   return view;
 }
 
+ImageSize ImageFiles::image_size(std::int64_t index) const {
+  const ImageSize known = file(index).size;
+  return known.height > 0 ? known : read_image_size(file(index).path);
+}
+
 FolderScan scan_classes(const fs::path& folder) {
   FolderScan scan;
-  for (const fs::directory_entry& entry : entries(folder)) {
-    if (!entry.is_directory()) {
+  for (const fs::directory_entry& entry : entries_of(folder)) {
+    std::error_code error;
+    if (!entry.is_directory(error)) {
       scan.loose_images += has_image_extension(entry.path()) ? 1 : 0;
       continue;
     }
@@ -94,19 +102,24 @@ FolderScan scan_classes(const fs::path& folder) {
   return scan;
 }
 
-std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage on_bad_image) {
+std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
+                                 const std::string& advice) {
   const auto count = static_cast<std::int64_t>(files.size());
   std::mutex mutex;
   std::vector<BadFile> bad;
   parallel_for(count, [&](std::int64_t chunk) {
     const auto index = static_cast<std::size_t>(chunk);
     try {
-      const std::string& path = files[index].path;
-      const std::vector<std::uint8_t> bytes = read_bytes(path);
+      ImageFile& file = files[index];
+      file.content = stamp_of(file.path);
+      const std::vector<std::uint8_t> bytes = read_bytes(file.path);
+      file.content.bytes = static_cast<std::int64_t>(bytes.size());
+      file.content.hash = content_hash(bytes, file.content.bytes);
+      file.size = image_size_in(bytes);
       if (on_bad_image == BadImage::skip) {
-        decode_image(bytes, path);
+        decode_image(bytes, file.path);
       } else {
-        check_image(bytes, path);
+        check_image(bytes, file.path);
       }
     } catch (const Error& error) {
       const std::lock_guard lock(mutex);
@@ -119,9 +132,39 @@ std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage o
     const std::string how_many =
         bad.size() == 1 ? ""
                         : fmt::format(" ({} of {} pictures cannot be read)", bad.size(), count);
-    throw usage_error("{}, or pass --on-bad-image skip{}", bad.front().what, how_many);
+    throw usage_error("{}{}{}", bad.front().what, advice, how_many);
   }
   return bad;
+}
+
+void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
+                   const SplitRecord* known) {
+  std::unordered_map<std::string_view, const RecordedPicture*> by_name;
+  if (known != nullptr) {
+    for (const RecordedPicture& p : known->pictures) by_name.emplace(p.name, &p);
+  }
+  parallel_for(static_cast<std::int64_t>(files.size()), [&](std::int64_t chunk) {
+    ImageFile& file = files[static_cast<std::size_t>(chunk)];
+    file.content = stamp_of(file.path);
+    const auto found = by_name.find(name_beneath(file.path, root));
+    if (found != by_name.end() && found->second->content.bytes == file.content.bytes &&
+        found->second->content.time == file.content.time) {
+      file.content.hash = found->second->content.hash;
+      return;
+    }
+    std::vector<std::uint8_t> head(kHeadBytes);
+    std::ifstream stream(file.path, std::ios::binary);
+    stream.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
+    head.resize(static_cast<std::size_t>(stream.gcount()));
+    file.content.hash = content_hash(head, file.content.bytes);
+    file.size = image_size_in(head);
+  });
+}
+
+std::string name_beneath(const std::string& path, const std::string& root) {
+  if (!path.starts_with(root)) return path;
+  const std::size_t begin = path.find_first_not_of('/', root.size());
+  return begin == std::string::npos ? path : path.substr(begin);
 }
 
 }  // namespace tapescope

@@ -14,6 +14,9 @@ namespace tapescope {
 struct ImageFile {
   std::string path;
   std::int64_t label = 0;
+  // Set by check_files.
+  PictureContent content = {};
+  ImageSize size = {};  // 0 x 0: not known
 };
 
 // Decoded pictures stay in memory until `budget` bytes are used, which several data sets share.
@@ -33,6 +36,8 @@ class ImageFiles : public Dataset {
   std::string name(std::int64_t index) const override { return file(index).path; }
   ImageView image(std::int64_t index) const override;
   int channels() const override { return channels_; }
+  ImageSize image_size(std::int64_t index) const override;
+  PictureContent content(std::int64_t index) const override { return file(index).content; }
 
  private:
   const ImageFile& file(std::int64_t index) const {
@@ -53,16 +58,28 @@ struct FolderScan {
   std::int64_t other_files = 0;                 // without a picture's extension
   std::vector<std::string> other_examples;      // the first few of them
   std::int64_t loose_images = 0;                // pictures that lie beside the class folders
+  std::int64_t no_files = 0;                    // pipes and devices named like pictures
+  std::string no_file_example;
+  std::int64_t links = 0;  // pictures that are links
 };
-// Hidden entries are ignored; a class folder is searched with all its subfolders.
+// Hidden entries are ignored; a class folder is searched with all its subfolders. Nothing is
+// opened.
 FolderScan scan_classes(const std::filesystem::path& folder);
 
-// Reads every file: structure only under `fail`, which throws for the first broken one in order;
-// decoding each under `skip`, which returns the indices of broken ones and what is wrong.
+// Reads every file and fills in what it is known by: looks at the structure only under `fail`,
+// which throws for the first broken one in order, and decodes each under `skip`, which returns the
+// indices of broken ones and what is wrong. `advice` ends the error.
 struct BadFile {
   std::size_t index = 0;
   std::string what;
 };
-std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage on_bad_image);
+std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
+                                 const std::string& advice);
+// The same from the heads of files; `known` (or null) may spare reading those whose name beneath
+// `root`, size and time it knows.
+void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
+                   const SplitRecord* known);
+// `path` beneath `root`, "train/cat/7.jpg"; `path` itself where it lies elsewhere.
+std::string name_beneath(const std::string& path, const std::string& root);
 
 }  // namespace tapescope

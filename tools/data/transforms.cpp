@@ -342,6 +342,18 @@ Pipeline Pipeline::without_randomness() const {
   return Pipeline(std::move(plain));
 }
 
+Pipeline Pipeline::sized(int side) const {
+  const auto sizes = [](const Transform& t) {
+    const auto* resize = std::get_if<Resize>(&t);
+    return (resize != nullptr && resize->height != 0) || std::holds_alternative<CenterCrop>(t) ||
+           std::holds_alternative<RandomCrop>(t) || std::holds_alternative<RandomResizedCrop>(t);
+  };
+  if (std::any_of(transforms_.begin(), transforms_.end(), sizes)) return *this;
+  std::vector<Transform> all = {Resize{.height = side, .width = side}};
+  all.insert(all.end(), transforms_.begin(), transforms_.end());
+  return Pipeline(std::move(all));
+}
+
 Shape Pipeline::output_shape(int height, int width, int channels) const {
   for (const Transform& transform : transforms_) {
     std::visit(

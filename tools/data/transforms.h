@@ -86,6 +86,9 @@ class Pipeline {
   // RandomResizedCrop a Resize of the shorter side to 8/7 of the window, then CenterCrop.
   Pipeline without_randomness() const;
 
+  // The same with a Resize to side x side in front where no step makes pictures of one size.
+  Pipeline sized(int side) const;
+
   // {H, W, C} of the result for a picture of this size. Throws a usage error where a step cannot
   // be done (a crop larger than the padded picture) or Normalize has another number of channels.
   Shape output_shape(int height, int width, int channels) const;

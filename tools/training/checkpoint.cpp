@@ -6,6 +6,7 @@
 #include "engine/isa.h"
 #include "engine/philox.h"
 #include "tools/data/image.h"
+#include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/training/metadata_json.h"
 
@@ -35,7 +36,9 @@ ModelInfo info_of(const SafetensorsFile& file) {
   try {
     const std::int64_t smallest = describe_model(info.config.name).smallest_image;
     info.config.image_size = json.whole("image_size", smallest, kLargestImage);
-    info.pipeline = Pipeline::from_json(pipeline->second);
+    // Runs of before have no Resize where their pictures had the model's size.
+    info.pipeline =
+        Pipeline::from_json(pipeline->second).sized(static_cast<int>(info.config.image_size));
   } catch (const Error& error) {
     const std::string what = error.what();
     throw usage_error("{}", what.find(path) != std::string::npos
@@ -54,6 +57,10 @@ ModelInfo info_of(const SafetensorsFile& file) {
   info.validation_fraction = json.share("validation_fraction");
   info.test_fraction = json.share("test_fraction");
   info.seed = json.seed();
+  if (json.text("split", "") == "content") info.draw = Draw::content;
+  if (json.text("on_bad_image", "") == "skip") info.on_bad_image = BadImage::skip;
+  const fs::path record = file.path().parent_path().parent_path() / "split.tsv";
+  if (std::error_code error; fs::exists(record, error)) info.split_record = record;
   return info;
 }
 
@@ -77,17 +84,18 @@ void remove_states_but(const fs::path& folder, const std::string& name) {
 }  // namespace
 
 std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
-  return {{"tapescope.model", nlohmann::json{{"name", info.config.name},
-                                             {"classes", info.classes},
-                                             {"channels", info.config.channels},
-                                             {"image_size", info.config.image_size},
-                                             {"width", info.config.width},
-                                             {"loss", info.loss},
-                                             {"validation_fraction", info.validation_fraction},
-                                             {"test_fraction", info.test_fraction},
-                                             {"seed", info.seed}}
-                                  .dump()},
-          {"tapescope.pipeline", info.pipeline.to_json()}};
+  nlohmann::json model = {{"name", info.config.name},
+                          {"classes", info.classes},
+                          {"channels", info.config.channels},
+                          {"image_size", info.config.image_size},
+                          {"width", info.config.width},
+                          {"loss", info.loss},
+                          {"validation_fraction", info.validation_fraction},
+                          {"test_fraction", info.test_fraction},
+                          {"seed", info.seed}};
+  if (info.draw == Draw::content) model["split"] = "content";
+  if (info.on_bad_image == BadImage::skip) model["on_bad_image"] = "skip";
+  return {{"tapescope.model", json_text(model)}, {"tapescope.pipeline", info.pipeline.to_json()}};
 }
 
 DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
@@ -97,6 +105,12 @@ DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
   options.seed = info.seed;
   options.classes = info.classes;
   options.channels = static_cast<int>(info.config.channels);
+  options.on_bad_image = info.on_bad_image;
+  options.skip_advised = false;  // most commands have no such option
+  options.draw = info.draw;
+  if (!info.split_record.empty()) {
+    options.record = std::make_shared<SplitRecord>(SplitRecord::read(info.split_record));
+  }
   return options;
 }
 

@@ -34,6 +34,9 @@ struct ModelInfo {
   // How the data was split, so that an evaluation sees the same test pictures.
   double validation_fraction = 0, test_fraction = 0;
   std::uint64_t seed = 0;
+  Draw draw = Draw::stratified;  // runs of before do not say
+  BadImage on_bad_image = BadImage::fail;
+  std::filesystem::path split_record = {};  // RUN/split.tsv; empty where there is none
 };
 
 // The string metadata of its model files.

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
+#include <tuple>
 
 #include "engine/device.h"
 #include "tools/files/atomic_file.h"
@@ -58,24 +60,63 @@ void check_options(const TrainConfig& c) {
 
 namespace {
 
+// The sizes of the training pictures, all of them.
+struct Sizes {
+  std::int64_t pictures = 0, small = 0;
+  std::int64_t usual_count = 0;           // of the size that most have
+  int height = 0, width = 0;              // that size
+  int other_height = 0, other_width = 0;  // one of another size, where there is one
+
+  bool mixed() const { return usual_count < pictures; }
+  bool mostly_small() const { return 2 * small > pictures; }
+  // Most are squares of a size that models see as it is.
+  bool own_size() const { return height == width && height <= 96 && 2 * usual_count > pictures; }
+};
+
+Sizes sizes_of(const Dataset& train) {
+  Sizes sizes;
+  std::map<std::pair<int, int>, std::int64_t> counts;
+  for (std::int64_t i = 0; i < train.size(); ++i) {
+    const ImageSize size = train.image_size(i);
+    ++counts[{size.height, size.width}];
+    ++sizes.pictures;
+    sizes.small += size.height <= 96 && size.width <= 96 ? 1 : 0;
+  }
+  for (const auto& [size, count] : counts) {
+    if (count <= sizes.usual_count) continue;
+    sizes.usual_count = count;
+    std::tie(sizes.height, sizes.width) = size;
+  }
+  for (const auto& [size, count] : counts) {
+    if (size != std::pair(sizes.height, sizes.width)) {
+      std::tie(sizes.other_height, sizes.other_width) = size;
+    }
+  }
+  return sizes;
+}
+
 // Mean and standard deviation of each channel over up to 1000 training pictures, evenly spaced.
+// Each picture counts alike, however large it is.
 Normalize statistics(const Dataset& train) {
   const int channels = train.channels();
   std::vector<double> sum(static_cast<std::size_t>(channels)), squares(sum);
   double count = 0;
+  double first = 0;  // pixels of the first picture: weights are relative to it
   const std::int64_t stride = std::max<std::int64_t>(1, train.size() / 1000);
   for (std::int64_t i = 0; i < train.size(); i += stride) {
     const ImageView view = train.image(i);
     const std::size_t pixels =
         static_cast<std::size_t>(view.height) * static_cast<std::size_t>(view.width);
+    if (first == 0) first = static_cast<double>(pixels);
+    const double weight = first / static_cast<double>(pixels);
     for (std::size_t p = 0; p < pixels; ++p) {
       for (std::size_t c = 0; c < sum.size(); ++c) {
         const double value = view.pixels[p * sum.size() + c] / 255.0;
-        sum[c] += value;
-        squares[c] += value * value;
+        sum[c] += weight * value;
+        squares[c] += weight * value * value;
       }
     }
-    count += static_cast<double>(pixels);
+    count += first;
   }
   Normalize normalize;
   for (std::size_t c = 0; c < sum.size(); ++c) {
@@ -86,6 +127,19 @@ Normalize statistics(const Dataset& train) {
     normalize.std.push_back(std::round(std::sqrt(variance) * 1e4) / 1e4);
   }
   return normalize;
+}
+
+// Grey digits and the like need little; photos a net with more layers.
+std::string chosen_model(const DataSplits& data, const Sizes& sizes) {
+  const bool plain = data.kind == "idx" || data.channels == 1;
+  return plain && sizes.height <= 32 && sizes.width <= 32 ? "lenet" : "resnet20";
+}
+
+std::int64_t chosen_size(const TrainConfig& c, const Sizes& sizes, bool model_was_chosen) {
+  if (sizes.own_size()) return sizes.height;
+  constexpr std::int64_t kPhoto = 64;  // what resnet20 needs of a photo to tell more than colours
+  const bool photo = model_was_chosen && c.model == "resnet20";
+  return photo ? kPhoto : describe_model(c.model).default_image_size;
 }
 
 std::string chosen_augmentation(const DataSplits& data, bool small) {
@@ -166,30 +220,38 @@ KernelChoices parse_kernels(const std::string& text) {
 
 ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   check_options(c);
-  const ImageView first = data.train->image(0);
-  if (c.image_size == 0) {
-    const bool own = first.height == first.width && first.height <= 96;
-    c.image_size = own ? first.height : describe_model(c.model).default_image_size;
+  const Sizes sizes = sizes_of(*data.train);
+  ResolvedTraining r;
+  const bool choose_model = c.model == "auto";
+  if (choose_model) c.model = chosen_model(data, sizes);
+  if (c.image_size == 0) c.image_size = chosen_size(c, sizes, choose_model);
+  if (choose_model) {
+    r.notices.push_back(
+        fmt::format("--model auto: {} at {}x{}{}", c.model, c.image_size, c.image_size,
+                    c.model == "resnet20" ? "; resnet18 or a larger --image-size sees more, and "
+                                            "--weights begins with what was learnt elsewhere"
+                                          : ""));
   }
   const int size = static_cast<int>(c.image_size);
-  const bool fits = first.height == size && first.width == size;
-  const bool small = first.height <= 96 && first.width <= 96;
-  if (c.augment == "auto") c.augment = chosen_augmentation(data, small);
+  if (sizes.mixed() && sizes.height == size && sizes.width == size) {
+    r.notices.push_back(
+        fmt::format("{} of {} training pictures are not {}x{} (one is {}x{}); they are resized",
+                    sizes.pictures - sizes.usual_count, sizes.pictures, size, size,
+                    sizes.other_height, sizes.other_width));
+  }
+  if (c.augment == "auto") c.augment = chosen_augmentation(data, sizes.mostly_small());
   if (c.lr == 0) c.lr = chosen_rate(c);
   if (c.weight_decay < 0) c.weight_decay = c.optimizer == "adamw" ? 0.01 : 5e-4;
 
-  ResolvedTraining r;
   r.model = {c.model,       static_cast<std::int64_t>(data.classes.size()),
              data.channels, c.image_size,
              c.width,       c.seed};
   r.loss = {c.loss, c.label_smoothing, 2};
   const Normalize normalize =
       c.model == "seednet" ? Normalize{{0.475}, {0.224}} : statistics(*data.train);
-  std::vector<Transform> train, test;
-  if (!fits) {
-    test.push_back(Resize{.height = size, .width = size});
-    if (c.augment != "resized-crop") train.push_back(Resize{.height = size, .width = size});
-  }
+  // Always there: it costs nothing where the size fits, and pictures of any other size may come.
+  std::vector<Transform> train, test = {Resize{.height = size, .width = size}};
+  if (c.augment != "resized-crop") train.push_back(Resize{.height = size, .width = size});
   const int padding = std::max(1, size / 8);
   if (c.augment == "resized-crop") {
     train.push_back(RandomResizedCrop{.height = size, .width = size, .smallest_area = 0.35});

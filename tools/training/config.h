@@ -12,7 +12,7 @@
 namespace tapescope {
 
 struct TrainConfig {
-  std::string data, out, model = "lenet";
+  std::string data, out, model = "auto";
   double width = 1.0;
   std::int64_t image_size = 0;  // 0: the pictures' own size if small, else the model's usual one
   std::int64_t epochs = 10, batch_size = 16;
@@ -44,7 +44,9 @@ void for_each_option(Config& c, Visit&& visit) {
         "folder: ImageFolder layout (train/<class>/*, test/<class>/*) or IDX files; for a detector "
         "Pascal VOC, COCO or YOLO (or its data.yaml)");
   visit("out", c.out, "run directory to write");
-  visit("model", c.model, "seednet, lenet, mlp, resnet18 or resnet20");
+  visit("model", c.model,
+        "auto (lenet for small grey pictures, else resnet20), seednet, lenet, mlp, resnet18 or "
+        "resnet20; for boxes centre-detector");
   visit("width", c.width, "scales the hidden channel counts");
   visit("image-size", c.image_size, "height and width the model sees; 0: chosen");
   visit("epochs", c.epochs, "passes over the training set");
@@ -100,6 +102,7 @@ struct ResolvedTraining {
   LossConfig loss;
   Pipeline train_pipeline, test_pipeline;
   TrainerOptions trainer;
+  std::vector<std::string> notices;  // what was chosen, where one may want another choice
 };
 // Throws usage errors on values out of range, whatever the data.
 void check_options(const TrainConfig& config);

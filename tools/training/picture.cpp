@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 
 #include "tools/data/idx.h"
 
@@ -24,13 +25,26 @@ IdxEntry idx_entry(const std::string& path) {
   return {path.substr(0, open), std::stoll(digits)};
 }
 
-Image read_idx_entry(const IdxEntry& entry) {
-  static IdxArray array;  // pictures of one file usually come together
-  static std::string read;
-  if (read != entry.file) {
-    array = read_idx(entry.file);
-    read = entry.file;
+// The file that was read last: pictures of one file usually come together.
+struct LastIdx {
+  std::mutex mutex;
+  std::string file;
+  std::shared_ptr<const IdxArray> array;
+};
+LastIdx last_idx;
+
+std::shared_ptr<const IdxArray> idx_of(const std::string& file) {
+  const std::lock_guard lock(last_idx.mutex);
+  if (last_idx.array == nullptr || last_idx.file != file) {
+    last_idx.array = std::make_shared<const IdxArray>(read_idx(file));
+    last_idx.file = file;
   }
+  return last_idx.array;
+}
+
+Image read_idx_entry(const IdxEntry& entry, int channels_wanted) {
+  const std::shared_ptr<const IdxArray> read = idx_of(entry.file);
+  const IdxArray& array = *read;
   if (array.extents.size() < 3 || entry.index >= array.extents[0]) {
     throw usage_error("'{}' has no picture {}; it holds {}", entry.file, entry.index,
                       array.extents.size() < 3 ? 0 : array.extents[0]);
@@ -40,7 +54,7 @@ Image read_idx_entry(const IdxEntry& entry) {
               static_cast<int>(channels));
   const auto size = static_cast<std::int64_t>(image.pixels.size());
   std::copy_n(array.bytes.begin() + entry.index * size, size, image.pixels.begin());
-  return image;
+  return image.channels == channels_wanted ? image : recoloured(view_of(image), channels_wanted);
 }
 
 }  // namespace
@@ -64,7 +78,7 @@ Picture make_picture(Image image, const std::string& path, const ModelInfo& info
   const std::int64_t side = info.config.image_size;
   if (shape[0] != side || shape[1] != side) {
     throw usage_error(
-        "'{}' is {}x{}, but this model takes {}x{} and its pipeline does not resize; "
+        "'{}' is {}x{}, but this model takes {}x{} and its pipeline does not make it that; "
         "resize the picture first",
         path, picture.image.height, picture.image.width, side, side);
   }
@@ -75,10 +89,10 @@ Picture make_picture(Image image, const std::string& path, const ModelInfo& info
 
 Picture read_picture(const std::string& path, const ModelInfo& info) {
   const IdxEntry entry = idx_entry(path);
+  const int channels = static_cast<int>(info.config.channels);
   const bool in_idx = entry.index >= 0 && !std::filesystem::exists(path);
-  return make_picture(
-      in_idx ? read_idx_entry(entry) : read_image(path, static_cast<int>(info.config.channels)),
-      path, info);
+  return make_picture(in_idx ? read_idx_entry(entry, channels) : read_image(path, channels), path,
+                      info);
 }
 
 namespace {

@@ -84,6 +84,29 @@ std::shared_ptr<const SampleSource> source_of(std::shared_ptr<const Dataset> dat
   return std::make_shared<ImageSource>(std::move(data), std::move(pipeline));
 }
 
+// Batch normalisation over one value gives zero, whatever the value: nothing is learnt from such a
+// batch, and the running variance is told that there is none.
+void refuse_single_values(Program& step, std::int64_t images, std::int64_t batch_size) {
+  const std::int64_t last = images % batch_size;
+  const std::int64_t smallest =
+      images < batch_size || last == 0 ? std::min(images, batch_size) : last;
+  if (smallest != 1) return;
+  for (const StepInfo& info : step.steps(1)) {
+    if (info.op->name() != "batch_norm_training") continue;
+    const Shape& x = info.operands[0].shape;
+    if (x.elements() != x[x.rank() - 1]) continue;
+    throw usage_error(
+        "'{}' would normalise a batch of one value a channel: {}; choose another --batch-size, or "
+        "a larger --image-size",
+        info.path,
+        batch_size == 1 || images == 1
+            ? "--batch-size is 1 and the image is 1x1 there"
+            : fmt::format("{} training images in batches of {} leave one alone, and the image is "
+                          "1x1 there",
+                          images, batch_size));
+  }
+}
+
 }  // namespace
 
 Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
@@ -140,6 +163,7 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSou
   }
   const Var outputs[] = {loss, s.optimizer.gradient_norm(), packed(tape, told)};
   s.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
+  refuse_single_values(*s.step, s.train->samples(), options.batch_size);
   const Backend backend{options.device, options.kernels};
   s.evaluator =
       std::make_unique<Evaluator>(model, task, options.batch_size, backend, compile.arena);

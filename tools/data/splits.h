@@ -1,0 +1,25 @@
+// Which of the pictures that a folder's layout offers belong to which split.
+#pragma once
+
+#include "tools/data/dataset.h"
+
+namespace tapescope {
+
+// On entry splits.train, validation and test are what the folders hold, null where there is none.
+//
+// * A picture that options.record names goes where the record says, whatever folder it lies in.
+//   One that it does not name joins test only, or under options.resume the split of its folder or
+//   its draw. A record that names none of the pictures is of other data and is ignored.
+// * Otherwise folders decide; test, then the limit, then validation are drawn from train by content
+//   where no folder holds them. A picture that is in several splits stays in the first of train,
+//   validation and test: what was learnt cannot test.
+// * Draw::stratified: of each class the exact share, by position, and nothing else.
+//
+// What is left out of all splits is splits.unused. Each departure is counted in splits.notices, or
+// in splits.changes under options.resume.
+void divide(DataSplits& splits, const DataOptions& options);
+
+// What RUN/split.tsv says of these splits.
+SplitRecord record_of(const DataSplits& splits);
+
+}  // namespace tapescope
