@@ -53,14 +53,23 @@ inline std::filesystem::path fixture(const std::string& name) {
   return std::filesystem::path(TAPESCOPE_SOURCE_DIR) / "tests" / "fixtures" / name;
 }
 
-// Real data, for tests that skip without it; empty where `name` is absent.
-inline std::filesystem::path shared_data(const std::string& name) {
-  const char* set = std::getenv("TAPESCOPE_SHARED_DATA");
-  const std::filesystem::path folder =
+// What lies beside the source, for tests that skip without it; empty where `name` is absent.
+inline std::filesystem::path shared(const char* variable, const char* folder,
+                                    const std::string& name) {
+  const char* set = std::getenv(variable);
+  const std::filesystem::path place =
       set != nullptr ? std::filesystem::path(set)
-                     : std::filesystem::path(TAPESCOPE_SOURCE_DIR) / ".." / "shared" / "data";
+                     : std::filesystem::path(TAPESCOPE_SOURCE_DIR) / ".." / "shared" / folder;
   std::error_code error;
-  return std::filesystem::exists(folder / name, error) ? folder / name : std::filesystem::path();
+  return std::filesystem::exists(place / name, error) ? place / name : std::filesystem::path();
+}
+// Real data.
+inline std::filesystem::path shared_data(const std::string& name) {
+  return shared("TAPESCOPE_SHARED_DATA", "data", name);
+}
+// Inputs that once failed, each of a kind.
+inline std::filesystem::path shared_case(const std::string& name) {
+  return shared("TAPESCOPE_SHARED_CASES", "cases", name);
 }
 
 // The message of the usage error that `call` throws; a failure otherwise.

@@ -52,7 +52,7 @@ struct Rows {  // by class and method, in the order of the methods
 int benchmark_boxes(const BoxCommand& command, const std::string& split, std::int64_t limit) {
   const LoadedDetector detector = load_detector(command.run.run, command.run.checkpoint);
   const DetectorConfig& config = detector.model->config();
-  const Annotations annotations(command.data, config.classes);
+  const Annotations annotations(command.data, config);
   const DetectionData& data = annotations.data();
   const std::vector<AnnotatedImage>& images = split_of(data, command.data, split);
   const ModelInfo info = info_for(config);

@@ -33,7 +33,7 @@ struct DetectorPicture {
 class Annotations {
  public:
   // Of no pictures, where the folder is empty.
-  Annotations(const std::string& folder, const std::vector<std::string>& classes);
+  Annotations(const std::string& folder, const detection::DetectorConfig& config);
   bool given() const { return !folder_.empty(); }
   const detection::DetectionData& data() const { return data_; }
   // Throws a usage error for a picture without annotation.

@@ -99,11 +99,12 @@ class Source {
   }
   // What cannot be read is told and does not keep the rest from being looked at.
   template <class Push>
-  void run(Push&& push) {
+  void run(Exif exif, Push&& push) {
     std::int64_t number = 0;
     for (const Entry& entry : entries_) {
       try {
-        if (entry.stream ? !stream(entry.name, number, push) : !picture(entry.name, number, push)) {
+        if (entry.stream ? !stream(entry.name, number, push)
+                         : !picture(entry.name, exif, number, push)) {
           return;
         }
       } catch (const Error& error) {
@@ -124,10 +125,10 @@ class Source {
     bool stream = false;
   };
   template <class Push>
-  static bool picture(const std::string& name, std::int64_t& number, Push& push) {
+  static bool picture(const std::string& name, Exif exif, std::int64_t& number, Push& push) {
     const Clock::time_point began = Clock::now();
     Frame frame;
-    frame.image = read_image(name);
+    frame.image = read_image(name, 3, exif);
     frame.decode = milliseconds(began);
     frame.name = name;
     frame.number = number++;
@@ -294,13 +295,14 @@ class Sink {
 // Finds boxes in a picture and notes how long it took.
 struct Finder {
   std::vector<std::string> classes;
+  Exif exif;  // how its pictures are read
   std::function<std::vector<detection::Seen>(Frame& frame)> find;
 };
 
 Finder detector_of(const Options& options) {
   const auto detector = std::make_shared<detection::Detector>(
       detection::load_detector(options.run.run, options.run.checkpoint), options.run.backend());
-  return {detector->config().classes, [detector, &options](Frame& frame) {
+  return {detector->config().classes, detector->config().exif, [detector, &options](Frame& frame) {
             return detector->detect(frame.image, options.detect, &frame.times);
           }};
 }
@@ -308,7 +310,7 @@ Finder detector_of(const Options& options) {
 // A classifier's answer and where its class map is large: one box a picture.
 Finder localiser_of(const Options& options) {
   const auto localiser = std::make_shared<Localiser>(options.run, options.share, options.target);
-  return {localiser->classes(), [localiser, &options](Frame& frame) {
+  return {localiser->classes(), localiser->exif(), [localiser, &options](Frame& frame) {
             const Localiser::Answer answer = localiser->find(frame.image, frame.name, &frame.times);
             const auto probability = static_cast<float>(answer.probability);
             std::vector<detection::Seen> seen;
@@ -337,7 +339,7 @@ int run(const Options& options) {
   const Clock::time_point began = Clock::now();
   std::thread reader([&] {
     try {
-      source.run([&](Frame frame) { return decoded.push(std::move(frame)); });
+      source.run(finder.exif, [&](Frame frame) { return decoded.push(std::move(frame)); });
     } catch (...) {
       reading = std::current_exception();
     }

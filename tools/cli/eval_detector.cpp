@@ -34,7 +34,7 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
                   std::int64_t batch_size, bool json) {
   const LoadedDetector loaded = load_detector(run.run, run.checkpoint);
   const DetectorConfig& config = loaded.model->config();
-  DetectionData data = open_detection_data(data_folder, config.classes);
+  DetectionData data = open_detection_data(data_folder, config.classes, config.exif);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   const std::vector<AnnotatedImage>& images = split_of(data, data_folder, split);
   const auto source = std::make_shared<DetectionSource>(

@@ -59,7 +59,7 @@ class Command {
       : command_(command),
         detector_(load_detector(command.run.run, command.run.checkpoint)),
         config_(detector_.model->config()),
-        annotations_(command.data, config_.classes),
+        annotations_(command.data, config_),
         info_(info_for(config_)),
         judge_(*detector_.model, command.run.backend(), score, command.explanation.settings.seed),
         score_(score),

@@ -32,6 +32,7 @@ void take_stored_options(TrainConfig& config, const CLI::App& app) {
   } catch (const CLI::Error& error) {
     throw usage_error("--resume: '{}' cannot be read: {}", path.string(), error.what());
   }
+  stored.try_emplace("exif", name_of(Exif::ignore));  // of older versions
   for_each_option(config, [&](std::string_view option, auto& value, std::string_view) {
     const std::string name(option);
     const bool typed = app.count("--" + name) > 0;
@@ -62,6 +63,7 @@ DataSplits open(const TrainConfig& config) {
   options.limit = config.limit;
   options.seed = config.seed;
   if (config.on_bad_image == "skip") options.on_bad_image = BadImage::skip;
+  options.exif = exif_from_name(config.exif);
   DataSplits data = open_data(config.data, options);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   for (const std::string& bad : data.bad_images) fmt::print(stderr, "left out: {}\n", bad);
@@ -123,7 +125,8 @@ int train(Options& options, const CLI::App& app) {
                        config.loss,
                        config.validation_fraction,
                        config.test_fraction,
-                       config.seed};
+                       config.seed,
+                       exif_from_name(config.exif)};
   const Backend backend{resolved.trainer.device, resolved.trainer.kernels};
   TrainingRun run{.config = config,
                   .resume = options.resume,

@@ -53,7 +53,8 @@ detection::DetectorConfig config_of(const TrainConfig& c, const detection::Detec
   const auto side = [&](int extent) {
     return std::max<std::int64_t>(32, 16 * std::llround(extent * scale / 16));
   };
-  return {data.classes, side(first.height), side(first.width), c.width, c.seed};
+  return {data.classes, side(first.height),    side(first.width), c.width,
+          c.seed,       exif_from_name(c.exif)};
 }
 
 }  // namespace
@@ -61,7 +62,8 @@ detection::DetectorConfig config_of(const TrainConfig& c, const detection::Detec
 int train_detector(TrainConfig& config, bool resume, bool plan, bool json) {
   const Device device = device_from_name(config.device);
   config.device = name_of(device.kind);
-  detection::DetectionData data = detection::open_detection_data(config.data);
+  detection::DetectionData data =
+      detection::open_detection_data(config.data, {}, exif_from_name(config.exif));
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   if (data.train.empty()) throw usage_error("'{}' has no training images", config.data);
   if (!has_objects(data.train)) {

@@ -100,6 +100,7 @@ struct Folder {
   const DataOptions& options;
   DataSplits& splits;
   std::shared_ptr<CacheBudget> budget;
+  TurnedPictures turned = {};  // of all splits
 
   // `reference`: this split says what the classes are, and must fill them all.
   std::shared_ptr<const Dataset> read(const fs::path& path, bool reference) {
@@ -156,7 +157,8 @@ struct Folder {
           fmt::format("{}: no picture of class {}", path.string(), splits.classes[c]));
     }
     if (files.empty()) throw usage_error("{}: holds no pictures; check the path", path.string());
-    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget);
+    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget,
+                                        options.exif);
   }
 
   void leave_out_bad(std::vector<ImageFile>& files) {
@@ -174,7 +176,7 @@ struct Folder {
         return;
       }
     }
-    const std::vector<BadFile> bad = check_files(files, options.on_bad_image);
+    const std::vector<BadFile> bad = check_files(files, options.on_bad_image, &turned);
     if (bad.empty()) return;
     std::vector<ImageFile> good;
     auto next = bad.begin();
@@ -212,6 +214,7 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
       set_aside(splits.train, splits.test, options.test_fraction, options.seed, "test");
     }
   }
+  if (folder.turned.count > 0) splits.notices.push_back(folder.turned.sentence(options.exif));
 }
 
 // ---- IDX

@@ -60,7 +60,8 @@ struct DataOptions {
   std::uint64_t seed = 0;            // chooses the fractions and the limit's images
   std::int64_t cache_bytes = std::int64_t{1} << 30;  // decoded pictures kept in memory
   BadImage on_bad_image = BadImage::fail;
-  int channels = 0;  // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures
+  Exif exif = Exif::apply;  // of files of pictures; turned ones are counted in a notice
+  int channels = 0;         // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures
   // The classes of a trained model, in its order: labels follow it, and a folder may then lack
   // classes. A class it does not know is an error. Empty: sorted names of the class folders.
   std::vector<std::string> classes = {};

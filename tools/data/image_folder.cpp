@@ -6,6 +6,7 @@
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
+#include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
@@ -49,11 +50,12 @@ void collect(const fs::path& folder, FolderScan& scan, std::vector<std::string>&
 }  // namespace
 
 ImageFiles::ImageFiles(std::vector<ImageFile> files, std::vector<std::string> classes, int channels,
-                       std::shared_ptr<CacheBudget> budget)
+                       std::shared_ptr<CacheBudget> budget, Exif exif)
     : files_(std::move(files)),
       classes_(std::move(classes)),
       channels_(channels),
       budget_(std::move(budget)),
+      exif_(exif),
       cache_(files_.size()) {}
 
 ImageFiles::~ImageFiles() {
@@ -63,7 +65,7 @@ ImageFiles::~ImageFiles() {
 ImageView ImageFiles::image(std::int64_t index) const {
   std::atomic<const Image*>& slot = cache_[static_cast<std::size_t>(index)];
   if (const Image* cached = slot.load(std::memory_order_acquire)) return view_of(*cached);
-  auto decoded = std::make_unique<const Image>(read_image(file(index).path, channels_));
+  auto decoded = std::make_unique<const Image>(read_image(file(index).path, channels_, exif_));
   const auto bytes = static_cast<std::int64_t>(decoded->pixels.size());
   if (budget_->left.fetch_sub(bytes) >= bytes) {
     const Image* expected = nullptr;
@@ -94,7 +96,18 @@ FolderScan scan_classes(const fs::path& folder) {
   return scan;
 }
 
-std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage on_bad_image) {
+void TurnedPictures::add(const std::string& name) {
+  if (count++ == 0 || name < first) first = name;
+}
+
+std::string TurnedPictures::sentence(Exif exif) const {
+  if (count == 0) return "";
+  return fmt::format("{} pictures have an EXIF orientation, which is {} (the first: {})", count,
+                     exif == Exif::apply ? "applied" : "not applied", printable(first));
+}
+
+std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage on_bad_image,
+                                 TurnedPictures* turned) {
   const auto count = static_cast<std::int64_t>(files.size());
   std::mutex mutex;
   std::vector<BadFile> bad;
@@ -107,6 +120,10 @@ std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage o
         decode_image(bytes, path);
       } else {
         check_image(bytes, path);
+      }
+      if (turned != nullptr && image_orientation(bytes) != 1) {
+        const std::lock_guard lock(mutex);
+        turned->add(path);
       }
     } catch (const Error& error) {
       const std::lock_guard lock(mutex);

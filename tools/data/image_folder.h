@@ -25,7 +25,7 @@ struct CacheBudget {
 class ImageFiles : public Dataset {
  public:
   ImageFiles(std::vector<ImageFile> files, std::vector<std::string> classes, int channels,
-             std::shared_ptr<CacheBudget> budget);
+             std::shared_ptr<CacheBudget> budget, Exif exif);
   ~ImageFiles() override;
   std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
   const std::vector<std::string>& classes() const override { return classes_; }
@@ -42,6 +42,7 @@ class ImageFiles : public Dataset {
   std::vector<std::string> classes_;
   int channels_;
   std::shared_ptr<CacheBudget> budget_;
+  Exif exif_;
   // Set once, by whichever thread decoded the picture first; freed by the destructor.
   mutable std::vector<std::atomic<const Image*>> cache_;
 };
@@ -57,12 +58,23 @@ struct FolderScan {
 // Hidden entries are ignored; a class folder is searched with all its subfolders.
 FolderScan scan_classes(const std::filesystem::path& folder);
 
+// Pictures that are stored in another orientation than they are meant to be seen in.
+struct TurnedPictures {
+  std::int64_t count = 0;
+  std::string first;  // by name
+  void add(const std::string& name);
+  // What was done with them, for the terminal; empty where there are none.
+  std::string sentence(Exif exif) const;
+};
+
 // Reads every file: structure only under `fail`, which throws for the first broken one in order;
 // decoding each under `skip`, which returns the indices of broken ones and what is wrong.
 struct BadFile {
   std::size_t index = 0;
   std::string what;
 };
-std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage on_bad_image);
+// `turned` receives the pictures whose orientation is noted and not upright.
+std::vector<BadFile> check_files(const std::vector<ImageFile>& files, BadImage on_bad_image,
+                                 TurnedPictures* turned = nullptr);
 
 }  // namespace tapescope

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tools/data/image.h"
+
 namespace tapescope::detection {
 
 // What was wrong and could be lived with, counted, with the first place of each.
@@ -35,7 +37,8 @@ struct RawObject {
 struct RawImage {
   std::string path, annotation;
   int height = 0, width = 0;  // 0: not said
-  bool measured = false;      // the size is the picture's own
+  bool measured = false;      // the size is the picture's own, as `exif` has it
+  Exif exif = Exif::apply;
   std::vector<RawObject> objects;
 };
 struct RawData {
@@ -45,12 +48,15 @@ struct RawData {
   std::string hint;  // where objects were looked for
 };
 
+// Counts a picture with an EXIF orientation, saying what is done with it.
+ImageSize measured_size(const std::string& picture, Exif exif, Complaints& complaints);
+
 RawData read_voc_folder(const std::filesystem::path& folder);
 // files: the JSON files.
 RawData read_coco_folder(const std::vector<std::filesystem::path>& files,
                          const std::filesystem::path& folder);
 // place: a folder, or a YAML file that says where the folders are.
-RawData read_yolo(const std::filesystem::path& place);
+RawData read_yolo(const std::filesystem::path& place, Exif exif);
 // A file there says what classes YOLO's numbers mean.
 bool names_yolo_classes(const std::filesystem::path& folder);
 // There is at least a folder of labels or a YAML file.

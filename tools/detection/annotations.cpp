@@ -18,30 +18,56 @@ std::string place_of(const RawImage& image, const RawObject& object) {
   return object.line > 0 ? fmt::format("{}:{}", image.annotation, object.line) : image.annotation;
 }
 
-// Boxes are meant in pixels of the size that is annotated: it has to be the picture's.
-void measure(RawImage& raw, Complaints& complaints) {
+// Boxes are meant in pixels of the size that is annotated: it has to be the picture's, turned as
+// its EXIF orientation says or not.
+void measure(RawImage& raw, Exif exif, Complaints& complaints) {
   if (raw.measured) return;
-  const ImageSize size = read_image_size(raw.path);
+  raw.exif = exif;
+  const auto fits = [&](const ImageSize& size) {
+    return raw.height == size.height && raw.width == size.width;
+  };
+  if (raw.height >= 1 && raw.width >= 1) {
+    const Exif other = exif == Exif::apply ? Exif::ignore : Exif::apply;
+    const MeasuredImage measured = measure_image(raw.path);
+    const ImageSize size = exif == Exif::apply ? measured.turned : measured.stored;
+    const ImageSize turned = exif == Exif::apply ? measured.stored : measured.turned;
+    if (!fits(size) && fits(turned)) {
+      raw.exif = other;
+      complaints.add(other == Exif::apply
+                         ? "annotations state the size of their picture turned as its EXIF "
+                           "orientation says, and it is read so"
+                         : "annotations state the size of their picture as stored, and its EXIF "
+                           "orientation is not applied",
+                     raw.annotation);
+      return;
+    }
+    if (!fits(size)) {
+      throw usage_error("'{}' is {}x{}{}, but '{}' says {}x{}; one of them is another version",
+                        raw.path, size.width, size.height,
+                        size.width == turned.width
+                            ? ""
+                            : fmt::format(" ({}x{} {} its EXIF orientation)", turned.width,
+                                          turned.height, other == Exif::apply ? "with" : "without"),
+                        raw.annotation, raw.width, raw.height);
+    }
+  }
+  const ImageSize size = measured_size(raw.path, exif, complaints);
   if (raw.height < 1 || raw.width < 1) {
     complaints.add("annotations say no size of their picture; it was taken from the picture",
                    raw.annotation);
     raw.height = size.height;
     raw.width = size.width;
   }
-  if (raw.height != size.height || raw.width != size.width) {
-    throw usage_error("'{}' is {}x{}, but '{}' says {}x{}; one of them is another version",
-                      raw.path, size.width, size.height, raw.annotation, raw.width, raw.height);
-  }
 }
 
 // Numbers the classes; clips the boxes to their pictures or leaves them out.
 std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
-                                    const std::vector<std::string>& classes,
+                                    const std::vector<std::string>& classes, Exif exif,
                                     Complaints& complaints) {
   std::vector<AnnotatedImage> all;
   for (RawImage& raw : images) {
-    measure(raw, complaints);
-    AnnotatedImage image{raw.path, raw.height, raw.width, {}};
+    measure(raw, exif, complaints);
+    AnnotatedImage image{raw.path, raw.height, raw.width, {}, raw.exif};
     for (const RawObject& o : raw.objects) {
       const std::string where = fmt::format("{}: {} [{:.9g}, {:.9g}, {:.9g}, {:.9g}]",
                                             place_of(raw, o), o.name, o.x0, o.y0, o.x1, o.y1);
@@ -112,7 +138,27 @@ std::vector<std::string> Complaints::sentences() const {
   return all;
 }
 
-DetectionData open_detection_data(const fs::path& place, std::vector<std::string> classes) {
+ImageSize measured_size(const std::string& picture, Exif exif, Complaints& complaints) {
+  const MeasuredImage measured = measure_image(picture);
+  if (measured.orientation != 1) {
+    complaints.add(exif == Exif::apply ? "pictures have an EXIF orientation, which is applied"
+                                       : "pictures have an EXIF orientation, which is not applied",
+                   picture);
+  }
+  return exif == Exif::apply ? measured.turned : measured.stored;
+}
+
+Image read_annotated(const AnnotatedImage& image) {
+  Image picture = read_image(image.path, 3, image.exif);
+  if (picture.height != image.height || picture.width != image.width) {
+    throw usage_error("'{}' is {}x{}, but its annotation says {}x{}", image.path, picture.width,
+                      picture.height, image.width, image.height);
+  }
+  return picture;
+}
+
+DetectionData open_detection_data(const fs::path& place, std::vector<std::string> classes,
+                                  Exif exif) {
   std::error_code impossible;  // a name that is too long is no file either
   const bool yaml = fs::is_regular_file(place, impossible) &&
                     (place.extension() == ".yaml" || place.extension() == ".yml");
@@ -129,13 +175,13 @@ DetectionData open_detection_data(const fs::path& place, std::vector<std::string
     raw = read_voc_folder(place);
   } else if (yaml || names_yolo_classes(place)) {
     data.kind = "yolo";
-    raw = read_yolo(place);
+    raw = read_yolo(place, exif);
   } else if (const std::vector<fs::path> files = json_files(place); !files.empty()) {
     data.kind = "coco";
     raw = read_coco_folder(files, place);
   } else if (looks_like_yolo(place)) {
     data.kind = "yolo";
-    raw = read_yolo(place);
+    raw = read_yolo(place, exif);
   } else {
     throw usage_error(
         "'{}' holds no annotated pictures: neither Annotations/*.xml (Pascal VOC) nor *.json "
@@ -143,9 +189,9 @@ DetectionData open_detection_data(const fs::path& place, std::vector<std::string
         place.string());
   }
   data.classes = classes.empty() ? classes_of(raw) : std::move(classes);
-  data.train = checked(raw.train, data.classes, raw.complaints);
-  data.validation = checked(raw.validation, data.classes, raw.complaints);
-  data.test = checked(raw.test, data.classes, raw.complaints);
+  data.train = checked(raw.train, data.classes, exif, raw.complaints);
+  data.validation = checked(raw.validation, data.classes, exif, raw.complaints);
+  data.test = checked(raw.test, data.classes, exif, raw.complaints);
   data.notices = raw.complaints.sentences();
   std::size_t pictures = 0, objects = 0;
   for (const auto* part : {&data.train, &data.validation, &data.test}) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/data/image.h"
 #include "tools/detection/boxes.h"
 
 namespace tapescope::detection {
@@ -20,6 +21,7 @@ struct AnnotatedImage {
   std::string path;
   int height = 0, width = 0;  // as the annotation says
   std::vector<Object> objects;
+  Exif exif = Exif::apply;  // how it has to be read for its boxes to lie right
 };
 
 struct DetectionData {
@@ -40,11 +42,17 @@ struct DetectionData {
 //   {train,val*,test}/images, or all of images/ for training. Labels are .txt files in `labels`
 //   where the pictures are in `images`, else beside them: class, centre and size as shares of the
 //   picture, and perhaps a score; a polygon counts as the box around it.
-// `classes`: those of a trained model, in its order; an unknown one is an error. Empty: those
-// found. Boxes reaching out of the picture are clipped; boxes without area, or inverted, are left
-// out; both are counted and the first of each is named. Throws a usage error for a file that cannot
-// be understood, a picture that is missing, or data without any object.
+// A picture with an EXIF orientation is read as `exif` says, unless its annotation states a size
+// that fits it only the other way; both are counted. YOLO's labels are shares of the picture as
+// `exif` has it. `classes`: those of a trained model, in its order; an unknown one is an error.
+// Empty: those found. Boxes reaching out of the picture are clipped; boxes without area, or
+// inverted, are left out; both are counted and the first of each is named. Throws a usage error for
+// a file that cannot be understood, a picture that is missing, or data without any object.
 DetectionData open_detection_data(const std::filesystem::path& place,
-                                  std::vector<std::string> classes = {});
+                                  std::vector<std::string> classes = {}, Exif exif = Exif::apply);
+
+// The picture as its boxes are meant, 3 channels. A usage error where it has not the annotated
+// size.
+Image read_annotated(const AnnotatedImage& image);
 
 }  // namespace tapescope::detection

@@ -113,9 +113,11 @@ RawObject object_of(const std::vector<double>& numbers, const YoloLayout& layout
   return object;
 }
 
-RawImage read_picture(const fs::path& picture, const YoloLayout& layout, Complaints& complaints) {
-  const ImageSize size = read_image_size(picture);
+RawImage read_picture(const fs::path& picture, const YoloLayout& layout, Exif exif,
+                      Complaints& complaints) {
   RawImage image;
+  image.exif = exif;
+  const ImageSize size = measured_size(picture.string(), exif, complaints);
   image.path = picture.string();
   image.height = size.height;
   image.width = size.width;
@@ -161,14 +163,14 @@ void count_strays(const YoloLayout& layout, const std::set<std::string>& used,
 
 }  // namespace
 
-RawData read_yolo(const fs::path& place) {
+RawData read_yolo(const fs::path& place, Exif exif) {
   RawData data;
   const YoloLayout layout = yolo_layout_of(place.lexically_normal(), data.complaints);
   std::set<std::string> used;
   const auto read = [&](const std::vector<fs::path>& places, std::vector<RawImage>& images) {
     for (const fs::path& from : places) {
       for (const fs::path& picture : yolo_pictures_of(from)) {
-        images.push_back(read_picture(picture, layout, data.complaints));
+        images.push_back(read_picture(picture, layout, exif, data.complaints));
         used.insert(images.back().annotation);
       }
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "layers/layers.h"
+#include "tools/data/image.h"
 
 namespace tapescope::detection {
 
@@ -14,6 +15,7 @@ struct DetectorConfig {
   std::int64_t height = 240, width = 320;  // of the input; multiples of 16
   double channel_scale = 1.0;              // of the hidden channel counts: --width
   std::uint64_t seed = 0;
+  Exif exif = Exif::ignore;  // how its pictures are read; model files of older versions say nothing
 };
 
 // Zhou et al. 2019 (arXiv 1904.07850) found objects as points; Liu et al. 2019 (arXiv 1909.00700)

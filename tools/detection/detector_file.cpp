@@ -18,7 +18,8 @@ std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
                                 {"height", config.height},
                                 {"width", config.width},
                                 {"channel_scale", config.channel_scale},
-                                {"seed", config.seed}}
+                                {"seed", config.seed},
+                                {"exif", name_of(config.exif)}}
                      .dump()}};
 }
 
@@ -43,6 +44,7 @@ LoadedDetector load_detector(const fs::path& run, const std::string& which) {
     config.width = json.at("width");
     config.channel_scale = json.at("channel_scale");
     config.seed = json.value("seed", config.seed);
+    config.exif = exif_from_name(json.value("exif", name_of(config.exif)));
   } catch (const nlohmann::json::exception& error) {
     throw usage_error("'{}' has damaged metadata: {}", loaded.path.string(), error.what());
   }

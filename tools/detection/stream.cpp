@@ -37,13 +37,22 @@ std::string FrameReader::line() {
   return text;
 }
 
-void FrameReader::exactly(std::uint8_t* to, std::size_t bytes) {
-  const std::size_t got = std::fread(to, 1, bytes, file_);
-  if (got != bytes) {
-    throw usage_error(
-        "'{}' ends in the middle of frame {}: {} of {} bytes; the frames before are whole", name_,
-        frame_, got, bytes);
+// In growing pieces: a header alone must not decide how much memory is asked for.
+std::vector<std::uint8_t> FrameReader::exactly(std::size_t bytes) {
+  std::vector<std::uint8_t> all;
+  std::size_t got = 0;
+  while (got < bytes) {
+    const std::size_t piece = std::min(bytes - got, std::max<std::size_t>(got, 1 << 24));
+    all.resize(got + piece);
+    const std::size_t n = std::fread(all.data() + got, 1, piece, file_);
+    got += n;
+    if (n < piece) {
+      throw usage_error(
+          "'{}' ends in the middle of frame {}: {} of {} bytes; the frames before are whole", name_,
+          frame_, got, bytes);
+    }
   }
+  return all;
 }
 
 std::optional<Image> FrameReader::next() {
@@ -77,6 +86,7 @@ std::optional<Image> FrameReader::next() {
       if (width_ < 1 || height_ < 1 || width_ > kLargest || height_ > kLargest) {
         throw usage_error("'{}' says its frames are {}x{}", name_, width_, height_);
       }
+      check_pixels(height_, width_, name_);
     } else {
       throw usage_error(
           "'{}' is neither binary PPM nor YUV4MPEG2: for other videos ffmpeg -i VIDEO "
@@ -110,6 +120,7 @@ std::optional<Image> FrameReader::next_ppm() {
     throw usage_error("'{}': frame {} is {}x{} with values to {}; 8-bit frames (255) are read",
                       name_, frame_, width, height, most);
   }
+  check_pixels(height, width, name_);
   if (frame_ == 0) {
     width_ = width;
     height_ = height;
@@ -118,8 +129,10 @@ std::optional<Image> FrameReader::next_ppm() {
     throw usage_error("'{}': frame {} is {}x{}, the first was {}x{}; scale them to one size", name_,
                       frame_, width, height, width_, height_);
   }
-  Image image(height, width, 3);
-  exactly(image.pixels.data(), image.pixels.size());
+  Image image;
+  image.height = height;
+  image.width = width;
+  image.pixels = exactly(static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * 3);
   return image;
 }
 
@@ -133,8 +146,7 @@ std::optional<Image> FrameReader::next_y4m() {
   const int cw = (width_ + 1) / 2, ch = (height_ + 1) / 2;
   const auto luma = static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_);
   const auto chroma = static_cast<std::size_t>(cw) * static_cast<std::size_t>(ch);
-  std::vector<std::uint8_t> planes(luma + 2 * chroma);
-  exactly(planes.data(), planes.size());
+  const std::vector<std::uint8_t> planes = exactly(luma + 2 * chroma);
   Image image(height_, width_, 3);
   for (int y = 0; y < height_; ++y) {
     for (int x = 0; x < width_; ++x) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tools/data/image.h"
 
@@ -26,7 +27,7 @@ class FrameReader {
   std::optional<Image> next_ppm();
   std::optional<Image> next_y4m();
   std::string line();
-  void exactly(std::uint8_t* to, std::size_t bytes);
+  std::vector<std::uint8_t> exactly(std::size_t bytes);
   std::FILE* file_;
   std::string name_;
   enum class Form { unknown, ppm, y4m } form_ = Form::unknown;

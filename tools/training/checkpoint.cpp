@@ -68,6 +68,7 @@ ModelInfo info_of(const Safetensors& file, const fs::path& path) {
     info.validation_fraction = json.value("validation_fraction", 0.0);
     info.test_fraction = json.value("test_fraction", 0.0);
     info.seed = json.value("seed", info.seed);
+    info.exif = exif_from_name(json.value("exif", name_of(info.exif)));
     return info;
   } catch (const nlohmann::json::exception& error) {
     throw usage_error("'{}' has damaged metadata: {}", path.string(), error.what());
@@ -130,7 +131,8 @@ std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
                                              {"loss", info.loss},
                                              {"validation_fraction", info.validation_fraction},
                                              {"test_fraction", info.test_fraction},
-                                             {"seed", info.seed}}
+                                             {"seed", info.seed},
+                                             {"exif", name_of(info.exif)}}
                                   .dump()},
           {"tapescope.pipeline", info.pipeline.to_json()}};
 }
@@ -142,6 +144,7 @@ DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
   options.seed = info.seed;
   options.classes = info.classes;
   options.channels = static_cast<int>(info.config.channels);
+  options.exif = info.exif;
   return options;
 }
 

@@ -34,6 +34,7 @@ struct ModelInfo {
   // How the data was split, so that an evaluation sees the same test pictures.
   double validation_fraction = 0, test_fraction = 0;
   std::uint64_t seed = 0;
+  Exif exif = Exif::ignore;  // how its pictures are read; model files of older versions say nothing
 };
 
 // The string metadata of its model files.

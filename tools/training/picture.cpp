@@ -76,9 +76,9 @@ Picture make_picture(Image image, const std::string& path, const ModelInfo& info
 Picture read_picture(const std::string& path, const ModelInfo& info) {
   const IdxEntry entry = idx_entry(path);
   const bool in_idx = entry.index >= 0 && !std::filesystem::exists(path);
-  return make_picture(
-      in_idx ? read_idx_entry(entry) : read_image(path, static_cast<int>(info.config.channels)),
-      path, info);
+  return make_picture(in_idx ? read_idx_entry(entry)
+                             : read_image(path, static_cast<int>(info.config.channels), info.exif),
+                      path, info);
 }
 
 namespace {
