@@ -12,6 +12,8 @@ set(TAPESCOPE_ONEDNN AUTO CACHE STRING "CPU convolution, matmul and pooling by o
 set(TAPESCOPE_CUDA AUTO CACHE STRING "CUDA kernels: AUTO, ON, OFF")
 set(TAPESCOPE_CUBLAS AUTO CACHE STRING "cuBLAS variants: AUTO, ON, OFF")
 set(TAPESCOPE_CUDNN AUTO CACHE STRING "cuDNN variants: AUTO, ON, OFF")
+set(TAPESCOPE_WEBP AUTO CACHE STRING "WebP pictures by libwebp: AUTO, ON, OFF")
+set(TAPESCOPE_TIFF AUTO CACHE STRING "TIFF pictures by libtiff: AUTO, ON, OFF")
 set(TAPESCOPE_SANITIZE "" CACHE STRING "Sanitizers, for instance address,undefined or thread")
 option(TAPESCOPE_TESTS "Build the tests (GoogleTest)" ON)
 option(TAPESCOPE_BENCHMARKS "Build the benchmarks (Google Benchmark)" ON)
@@ -120,6 +122,51 @@ foreach(part CUDA CUBLAS CUDNN)
   tapescope_row("${part}" ${TAPESCOPE_${part}_FOUND} "${TAPESCOPE_${part}_TEXT}")
 endforeach()
 
+# libjpeg-turbo: JPEG, as Pillow and OpenCV decode it. Another libjpeg would give other pixels.
+find_path(JPEG_INCLUDE_DIR jpeglib.h REQUIRED)
+find_library(JPEG_LIBRARY jpeg REQUIRED)
+file(GLOB JPEG_CONFIG ${JPEG_INCLUDE_DIR}/jconfig.h ${JPEG_INCLUDE_DIR}/*/jconfig.h)
+set(TAPESCOPE_TURBO "")
+foreach(config IN LISTS JPEG_CONFIG)
+  file(STRINGS ${config} TAPESCOPE_TURBO REGEX "LIBJPEG_TURBO_VERSION ")
+endforeach()
+if(NOT TAPESCOPE_TURBO)
+  message(FATAL_ERROR "${JPEG_INCLUDE_DIR}/jpeglib.h is not libjpeg-turbo's; install libjpeg-dev "
+                      "(tools/install-packages)")
+endif()
+
+# WebP and TIFF: tools/data/image_<format>.cpp, or image_<format>_off.cpp in its place.
+find_path(WEBP_INCLUDE_DIR webp/decode.h)
+find_library(WEBP_LIBRARY webp)
+find_path(TIFF_INCLUDE_DIR tiffio.h)
+find_library(TIFF_LIBRARY tiff)
+foreach(part WEBP TIFF)
+  string(TOLOWER ${part} name)
+  set(found "")
+  if(${part}_INCLUDE_DIR AND ${part}_LIBRARY)
+    set(found ON)
+  endif()
+  tapescope_part(${part} "${found}" "lib${name}-dev was not found")
+  tapescope_row("${part}" ${TAPESCOPE_${part}_FOUND} "${TAPESCOPE_${part}_TEXT}")
+endforeach()
+function(tapescope_picture_sources target)
+  foreach(part WEBP TIFF)
+    string(TOLOWER ${part} name)
+    if(TAPESCOPE_${part}_FOUND)
+      target_sources(${target} PRIVATE tools/data/image_${name}.cpp)
+      target_include_directories(${target} SYSTEM PRIVATE ${${part}_INCLUDE_DIR})
+      target_link_libraries(${target} PRIVATE ${${part}_LIBRARY})
+    else()
+      target_sources(${target} PRIVATE tools/data/image_${name}_off.cpp)
+    endif()
+  endforeach()
+  # Its header tells the version in its first line only.
+  file(STRINGS ${STB_INCLUDE_DIR}/stb_image.h stb LIMIT_COUNT 1 REGEX "stb_image - v[0-9.]+")
+  string(REGEX REPLACE ".*stb_image - v([0-9.]+).*" "\\1" stb "${stb}")
+  set_source_files_properties(tools/data/image_stb.cpp PROPERTIES
+    COMPILE_DEFINITIONS "TAPESCOPE_STB_VERSION=\"${stb}\"")
+endfunction()
+
 # stb (decoding and writing pictures), zlib (.gz), CLI11 and nlohmann-json: header libraries used
 # by tools/ only.
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
@@ -142,8 +189,9 @@ if(NOT TAPESCOPE_CHART_JS)
 endif()
 add_library(tapescope_pictures INTERFACE)
 target_include_directories(tapescope_pictures SYSTEM INTERFACE ${STB_INCLUDE_DIR}
-                           ${CLI11_INCLUDE_DIR} ${NLOHMANN_INCLUDE_DIR} ${EIGEN_INCLUDE_DIR})
-target_link_libraries(tapescope_pictures INTERFACE ZLIB::ZLIB ${PUGIXML_LIBRARY} ${YAML_CPP_LIBRARY})
+                           ${CLI11_INCLUDE_DIR} ${NLOHMANN_INCLUDE_DIR} ${EIGEN_INCLUDE_DIR}
+                           ${JPEG_INCLUDE_DIR})
+target_link_libraries(tapescope_pictures INTERFACE ZLIB::ZLIB ${JPEG_LIBRARY} ${PUGIXML_LIBRARY} ${YAML_CPP_LIBRARY})
 
 function(tapescope_summary)
   message(STATUS "Tapescope ${PROJECT_VERSION}, ${CMAKE_BUILD_TYPE}, ISA levels: "

@@ -64,12 +64,10 @@ TEST(ReadImage, LosslessFormatsGiveTheStoredPixels) {
 }
 
 TEST(ReadImage, JpegVariantsAgreeWithPillow) {
-  // Inverse cosine transforms and colour conversion may round differently.
-  for (const char* name : {"baseline", "progressive", "grey", "restart"}) {
+  for (const char* name : {"baseline", "progressive", "grey", "restart", "subsampled"}) {
     const std::string stem = name;
-    expect_near(read_image(picture(stem + ".jpg")), plain(stem + "_jpg.ppm"), 4, name);
+    expect_near(read_image(picture(stem + ".jpg")), plain(stem + "_jpg.ppm"), 2, name);
   }
-  expect_near(read_image(picture("subsampled.jpg")), plain("subsampled_jpg.ppm"), 12, "subsampled");
 }
 
 TEST(ReadImage, NamesWhatIsWrong) {

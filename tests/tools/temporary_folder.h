@@ -63,23 +63,12 @@ inline std::filesystem::path shared(const char* variable, const char* folder,
   std::error_code error;
   return std::filesystem::exists(place / name, error) ? place / name : std::filesystem::path();
 }
-// Real data.
 inline std::filesystem::path shared_data(const std::string& name) {
   return shared("TAPESCOPE_SHARED_DATA", "data", name);
 }
-// Inputs that once failed, each of a kind.
+// Inputs that once failed, each of a kind: "files/05_mixed_sizes".
 inline std::filesystem::path shared_case(const std::string& name) {
   return shared("TAPESCOPE_SHARED_CASES", "cases", name);
-}
-
-// Inputs that fail, likewise: "files/05_mixed_sizes".
-inline std::filesystem::path shared_case(const std::string& name) {
-  const char* set = std::getenv("TAPESCOPE_SHARED_CASES");
-  const std::filesystem::path folder =
-      set != nullptr ? std::filesystem::path(set)
-                     : std::filesystem::path(TAPESCOPE_SOURCE_DIR) / ".." / "shared" / "cases";
-  std::error_code error;
-  return std::filesystem::exists(folder / name, error) ? folder / name : std::filesystem::path();
 }
 
 // The message of the usage error that `call` throws; a failure otherwise.

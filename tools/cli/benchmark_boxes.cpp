@@ -53,7 +53,7 @@ struct Rows {  // by class and method, in the order of the methods
 int benchmark_boxes(const BoxCommand& command, const std::string& split, std::int64_t limit) {
   const LoadedDetector detector = command.run.detector();
   const DetectorConfig& config = detector.model->config();
-  const Annotations annotations(command.data, config.classes, command.run.allow_outside);
+  const Annotations annotations(command.data, config, command.run.allow_outside);
   const DetectionData& data = annotations.data();
   const std::vector<AnnotatedImage>& images = split_of(data, command.data, split);
   const ModelInfo info = info_for(config);

@@ -94,11 +94,12 @@ void BoxOptions::add_to(CLI::App& app) {
   app.add_option("--nms", nms, "of a detector: as `detect` lists boxes")->capture_default_str();
 }
 
-Annotations::Annotations(const std::string& folder, const std::vector<std::string>& classes,
+Annotations::Annotations(const std::string& folder, const DetectorConfig& config,
                          bool allow_outside)
     : folder_(folder) {
   if (folder.empty()) return;
-  data_ = open_detection_data(folder, {.classes = classes, .allow_outside = allow_outside});
+  data_ = open_detection_data(
+      folder, {.classes = config.classes, .allow_outside = allow_outside, .exif = config.exif});
 }
 
 const AnnotatedImage& Annotations::of(const std::string& path) const {
@@ -120,7 +121,8 @@ const AnnotatedImage& Annotations::of(const std::string& path) const {
 
 DetectorPicture picture_for(const DetectorConfig& config, const std::string& path,
                             const Annotations& annotations) {
-  const Image original = read_image(path);
+  const AnnotatedImage* annotation = annotations.given() ? &annotations.of(path) : nullptr;
+  const Image original = read_image(path, 3, annotation ? annotation->exif : config.exif);
   const int h = static_cast<int>(config.height), w = static_cast<int>(config.width);
   DetectorPicture result;
   result.height = original.height;
@@ -131,8 +133,8 @@ DetectorPicture picture_for(const DetectorConfig& config, const std::string& pat
   result.picture.image = letterboxed(original, result.frame, h, w);
   result.picture.input = Tensor({DType::f32, {1, h, w, 3}});
   normalise(result.picture.image, result.picture.input.values<float>().data());
-  if (annotations.given()) {
-    result.objects = annotations.of(path).objects;
+  if (annotation != nullptr) {
+    result.objects = annotation->objects;
     for (Object& object : result.objects) object.box = result.frame.into_input(object.box);
   }
   return result;
@@ -142,6 +144,7 @@ ModelInfo info_for(const DetectorConfig& config) {
   ModelInfo info;
   info.classes = config.classes;
   info.config.channels = 3;
+  info.exif = config.exif;
   info.pipeline = Pipeline({ToTensor{}, Normalize{{0.5}, {0.25}}});
   return info;
 }

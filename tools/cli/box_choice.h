@@ -41,7 +41,7 @@ std::vector<detection::Seen> listed_in(const DetectorPicture& picture,
 class Annotations {
  public:
   // Of no pictures, where the folder is empty.
-  Annotations(const std::string& folder, const std::vector<std::string>& classes,
+  Annotations(const std::string& folder, const detection::DetectorConfig& config,
               bool allow_outside);
   bool given() const { return !folder_.empty(); }
   const detection::DetectionData& data() const { return data_; }

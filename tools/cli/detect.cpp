@@ -29,13 +29,14 @@ double milliseconds(Clock::time_point from) {
 // Finds boxes in a picture and notes how long it took.
 struct Finder {
   std::vector<std::string> classes;
+  Exif exif;  // how its pictures are read
   std::function<std::vector<detection::Seen>(Frame& frame)> find;
 };
 
 Finder detector_of(const Options& options) {
   const auto detector =
       std::make_shared<detection::Detector>(options.run.detector(), options.run.backend());
-  return {detector->config().classes, [detector, &options](Frame& frame) {
+  return {detector->config().classes, detector->config().exif, [detector, &options](Frame& frame) {
             return detector->detect(frame.image, options.detect, &frame.times);
           }};
 }
@@ -43,7 +44,7 @@ Finder detector_of(const Options& options) {
 // A classifier's answer and where its class map is large: one box a picture.
 Finder localiser_of(const Options& options) {
   const auto localiser = std::make_shared<Localiser>(options.run, options.share, options.target);
-  return {localiser->classes(), [localiser, &options](Frame& frame) {
+  return {localiser->classes(), localiser->exif(), [localiser, &options](Frame& frame) {
             const Localiser::Answer answer = localiser->find(frame.image, frame.name, &frame.times);
             const auto probability = static_cast<float>(answer.probability);
             std::vector<detection::Seen> seen;
@@ -74,7 +75,7 @@ int run(const Options& options) {
   const Clock::time_point began = Clock::now();
   std::thread reader([&] {
     try {
-      status = source.run([&](Frame frame) { return decoded.push(std::move(frame)); });
+      status = source.run(finder.exif, [&](Frame frame) { return decoded.push(std::move(frame)); });
     } catch (...) {
       reading = std::current_exception();
     }

@@ -56,7 +56,8 @@ int eval_detector(const RunOptions& run, const std::string& data_folder, const s
   const DetectorConfig& config = loaded.model->config();
   const DetectionData data = open_detection_data(data_folder, {.classes = config.classes,
                                                                .allow_outside = run.allow_outside,
-                                                               .on_bad_image = on_bad_image});
+                                                               .on_bad_image = on_bad_image,
+                                                               .exif = config.exif});
   say(data);
   const std::vector<AnnotatedImage>& images = split_of(data, data_folder, split);
   const auto source = std::make_shared<DetectionSource>(

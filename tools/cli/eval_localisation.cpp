@@ -42,8 +42,8 @@ int eval_localisation(const RunOptions& run, const std::string& folder, const st
                       double share, const std::string& target, bool json) {
   Localiser localiser(run, share, target);
   // Boxes of classes that the model does not know are boxes all the same.
-  const detection::DetectionData data =
-      detection::open_detection_data(folder, {.allow_outside = run.allow_outside});
+  const detection::DetectionData data = detection::open_detection_data(
+      folder, {.allow_outside = run.allow_outside, .exif = localiser.exif()});
   const std::vector<std::string>& classes = localiser.classes();
   const bool known =
       std::any_of(data.classes.begin(), data.classes.end(), [&](const std::string& name) {
@@ -53,7 +53,7 @@ int eval_localisation(const RunOptions& run, const std::string& folder, const st
   Counts counts;
   for (const detection::AnnotatedImage& image : split_of(data, folder, split)) {
     if (image.objects.empty()) continue;
-    const Localiser::Answer answer = localiser.find(read_image(image.path), image.path);
+    const Localiser::Answer answer = localiser.find(read_annotated(image), image.path);
     // The object that the box fits best; of the answer's class where there is one.
     const std::string& answered = classes[static_cast<std::size_t>(answer.category)];
     const auto is_answer = [&](const detection::Object& o) {

@@ -61,7 +61,7 @@ class Command {
       : command_(command),
         detector_(command.run.detector()),
         config_(detector_.model->config()),
-        annotations_(command.data, config_.classes, command.run.allow_outside),
+        annotations_(command.data, config_, command.run.allow_outside),
         info_(info_for(config_)),
         judge_(*detector_.model, command.run.backend(), score, command.explanation.settings.seed),
         score_(score),

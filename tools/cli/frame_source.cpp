@@ -88,11 +88,11 @@ void FrameSource::expect_different_stems() const {
   }
 }
 
-int FrameSource::run(const std::function<bool(Frame)>& push) {
+int FrameSource::run(Exif exif, const std::function<bool(Frame)>& push) {
   for (const Entry& entry : entries_) {
     bool goes_on = true;
     const bool failed = bad_.skipped(
-        [&] { goes_on = entry.is_stream() ? stream(entry, push) : picture(entry, push); });
+        [&] { goes_on = entry.is_stream() ? stream(entry, push) : picture(entry, exif, push); });
     if (failed && !entry.is_stream()) {
       Frame frame;
       frame.name = entry.name;
@@ -104,10 +104,10 @@ int FrameSource::run(const std::function<bool(Frame)>& push) {
   return bad_.status(named_);
 }
 
-bool FrameSource::picture(const Entry& entry, const std::function<bool(Frame)>& push) {
+bool FrameSource::picture(const Entry& entry, Exif exif, const std::function<bool(Frame)>& push) {
   const Clock::time_point began = Clock::now();
   Frame frame;
-  frame.image = read_image(entry.name);
+  frame.image = read_image(entry.name, 3, exif);
   frame.decode = milliseconds(began);
   frame.name = entry.name;
   frame.number = number_++;

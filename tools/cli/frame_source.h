@@ -42,7 +42,7 @@ class FrameSource {
   void expect_different_stems() const;
   // Every picture into `push`, which says whether to go on. What cannot be read is told, and does
   // not keep the rest from being looked at. The exit status.
-  int run(const std::function<bool(Frame)>& push);
+  int run(Exif exif, const std::function<bool(Frame)>& push);
 
  private:
   struct Entry {
@@ -50,7 +50,7 @@ class FrameSource {
     std::optional<detection::VideoInfo> video;
     bool is_stream() const { return name == "-" || video; }
   };
-  bool picture(const Entry& entry, const std::function<bool(Frame)>& push);
+  bool picture(const Entry& entry, Exif exif, const std::function<bool(Frame)>& push);
   bool stream(const Entry& entry, const std::function<bool(Frame)>& push);
   std::vector<Entry> entries_;
   std::size_t named_ = 0;  // entries, and videos that cannot be opened

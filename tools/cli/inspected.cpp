@@ -40,8 +40,8 @@ InspectedData pictures_of(const LoadedModel& loaded, const std::string& folder,
 InspectedData pictures_of(const LoadedDetector& loaded, bool allow_outside,
                           const std::string& folder, const std::string& split, std::int64_t limit) {
   const DetectorConfig& config = loaded.model->config();
-  const DetectionData data =
-      open_detection_data(folder, {.classes = config.classes, .allow_outside = allow_outside});
+  const DetectionData data = open_detection_data(
+      folder, {.classes = config.classes, .allow_outside = allow_outside, .exif = config.exif});
   const std::vector<AnnotatedImage>& all = split_of(data, folder, split);
   std::vector<AnnotatedImage> chosen;
   for (std::int64_t i : spread(static_cast<std::int64_t>(all.size()), limit)) {
@@ -52,7 +52,7 @@ InspectedData pictures_of(const LoadedDetector& loaded, bool allow_outside,
       static_cast<int>(config.width), Augment::none);
   return {source, std::make_shared<DetectionTask>(config, source),
           [source](std::int64_t i) { return source->annotation(i).path; },
-          [source](std::int64_t i) { return read_image(source->annotation(i).path); },
+          [source](std::int64_t i) { return read_annotated(source->annotation(i)); },
           with_share(data.notices, source->size(), static_cast<std::int64_t>(all.size()), split)};
 }
 

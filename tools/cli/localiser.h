@@ -18,6 +18,7 @@ class Localiser {
   // maps and for a class that it does not know.
   Localiser(const RunOptions& run, double share, const std::string& target);
   const std::vector<std::string>& classes() const { return loaded_.info.classes; }
+  Exif exif() const { return loaded_.info.exif; }
 
   struct Answer {
     int category = 0;  // the likeliest class, or the one looked for

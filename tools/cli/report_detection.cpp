@@ -194,7 +194,7 @@ class Detected {
 
   void pictures(const InspectedData& data,
                 const std::vector<std::pair<std::string, Tally>>& chosen) {
-    const Annotations annotations(options_.data, classes_, options_.run.allow_outside);
+    const Annotations annotations(options_.data, model_.config(), options_.run.allow_outside);
     const ModelInfo info = info_for(model_.config());
     ExplanationOptions explanation;
     explanation.methods = options_.methods.empty() ? kMethods : options_.methods;

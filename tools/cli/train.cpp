@@ -40,6 +40,7 @@ void take_stored_options(TrainConfig& config, const CLI::App* app,
   } catch (const CLI::Error& error) {
     throw usage_error("{}: '{}' cannot be read: {}", command, path.string(), error.what());
   }
+  stored.try_emplace("exif", name_of(Exif::ignore));  // of older versions
   for_each_option(config, [&](std::string_view option, auto& value, std::string_view) {
     const std::string name(option);
     const bool typed = app != nullptr && app->count("--" + name) > 0;
@@ -86,6 +87,7 @@ DataSplits open(const Options& command, const std::optional<ModelInfo>& resumed)
   options.limit = config.limit;
   options.seed = config.seed;
   options.on_bad_image = config.on_bad_image == "skip" ? BadImage::skip : BadImage::fail;
+  options.exif = exif_from_name(config.exif);
   DataSplits data = open_data(config.data, options);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
   for (const std::string& bad : data.bad_images) fmt::print(stderr, "left out: {}\n", bad);
@@ -179,7 +181,9 @@ int train(Options& options, const CLI::App* app) {
                        config.test_fraction,
                        config.seed,
                        resumed ? resumed->draw : Draw::content,
-                       config.on_bad_image == "skip" ? BadImage::skip : BadImage::fail};
+                       config.on_bad_image == "skip" ? BadImage::skip : BadImage::fail,
+                       {},
+                       exif_from_name(config.exif)};
   const Backend backend{resolved.trainer.device, resolved.trainer.kernels};
   TrainingRun run{.config = config,
                   .resume = options.request.resume,

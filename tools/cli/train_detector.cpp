@@ -79,7 +79,8 @@ detection::DetectorConfig config_of(const TrainConfig& c, const detection::Detec
   const auto side = [&](int extent) {
     return std::max<std::int64_t>(32, 16 * std::llround(extent * scale / 16));
   };
-  return {data.classes, side(usual.height), side(usual.width), c.width, c.seed, data.category_ids};
+  return {data.classes, side(usual.height), side(usual.width),     c.width,
+          c.seed,       data.category_ids,  exif_from_name(c.exif)};
 }
 
 // A run that goes on keeps the size that it began with, whatever pictures have come or gone.
@@ -100,7 +101,8 @@ int train_detector(TrainConfig& config, const TrainingRequest& request) {
   config.device = name_of(device.kind);
   detection::DetectionData data = detection::open_detection_data(
       config.data, {.allow_outside = request.allow_outside,
-                    .on_bad_image = bad_image_from(config.on_bad_image)});
+                    .on_bad_image = bad_image_from(config.on_bad_image),
+                    .exif = exif_from_name(config.exif)});
   say(data);
   if (data.train.empty()) throw usage_error("'{}' has no training images", config.data);
   if (!has_objects(data.train)) {

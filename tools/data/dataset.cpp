@@ -68,6 +68,7 @@ struct Folder {
   const DataOptions& options;
   DataSplits& splits;
   std::shared_ptr<CacheBudget> budget;
+  TurnedPictures turned;  // of all splits
 
   // `reference`: this split says what the classes are, and must fill them all.
   std::shared_ptr<const Dataset> read(const fs::path& path, bool reference) {
@@ -136,16 +137,18 @@ struct Folder {
           fmt::format("{}: no picture of class {}", path.string(), splits.classes[c]));
     }
     if (files.empty()) throw usage_error("{}: holds no pictures; check the path", path.string());
-    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget);
+    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget,
+                                        options.exif);
   }
 
   void leave_out_bad(std::vector<ImageFile>& files) {
     if (splits.heads) {
-      look_at_heads(files, splits.path, options.record.get());
+      look_at_heads(files, splits.path, options.record.get(), turned);
       return;
     }
-    const std::vector<BadFile> bad = check_files(
-        files, options.on_bad_image, options.skip_advised ? ", or pass --on-bad-image skip" : "");
+    const std::vector<BadFile> bad =
+        check_files(files, options.on_bad_image,
+                    options.skip_advised ? ", or pass --on-bad-image skip" : "", &turned);
     if (bad.empty()) return;
     std::vector<ImageFile> good;
     auto next = bad.begin();
@@ -207,7 +210,8 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
   }
   if (!seen.empty()) splits.notices.push_back(printable(path.string()) + ": " + seen);
   splits.heads = by_heads(path, options, splits);
-  Folder folder{options, splits, std::make_shared<CacheBudget>(options.cache_bytes)};
+  Folder folder{
+      options, splits, std::make_shared<CacheBudget>(options.cache_bytes), {options.exif}};
   if (layout.flat()) {
     splits.train = folder.read(path, true);
   } else {
@@ -221,6 +225,7 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
     }
   }
   splits.notices.insert(splits.notices.end(), layout.notices.begin(), layout.notices.end());
+  if (folder.turned.count > 0) splits.notices.push_back(folder.turned.sentence());
 }
 
 // ---- IDX

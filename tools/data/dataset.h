@@ -85,7 +85,8 @@ struct DataOptions {
   // Pictures of more bytes are not read beforehand: known by their heads, seen to be whole when
   // they are first used.
   std::uintmax_t bytes_to_check = std::uintmax_t{8} << 30;
-  int channels = 0;  // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures
+  Exif exif = Exif::apply;  // of files of pictures; turned ones are counted in a notice
+  int channels = 0;         // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures
   // The classes of a trained model, in its order: labels follow it, and a folder may then lack
   // classes. A class it does not know is an error. Empty: sorted names of the class folders.
   std::vector<std::string> classes = {};

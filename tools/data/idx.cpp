@@ -1,9 +1,12 @@
 #include "tools/data/idx.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
 #include <memory>
+#include <new>
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
@@ -59,6 +62,39 @@ class Reader {
   gzFile file_ = nullptr;
 };
 
+// What this process may have: the machine's memory, or less where it is limited (ulimit -v).
+std::int64_t memory_for_process() {
+  std::int64_t bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  rlimit limit = {};
+  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    bytes = std::min(bytes, static_cast<std::int64_t>(limit.rlim_cur));
+  }
+  return bytes;
+}
+
+[[noreturn]] void too_large(const std::string& name, std::int64_t promised) {
+  constexpr double kGiB = 1 << 30;
+  throw usage_error(
+      "{}: unpacks to {:.2f} GiB, as its header says, and IDX files are kept in memory, of which "
+      "this process may have {:.2f} GiB; use a machine with more, raise the limit (ulimit -v), or "
+      "split the file",
+      name, static_cast<double>(promised) / kGiB, static_cast<double>(memory_for_process()) / kGiB);
+}
+
+// Before any memory is asked for: what the header promises has to be in the file, which deflate
+// makes at most 1032 times as small, and to fit.
+void check_promise(const fs::path& path, std::int64_t promised) {
+  std::error_code error;
+  const std::uintmax_t stored = fs::file_size(path, error);
+  if (!error && static_cast<std::uintmax_t>(promised) / 1032 > stored) {
+    throw usage_error(
+        "{}: its header promises {} bytes, and its {} cannot hold them; download it "
+        "again",
+        path.string(), promised, stored);
+  }
+  if (promised > memory_for_process()) too_large(path.string(), promised);
+}
+
 }  // namespace
 
 IdxArray read_idx(const fs::path& path) {
@@ -94,12 +130,17 @@ IdxArray read_idx(const fs::path& path) {
     total *= extent;
     array.extents.push_back(extent);
   }
+  check_promise(path, total);
   // In growing pieces: a corrupt header must not decide how much memory is asked for.
   std::size_t done = 0;
   const auto wanted = static_cast<std::size_t>(total);
   while (done < wanted) {
     const std::size_t piece = std::min(wanted - done, std::max<std::size_t>(done, 1u << 24));
-    array.bytes.resize(done + piece);
+    try {
+      array.bytes.resize(done + piece);
+    } catch (const std::bad_alloc&) {
+      too_large(name, total);
+    }
     const std::size_t n = reader.read(array.bytes.data() + done, piece);
     done += n;
     if (n < piece) {

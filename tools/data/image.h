@@ -44,36 +44,66 @@ struct ImageView {
 ImageView view_of(const Image& image);
 Image copy_of(const ImageView& view);
 
-// Reads a JPEG (baseline or progressive), PNG, BMP or binary PPM/PGM file as `channels` (1 or 3)
-// channels. Grey becomes three equal channels, colour becomes grey by the usual luma weights,
-// 16-bit samples keep their upper byte. Alpha is dropped: the stored colour is used as it is,
-// composited on nothing. A JPEG's EXIF orientation is not applied (torchvision does not either).
+// No picture, frame of a stream or inflated file may have more pixels.
+constexpr std::int64_t kMostPixels = 200'000'000;
+
+// What a noted orientation (EXIF, XMP; of JPEG, PNG, WebP, TIFF) does: cameras write it instead of
+// turning their pixels. People and labelling tools see pictures with it applied; torchvision and
+// models trained by it do not.
+enum class Exif : unsigned char { ignore, apply };
+// "apply" or "ignore"; a usage error for another word.
+Exif exif_from_name(const std::string& name);
+std::string name_of(Exif exif);
+
+// Reads a picture file as `channels` (1 or 3) channels: JPEG, PNG, BMP, PBM, PGM, PPM and, where
+// their libraries were there at the build, WebP and TIFF; README.md has a table of their forms.
+// Grey becomes three equal channels, colour becomes grey by the usual luma weights, 16-bit samples
+// keep their upper byte. Alpha is dropped: the stored colour is used as it is, composited on
+// nothing.
 //
-// Throws a usage error that names the file where it is missing, empty, of another format, cut off,
-// corrupt or of more than 200 million pixels. A JPEG or PNG that ends early is an error even where
-// a decoder could fill in the rest.
-Image read_image(const std::filesystem::path& path, int channels = 3);
+// Throws a usage error that names the file where it is missing, no regular file, empty, of another
+// format, cut off, corrupt, or of more than kMostPixels pixels. What ends early is an error even
+// where a decoder could fill in the rest.
+Image read_image(const std::filesystem::path& path, int channels = 3, Exif exif = Exif::apply);
 
 // The same from memory; `name` is what errors call it.
-Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, int channels = 3);
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, int channels = 3,
+                   Exif exif = Exif::apply);
 
 // From the file's header alone: whether the rest is whole is seen when it is read. Same errors.
 struct ImageSize {
   int height = 0, width = 0;
 };
-ImageSize read_image_size(const std::filesystem::path& path);
+ImageSize read_image_size(const std::filesystem::path& path, Exif exif = Exif::apply);
 // The same of a file's first bytes; 0 x 0 where they do not tell.
-ImageSize image_size_in(std::span<const std::uint8_t> bytes);
+ImageSize image_size_in(std::span<const std::uint8_t> bytes, Exif exif = Exif::apply);
+struct MeasuredImage {
+  int orientation = 1;       // as image_orientation
+  ImageSize stored, turned;  // without and with it
+};
+MeasuredImage measure_image(const std::filesystem::path& path);
 
-// Checks the file's structure without decoding: format, chunk lengths and checksums (PNG), markers
-// up to the end of the picture (JPEG), enough bytes for the pixels (BMP, PPM/PGM). Same errors.
+// Checks the file's structure without decoding: format, size, chunk lengths and checksums (PNG),
+// markers up to the end of the picture (JPEG), enough bytes for the pixels (BMP, PNM, WebP). Same
+// errors.
 void check_image(std::span<const std::uint8_t> bytes, const std::string& name);
 
-// Whole file; throws a usage error where it cannot be read.
-std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path);
+// 1 (upright) to 8, as EXIF counts them; 1 for what is no picture.
+int image_orientation(std::span<const std::uint8_t> bytes);
 
-// True for extensions that name a picture, any case, including formats that are not read (.webp,
-// .gif, .tif): such a file in a data set must be an error, not passed over in silence.
+// Refuses more than kMostPixels of them in a usage error about `name`.
+void check_pixels(std::int64_t height, std::int64_t width, const std::string& name);
+
+// Libraries that decode pictures, with their versions: "libjpeg-turbo 2.1.5", "stb_image 2.27", ...
+std::vector<std::string> decoder_versions();
+
+// Whole file; a usage error where it cannot be read, is longer than `most` bytes, or is no regular
+// file: pipes and devices are refused without waiting for them.
+std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path,
+                                     std::size_t most = SIZE_MAX);
+
+// True for extensions that name a picture, any case, including formats that are not read (.gif,
+// .heic): such a file in a data set must be an error, not passed over in silence.
 bool has_image_extension(const std::filesystem::path& path);
 
 }  // namespace tapescope

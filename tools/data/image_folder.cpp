@@ -10,6 +10,7 @@
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
+#include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
@@ -51,11 +52,12 @@ PictureContent stamp_of(const std::string& path) {
 }  // namespace
 
 ImageFiles::ImageFiles(std::vector<ImageFile> files, std::vector<std::string> classes, int channels,
-                       std::shared_ptr<CacheBudget> budget)
+                       std::shared_ptr<CacheBudget> budget, Exif exif)
     : files_(std::move(files)),
       classes_(std::move(classes)),
       channels_(channels),
       budget_(std::move(budget)),
+      exif_(exif),
       cache_(files_.size()) {}
 
 ImageFiles::~ImageFiles() {
@@ -65,7 +67,7 @@ ImageFiles::~ImageFiles() {
 ImageView ImageFiles::image(std::int64_t index) const {
   std::atomic<const Image*>& slot = cache_[static_cast<std::size_t>(index)];
   if (const Image* cached = slot.load(std::memory_order_acquire)) return view_of(*cached);
-  auto decoded = std::make_unique<const Image>(read_image(file(index).path, channels_));
+  auto decoded = std::make_unique<const Image>(read_image(file(index).path, channels_, exif_));
   const auto bytes = static_cast<std::int64_t>(decoded->pixels.size());
   if (budget_->left.fetch_sub(bytes) >= bytes) {
     const Image* expected = nullptr;
@@ -84,7 +86,7 @@ ImageView ImageFiles::image(std::int64_t index) const {
 
 ImageSize ImageFiles::image_size(std::int64_t index) const {
   const ImageSize known = file(index).size;
-  return known.height > 0 ? known : read_image_size(file(index).path);
+  return known.height > 0 ? known : read_image_size(file(index).path, exif_);
 }
 
 FolderScan scan_classes(const fs::path& folder) {
@@ -102,8 +104,18 @@ FolderScan scan_classes(const fs::path& folder) {
   return scan;
 }
 
+void TurnedPictures::add(const std::string& name) {
+  if (count++ == 0 || name < first) first = name;
+}
+
+std::string TurnedPictures::sentence() const {
+  if (count == 0) return "";
+  return fmt::format("{} pictures have an EXIF orientation, which is {} (the first: {})", count,
+                     exif == Exif::apply ? "applied" : "not applied", printable(first));
+}
+
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 const std::string& advice) {
+                                 const std::string& advice, TurnedPictures* turned) {
   const auto count = static_cast<std::int64_t>(files.size());
   std::mutex mutex;
   std::vector<BadFile> bad;
@@ -115,11 +127,15 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
       const std::vector<std::uint8_t> bytes = read_bytes(file.path);
       file.content.bytes = static_cast<std::int64_t>(bytes.size());
       file.content.hash = content_hash(bytes, file.content.bytes);
-      file.size = image_size_in(bytes);
+      file.size = image_size_in(bytes, turned != nullptr ? turned->exif : Exif::apply);
       if (on_bad_image == BadImage::skip) {
         decode_image(bytes, file.path);
       } else {
         check_image(bytes, file.path);
+      }
+      if (turned != nullptr && image_orientation(bytes) != 1) {
+        const std::lock_guard lock(mutex);
+        turned->add(file.path);
       }
     } catch (const Error& error) {
       const std::lock_guard lock(mutex);
@@ -137,8 +153,9 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
   return bad;
 }
 
-void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
-                   const SplitRecord* known) {
+void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const SplitRecord* known,
+                   TurnedPictures& turned) {
+  std::mutex mutex;
   std::unordered_map<std::string_view, const RecordedPicture*> by_name;
   if (known != nullptr) {
     for (const RecordedPicture& p : known->pictures) by_name.emplace(p.name, &p);
@@ -157,7 +174,11 @@ void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
     stream.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
     head.resize(static_cast<std::size_t>(stream.gcount()));
     file.content.hash = content_hash(head, file.content.bytes);
-    file.size = image_size_in(head);
+    file.size = image_size_in(head, turned.exif);
+    if (image_orientation(head) != 1) {
+      const std::lock_guard lock(mutex);
+      turned.add(file.path);
+    }
   });
 }
 

@@ -28,7 +28,7 @@ struct CacheBudget {
 class ImageFiles : public Dataset {
  public:
   ImageFiles(std::vector<ImageFile> files, std::vector<std::string> classes, int channels,
-             std::shared_ptr<CacheBudget> budget);
+             std::shared_ptr<CacheBudget> budget, Exif exif);
   ~ImageFiles() override;
   std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
   const std::vector<std::string>& classes() const override { return classes_; }
@@ -47,6 +47,7 @@ class ImageFiles : public Dataset {
   std::vector<std::string> classes_;
   int channels_;
   std::shared_ptr<CacheBudget> budget_;
+  Exif exif_;
   // Set once, by whichever thread decoded the picture first; freed by the destructor.
   mutable std::vector<std::atomic<const Image*>> cache_;
 };
@@ -66,19 +67,29 @@ struct FolderScan {
 // opened.
 FolderScan scan_classes(const std::filesystem::path& folder);
 
+// Pictures that are stored in another orientation than they are meant to be seen in.
+struct TurnedPictures {
+  Exif exif = Exif::apply;  // what is done with them
+  std::int64_t count = 0;
+  std::string first = {};  // by name
+  void add(const std::string& name);
+  // For the terminal; empty where there are none.
+  std::string sentence() const;
+};
+
 // Reads every file and fills in what it is known by: looks at the structure only under `fail`,
 // which throws for the first broken one in order, and decodes each under `skip`, which returns the
-// indices of broken ones and what is wrong. `advice` ends the error.
+// indices of broken ones and what is wrong. `advice` ends the error; `turned` counts.
 struct BadFile {
   std::size_t index = 0;
   std::string what;
 };
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 const std::string& advice);
+                                 const std::string& advice = "", TurnedPictures* turned = nullptr);
 // The same from the heads of files; `known` (or null) may spare reading those whose name beneath
 // `root`, size and time it knows.
-void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
-                   const SplitRecord* known);
+void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const SplitRecord* known,
+                   TurnedPictures& turned);
 // `path` beneath `root`, "train/cat/7.jpg"; `path` itself where it lies elsewhere.
 std::string name_beneath(const std::string& path, const std::string& root);
 

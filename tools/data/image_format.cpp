@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tools/data/bmp_header.h"
+#include "tools/data/pnm.h"
+
 namespace tapescope {
 namespace {
 
@@ -90,6 +93,8 @@ std::string broken_jpeg(Bytes bytes) {
   std::size_t at = 2;
   bool frame_seen = false;
   bool scan_seen = false;
+  int scans = 0;
+  constexpr int kMostScans = 1000;  // each costs a pass over the picture; a few dozen are usual
   while (true) {
     while (at < size && bytes[at] != 0xff) {
       // Between segments only padding may appear; inside scans this skips coded bytes.
@@ -116,6 +121,8 @@ std::string broken_jpeg(Bytes bytes) {
     }
     if (marker == 0xda) {
       if (!frame_seen) return "is corrupt: picture data before its frame header";
+      if (++scans > kMostScans)
+        return fmt::format("is corrupt: it has more than {} scans", kMostScans);
       scan_seen = true;
     }
     at += length;
@@ -123,63 +130,28 @@ std::string broken_jpeg(Bytes bytes) {
 }
 
 std::string broken_bmp(Bytes bytes) {
-  if (bytes.size() < 26) return cut_off(bytes.size(), "the end of its header");
-  const std::size_t offset = little_endian(bytes, 10);
-  const std::size_t header = little_endian(bytes, 14);
-  std::int64_t width = 0;
-  std::int64_t height = 0;
-  std::int64_t bits = 0;
-  std::uint32_t compression = 0;
-  if (header == 12) {
-    width = bytes[18] | bytes[19] << 8;
-    height = bytes[20] | bytes[21] << 8;
-    bits = bytes[24] | bytes[25] << 8;
-  } else {
-    if (bytes.size() < 34) return cut_off(bytes.size(), "the end of its header");
-    width = static_cast<std::int32_t>(little_endian(bytes, 18));
-    height = static_cast<std::int32_t>(little_endian(bytes, 22));
-    bits = bytes[28] | bytes[29] << 8;
-    compression = little_endian(bytes, 30);
-  }
-  height = height < 0 ? -height : height;
-  if (width <= 0 || height <= 0 || bits <= 0 || bits > 32) {
+  const BmpHeader header = read_bmp_header(bytes);
+  if (header.size == 0) return cut_off(bytes.size(), "the end of its header");
+  if (header.width <= 0 || header.height <= 0 || header.bits <= 0 || header.bits > 32) {
     return "is corrupt: its header gives no picture size";
   }
-  if (compression == 1 || compression == 2) return "";  // run lengths: the decoder refuses them
-  const std::int64_t row = (width * bits + 31) / 32 * 4;
+  if (header.offset < 14 + header.size) {
+    return fmt::format("is corrupt: its pixels begin at byte {}, within its header", header.offset);
+  }
   const auto available =
-      static_cast<std::int64_t>(bytes.size()) - static_cast<std::int64_t>(offset);
-  if (height > available / row + 1 || row * height > available) {
-    return cut_off(bytes.size(), fmt::format("the last of {} rows", height));
+      static_cast<std::int64_t>(bytes.size()) - static_cast<std::int64_t>(header.offset);
+  const bool runs = header.compression == 1 || header.compression == 2;
+  const std::int64_t row = runs ? 1 : (header.width * header.bits + 31) / 32 * 4;
+  if (header.height > available / row) {
+    return cut_off(bytes.size(), fmt::format("the last of {} rows", header.height));
   }
   return "";
 }
 
-// P5 or P6, then width, height and largest value as text, each after white space or comments.
-std::string broken_pnm(Bytes bytes) {
-  std::size_t at = 2;
-  std::int64_t numbers[3] = {};
-  for (std::int64_t& number : numbers) {
-    while (at < bytes.size() && (std::isspace(bytes[at]) != 0 || bytes[at] == '#')) {
-      if (bytes[at] == '#') {
-        while (at < bytes.size() && bytes[at] != '\n') ++at;
-      } else {
-        ++at;
-      }
-    }
-    const std::size_t first = at;
-    while (at < bytes.size() && bytes[at] >= '0' && bytes[at] <= '9' && at - first < 9) {
-      number = number * 10 + (bytes[at++] - '0');
-    }
-    if (at >= bytes.size()) return cut_off(bytes.size(), "the end of its header");
-    if (at == first || number == 0) return "is corrupt: its header gives no picture size";
-  }
-  ++at;  // the one white space after the largest value
-  if (numbers[2] > 65535) return "is corrupt: its largest sample value is above 65535";
-  const std::int64_t sample = (bytes[1] == '6' ? 3 : 1) * (numbers[2] > 255 ? 2 : 1);
-  const auto available = static_cast<std::int64_t>(bytes.size() - std::min(at, bytes.size()));
-  if (numbers[1] > available || numbers[0] > available / numbers[1] / sample) {
-    return cut_off(bytes.size(), fmt::format("the last of {} rows", numbers[1]));
+// A size of the whole, then chunks: name, length, data, padded to an even length.
+std::string broken_webp(Bytes bytes) {
+  if (bytes.size() < 20 || little_endian(bytes, 4) > bytes.size() - 8) {
+    return cut_off(bytes.size(), "the size that its header gives");
   }
   return "";
 }
@@ -192,17 +164,23 @@ Sniffed sniff_image(Bytes bytes) {
   if (has(bytes, 0, "BM") && bytes.size() >= 18 && bytes[15] == 0 && bytes[16] == 0) {
     return {ImageFormat::bmp, "BMP"};
   }
-  if ((has(bytes, 0, "P5") || has(bytes, 0, "P6")) && bytes.size() > 2 &&
+  if (bytes.size() > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' &&
       (std::isspace(bytes[2]) != 0 || bytes[2] == '#')) {
-    return {ImageFormat::pnm, "PPM/PGM"};
+    return {ImageFormat::pnm, "PBM/PGM/PPM"};
+  }
+  if (has(bytes, 0, "P7\n")) return {ImageFormat::known_but_not_read, "PAM"};
+  if (has(bytes, 0, "Pf\n") || has(bytes, 0, "PF\n")) {
+    return {ImageFormat::known_but_not_read, "PFM"};
   }
   if (has(bytes, 0, "RIFF") && has(bytes, 8, "WEBP")) {
-    return {ImageFormat::known_but_not_read, "WebP"};
+    const bool animated = has(bytes, 12, "VP8X") && bytes.size() > 20 && (bytes[20] & 2) != 0;
+    if (animated) return {ImageFormat::known_but_not_read, "animated WebP"};
+    return {ImageFormat::webp, "WebP"};
   }
   if (has(bytes, 0, "GIF8")) return {ImageFormat::known_but_not_read, "GIF"};
   using namespace std::string_view_literals;
-  if (has(bytes, 0, "II*\0"sv) || has(bytes, 0, "MM\0*"sv)) {
-    return {ImageFormat::known_but_not_read, "TIFF"};
+  for (std::string_view magic : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv}) {
+    if (has(bytes, 0, magic)) return {ImageFormat::tiff, "TIFF"};
   }
   if (has(bytes, 4, "ftyp")) return {ImageFormat::known_but_not_read, "HEIF/AVIF"};
   return {};
@@ -218,6 +196,8 @@ std::string broken_structure(ImageFormat format, Bytes bytes) {
       return broken_bmp(bytes);
     case ImageFormat::pnm:
       return broken_pnm(bytes);
+    case ImageFormat::webp:
+      return broken_webp(bytes);
     default:
       return "";
   }

@@ -76,30 +76,64 @@ std::vector<std::string> Complaints::sentences() const {
   return all;
 }
 
-void measure(RawImage& raw, Complaints& complaints) {
+void measure(RawImage& raw, Exif exif, Complaints& complaints) {
   if (raw.measured || !raw.bad.empty()) return;
-  ImageSize size;
+  MeasuredImage measured;
   try {
     if (!is_file(raw.path)) {
       throw usage_error("'{}' is no regular file and is not read as a picture", raw.path);
     }
-    size = read_image_size(raw.path);
+    measured = measure_image(raw.path);
   } catch (const Error& error) {
     raw.bad = error.what();
     return;
   }
   raw.measured = true;
-  const bool said = raw.height > 0 && raw.width > 0;
-  if (said && (raw.height != size.height || raw.width != size.width)) {
-    throw usage_error("'{}' is {}x{}, but '{}' says {}x{}; one of them is another version",
-                      raw.path, size.width, size.height, raw.annotation, raw.width, raw.height);
+  raw.exif = exif;
+  const bool applied = exif == Exif::apply;
+  const ImageSize size = applied ? measured.turned : measured.stored;
+  const ImageSize other = applied ? measured.stored : measured.turned;
+  const auto fits = [&](const ImageSize& s) {
+    return raw.height == s.height && raw.width == s.width;
+  };
+  if (raw.height > 0 && raw.width > 0 && !fits(size)) {
+    if (!fits(other)) {
+      throw usage_error("'{}' is {}x{}{}, but '{}' says {}x{}; one of them is another version",
+                        raw.path, size.width, size.height,
+                        measured.orientation == 1
+                            ? ""
+                            : fmt::format(" ({}x{} {} its EXIF orientation)", other.width,
+                                          other.height, applied ? "without" : "with"),
+                        raw.annotation, raw.width, raw.height);
+    }
+    raw.exif = applied ? Exif::ignore : Exif::apply;
+    complaints.add(applied ? "annotations state the size of their picture as stored, and its EXIF "
+                             "orientation is not applied"
+                           : "annotations state the size of their picture turned as its EXIF "
+                             "orientation says, and it is read so",
+                   raw.annotation);
+    return;
   }
-  if (!said && !raw.shares) {
+  if (measured.orientation != 1) {
+    complaints.add(applied ? "pictures have an EXIF orientation, which is applied"
+                           : "pictures have an EXIF orientation, which is not applied",
+                   raw.path);
+  }
+  if ((raw.height < 1 || raw.width < 1) && !raw.shares) {
     complaints.add("annotations say no size of their picture; it was taken from the picture",
                    raw.annotation);
   }
   raw.height = size.height;
   raw.width = size.width;
+}
+
+Image read_annotated(const AnnotatedImage& image) {
+  Image picture = read_image(image.path, 3, image.exif);
+  if (picture.height != image.height || picture.width != image.width) {
+    throw usage_error("'{}' is {}x{}, but its annotation says {}x{}", image.path, picture.width,
+                      picture.height, image.width, image.height);
+  }
+  return picture;
 }
 
 std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
@@ -108,7 +142,8 @@ std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
   std::vector<AnnotatedImage> all;
   for (RawImage& raw : images) {
     if (!raw.bad.empty()) continue;
-    all.push_back({raw.path, raw.height, raw.width, objects_of(raw, classes, complaints), raw.id});
+    all.push_back(
+        {raw.path, raw.height, raw.width, objects_of(raw, classes, complaints), raw.id, raw.exif});
   }
   return all;
 }

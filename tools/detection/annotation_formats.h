@@ -44,6 +44,7 @@ struct RawImage {
   bool shares = false;        // boxes are shares of whatever size it has
   std::string bad;            // why the picture cannot be used; empty: nothing is known against it
   std::string id;             // as JSON text, where the format has one
+  Exif exif = Exif::apply;    // how it is read
   std::vector<RawObject> objects;
 };
 struct RawData {
@@ -61,26 +62,31 @@ struct RawData {
   }
 };
 
-// Fills in the size from the picture's own header, which a size that is said has to equal: boxes
-// are meant in its pixels. Of a picture that cannot be read it fills in `bad`.
-void measure(RawImage& image, Complaints& complaints);
+// Fills in the size from the picture's own header, turned as `exif` says. A size that is said has
+// to equal it, or else the size the other way, which is then how the picture is read: boxes are
+// meant in its pixels. Of a picture that cannot be read it fills in `bad`.
+void measure(RawImage& image, Exif exif, Complaints& complaints);
 // Numbers the classes; clips boxes to their pictures or leaves them out, drops what is there twice.
 // `bad` pictures are left out.
 std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
                                     const std::vector<std::string>& classes,
                                     Complaints& complaints);
 
-// Each reads a place of its format; with `look_only` it says in `kind` and `layout` what it takes
-// the place for and reads nothing. Nothing where the place is not of that format. Throws a usage
-// error for what is of the format and cannot be understood.
+// Each reads a place of its format; where it is only looked at it says in `kind` and `layout` what
+// it takes the place for and reads nothing. Nothing where the place is not of that format. Throws a
+// usage error for what is of the format and cannot be understood.
 using Place = std::filesystem::path;
-std::optional<RawData> read_voc(const Place& place, NamedFiles& files, bool look_only);
+struct Look {
+  bool only = false;
+  Exif exif = Exif::apply;  // of pictures whose size matters for their boxes
+};
+std::optional<RawData> read_voc(const Place& place, NamedFiles& files, Look look);
 // XML in folders that are not VOC's own: where another format claims the place, that one is meant.
-std::optional<RawData> read_xml(const Place& place, NamedFiles& files, bool look_only);
-std::optional<RawData> read_coco(const Place& place, NamedFiles& files, bool look_only);
+std::optional<RawData> read_xml(const Place& place, NamedFiles& files, Look look);
+std::optional<RawData> read_coco(const Place& place, NamedFiles& files, Look look);
 // A folder, or a YAML file that says where the folders are.
-std::optional<RawData> read_yolo(const Place& place, NamedFiles& files, bool look_only);
+std::optional<RawData> read_yolo(const Place& place, NamedFiles& files, Look look);
 // Labels without a file that names the classes: a usage error that says so.
-std::optional<RawData> read_labels(const Place& place, NamedFiles& files, bool look_only);
+std::optional<RawData> read_labels(const Place& place, NamedFiles& files, Look look);
 
 }  // namespace tapescope::detection

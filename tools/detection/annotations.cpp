@@ -21,12 +21,12 @@ namespace fs = std::filesystem;
 // In the order in which a place is asked. YOLO's numbers mean nothing without names, and every
 // annotation tool writes classes.txt beside labels/, or beside a .json of some program's notes:
 // what names classes for YOLO's numbers is for nothing else.
-constexpr std::optional<RawData> (*kReaders[])(const Place&, NamedFiles&, bool) = {
+constexpr std::optional<RawData> (*kReaders[])(const Place&, NamedFiles&, Look) = {
     read_voc, read_yolo, read_coco, read_xml, read_labels};
 
-std::optional<RawData> read(const fs::path& place, NamedFiles& files, bool look_only) {
+std::optional<RawData> read(const fs::path& place, NamedFiles& files, Look look) {
   for (const auto reader : kReaders) {
-    std::optional<RawData> data = reader(place, files, look_only);
+    std::optional<RawData> data = reader(place, files, look);
     if (data) return data;
   }
   return std::nullopt;
@@ -40,7 +40,7 @@ std::vector<std::string> nearly_seen(const fs::path& place) {
   for (std::size_t i = 0; i < next.size() && i < kLooks && found.size() < kMost; ++i) {
     try {
       NamedFiles files(next[i], false);
-      if (const std::optional<RawData> data = read(next[i], files, true)) {
+      if (const std::optional<RawData> data = read(next[i], files, {.only = true})) {
         found.push_back(fmt::format("'{}' ({})", next[i].string(), data->layout));
         continue;
       }
@@ -146,7 +146,7 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
                       is_file(place) ? "; name the folder that it lies in" : "");
   }
   NamedFiles files(is_folder(place) ? place : place.parent_path(), options.allow_outside);
-  std::optional<RawData> found = read(place, files, false);
+  std::optional<RawData> found = read(place, files, {.exif = options.exif});
   if (!found) {
     const std::vector<std::string> deeper = nearly_seen(place);
     throw usage_error(
@@ -167,7 +167,7 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
   for (const auto& [images, checked_images] : parts) {
     expect_once(*images, raw);
     for (RawImage& image : *images) {
-      measure(image, raw.complaints);
+      measure(image, options.exif, raw.complaints);
       files.use(image.path);
     }
     if (options.on_bad_image == BadImage::skip) look_for_bad(*images);

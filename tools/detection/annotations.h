@@ -23,6 +23,7 @@ struct AnnotatedImage {
   std::vector<Object> objects;
   std::string id =
       {};  // in the data's own JSON, as JSON text (`7`, `"a7"`); empty of other formats
+  Exif exif = Exif::apply;  // how it has to be read for its boxes to lie right
 };
 
 struct DetectionData {
@@ -45,6 +46,9 @@ struct DetectionDataOptions {
   bool allow_outside = false;
   // skip: every picture is decoded, and those that cannot be are left out with their boxes.
   BadImage on_bad_image = BadImage::fail;
+  // How a picture with an EXIF orientation is read, unless its annotation states a size that fits
+  // it only the other way; both are counted. YOLO's shares are of the picture as this has it.
+  Exif exif = Exif::apply;
 };
 
 // Opens the annotated pictures of a folder, or of a data.yaml, in whichever layout they are (the
@@ -62,5 +66,9 @@ struct DetectionDataOptions {
 // be understood, a picture that is missing, or data without any object.
 DetectionData open_detection_data(const std::filesystem::path& place,
                                   const DetectionDataOptions& options = {});
+
+// The picture as its boxes are meant, 3 channels. A usage error where it has not the annotated
+// size.
+Image read_annotated(const AnnotatedImage& image);
 
 }  // namespace tapescope::detection

@@ -157,13 +157,13 @@ struct CocoReader {
 
 }  // namespace
 
-std::optional<RawData> read_coco(const Place& place, NamedFiles& files, bool look_only) {
+std::optional<RawData> read_coco(const Place& place, NamedFiles& files, Look look) {
   if (!is_folder(place)) return std::nullopt;
   const CocoLayout layout = coco_layout_of(place);
   if (layout.files.empty()) return std::nullopt;
   RawData data;
   data.kind = "coco";
-  if (look_only) {
+  if (look.only) {
     data.layout = layout.files.front().layout;
     return data;
   }

@@ -140,14 +140,14 @@ RawImage read_file(const fs::path& path, const VocSet& set, NamedFiles& files,
   return image;
 }
 
-std::optional<RawData> read(const fs::path& folder, bool own, NamedFiles& files, bool look_only) {
+std::optional<RawData> read(const fs::path& folder, bool own, NamedFiles& files, Look look) {
   if (!is_folder(folder)) return std::nullopt;
   RawData data;
   const std::optional<VocLayout> layout = voc_layout_of(folder, own, files, data.complaints);
   if (!layout) return std::nullopt;
   data.kind = "voc";
   data.layout = layout->name;
-  if (look_only) return data;
+  if (look.only) return data;
   for (const VocSet& set : layout->sets) {
     data.trainval = data.trainval || set.split == Split::trainval;
     for (const fs::path& file : set.files) {
@@ -159,11 +159,11 @@ std::optional<RawData> read(const fs::path& folder, bool own, NamedFiles& files,
 
 }  // namespace
 
-std::optional<RawData> read_voc(const fs::path& place, NamedFiles& files, bool look_only) {
-  return read(place, true, files, look_only);
+std::optional<RawData> read_voc(const fs::path& place, NamedFiles& files, Look look) {
+  return read(place, true, files, look);
 }
-std::optional<RawData> read_xml(const fs::path& place, NamedFiles& files, bool look_only) {
-  return read(place, false, files, look_only);
+std::optional<RawData> read_xml(const fs::path& place, NamedFiles& files, Look look) {
+  return read(place, false, files, look);
 }
 
 }  // namespace tapescope::detection

@@ -127,13 +127,14 @@ RawObject object_of(const std::vector<double>& numbers, const YoloLayout& layout
   return object;
 }
 
-RawImage read_picture(const fs::path& picture, const YoloLayout& layout, Complaints& complaints) {
+RawImage read_picture(const fs::path& picture, const YoloLayout& layout, Exif exif,
+                      Complaints& complaints) {
   RawImage image;
   image.path = picture.string();
   const fs::path labels = label_file_of(picture);
   image.annotation = labels.string();
   image.shares = true;
-  measure(image, complaints);
+  measure(image, exif, complaints);
   if (!image.bad.empty()) return image;
   if (!is_there(labels)) {
     complaints.add("pictures have no label file and count as pictures of nothing", image.path);
@@ -171,14 +172,14 @@ void count_strays(const YoloLayout& layout, const std::set<std::string>& used,
   }
 }
 
-RawData read(const fs::path& place, NamedFiles& files) {
+RawData read(const fs::path& place, NamedFiles& files, Exif exif) {
   RawData data;
   const YoloLayout layout = yolo_layout_of(place.lexically_normal(), files, data.complaints);
   std::set<std::string> used;
   const auto read = [&](const std::vector<fs::path>& places, std::vector<RawImage>& images) {
     for (const fs::path& from : places) {
       for (const fs::path& picture : yolo_pictures_of(from, layout.folder, files)) {
-        images.push_back(read_picture(picture, layout, data.complaints));
+        images.push_back(read_picture(picture, layout, exif, data.complaints));
         used.insert(images.back().annotation);
       }
     }
@@ -193,24 +194,23 @@ RawData read(const fs::path& place, NamedFiles& files) {
   return data;
 }
 
-std::optional<RawData> read_if(bool seen, const fs::path& place, NamedFiles& files,
-                               bool look_only) {
+std::optional<RawData> read_if(bool seen, const fs::path& place, NamedFiles& files, Look look) {
   if (!seen) return std::nullopt;
   RawData data;
   data.layout = "YOLO";
-  if (!look_only) data = read(place, files);
+  if (!look.only) data = read(place, files, look.exif);
   data.kind = "yolo";
   return data;
 }
 
 }  // namespace
 
-std::optional<RawData> read_yolo(const Place& place, NamedFiles& files, bool look_only) {
+std::optional<RawData> read_yolo(const Place& place, NamedFiles& files, Look look) {
   const bool yaml = is_file(place) && (has_ending(place, ".yaml") || has_ending(place, ".yml"));
-  return read_if(yaml || names_yolo_classes(place), place, files, look_only);
+  return read_if(yaml || names_yolo_classes(place), place, files, look);
 }
-std::optional<RawData> read_labels(const Place& place, NamedFiles& files, bool look_only) {
-  return read_if(looks_like_yolo(place), place, files, look_only);
+std::optional<RawData> read_labels(const Place& place, NamedFiles& files, Look look) {
+  return read_if(looks_like_yolo(place), place, files, look);
 }
 
 }  // namespace tapescope::detection

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "layers/layers.h"
+#include "tools/data/image.h"
 
 namespace tapescope::detection {
 
@@ -15,7 +16,8 @@ struct DetectorConfig {
   double channel_scale = 1.0;              // of the hidden channel counts: --width
   std::uint64_t seed = 0;
   std::vector<std::string> category_ids =
-      {};  // by class, in the data's JSON, as JSON text; or none
+      {};                    // by class, in the data's JSON, as JSON text; or none
+  Exif exif = Exif::ignore;  // how its pictures are read; model files of before say nothing
 };
 
 // Zhou et al. 2019 (arXiv 1904.07850) found objects as points; Liu et al. 2019 (arXiv 1909.00700)

@@ -213,12 +213,7 @@ Letterbox DetectionSource::letterbox(std::int64_t index) const {
 const Image& DetectionSource::input(std::int64_t index) const {
   Cached& cached = cache_[static_cast<std::size_t>(index)];
   std::call_once(cached.once, [&] {
-    const AnnotatedImage& a = annotation(index);
-    const Image picture = read_image(a.path);
-    if (picture.height != a.height || picture.width != a.width) {
-      throw usage_error("'{}' is {}x{}, but its annotation says {}x{}", a.path, picture.width,
-                        picture.height, a.width, a.height);
-    }
+    const Image picture = read_annotated(annotation(index));
     cached.image = letterboxed(picture, letterbox(index), height_, width_);
   });
   return cached.image;

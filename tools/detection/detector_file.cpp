@@ -22,7 +22,8 @@ std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
                          {"height", config.height},
                          {"width", config.width},
                          {"channel_scale", config.channel_scale},
-                         {"seed", config.seed}};
+                         {"seed", config.seed},
+                         {"exif", name_of(config.exif)}};
   for (const std::string& id : config.category_ids) {
     json["category_ids"].push_back(id.empty() ? nlohmann::json() : nlohmann::json::parse(id));
   }
@@ -49,6 +50,7 @@ LoadedDetector load_detector(const fs::path& run, const std::string& which,
   config.width = json.whole("width", 32, kLargestImage);
   config.channel_scale = json.number("channel_scale", 0, kLargestWidth);
   config.seed = json.seed();
+  config.exif = exif_from_name(json.text("exif", name_of(config.exif)));
   config.category_ids = json.ids("category_ids", config.classes.size());
   build_for(file,
             fmt::format("a centre-detector of width {} for {} classes and {}x{} pixels",

@@ -9,8 +9,6 @@
 namespace tapescope::detection {
 namespace {
 
-constexpr std::int64_t kMostPixels = 200'000'000;  // as of a file
-
 std::uint8_t byte_of(double v) {
   return static_cast<std::uint8_t>(std::clamp(v + 0.5, 0.0, 255.0));
 }

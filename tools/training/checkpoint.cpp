@@ -57,6 +57,7 @@ ModelInfo info_of(const SafetensorsFile& file) {
   info.validation_fraction = json.share("validation_fraction");
   info.test_fraction = json.share("test_fraction");
   info.seed = json.seed();
+  info.exif = exif_from_name(json.text("exif", name_of(info.exif)));
   if (json.text("split", "") == "content") info.draw = Draw::content;
   if (json.text("on_bad_image", "") == "skip") info.on_bad_image = BadImage::skip;
   const fs::path record = file.path().parent_path().parent_path() / "split.tsv";
@@ -93,6 +94,7 @@ std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
                           {"validation_fraction", info.validation_fraction},
                           {"test_fraction", info.test_fraction},
                           {"seed", info.seed}};
+  model["exif"] = name_of(info.exif);
   if (info.draw == Draw::content) model["split"] = "content";
   if (info.on_bad_image == BadImage::skip) model["on_bad_image"] = "skip";
   return {{"tapescope.model", json_text(model)}, {"tapescope.pipeline", info.pipeline.to_json()}};
@@ -106,6 +108,7 @@ DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
   options.classes = info.classes;
   options.channels = static_cast<int>(info.config.channels);
   options.on_bad_image = info.on_bad_image;
+  options.exif = info.exif;
   options.skip_advised = false;  // most commands have no such option
   options.draw = info.draw;
   if (!info.split_record.empty()) {

@@ -37,6 +37,7 @@ struct ModelInfo {
   Draw draw = Draw::stratified;  // runs of before do not say
   BadImage on_bad_image = BadImage::fail;
   std::filesystem::path split_record = {};  // RUN/split.tsv; empty where there is none
+  Exif exif = Exif::ignore;  // how its pictures are read; model files of before say nothing
 };
 
 // The string metadata of its model files.

@@ -34,7 +34,7 @@ struct TrainConfig {
   std::uint64_t seed = 0;
   std::int64_t threads = 0, loader_threads = 2;  // 0 threads: all processors
   std::string kernel;                            // FAMILY=VARIANT[,FAMILY=VARIANT]
-  std::string on_bad_image = "fail";
+  std::string on_bad_image = "fail", exif = "apply";
 };
 
 // Calls visit(name, member, help) for each option, in the order in which help lists them.
@@ -84,6 +84,9 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("loader-threads", c.loader_threads, "threads that prepare batches; 0: none of their own");
   visit("kernel", c.kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   visit("on-bad-image", c.on_bad_image, "fail or skip: what a picture that cannot be read does");
+  visit("exif", c.exif,
+        "apply: pictures are turned as their EXIF orientation says; ignore: read as stored, as "
+        "torchvision does");
 }
 
 // Options that change no bit of the result, or only where things are.

@@ -91,8 +91,8 @@ Picture read_picture(const std::string& path, const ModelInfo& info) {
   const IdxEntry entry = idx_entry(path);
   const int channels = static_cast<int>(info.config.channels);
   const bool in_idx = entry.index >= 0 && !std::filesystem::exists(path);
-  return make_picture(in_idx ? read_idx_entry(entry, channels) : read_image(path, channels), path,
-                      info);
+  return make_picture(
+      in_idx ? read_idx_entry(entry, channels) : read_image(path, channels, info.exif), path, info);
 }
 
 namespace {
