@@ -111,8 +111,13 @@ class ThreadBlock final : public Block {
         start_.wait(lock, [&] { return stopping_ || (generation_ != seen && i < participants_); });
         if (stopping_) return;
         seen = generation_;
-        // All begin together: what one does at its end must not look as if it came before what
-        // another does at its beginning.
+      }
+      // All begin together, by a mutex that none takes afterwards: what one does must not look as
+      // if it came before what another, who took long to wake, does after it. On a loaded machine
+      // threads run one after the other, and a lock that the first releases at its end and the
+      // second takes at its beginning would order them.
+      {
+        std::unique_lock<std::mutex> lock(begun_mutex_);
         if (++begun_ == participants_) {
           all_begun_.notify_all();
         } else {
@@ -150,7 +155,7 @@ class ThreadBlock final : public Block {
   }
 
   std::vector<std::thread> workers_;
-  std::mutex start_mutex_;
+  std::mutex start_mutex_, begun_mutex_;
   std::condition_variable start_, all_begun_, finished_;
   bool stopping_ = false;
   std::uint64_t generation_ = 0;
