@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "engine/error.h"
+#include "tools/files/blame.h"
 #include "tools/files/text.h"
 
 namespace tapescope::cli {
@@ -56,19 +57,6 @@ std::string shown(const std::filesystem::path& path) {
   constexpr std::size_t kMost = 200;
   const std::string text = printable(path.string());
   return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
-}
-
-// The user's error where a path is wrong, a failure where the disk is.
-int status_of_cause(const std::error_code& cause) {
-  for (const std::errc wrong :
-       {std::errc::no_such_file_or_directory, std::errc::permission_denied,
-        std::errc::operation_not_permitted, std::errc::filename_too_long,
-        std::errc::too_many_symbolic_link_levels, std::errc::not_a_directory,
-        std::errc::is_a_directory, std::errc::file_exists, std::errc::read_only_file_system,
-        std::errc::invalid_argument, std::errc::directory_not_empty}) {
-    if (cause == wrong) return 2;
-  }
-  return 1;
 }
 
 }  // namespace
@@ -124,7 +112,7 @@ int status_of(int (*command)(int argc, char** argv), int argc, char** argv) {
   } catch (const std::length_error&) {  // a container that no memory could hold
     return say(1, "out of memory; try a smaller --batch-size, --image-size or --threads");
   } catch (const std::filesystem::filesystem_error& error) {
-    return say(status_of_cause(error.code()),
+    return say(blame_of(error.code()) == Blame::usage ? 2 : 1,
                fmt::format("'{}' cannot be opened or changed: {}; check the path and its rights",
                            shown(error.path1()), error.code().message()));
   } catch (const std::system_error& error) {

@@ -11,6 +11,7 @@
 
 #include "engine/error.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/blame.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
@@ -46,15 +47,16 @@ FolderLock::FolderLock(fs::path folder) : folder_(std::move(folder)) {
   std::error_code error;
   made_folder_ = fs::create_directories(folder_, error);
   const fs::path path = folder_ / ".lock";
-  const auto cannot = [&](const std::string& why) {
+  const auto cannot = [&](const std::error_code& why) {
     if (made_folder_) ::rmdir(folder_.c_str());
-    return usage_error("the folder '{}' cannot be written into: {}; choose another --out",
-                       printable(folder_.string()), why);
+    return Error(blame_of(why),
+                 fmt::format("the folder '{}' cannot be written into: {}; choose another --out",
+                             printable(folder_.string()), why.message()));
   };
-  if (error) throw cannot(error.message());
+  if (error) throw cannot(error);
   for (;;) {
     file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (file_ < 0) throw cannot(std::strerror(errno));
+    if (file_ < 0) throw cannot({errno, std::generic_category()});
     int status = 0;
     while ((status = ::flock(file_, LOCK_EX | LOCK_NB)) != 0 && errno == EINTR) {
     }

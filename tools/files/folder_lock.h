@@ -11,8 +11,8 @@ namespace tapescope {
 // need none.
 class FolderLock {
  public:
-  // Throws a usage error where another process holds the folder, naming it, or where the folder
-  // cannot be made or written into.
+  // Throws a usage error where another process holds the folder, naming it. Where the folder cannot
+  // be made or written into: a usage error or a failure, as blame_of() has it.
   explicit FolderLock(std::filesystem::path folder);
   FolderLock(const FolderLock&) = delete;
   ~FolderLock();
