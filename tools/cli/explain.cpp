@@ -163,7 +163,7 @@ int run(const Options& options) {
       }
       cells.push_back({shown, method + ": " + class_name});
       const bool empty = result.map.shape().rank() == 4 && nothing_positive(result.map);
-      const std::string bad = not_finite(explainer, result, picture.input, index, class_name);
+      const std::string bad = not_finite(&explainer, result, picture.input, index, class_name);
       if (!bad.empty()) {
         fmt::print(stderr, "{}: {}: {}\n", path, method, bad);
       } else if (empty) {

@@ -163,7 +163,7 @@ explain::Bound PictureSettings::bound(const std::string& option, const std::stri
       !(number("--low", options_.low) < number("--high", options_.high))) {
     throw usage_error("--low {} is not below --high {}", options_.low, options_.high);
   }
-  return pixel_value(value, info_, picture_);
+  return pixel_value(value, info_);
 }
 
 std::int64_t class_index(const std::string& option, const std::string& name,
@@ -283,15 +283,17 @@ std::string error_text(const explain::Attribution& attribution) {
   return error == 0 ? "" : fmt::format(", off by {:.2g} at most", error);
 }
 
-std::string not_finite(explain::Explainer& explainer, const explain::Attribution& attribution,
+std::string not_finite(explain::Explainer* explainer, const explain::Attribution& attribution,
                        const Tensor& input, std::int64_t index, const std::string& target) {
   const double value = attribution.value.item();
   if (!std::isfinite(value)) {
-    const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
+    std::string node;
+    if (explainer != nullptr) {
+      node = explainer->first_non_finite(input, Tensor::from<std::int64_t>({1}, {index}));
+    }
     return fmt::format(
-        "the score of '{}' is {}: the first value that is not finite is that of '{}'; "
-        "no map explains it",
-        target, value, explainer.first_non_finite(input, classes));
+        "the score of '{}' is {}{}; no map explains it", target, value,
+        node.empty() ? "" : ": the first value that is not finite is that of '" + node + "'");
   }
   const auto values = attribution.map.values<float>();
   const auto bad =
