@@ -13,8 +13,10 @@
 namespace tapescope::cli {
 
 void ExplanationOptions::add_to(CLI::App& app) {
-  app.add_option("--method", methods,
-                 "names from --list, several with commas, or all that the model admits")
+  app.add_option(
+         "--method", methods,
+         "names from --list, several with commas, or all that the model admits; odam and d-rise "
+         "are a detector's")
       ->capture_default_str()
       ->each([this](const std::string&) { method_given = true; });
   app.add_option("--target", target, "predicted, the name of a class, or '#7': class number 7")
