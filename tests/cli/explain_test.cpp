@@ -214,7 +214,8 @@ TEST_F(Explanations, BaselinesAreThoseThatAMethodTook) {
                             "--baseline", "black,white", "--json"});
   ASSERT_EQ(result.status, 0) << result.err;
   std::vector<std::string> taken;
-  for (const json& map : json::parse(result.out)["maps"]) taken.push_back(map["baseline"]);
+  const json all = json::parse(result.out);
+  for (const json& map : all["maps"]) taken.push_back(map["baseline"]);
   EXPECT_EQ(taken, (Words{"", "black", "black,white", "black"}));
 }
 

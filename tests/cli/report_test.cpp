@@ -156,10 +156,12 @@ TEST_F(ReportProgram, ThePageWorksInABrowser) {
   EXPECT_GT(found["cellShowsImages"], 0);
   EXPECT_GT(found["folds"], 0);
   EXPECT_GE(found["charts"], 6);
-  EXPECT_EQ(found["sections"],
+  json sections = found["sections"];
+  std::erase(sections.get_ref<json::array_t&>(), json("suspects"));  // where a label looks wrong
+  EXPECT_EQ(sections,
             (json{"summary", "diagnosis", "predictions", "confusion", "quality", "training",
                   "evolution", "activations", "structure", "parameters", "notes"}));
-  EXPECT_NE(found["verdict"].get<std::string>().find("of 4 images of test"), std::string::npos)
+  EXPECT_NE(found["verdict"].get<std::string>().find("of 8 images of test"), std::string::npos)
       << found["verdict"];
   EXPECT_EQ(found["open"], 0) << "what it is made of is folded away";
   EXPECT_EQ(found["clippedAt1280"], json::array());

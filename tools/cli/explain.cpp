@@ -204,7 +204,7 @@ int run(Options& options) {
       }
       cells.push_back({shown, method + ": " + class_name});
       const bool empty = result.map.shape().rank() == 4 && nothing_positive(result.map);
-      const std::string broken = not_finite(explainer, result, picture.input, index, class_name);
+      const std::string broken = not_finite(&explainer, result, picture.input, index, class_name);
       if (!broken.empty()) {
         fmt::print(stderr, "{}: {}: {}\n", path_name, method, broken);
       } else if (empty) {

@@ -189,6 +189,8 @@ class Command {
     if (score_) scored = judge_.score(method, results, subjects, boxes, settings);
     for (std::size_t b = 0; b < boxes.size(); ++b) {
       const explain::Attribution& result = results[b];
+      const std::string bad = not_finite(nullptr, result, picture.picture.input, 0, boxes[b].name);
+      if (!bad.empty()) fmt::print(stderr, "{}: {}: {}\n", picture.picture.path, method, bad);
       const DrawableMap drawn = drawable(result);
       Image shown = overlay(picture.picture.image, drawn.map, drawn.colors);
       frame(shown, boxes[b], config_.classes);
@@ -218,6 +220,7 @@ class Command {
                           {"residual", number(result.residual)},
                           {"error_estimate", number(result.error_estimate)},
                           {"forward_passes", result.forward_passes},
+                          {"not_finite", bad.empty() ? ordered_json() : ordered_json(bad)},
                           {"note", result.note},
                           {"baseline", command_.explanation.baseline_names(method)},
                           {"energy_inside", energy},

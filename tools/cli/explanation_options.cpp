@@ -13,8 +13,10 @@
 namespace tapescope::cli {
 
 void ExplanationOptions::add_to(CLI::App& app) {
-  app.add_option("--method", methods,
-                 "names from --list, several with commas, or all that the model admits")
+  app.add_option(
+         "--method", methods,
+         "names from --list, several with commas, or all that the model admits; odam and d-rise "
+         "are a detector's")
       ->capture_default_str()
       ->each([this](const std::string&) { method_given = true; });
   app.add_option("--target", target, "predicted, the name of a class, or '#7': class number 7")
@@ -163,7 +165,7 @@ explain::Bound PictureSettings::bound(const std::string& option, const std::stri
       !(number("--low", options_.low) < number("--high", options_.high))) {
     throw usage_error("--low {} is not below --high {}", options_.low, options_.high);
   }
-  return pixel_value(value, info_, picture_);
+  return pixel_value(value, info_);
 }
 
 std::int64_t class_index(const std::string& option, const std::string& name,
@@ -283,15 +285,17 @@ std::string error_text(const explain::Attribution& attribution) {
   return error == 0 ? "" : fmt::format(", off by {:.2g} at most", error);
 }
 
-std::string not_finite(explain::Explainer& explainer, const explain::Attribution& attribution,
+std::string not_finite(explain::Explainer* explainer, const explain::Attribution& attribution,
                        const Tensor& input, std::int64_t index, const std::string& target) {
   const double value = attribution.value.item();
   if (!std::isfinite(value)) {
-    const Tensor classes = Tensor::from<std::int64_t>({1}, {index});
+    std::string node;
+    if (explainer != nullptr) {
+      node = explainer->first_non_finite(input, Tensor::from<std::int64_t>({1}, {index}));
+    }
     return fmt::format(
-        "the score of '{}' is {}: the first value that is not finite is that of '{}'; "
-        "no map explains it",
-        target, value, explainer.first_non_finite(input, classes));
+        "the score of '{}' is {}{}; no map explains it", target, value,
+        node.empty() ? "" : ": the first value that is not finite is that of '" + node + "'");
   }
   const auto values = attribution.map.values<float>();
   const auto bad =

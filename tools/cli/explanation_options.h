@@ -71,7 +71,8 @@ std::string forward_passes(double count);
 // a method that averages nothing, or exactly.
 std::string error_text(const explain::Attribution& attribution);
 // A sentence where the score or the map is not finite, which then explains nothing; else nothing.
-std::string not_finite(explain::Explainer& explainer, const explain::Attribution& attribution,
+// It names the first node that is not, where there is an explainer.
+std::string not_finite(explain::Explainer* explainer, const explain::Attribution& attribution,
                        const Tensor& input, std::int64_t index, const std::string& target);
 
 }  // namespace tapescope::cli

@@ -7,7 +7,7 @@
 namespace tapescope {
 
 // A number for each channel: what the model's pipeline makes of a pixel value, where 0 is black and
-// 1 is white. `like` gives the input's size.
-explain::Bound pixel_value(double value, const ModelInfo& info, const Picture& like);
+// 1 is white.
+explain::Bound pixel_value(double value, const ModelInfo& info);
 
 }  // namespace tapescope

@@ -267,10 +267,8 @@ class Doctor {
           "class can be seen at this --image-size");
       return;
     }
-    // A mean over few images is their luck: of single losses about as large as their mean, the rise
-    // must be more than three standard errors.
-    const double rise = std::max(0.25, judged ? 3 / std::sqrt(static_cast<double>(images)) : 0);
-    if (judged && best > 0 && last.validation_loss > (1 + rise) * best &&
+    if (judged && best > 0 && last.validation_loss > 1.25 * best &&
+        rises_surely(images, last.validation_loss - best) &&
         last.train_loss < 0.5 * last.validation_loss) {
       say("overfitting",
           fmt::format(
@@ -307,6 +305,18 @@ class Doctor {
     const double luck =
         static_cast<double>(h_.epochs.size()) * at_least(right(best_score), images, chance);
     return at_most(right(median(scores)), images, learnt) < kUnlikely && luck > 2 * kUnlikely;
+  }
+
+  // Whether a rise of the validation loss is more than the luck of so many images: five standard
+  // errors of their mean, of single losses that spread as far as their mean is large. The least of
+  // all epochs' losses is lucky already.
+  bool rises_surely(std::int64_t images, double rise) const {
+    std::vector<double> losses;
+    for (const EpochRecord& epoch : h_.epochs) {
+      if (epoch.validated) losses.push_back(epoch.validation_loss);
+    }
+    constexpr std::int64_t kTooFew = 10;
+    return images >= kTooFew && rise > 5 * median(losses) / std::sqrt(static_cast<double>(images));
   }
 
   void small_validation(std::int64_t images, double accuracy) {

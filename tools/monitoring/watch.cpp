@@ -72,8 +72,8 @@ std::vector<WatchPoint> Watch::look(std::int64_t epoch) {
     for (const std::string& method : methods_) {
       explain::ExplainOptions options;
       options.budget = 64;  // an epoch must not wait for its pictures
-      options.lrp.low = pixel_value(0, info_, watched.picture);
-      options.lrp.high = pixel_value(1, info_, watched.picture);
+      options.lrp.low = pixel_value(0, info_);
+      options.lrp.high = pixel_value(1, info_);
       const DrawableMap drawn =
           drawable(explainer_.explain(method, watched.picture.input, classes, options));
       WatchPoint point;
