@@ -115,7 +115,7 @@ TEST_F(Voc, ListsHaveWholeLines) {
   write("ImageSets/Main/train.txt",
         "\xEF\xBB\xBF"
         "a\r\nmy photo \r\n\r\nmy photo 1\r\n");
-  write("ImageSets/Main/val.txt", "JPEGImages/c.jpg\n");
+  write("ImageSets/Main/val.txt", "/home/somebody/VOC/JPEGImages/c.jpg\n");
   // Lists of one class, among them VOC's class train: no splits.
   write("ImageSets/Main/cat_train.txt", "nowhere  1\n");
   write("ImageSets/Main/train_val.txt", "nowhere -1\n");

@@ -4,6 +4,7 @@
 #include "tools/detection/detector.h"
 #include "tools/detection/voc_evaluation.h"
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::cli {
@@ -37,9 +38,11 @@ BadImage bad_image_from(const std::string& option) {
 }
 
 void say(const DetectionData& data) {
-  fmt::print(stderr, "{}\n", data.summary);
-  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
-  for (const std::string& bad : data.bad_images) fmt::print(stderr, "left out: {}\n", bad);
+  fmt::print(stderr, "{}\n", printable(data.summary));
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));
+  for (const std::string& bad : data.bad_images) {
+    fmt::print(stderr, "left out: {}\n", printable(bad));
+  }
   if (!data.bad_images.empty()) {
     fmt::print(stderr, "{} pictures cannot be read and were left out with their boxes\n",
                data.bad_images.size());
