@@ -97,6 +97,19 @@ TEST_F(Voc, ClassesArePrintable) {
   expect_complaint({"a.xml", "without <name>"});
 }
 
+TEST_F(Voc, Utf16IsReadAsXmlAndNamedInLists) {
+  const auto utf16 = [](const std::string& text) {
+    std::string wide = "\xFF\xFE";
+    for (const char c : text) wide += {c, '\0'};
+    return wide;
+  };
+  picture("JPEGImages/a.jpg");
+  write("Annotations/a.xml", utf16("<annotation>" + cat() + "</annotation>"));
+  EXPECT_EQ(open().train.at(0).objects.size(), 1u);
+  write("ImageSets/Main/train.txt", utf16("a\n"));
+  expect_complaint({"train.txt", "UTF-16", "UTF-8"});
+}
+
 TEST_F(Voc, WhatAMacOrAnArchiveLeavesIsPassedOver) {
   pictures({"JPEGImages/a.jpg", "JPEGImages/b.jpg"});
   annotate({"Annotations/a.xml", "Annotations/b.XML"});
