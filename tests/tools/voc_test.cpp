@@ -255,6 +255,12 @@ TEST_F(Voc, WhatLiesDeeperIsNamed) {
   write("readme.txt", "words");
   expect_complaint(
       {"holds no annotated pictures", "sets/first' (Pascal VOC's XML beside", "name that folder"});
+  // A data set that is called like a split is none.
+  clear();
+  pictures({"trainval/JPEGImages/a.jpg"});
+  annotate({"trainval/Annotations/a.xml"});
+  write("trainval/ImageSets/Main/trainval.txt", "a\n");
+  expect_complaint({"holds no annotated pictures", "trainval' (Pascal VOC, Annotations"});
 }
 
 TEST_F(Voc, WhatIsNoAnnotationIsNamed) {

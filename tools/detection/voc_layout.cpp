@@ -164,7 +164,8 @@ std::vector<VocSet> split_folders(const fs::path& folder, Search&) {
   for (const char* parent : {".", "annotations", "images"}) {
     for (const fs::path& inside : folders_in(child_of(folder, parent))) {
       const Split split = split_in(inside.filename().string());
-      if (split == Split::none) continue;
+      // What has lists of its own is a whole data set that is called so.
+      if (split == Split::none || is_folder(child_of(inside, "ImageSets"))) continue;
       Paths pictures;
       for (const char* where : kPictures) {
         const fs::path place = child_of(folder, where);
