@@ -97,6 +97,19 @@ TEST_F(Voc, ClassesArePrintable) {
   expect_complaint({"a.xml", "without <name>"});
 }
 
+TEST_F(Voc, Utf16IsReadAsXmlAndNamedInLists) {
+  const auto utf16 = [](const std::string& text) {
+    std::string wide = "\xFF\xFE";
+    for (const char c : text) wide += {c, '\0'};
+    return wide;
+  };
+  picture("JPEGImages/a.jpg");
+  write("Annotations/a.xml", utf16("<annotation>" + cat() + "</annotation>"));
+  EXPECT_EQ(open().train.at(0).objects.size(), 1u);
+  write("ImageSets/Main/train.txt", utf16("a\n"));
+  expect_complaint({"train.txt", "UTF-16", "UTF-8"});
+}
+
 TEST_F(Voc, WhatAMacOrAnArchiveLeavesIsPassedOver) {
   pictures({"JPEGImages/a.jpg", "JPEGImages/b.jpg"});
   annotate({"Annotations/a.xml", "Annotations/b.XML"});
@@ -115,7 +128,7 @@ TEST_F(Voc, ListsHaveWholeLines) {
   write("ImageSets/Main/train.txt",
         "\xEF\xBB\xBF"
         "a\r\nmy photo \r\n\r\nmy photo 1\r\n");
-  write("ImageSets/Main/val.txt", "JPEGImages/c.jpg\n");
+  write("ImageSets/Main/val.txt", "/home/somebody/VOC/JPEGImages/c.jpg\n");
   // Lists of one class, among them VOC's class train: no splits.
   write("ImageSets/Main/cat_train.txt", "nowhere  1\n");
   write("ImageSets/Main/train_val.txt", "nowhere -1\n");
@@ -242,6 +255,12 @@ TEST_F(Voc, WhatLiesDeeperIsNamed) {
   write("readme.txt", "words");
   expect_complaint(
       {"holds no annotated pictures", "sets/first' (Pascal VOC's XML beside", "name that folder"});
+  // A data set that is called like a split is none.
+  clear();
+  pictures({"trainval/JPEGImages/a.jpg"});
+  annotate({"trainval/Annotations/a.xml"});
+  write("trainval/ImageSets/Main/trainval.txt", "a\n");
+  expect_complaint({"holds no annotated pictures", "trainval' (Pascal VOC, Annotations"});
 }
 
 TEST_F(Voc, WhatIsNoAnnotationIsNamed) {

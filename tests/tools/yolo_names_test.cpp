@@ -83,6 +83,13 @@ TEST_F(YoloNames, LinksAreFollowedToFilesAndNothingElse) {
   expect_complaint({"'train' names 'yyy", "(5000 bytes)"});
 }
 
+TEST_F(YoloNames, WhatLiesDeeperIsNamed) {
+  write("cells/data.yaml", "names: [cell]\n");
+  picture("cells/images/a.png");
+  write("cells/labels/a.txt", "0 0.5 0.5 0.5 0.5\n");
+  expect_complaint({"holds no annotated pictures", "cells' (YOLO)", "name that folder"});
+}
+
 TEST_F(YoloNames, SplitsGoByWholeWords) {
   write("classes.txt", "cat\n");
   for (const char* name : {"train2017/a", "carnival/b", "latest/c", "val2017/d", "TestSet/e"}) {

@@ -73,6 +73,11 @@ Split split_of_list(const fs::path& list) {
 // -1 behind the name.
 fs::path listed_file(const std::string& line, const fs::path& folder, const std::string& where,
                      Search& search) {
+  if (has_image_extension(line)) {  // a picture's path, perhaps of another machine
+    const std::string stem = fs::path(line).stem().string();
+    const fs::path found = search.files.find({folder}, stem + ".xml", where);
+    if (!found.empty()) return found;
+  }
   const fs::path whole = search.files.find({folder}, line + ".xml", where);
   if (!whole.empty()) return whole;
   const std::size_t blank = line.find_last_of(" \t");
@@ -85,9 +90,6 @@ fs::path listed_file(const std::string& line, const fs::path& folder, const std:
       return found;
     }
   }
-  const std::string stem = fs::path(line).stem().string();  // a picture's path
-  const fs::path found = search.files.find({folder}, stem + ".xml", where);
-  if (!found.empty()) return found;
   throw usage_error("{} lists '{}', but '{}' does not exist", where, shown(line),
                     shown((folder / (line + ".xml")).string()));
 }
@@ -162,7 +164,8 @@ std::vector<VocSet> split_folders(const fs::path& folder, Search&) {
   for (const char* parent : {".", "annotations", "images"}) {
     for (const fs::path& inside : folders_in(child_of(folder, parent))) {
       const Split split = split_in(inside.filename().string());
-      if (split == Split::none) continue;
+      // What has lists of its own is a whole data set that is called so.
+      if (split == Split::none || is_folder(child_of(inside, "ImageSets"))) continue;
       Paths pictures;
       for (const char* where : kPictures) {
         const fs::path place = child_of(folder, where);

@@ -243,8 +243,10 @@ bool names_yolo_classes(const fs::path& folder) {
 bool looks_like_yolo(const fs::path& folder) {
   if (yaml_of(folder) || is_folder(child_of(folder, "labels"))) return true;
   const std::vector<fs::path> inside = folders_in(folder);
-  return std::any_of(inside.begin(), inside.end(),
-                     [](const fs::path& split) { return is_folder(child_of(split, "labels")); });
+  return std::any_of(inside.begin(), inside.end(), [](const fs::path& split) {
+    return split_in(split.filename().string()) != Split::none &&
+           is_folder(child_of(split, "labels"));
+  });
 }
 
 }  // namespace tapescope::detection

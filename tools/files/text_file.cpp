@@ -56,14 +56,14 @@ std::string read_text(const fs::path& path) {
   }
   std::string text = std::move(all).str();
   if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
-  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
-    complain("is UTF-16 text; save it as UTF-8");
-  }
   return text;
 }
 
 std::vector<std::string> lines_of(const fs::path& path) {
   const std::string text = read_text(path);
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
+    throw usage_error("'{}' is UTF-16 text; save it as UTF-8", shown(path.string()));
+  }
   std::vector<std::string> lines;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());

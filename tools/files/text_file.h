@@ -20,9 +20,9 @@ std::optional<double> number_in(std::string_view text);
 std::string shown(std::string_view name);
 
 // A regular file's bytes, through links, without a byte order mark. Throws a usage error that names
-// the file where it is missing, a folder, a device or a pipe, cannot be read, or is UTF-16.
+// the file where it is missing, a folder, a device or a pipe, or cannot be read.
 std::string read_text(const std::filesystem::path& path);
-// Its lines, trimmed; empty ones at the end are left out.
+// Its lines, trimmed; empty ones at the end are left out. UTF-16 is an error.
 std::vector<std::string> lines_of(const std::filesystem::path& path);
 
 }  // namespace tapescope
