@@ -294,7 +294,7 @@ TEST(Idx, SaysWhatIsWrong) {
   says(idx({0, 2, 2}, ""), idx({0}, ""), "no pictures");
   says(idx({6, 2, 2, 2}, ramp(6, 8)), good_labels, "2 channels");
   says(idx({0xffffffff, 0xffffffff, 0xffffffff}, "x"), good_labels, "terabyte");
-  says(idx({0xffff, 0xffff, 200}, "x"), good_labels, "1 of the");
+  says(idx({0xffff, 0xffff, 200}, "x"), good_labels, "cannot hold them");
   says(good_images, idx({6}, std::string(6, '\0')), "one class only");
   says(good_images, good_labels, "label 2 at position 2", {.classes = {"x", "y"}});
   std::filesystem::remove(folder / "train-labels-idx1-ubyte");

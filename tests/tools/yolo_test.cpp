@@ -176,8 +176,8 @@ TEST_F(Yolo, WhatCannotBeUnderstoodIsNamed) {
     expect_complaint(parts);
   }
   write("data.yaml", "names: [cell, dog]\n");
-  write("images/b.webp", "RIFF....WEBP");
-  expect_complaint({"b.webp", "WebP", "convert"});
+  write("images/b.webp", "GIF89a......");
+  expect_complaint({"b.webp", "GIF", "convert"});
   write("images/b.webp", "");
   expect_complaint({"b.webp", "empty"});
   EXPECT_NE(usage_message([&] { open_detection_data(folder_ / "none"); }).find("neither a folder"),

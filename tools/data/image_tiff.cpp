@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "tools/data/decoders.h"
+#include "tools/data/exif.h"
 
 namespace tapescope {
 namespace {
@@ -147,6 +148,11 @@ class Decoder {
     if (photometric == PHOTOMETRIC_YCBCR && compression_ == COMPRESSION_JPEG) {
       TIFFSetField(tiff_.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
       photometric = PHOTOMETRIC_RGB;
+    }
+    // Without its palette libtiff takes a picture for a grey one.
+    if (photometric != PHOTOMETRIC_PALETTE &&
+        tiff_tag(memory_.bytes, TIFFTAG_PHOTOMETRIC) == PHOTOMETRIC_PALETTE) {
+      throw BrokenImage{"is cut off or corrupt: its palette is missing"};
     }
     std::uint32_t least = 1;
     switch (photometric) {
