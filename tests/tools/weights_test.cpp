@@ -259,6 +259,20 @@ TEST(Weights, SharedPrefixesAreLeftOut) {
   expect_says(usage_message([&] { load_model("", path); }), {"'student.'", "'teacher.'"});
 }
 
+// Names alone do not make a model: blocks of a transformer have an fc1 and an fc2 as well.
+TEST(Weights, BlocksOfAnotherModelAreNoPrefix) {
+  const TemporaryFolder folder;
+  Stored file;
+  for (int block = 0; block < 3; ++block) {
+    for (const char* name : {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}) {
+      file.tensors.push_back({fmt::format("blocks.{}.mlp.{}", block, name), Tensor::scalar(1)});
+    }
+  }
+  const auto path = written(folder, file);
+  const auto model = make_model({"mlp", 2, 1, 12, 0.1, 0});
+  expect_says(usage_message([&] { load_weights(*model, path); }), {"fits nothing", "blocks.0.mlp"});
+}
+
 TEST(Weights, TensorsThatAreNotTheModelsArePassedOverWhateverTheirType) {
   const TemporaryFolder folder;
   const auto source = make_model(kResnet);

@@ -43,7 +43,7 @@ std::string lower_case_start(std::string_view head) {
 }  // namespace
 
 std::string foreign_format(std::string_view head) {
-  if (head.empty()) return "is empty; copy or download it again";
+  if (head.empty()) return "is empty, too short for a safetensors file; copy or download it again";
   if (head.starts_with("PK\x03\x04"sv)) {
     const std::string_view name = first_name_in_zip(head);
     if (name.ends_with(".npy")) return kNumpy;

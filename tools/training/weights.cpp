@@ -35,39 +35,42 @@ bool is_counter(const Parameter& parameter) {
   return parameter.kind == Parameter::Kind::buffer && parameter.value.dtype() == DType::i64;
 }
 
+// A model's names, with the shapes that PyTorch has for them.
+using Names = std::map<std::string, std::vector<std::int64_t>>;
+
 // What stands before the model's own names in the file: "module." of DataParallel, "_orig_mod." of
 // torch.compile, "model." of Lightning, several of them; empty where the names are the model's.
-std::string prefix_of(const SafetensorsFile& file, const std::set<std::string>& names) {
-  std::map<std::string, std::size_t> found;  // of the model's names, under each prefix
+std::string prefix_of(const SafetensorsFile& file, const Names& names) {
+  // Under each prefix: how many of the model's tensors are there by name and shape, and by name.
+  std::map<std::string, std::pair<std::size_t, std::size_t>> found;
   constexpr std::size_t kLongest = 512;
   for (const Entry& entry : file.entries()) {
     if (entry.name.size() > kLongest) continue;
     for (std::size_t at = 0;;) {
-      if (names.contains(entry.name.substr(at))) ++found[entry.name.substr(0, at)];
+      if (const auto it = names.find(entry.name.substr(at)); it != names.end()) {
+        auto& [shapes, all] = found[entry.name.substr(0, at)];
+        shapes += entry.shape == it->second ? 1 : 0;
+        ++all;
+      }
       const std::size_t dot = entry.name.find('.', at);
       if (dot == std::string::npos) break;
       at = dot + 1;
     }
   }
-  const std::size_t own = found[""];
-  std::string best;
-  bool alone = true;
+  const std::size_t own = found[""].second;
+  std::vector<std::string> best;
   for (const auto& [prefix, count] : found) {
-    if (prefix.empty() || count <= own || count * 2 < names.size()) continue;
-    if (!best.empty() && count == found[best]) alone = false;
-    if (best.empty() || count > found[best]) {
-      best = prefix;
-      alone = true;
-    }
+    if (prefix.empty() || count.second <= own || count.second * 2 < names.size()) continue;
+    if (!best.empty() && count < found[best[0]]) continue;
+    if (!best.empty() && count > found[best[0]]) best.clear();
+    best.push_back(prefix);
   }
-  if (alone) return best;
-  std::vector<std::string> all;
-  for (const auto& [prefix, count] : found) {
-    if (count == found[best]) all.push_back("'" + shown_name(prefix) + "'");
-  }
+  if (best.empty() || (best.size() > 1 && found[best[0]].first == 0)) return "";
+  if (best.size() == 1) return best[0];
+  for (std::string& prefix : best) prefix = "'" + shown_name(prefix) + "'";
   throw usage_error(
       "'{}' holds this model several times, under the prefixes {}; save one of them alone",
-      printable(file.path().string()), joined(all));
+      printable(file.path().string()), joined(best));
 }
 
 // What of a file fits a model. No tensor has been read.
@@ -81,9 +84,9 @@ struct Match {
 Match match(const SafetensorsFile& file, const Module& model) {
   Match result;
   const std::vector<ParameterRef> parameters = model.parameters();
-  std::set<std::string> names;
+  Names names;
   for (const ParameterRef& p : parameters) {
-    if (!is_counter(*p)) names.insert(p->name);
+    if (!is_counter(*p)) names.emplace(p->name, pytorch_shape(p->value));
   }
   result.prefix = prefix_of(file, names);
   std::set<const Entry*> used;
