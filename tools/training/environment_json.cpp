@@ -9,6 +9,7 @@
 #include "engine/runtime.h"
 #include "engine/thread_pool.h"
 #include "kernels/conv2d/onednn.h"
+#include "tools/data/image.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
@@ -29,6 +30,7 @@ std::string libraries() {
   if (const std::string version = onednn::version(); !version.empty()) {
     text += ", oneDNN " + version;
   }
+  for (const std::string& decoder : decoder_versions()) text += ", " + decoder;
   return text;
 }
 
