@@ -74,7 +74,8 @@ int run(const Options& options) {
   const Clock::time_point began = Clock::now();
   std::thread reader([&] {
     try {
-      status = source.run([&](Frame frame) { return decoded.push(std::move(frame)); });
+      status = source.run([](const std::string& path) { return read_image(path); },
+                          [&](Frame frame) { return decoded.push(std::move(frame)); });
     } catch (...) {
       reading = std::current_exception();
     }
