@@ -375,8 +375,17 @@ TEST_F(DetectProgram, OutputsAreNeverInputs) {
   refused({folder / "a.png", "--out", folder / ".." / "mine"}, "--out would write over");
   refused({folder, "--video", folder / "b.png"}, "--video would write over");
   refused({folder, "--video", link / "a.png"}, "--video would write over");
-  // Labels that lie beside the pictures are nobody's output.
+  // Labels drawn by hand, beside the pictures or elsewhere, are nobody's output; results are.
   refused({folder, "--no-pictures", "--format", "yolo", "--out", link}, "write over");
+  const fs::path labels = *folder_ / "my-labels";
+  put(labels / "a.xml", std::string("<annotation><object><name>bar</name></object></annotation>"));
+  refused({folder, "--no-pictures", "--format", "voc", "--out", labels}, "a.xml");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(tapescope_program({"detect", "--run", run(), folder / "b.png", "--no-pictures",
+                                 "--format", "yolo,voc,coco", "--out", *folder_ / "again"})
+                  .status,
+              0);
+  }
   EXPECT_TRUE(get(folder / "a.png") == a);
   EXPECT_TRUE(get(folder / "b.png") == b);
   EXPECT_EQ(text_of(folder / "a.txt"), "0 0.5 0.5 0.1 0.1\n");

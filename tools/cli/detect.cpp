@@ -75,7 +75,8 @@ int run(const Options& options) {
   const Clock::time_point began = Clock::now();
   std::thread reader([&] {
     try {
-      status = source.run(finder.exif, [&](Frame frame) { return decoded.push(std::move(frame)); });
+      status = source.run([&](const std::string& path) { return read_image(path, 3, finder.exif); },
+                          [&](Frame frame) { return decoded.push(std::move(frame)); });
     } catch (...) {
       reading = std::current_exception();
     }

@@ -1,11 +1,12 @@
 #include "tools/cli/frame_sink.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "tools/cli/cli.h"
 #include "tools/detection/coco_results.h"
@@ -20,6 +21,28 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using nlohmann::ordered_json;
+
+std::string classes_text(const std::vector<std::string>& classes) {
+  std::string text;
+  for (const std::string& name : classes) text += printable(name) + "\n";
+  return text;
+}
+
+// Whether an earlier call may have written this: YOLO's lines and VOC's objects have scores then.
+bool is_result(const fs::path& path, const std::vector<std::string>& classes) {
+  if (path.extension() == ".json") return true;
+  std::ifstream file(path, std::ios::binary);
+  std::string text(1 << 16, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (path.filename() == "classes.txt") return text == classes_text(classes);
+  if (path.extension() == ".xml") {
+    return text.find("<object") == std::string::npos || text.find("<score") != std::string::npos;
+  }
+  std::istringstream words(text.substr(0, text.find('\n')));
+  const auto count = std::distance(std::istream_iterator<std::string>(words), {});
+  return count == 0 || count == 6;
+}
 
 // As a stream's frames are called: 000012.png.
 bool is_frame_name(const std::string& name) {
@@ -62,8 +85,8 @@ void FrameSink::expect_apart(const FrameSource& source) const {
   if (!outputs_.video.empty()) inputs.expect_apart("--video", outputs_.video);
   if (outputs_.out.empty()) return;
   std::set<std::string> stems;
-  std::vector<std::string> pictures = source.pictures();
-  for (const std::string& picture : pictures) stems.insert(fs::path(picture).stem().string());
+  for (const std::string& picture : source.pictures())
+    stems.insert(fs::path(picture).stem().string());
   const auto ours = [&](const std::string& name, const char* ending) {
     return name.ends_with(ending) &&
            (streamed_ ? is_frame_name(name) : stems.contains(fs::path(name).stem().string()));
@@ -76,21 +99,15 @@ void FrameSink::expect_apart(const FrameSource& source) const {
   inputs.expect_apart("--out", outputs_.out, [&](const std::string& name) {
     return annotation(name) || (draws() && outputs_.video.empty() && ours(name, ".png"));
   });
-  // Annotations drawn by hand lie beside their pictures, and nothing makes them again.
+  // Annotations drawn by hand have such names too, and nothing makes them again.
   std::error_code error;
-  for (const std::string& picture : pictures) {
-    const fs::path folder =
-        fs::path(picture).has_parent_path() ? fs::path(picture).parent_path() : fs::path(".");
-    if (!fs::equivalent(folder, outputs_.out, error)) continue;
-    for (fs::directory_iterator it(outputs_.out, error), end; !error && it != end;
-         it.increment(error)) {
-      if (!annotation(it->path().filename().string())) continue;
-      throw usage_error(
-          "--out '{}' is the pictures' own folder, and --format would write over '{}' there; "
-          "nothing was written: choose another folder",
-          printable(outputs_.out), printable(it->path().string()));
-    }
-    break;
+  for (fs::directory_iterator it(outputs_.out, error), end; !error && it != end;
+       it.increment(error)) {
+    if (!annotation(it->path().filename().string()) || is_result(it->path(), classes_)) continue;
+    throw usage_error(
+        "--format would write over '{}', annotations that `detect` did not write; nothing was "
+        "written: choose another --out",
+        printable(it->path().string()));
   }
 }
 
@@ -151,10 +168,7 @@ void FrameSink::finish(double seconds, std::int64_t dropped) {
                      detection::to_coco_dataset(all_, classes_, ids_));
   }
   if (writes("yolo")) {
-    std::vector<std::string> lines;
-    for (const std::string& name : classes_) lines.push_back(printable(name));
-    write_atomically(fs::path(outputs_.out) / "classes.txt",
-                     fmt::format("{}\n", fmt::join(lines, "\n")));
+    write_atomically(fs::path(outputs_.out) / "classes.txt", classes_text(classes_));
   }
   if (video_) video_->finish();
   const auto n = static_cast<double>(std::max<std::int64_t>(1, frames_));

@@ -19,7 +19,7 @@ struct FrameOutputs {
 class FrameSink {
  public:
   // Throws a usage error, before anything is written, where an output would write over what is
-  // read, or annotations that lie beside it.
+  // read, or annotations that another program or a person made.
   FrameSink(const FrameOutputs& outputs, const std::vector<std::string>& classes,
             const FrameSource& source);
   void take(Frame& frame);

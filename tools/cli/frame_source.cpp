@@ -88,11 +88,11 @@ void FrameSource::expect_different_stems() const {
   }
 }
 
-int FrameSource::run(Exif exif, const std::function<bool(Frame)>& push) {
+int FrameSource::run(const Read& read, const Push& push) {
   for (const Entry& entry : entries_) {
     bool goes_on = true;
     const bool failed = bad_.skipped(
-        [&] { goes_on = entry.is_stream() ? stream(entry, push) : picture(entry, exif, push); });
+        [&] { goes_on = entry.is_stream() ? stream(entry, push) : picture(entry, read, push); });
     if (failed && !entry.is_stream()) {
       Frame frame;
       frame.name = entry.name;
@@ -104,10 +104,10 @@ int FrameSource::run(Exif exif, const std::function<bool(Frame)>& push) {
   return bad_.status(named_);
 }
 
-bool FrameSource::picture(const Entry& entry, Exif exif, const std::function<bool(Frame)>& push) {
+bool FrameSource::picture(const Entry& entry, const Read& read, const Push& push) {
   const Clock::time_point began = Clock::now();
   Frame frame;
-  frame.image = read_image(entry.name, 3, exif);
+  frame.image = read(entry.name);
   frame.decode = milliseconds(began);
   frame.name = entry.name;
   frame.number = number_++;
@@ -116,7 +116,7 @@ bool FrameSource::picture(const Entry& entry, Exif exif, const std::function<boo
   return push(std::move(frame));
 }
 
-bool FrameSource::stream(const Entry& entry, const std::function<bool(Frame)>& push) {
+bool FrameSource::stream(const Entry& entry, const Push& push) {
   const std::string called = entry.video ? entry.name : "standard input";
   std::optional<detection::VideoReader> video;
   std::optional<detection::FrameReader> frames;

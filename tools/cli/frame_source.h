@@ -40,9 +40,11 @@ class FrameSource {
   void add_to(InputFiles& inputs) const;
   // Two pictures of one name would be written to the same files: a usage error.
   void expect_different_stems() const;
-  // Every picture into `push`, which says whether to go on. What cannot be read is told, and does
-  // not keep the rest from being looked at. The exit status.
-  int run(Exif exif, const std::function<bool(Frame)>& push);
+  // Every picture, read from its file by `read`, into `push`, which says whether to go on. What
+  // cannot be read is told, and does not keep the rest from being looked at. The exit status.
+  using Read = std::function<Image(const std::string& path)>;
+  using Push = std::function<bool(Frame)>;
+  int run(const Read& read, const Push& push);
 
  private:
   struct Entry {
@@ -50,8 +52,8 @@ class FrameSource {
     std::optional<detection::VideoInfo> video;
     bool is_stream() const { return name == "-" || video; }
   };
-  bool picture(const Entry& entry, Exif exif, const std::function<bool(Frame)>& push);
-  bool stream(const Entry& entry, const std::function<bool(Frame)>& push);
+  bool picture(const Entry& entry, const Read& read, const Push& push);
+  bool stream(const Entry& entry, const Push& push);
   std::vector<Entry> entries_;
   std::size_t named_ = 0;  // entries, and videos that cannot be opened
   BadPictures bad_;

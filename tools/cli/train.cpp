@@ -80,7 +80,7 @@ DataSplits open(const Options& command, const std::optional<ModelInfo>& resumed)
   device_from_name(config.device);  // before the data is read: a missing device is soon told
   DataOptions options;
   if (resumed) options = data_options_of(*resumed, "train");
-  options.request.resume = resumed.has_value();
+  options.resume = resumed.has_value();
   options.skip_advised = true;
   options.validation_fraction = config.validation_fraction;
   options.test_fraction = config.test_fraction;

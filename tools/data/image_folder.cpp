@@ -22,7 +22,7 @@ void collect(const fs::path& folder, FolderScan& scan, std::vector<std::string>&
     throw usage_error("{}: folders are nested more than 64 deep; check for a link to a parent",
                       folder.string());
   }
-  for (const fs::directory_entry& entry : entries_of(folder)) {
+  for (const fs::directory_entry& entry : listing_of(folder)) {
     std::error_code error;
     const fs::file_type type = entry.status(error).type();
     if (type == fs::file_type::directory) {
@@ -91,7 +91,7 @@ ImageSize ImageFiles::image_size(std::int64_t index) const {
 
 FolderScan scan_classes(const fs::path& folder) {
   FolderScan scan;
-  for (const fs::directory_entry& entry : entries_of(folder)) {
+  for (const fs::directory_entry& entry : listing_of(folder)) {
     std::error_code error;
     if (!entry.is_directory(error)) {
       scan.loose_images += has_image_extension(entry.path()) ? 1 : 0;

@@ -104,7 +104,7 @@ Content content_of(const fs::path& folder) {
 // train/train/<class>, as some archives unpack.
 fs::path innermost(fs::path folder, Part part) {
   for (int depth = 0; depth < 8; ++depth) {
-    const std::vector<fs::directory_entry> inside = entries_of(folder);
+    const std::vector<fs::directory_entry> inside = listing_of(folder);
     if (inside.size() != 1 || !is_folder(inside[0])) break;
     if (split_name(file_name(inside[0])).part != part) break;
     folder = inside[0].path();
@@ -197,7 +197,7 @@ void look_into_classes(const fs::path& root, const std::vector<fs::directory_ent
 fs::path find_data(const fs::path& folder, int depth) {
   std::vector<fs::path> inside;
   std::int64_t with_pictures = 0;
-  for (const fs::directory_entry& entry : entries_of(folder)) {
+  for (const fs::directory_entry& entry : listing_of(folder)) {
     if (!is_folder(entry)) continue;
     inside.push_back(entry.path());
     const Content content = content_of(entry.path());
@@ -219,7 +219,7 @@ std::string name_of(Part part) {
   return kNames[static_cast<std::size_t>(part)];
 }
 
-std::vector<fs::directory_entry> entries_of(const fs::path& folder) {
+std::vector<fs::directory_entry> listing_of(const fs::path& folder) {
   std::vector<fs::directory_entry> found;
   each_entry(folder, [&](const fs::directory_entry& entry) {
     found.push_back(entry);
@@ -250,7 +250,7 @@ FolderLayout find_layout(const fs::path& root) {
   FolderLayout layout;
   std::vector<fs::directory_entry> folders;
   std::vector<Candidate> all;
-  for (const fs::directory_entry& entry : entries_of(root)) {
+  for (const fs::directory_entry& entry : listing_of(root)) {
     if (!is_folder(entry)) continue;
     folders.push_back(entry);
     const SplitName says = split_name(file_name(entry));
@@ -311,11 +311,11 @@ FolderLayout find_layout(const fs::path& root) {
 }
 
 std::string deeper_hint(const fs::path& root) {
-  for (const fs::directory_entry& entry : entries_of(root)) {
+  for (const fs::directory_entry& entry : listing_of(root)) {
     if (!is_folder(entry)) continue;
     const fs::path found = find_data(entry.path(), 2);
     if (found.empty()) continue;
-    for (const fs::directory_entry& inside : entries_of(found)) {
+    for (const fs::directory_entry& inside : listing_of(found)) {
       if (!is_folder(inside)) continue;
       return fmt::format("; {} exists: name {}", printable(inside.path().string()),
                          printable(found.string()));

@@ -17,7 +17,7 @@ std::string name_of(Part part);  // "train"
 
 // Sorted by path. Hidden entries (._* of a Mac among them) and what systems leave behind
 // (__MACOSX, Thumbs.db, desktop.ini, ...) are ignored. A usage error where it cannot be read.
-std::vector<std::filesystem::directory_entry> entries_of(const std::filesystem::path& folder);
+std::vector<std::filesystem::directory_entry> listing_of(const std::filesystem::path& folder);
 
 // What a folder's name says of a split: "Training", "test_set", "val2017", "seg_train".
 struct SplitName {

@@ -57,15 +57,12 @@ std::vector<Seen> suppress(std::vector<Seen> seen, double threshold);
 void draw_boxes(Image& picture, std::span<const Seen> seen,
                 const std::vector<std::string>& classes);
 
-// --- what other tools read ---------------------------------------------------------------------
+// --- what other tools read; COCO in coco_results.h -------------------------------------------
 struct SeenImage {
   std::string path;
   int height = 0, width = 0;
   std::vector<Seen> seen;
 };
-// [{"image_id", "category_id", "bbox": [x, y, w, h], "score"}]: images count from 1 in this order,
-// categories from 1. Scores with 9 digits: rounding makes ties, and ties change AP.
-std::string to_coco_json(std::span<const SeenImage> images);
 // A line a box: class centre-x centre-y width height score, as shares of the picture.
 std::string to_yolo_text(const SeenImage& image);
 std::string to_voc_xml(const SeenImage& image, const std::vector<std::string>& classes);

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "layers/models/zoo.h"
-#include "tools/files/json_TMP"
+#include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/metadata_json.h"

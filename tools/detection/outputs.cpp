@@ -4,7 +4,6 @@
 #include <pugixml.hpp>
 #include <sstream>
 
-#include "tools/detection/coco_results.h"
 #include "tools/detection/detector.h"
 #include "tools/files/text.h"
 #include "tools/report/text.h"
@@ -47,11 +46,6 @@ void draw_boxes(Image& picture, std::span<const Seen> seen,
     fill(picture, top, x0, top + kGlyphHeight + 1, x0 + text_width(text) + 2, colour);
     draw_text(picture, top + 1, x0 + 1, text, {255, 255, 255});
   }
-}
-
-std::string to_coco_json(std::span<const SeenImage> images) {
-  CocoIds ids;
-  return to_coco_results(images, ids);
 }
 
 std::string to_yolo_text(const SeenImage& image) {
