@@ -31,6 +31,8 @@ class Process {
  public:
   explicit Process(const std::vector<std::string>& arguments,
                    const std::filesystem::path& input = {}) {
+    // Here and not in the child, which may be killed before it comes to it.
+    for (const char* name : {"out", "err"}) std::ofstream(folder_ / name).flush();
     pid_ = ::fork();
     if (pid_ != 0) return;
     std::vector<char*> words{const_cast<char*>(TAPESCOPE_BINARY)};
