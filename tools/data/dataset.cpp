@@ -400,6 +400,9 @@ DataSplits open_data(const fs::path& path, const DataOptions& options) {
     open_folder(path, options, splits);
   }
   divide(splits, options);
+  for (auto* sentences : {&splits.notices, &splits.bad_images}) {
+    for (std::string& sentence : *sentences) sentence = printable(sentence);  // it names files
+  }
   return splits;
 }
 
