@@ -146,8 +146,8 @@ ImageSize image_size_in(std::span<const std::uint8_t> bytes) {
   ImageSize size;
   int stored = 0;
   const bool told = bytes.size() <= static_cast<std::size_t>(INT32_MAX) &&
-                    stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()),
-                                          &size.width, &size.height, &stored) != 0;
+                    stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()), &size.width,
+                                          &size.height, &stored) != 0;
   return told ? size : ImageSize{};
 }
 
