@@ -50,11 +50,12 @@ TEST_F(TrainProgram, TrainsEvaluatesAndPredicts) {
 
   std::set<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(run("run") + "/checkpoints")) {
-    files.insert(entry.path().filename());
+    const std::string name = entry.path().filename();
+    files.insert(name.starts_with("state-") ? "state" : name);
   }
   EXPECT_EQ(files, (std::set<std::string>{"best.safetensors", "epoch-002.safetensors",
                                           "epoch-003.safetensors", "initial.safetensors",
-                                          "last.safetensors", "state-18.safetensors"}));
+                                          "last.safetensors", "state"}));
   std::istringstream history(text_of(run("run") + "/history.jsonl"));
   int epochs = 0;
   for (std::string line; std::getline(history, line);) {

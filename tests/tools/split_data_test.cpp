@@ -9,6 +9,7 @@
 #include "tests/tools/temporary_folder.h"
 #include "tools/data/dataset.h"
 #include "tools/data/splits.h"
+#include "tools/files/text.h"
 #include "tools/report/png.h"
 
 namespace tapescope {
@@ -350,6 +351,15 @@ TEST(Layout, PipesAndDevicesAreNotOpened) {
   EXPECT_SAYS(all(splits.notices), "1 pictures are links");
   fs::create_symlink(folder / "nowhere.png", folder / "d/b/broken.png");
   EXPECT_SAYS(usage_message([&] { open_data(folder / "d"); }), "broken.png");
+}
+
+TEST(Layout, ClassNamesMayBeShown) {
+  const TemporaryFolder folder;
+  pictures(folder / "d/bl\nue", 3, 1);
+  pictures(folder / "d/caf\xe9", 3, 11);
+  EXPECT_EQ(open_data(folder / "d").classes,
+            (std::vector<std::string>{printable("bl\nue"), printable("caf\xe9")}));
+  EXPECT_NE(printable("caf\xe9"), "caf\xe9");
 }
 
 TEST(SharedCases, TrainingAndTesting) {

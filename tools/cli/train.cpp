@@ -143,8 +143,12 @@ int train(Options& options, const CLI::App* app) {
             ? "first"
             : (std::filesystem::path(config.data) / "").parent_path().filename().string());
   }
-  if (options.request.resume && config.out.empty())
+  if (options.request.resume && config.out.empty()) {
     throw usage_error("--resume needs --out: the run");
+  }
+  if (!options.request.resume && app != nullptr && app->count("--data-changed") > 0) {
+    throw usage_error("--data-changed is of --resume: a new training takes the data as it is");
+  }
   if (options.request.resume) take_stored_options(config, app);
   if (config.data.empty()) throw usage_error("--data is required: a folder of images or IDX files");
   if (config.threads < 0)

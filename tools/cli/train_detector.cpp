@@ -187,6 +187,7 @@ int train_detector(TrainConfig& config, const TrainingRequest& request) {
       ++objects;
     }
   }
+  run.training_images = static_cast<std::int64_t>(data.train.size());
   run.start.validation_images = static_cast<std::int64_t>(data.validation.size());
   run.start.parameters = trainer.statistics_names();
   if (!request.plan) {

@@ -30,7 +30,7 @@ struct TrainingRun {
   Tensor probe_images = {};
   std::unique_ptr<monitoring::Watch> watch = nullptr;
   std::function<TestResult()> test = {};  // empty: there is no test split
-  std::function<void()> begin = {};  // writes what else the run keeps of its start
+  std::function<void()> begin = {};       // writes what else the run keeps of its start
   std::int64_t training_images = 0;
 };
 

@@ -127,14 +127,24 @@ struct Folder {
     }
     leave_out_bad(files);
     for (const ImageFile& file : files) ++counts[static_cast<std::size_t>(file.label)];
+    std::vector<std::string> without;
     for (std::size_t c = 0; c < counts.size(); ++c) {
       if (counts[c] > 0) continue;
       if (reference && !fixed) {
         throw usage_error("{}: holds no picture; put pictures in it or remove the folder",
                           (path / splits.classes[c]).string());
       }
+      without.push_back(splits.classes[c]);
+    }
+    if (without.size() == 1) {
       splits.notices.push_back(
-          fmt::format("{}: no picture of class {}", path.string(), splits.classes[c]));
+          fmt::format("{}: no picture of class {}", path.string(), without[0]));
+    } else if (!without.empty() && !files.empty()) {
+      const std::size_t shown = std::min<std::size_t>(without.size(), 4);
+      splits.notices.push_back(fmt::format(
+          "{}: no picture of {} of {} classes: {}{}", path.string(), without.size(), counts.size(),
+          fmt::join(without.begin(), without.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+          shown < without.size() ? ", ..." : ""));
     }
     if (files.empty()) throw usage_error("{}: holds no pictures; check the path", path.string());
     return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget,
@@ -395,6 +405,9 @@ DataSplits open_data(const fs::path& path, const DataOptions& options) {
     open_folder(path, options, splits);
   }
   divide(splits, options);
+  for (auto* sentences : {&splits.notices, &splits.bad_images}) {
+    for (std::string& sentence : *sentences) sentence = printable(sentence);  // it names files
+  }
   return splits;
 }
 

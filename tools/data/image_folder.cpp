@@ -97,7 +97,7 @@ FolderScan scan_classes(const fs::path& folder) {
       scan.loose_images += has_image_extension(entry.path()) ? 1 : 0;
       continue;
     }
-    scan.classes.push_back(entry.path().filename().string());
+    scan.classes.push_back(printable(entry.path().filename().string()));
     scan.files.emplace_back();
     collect(entry.path(), scan, scan.files.back(), 0);
   }

@@ -54,7 +54,7 @@ class ImageFiles : public Dataset {
 
 // What is found below one split's folder.
 struct FolderScan {
-  std::vector<std::string> classes;             // sorted names of the class folders
+  std::vector<std::string> classes;             // sorted names of the class folders, printable()
   std::vector<std::vector<std::string>> files;  // by class, sorted by path
   std::int64_t other_files = 0;                 // without a picture's extension
   std::vector<std::string> other_examples;      // the first few of them

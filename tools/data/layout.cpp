@@ -312,7 +312,7 @@ FolderLayout find_layout(const fs::path& root) {
 
 std::string deeper_hint(const fs::path& root) {
   for (const fs::directory_entry& entry : listing_of(root)) {
-    if (!is_folder(entry)) continue;
+    if (!is_folder(entry) || split_name(file_name(entry)).plain) continue;
     const fs::path found = find_data(entry.path(), 2);
     if (found.empty()) continue;
     for (const fs::directory_entry& inside : listing_of(found)) {

@@ -121,7 +121,7 @@ class Division {
     notice(joined, "new to the run: in test");
     notice(left_out, "new to the run: in no split");
     notice(learnt, "of the folder of test, used in training: left out of test");
-    notice(copies, "more than once where the run knows fewer: left out");
+    notice(copies, "that are further copies of the run's: left out");
     notice(other_class, "of another class than in training");
     return true;
   }

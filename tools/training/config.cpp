@@ -237,7 +237,7 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
     r.notices.push_back(
         fmt::format("{} of {} training pictures are not {}x{} (one is {}x{}); they are resized",
                     sizes.pictures - sizes.usual_count, sizes.pictures, size, size,
-                    sizes.other_height, sizes.other_width));
+                    sizes.other_width, sizes.other_height));
   }
   if (c.augment == "auto") c.augment = chosen_augmentation(data, sizes.mostly_small());
   if (c.lr == 0) c.lr = chosen_rate(c);
