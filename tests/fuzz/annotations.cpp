@@ -82,8 +82,11 @@ Seeds coco_seeds() {
       R"("categories":[{"id":1,"name":"cat"},{"id":3,"name":"dog","supercategory":"pet"}],"annotations":[)";
   const std::string box =
       R"({"id":1,"image_id":1,"category_id":3,"bbox":[1,2,3.5,2],"area":7,"iscrowd":0})";
+  const std::string small =
+      R"({"images":[{"id":1,"file_name":"a.png","height":6,"width":8}],"categories":[{"id":1,"name":"x"}],)"
+      R"("annotations":[{"image_id":1,"category_id":1,"bbox":[1,2,3.5,2]}]})";
   return {
-      bytes_of(head + box + "]}"),
+      bytes_of(small), bytes_of(head + box + "]}"),
       bytes_of(
           head + box + "," + box + "," +
           R"({"id":2,"image_id":2,"category_id":1,"bbox":[0,0,8,6],"segmentation":[[1,1,2,2,3,3]]}]})"),
