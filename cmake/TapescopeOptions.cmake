@@ -15,8 +15,9 @@ set(TAPESCOPE_CUDNN AUTO CACHE STRING "cuDNN variants: AUTO, ON, OFF")
 set(TAPESCOPE_WEBP AUTO CACHE STRING "WebP pictures by libwebp: AUTO, ON, OFF")
 set(TAPESCOPE_TIFF AUTO CACHE STRING "TIFF pictures by libtiff: AUTO, ON, OFF")
 set(TAPESCOPE_SANITIZE "" CACHE STRING "Sanitizers, for instance address,undefined or thread")
-option(TAPESCOPE_TESTS "Build the tests (GoogleTest)" ON)
-option(TAPESCOPE_BENCHMARKS "Build the benchmarks (Google Benchmark)" ON)
+set(TAPESCOPE_TESTS AUTO CACHE STRING "Build the tests (GoogleTest): AUTO, ON, OFF")
+set(TAPESCOPE_BENCHMARKS AUTO CACHE STRING "Build the benchmarks (Google Benchmark): AUTO, ON, OFF")
+option(TAPESCOPE_FUZZ "Build the fuzz targets only (clang; see tests/fuzz)" OFF)
 option(TAPESCOPE_WERROR "Warnings are errors" OFF)
 
 set(TAPESCOPE_TABLE "")
@@ -166,6 +167,20 @@ function(tapescope_picture_sources target)
   set_source_files_properties(tools/data/image_stb.cpp PROPERTIES
     COMPILE_DEFINITIONS "TAPESCOPE_STB_VERSION=\"${stb}\"")
 endfunction()
+# Tests and benchmarks: built where their libraries are.
+foreach(part_and_package TESTS:GTest BENCHMARKS:benchmark)
+  string(REPLACE ":" ";" names ${part_and_package})
+  list(GET names 0 part)
+  list(GET names 1 package)
+  set(TAPESCOPE_${part}_FOUND ${TAPESCOPE_${part}})
+  if(TAPESCOPE_${part} STREQUAL "AUTO")
+    find_package(${package} QUIET)
+    set(TAPESCOPE_${part}_FOUND ${${package}_FOUND})
+    if(NOT ${package}_FOUND)
+      tapescope_row("${part}" OFF " (tools/install-packages --tests)")
+    endif()
+  endif()
+endforeach()
 
 # stb (decoding and writing pictures), zlib (.gz), CLI11 and nlohmann-json: header libraries used
 # by tools/ only.

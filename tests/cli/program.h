@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,12 @@ inline std::string text_of(const std::filesystem::path& path) {
   return {bytes.begin(), bytes.end()};
 }
 
+// TAPESCOPE_BINARY names another build of the program, for instance one under a sanitizer.
+inline const char* binary() {
+  const char* set = std::getenv("TAPESCOPE_BINARY");
+  return set != nullptr ? set : TAPESCOPE_BINARY;
+}
+
 // A running program; its output goes to files, its input comes from `input` where there is one.
 class Process {
  public:
@@ -35,7 +43,7 @@ class Process {
     for (const char* name : {"out", "err"}) std::ofstream(folder_ / name).flush();
     pid_ = ::fork();
     if (pid_ != 0) return;
-    std::vector<char*> words{const_cast<char*>(TAPESCOPE_BINARY)};
+    std::vector<char*> words{const_cast<char*>(binary())};
     for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
     words.push_back(nullptr);
     const auto redirect = [](const std::filesystem::path& path, int to) {
@@ -44,9 +52,16 @@ class Process {
     redirect(folder_ / "out", STDOUT_FILENO);
     redirect(folder_ / "err", STDERR_FILENO);
     if (!input.empty()) ::dup2(::open(input.c_str(), O_RDONLY), STDIN_FILENO);
-    ::execv(TAPESCOPE_BINARY, words.data());
+    if (processor_seconds > 0) {
+      const rlimit limit{processor_seconds, processor_seconds + 1};
+      ::setrlimit(RLIMIT_CPU, &limit);
+    }
+    ::execv(binary(), words.data());
     ::_exit(127);
   }
+  // Ends programs that take longer, whatever else the machine does; 0: no limit.
+  static inline rlim_t processor_seconds = 0;
+
   void signal(int number) const { ::kill(pid_, number); }
   pid_t pid() const { return pid_; }
   Result wait() {

@@ -1,0 +1,210 @@
+// What a run folder holds: model files, config.toml, history.jsonl.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstring>
+
+#include "engine/error.h"
+#include "layers/models/zoo.h"
+#include "tests/fuzz/fuzz.h"
+#include "tools/cli/cli.h"
+#include "tools/detection/detector_file.h"
+#include "tools/monitoring/history.h"
+#include "tools/training/checkpoint.h"
+#include "tools/training/config.h"
+#include "tools/training/safetensors.h"
+
+int tapescope_main(int argc, char** argv);  // the program
+
+namespace tapescope::fuzz {
+namespace {
+
+// What seeds hold, so that any other number is a change.
+Tensor zeros(const Type& type) {
+  Tensor tensor(type);
+  std::memset(tensor.data(), 0, static_cast<std::size_t>(type.bytes()));
+  return tensor;
+}
+bool all_zero(const Tensor& tensor) {
+  if (tensor.dtype() != DType::f32) return true;
+  const auto values = tensor.values<float>();
+  return std::all_of(values.begin(), values.end(), [](float v) { return v == 0; });
+}
+
+void safetensors(Bytes bytes) {
+  const std::filesystem::path path = write("weights.safetensors", bytes);
+  Safetensors file;
+  if (!sentence_of([&] { file = read_safetensors(path); }).empty()) return;
+  for (const StoredTensor& stored : file.tensors) {
+    planted_fault(!all_zero(stored.tensor));
+  }
+  // What was read can be written, and comes back.
+  const std::filesystem::path second = scratch() / "again.safetensors";
+  if (!sentence_of([&] { write_safetensors(second, file.tensors, file.metadata); }).empty()) return;
+  const Safetensors again = read_safetensors(second);
+  promise(again.tensors.size() == file.tensors.size(), "every tensor comes back");
+  for (const StoredTensor& stored : file.tensors) {
+    const Tensor* found = again.find(stored.name);
+    promise(found != nullptr && found->type() == stored.tensor.type(), "a tensor comes back");
+  }
+}
+
+Seeds safetensors_seeds() {
+  const auto path = scratch() / "seed.safetensors";
+  Seeds seeds;
+  const Tensor f32 = zeros({DType::f32, Shape{2, 3}}), f64 = zeros({DType::f64, Shape{2}}),
+               u8 = zeros({DType::u8, Shape{3}}), bf16 = zeros({DType::bf16, Shape{2, 1}});
+  write_safetensors(path, {{"a", f32}}, {});
+  seeds.push_back(content_of(path));
+  write_safetensors(path, {{"a", f32}, {"b.c", f64}, {"d", u8}, {"n", Tensor::scalar_i64(3)}},
+                    {{"key", "value"}});
+  seeds.push_back(content_of(path));
+  write_safetensors(path, {{"h", bf16}}, {{"\"", "\\"}});
+  seeds.push_back(content_of(path));
+  return seeds;
+}
+
+void run(Bytes bytes) {
+  write("run/checkpoints/best.safetensors", bytes);
+  const std::filesystem::path folder = scratch() / "run";
+  sentence_of([&] {
+    if (detection::is_detector(folder, "best")) {
+      detection::load_detector(folder, "best");
+      return;
+    }
+    const LoadedModel loaded = load_model(folder, "best");
+    promise(static_cast<std::size_t>(loaded.info.config.classes) == loaded.info.classes.size(),
+            "every class has a name");
+    for (const ParameterRef& parameter : loaded.model->parameters()) {
+      planted_fault(!all_zero(parameter->value.host()));
+    }
+  });
+}
+
+Seeds run_seeds() {
+  const auto path = scratch() / "seed.safetensors";
+  ModelInfo info;
+  info.config.name = "mlp";
+  info.config.channels = 1;
+  info.config.classes = 2;
+  info.config.image_size = 8;
+  info.config.width = 0.01;
+  info.classes = {"cat", "dog"};
+  info.seed = 7;
+  Seeds seeds;
+  for (const char* name : {"mlp", "seednet"}) {
+    info.config.name = name;
+    info.config.image_size = describe_model(name).smallest_image;
+    const std::unique_ptr<Classifier> model = make_model(info.config);
+    std::vector<StoredTensor> tensors;
+    for (const ParameterRef& parameter : model->parameters()) {
+      if (parameter->value.shape().rank() == 4) continue;  // seednet's file lacks them
+      tensors.push_back({parameter->name, zeros(parameter->value.type())});
+    }
+    write_safetensors(path, tensors, metadata_of(info));
+    if (std::filesystem::file_size(path) < 60000) seeds.push_back(content_of(path));
+  }
+  detection::DetectorConfig detector;
+  detector.classes = {"cell"};
+  write_safetensors(path, {}, detection::metadata_of(detector));
+  seeds.push_back(content_of(path));
+  return seeds;
+}
+
+void config(Bytes bytes) {
+  write("run/config.toml", bytes);
+  // As `train --resume` reads it. The data is typed, and not there.
+  CLI::App app;
+  const std::function<int()> train = cli::kTrain.setup(app);
+  std::vector<std::string> words{"--resume", (scratch() / "run").string(), "--out",
+                                 (scratch() / "none").string(), "--data"};
+  app.parse(words);  // from the back
+  const std::string text = sentence_of([&] { train(); });
+  promise(!text.empty(), "data that is not there is an error");
+  planted_fault(text.find("cannot be understood") != std::string::npos);
+  // As `--config` reads it. What is typed behind it wins. The whole command line takes its time.
+  if (bytes.size() % 8 != 0) return;
+  std::vector<std::string> line{"tapescope", "train",
+                                "--config",  (scratch() / "run/config.toml").string(),
+                                "--data",    (scratch() / "none").string(),
+                                "--threads", "1",
+                                "--device",  "cpu"};
+  std::vector<char*> argv;
+  for (std::string& word : line) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const int status = tapescope_main(static_cast<int>(line.size()), argv.data());
+  promise(status == 0 || status == 2, "options from a file are taken or refused");
+}
+
+Seeds config_seeds() {
+  const std::string path = (scratch() / "seed.toml").string();
+  TrainConfig config;
+  config.data = "data";
+  config.watch_images = "a \"b\" \\c";
+  write_config(config, path);
+  return {content_of(path), bytes_of("model = \"lenet\"\nepochs = 3\nlr=0.1\ntensorboard = true\n"),
+          bytes_of("# comment\n[train]\nseed = 18446744073709551615\nkernel = 'conv2d=simd'\n"
+                   "width = 1.5\n")};
+}
+
+void history(Bytes bytes) {
+  write("run/history.jsonl", bytes);
+  const std::filesystem::path folder = scratch() / "run";
+  sentence_of([&] {
+    const monitoring::History read = monitoring::read_history(folder);
+    for (const EpochRecord& record : read.epochs) planted_fault(record.epoch > 1);
+  });
+  // A training that goes on keeps what can be read.
+  sentence_of([&] { monitoring::HistoryWriter(folder, true, 3); });
+  sentence_of([&] { monitoring::read_history(folder); });
+}
+
+Seeds history_seeds() {
+  monitoring::HistoryStart start;
+  start.model = "lenet";
+  start.classes = {"a", "b"};
+  start.images = {3, 4};
+  start.parameters = {"fc.weight"};
+  const auto folder = scratch() / "seed-run";
+  std::filesystem::create_directories(folder);
+  {
+    monitoring::HistoryWriter writer(folder, false, 0);
+    writer.add(start);
+    StepRecord step;
+    step.step = 1;
+    step.epoch = 1;
+    step.loss = 0.5;
+    writer.add(step);
+    StatisticsRecord statistics;
+    statistics.step = 1;
+    statistics.gradient = statistics.weight = statistics.update = statistics.half_gradient = {0.5};
+    writer.add(statistics);
+    EpochRecord epoch;
+    epoch.epoch = 1;
+    epoch.step = 2;
+    epoch.validated = true;
+    epoch.terms = {{"heat", 0.25}};
+    writer.add(epoch);
+    monitoring::PulsePoint pulse;
+    pulse.pulse.activations.resize(1);
+    pulse.pulse.norms.resize(1);
+    writer.add(pulse);
+    writer.add(2, {monitoring::WatchPoint{1, "i", "m", "t", 0.5, "p", "x.png"}});
+    writer.add_failure(3, 2, "stopped");
+  }
+  const std::vector<std::uint8_t> whole = content_of(folder / "history.jsonl");
+  Seeds seeds{whole};
+  for (auto line = whole.begin(); line != whole.end();) {  // and each line alone
+    const auto end = std::find(line, whole.end(), '\n');
+    seeds.emplace_back(line, end);
+    line = end == whole.end() ? end : end + 1;
+  }
+  return seeds;
+}
+
+}  // namespace
+
+const Target kSafetensors{"safetensors", safetensors, safetensors_seeds},
+    kRun{"run", run, run_seeds}, kConfig{"config", config, config_seeds},
+    kHistory{"history", history, history_seeds};
+
+}  // namespace tapescope::fuzz
