@@ -178,6 +178,7 @@ int run_training(TrainingRun run, monitoring::ProgressLine& out) {
                                .resume = run.resume,
                                .tensorboard = config.tensorboard,
                                .first_step = progress.step,
+                               .first_epoch = progress.epoch,
                                .start = run.start,
                                .probe = std::move(run.probe),
                                .probe_images = run.probe_images,

@@ -68,10 +68,11 @@ History read_history(const std::filesystem::path& run);
 
 class HistoryWriter {
  public:
-  // Goes on after the lines up to `step` where `resume`, else starts anew. Throws a failure where
-  // the old lines cannot be read or the file cannot be written; later errors of the disk are
-  // file().missing(), and are mended when it has room again.
-  HistoryWriter(const std::filesystem::path& run, bool resume, std::int64_t step);
+  // Goes on after the lines up to `step`, and those of the ends of `epochs`, where `resume`, else
+  // starts anew. Throws a failure where the old lines cannot be read or the file cannot be written;
+  // later errors of the disk are file().missing(), and are mended when it has room again.
+  HistoryWriter(const std::filesystem::path& run, bool resume, std::int64_t step,
+                std::int64_t epochs = INT64_MAX);
   // Once a training: at a resume only where the line was lost.
   void add(const HistoryStart& start);
   void add(const StepRecord& record);

@@ -189,7 +189,21 @@ History read_history(const fs::path& run) {
   return history;
 }
 
-HistoryWriter::HistoryWriter(const fs::path& run, bool resume, std::int64_t step)
+namespace {
+
+// A training that was stopped at an epoch's last step has its end still before it.
+bool is_of_later_end(const Json& line, std::int64_t epochs) {
+  const bool of_end =
+      line.contains("train_loss") || line.contains("pulse") || line.contains("watch");
+  const auto epoch = line.find("epoch");
+  return of_end && epoch != line.end() && epoch->is_number_integer() &&
+         epoch->get<std::int64_t>() > epochs;
+}
+
+}  // namespace
+
+HistoryWriter::HistoryWriter(const fs::path& run, bool resume, std::int64_t step,
+                             std::int64_t epochs)
     : file_(file_of(run)) {
   std::string kept;  // lines of steps after the checkpoint would be written twice
   if (resume && fs::exists(file_.path())) {
@@ -198,6 +212,7 @@ HistoryWriter::HistoryWriter(const fs::path& run, bool resume, std::int64_t step
       const Json json = Json::parse(line, nullptr, false);
       const auto at = json.is_object() ? json.find("step") : json.end();
       if (at == json.end() || !at->is_number_integer() || at->get<std::int64_t>() > step) continue;
+      if (is_of_later_end(json, epochs)) continue;
       has_start_ = has_start_ || json.contains("start");
       kept += line + "\n";
     }

@@ -32,7 +32,7 @@ Journal::Journal(JournalOptions options, const Module& model, ProgressLine& out)
     : options_(std::move(options)),
       model_(model),
       out_(out),
-      history_(options_.run, options_.resume, options_.first_step),
+      history_(options_.run, options_.resume, options_.first_step, options_.first_epoch),
       began_(std::chrono::steady_clock::now()) {
   if (options_.tensorboard) events_.emplace(options_.run / "tensorboard");
   history_.add(options_.start);

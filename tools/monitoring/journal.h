@@ -15,7 +15,7 @@ namespace tapescope::monitoring {
 struct JournalOptions {
   std::filesystem::path run;
   bool resume = false, tensorboard = true;
-  std::int64_t first_step = 0;
+  std::int64_t first_step = 0, first_epoch = 0;  // epochs that are over
   HistoryStart start;
   // Null: nothing is probed, nothing is watched. `probe_images`: f32 {N,H,W,C}, a few images on
   // which activation functions are measured after epochs.
