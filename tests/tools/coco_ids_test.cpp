@@ -8,7 +8,7 @@
 namespace tapescope::detection {
 namespace {
 
-class Coco : public ::testing::Test {
+class CocoResultIds : public ::testing::Test {
  protected:
   void SetUp() override {
     put(folder_ / "annotations/instances_train.json",
@@ -32,7 +32,7 @@ class Coco : public ::testing::Test {
   TemporaryFolder folder_;
 };
 
-TEST_F(Coco, IdsAreTheDatas) {
+TEST_F(CocoResultIds, IdsAreTheDatas) {
   CocoIds ids(folder_.path(), {"dog", "cat"});
   EXPECT_EQ(ids.category(0), "3");
   EXPECT_EQ(ids.category(1), "90");
@@ -47,7 +47,7 @@ TEST_F(Coco, IdsAreTheDatas) {
             std::string::npos);
 }
 
-TEST_F(Coco, IdsWithoutDataCountFromOne) {
+TEST_F(CocoResultIds, IdsWithoutDataCountFromOne) {
   CocoIds ids;
   EXPECT_EQ(ids.category(1), "2");
   EXPECT_EQ(ids.image("x.png"), "1");
@@ -55,7 +55,7 @@ TEST_F(Coco, IdsWithoutDataCountFromOne) {
   EXPECT_EQ(ids.image("x.png"), "1");
 }
 
-TEST_F(Coco, APictureThatMayBeTwoIsRefused) {
+TEST_F(CocoResultIds, APictureThatMayBeTwoIsRefused) {
   put(folder_ / "more/b.jpg", std::string("x"));
   CocoIds ids(folder_.path(), {});
   EXPECT_NE(usage_message([&] { ids.image(at("more/b.jpg")); }).find("several images"),

@@ -213,7 +213,9 @@ TEST(Diagnosis, TextBeginsWithTheFindingsAndFitsAScreen) {
   EXPECT_NE(all.find("layer3.22.bn59.weight"), std::string::npos);
   for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
        begin = end + 1) {
-    if (text[begin] != ' ' && text.substr(begin, 9) != "diagnosis") EXPECT_LE(end - begin, 90u);
+    if (text[begin] != ' ' && text.substr(begin, 9) != "diagnosis") {
+      EXPECT_LE(end - begin, 90u);
+    }
   }
 }
 

@@ -186,7 +186,7 @@ TEST(Exif, TheFrameThatFitsTheAnnotationWins) {
   for (const Case& c : cases) {
     const TemporaryFolder folder;
     put_voc(folder, c.orientation, c.width, c.height);
-    const DetectionData data = open_detection_data(folder.path(), {}, c.asked);
+    const DetectionData data = open_detection_data(folder.path(), {.exif = c.asked});
     ASSERT_EQ(data.train.size(), 1u);
     const std::string what = fmt::format("orientation {}, {}x{}", c.orientation, c.width, c.height);
     EXPECT_EQ(data.train[0].exif, c.read) << what;
@@ -213,7 +213,7 @@ TEST(Exif, YoloSharesAreOfTheTurnedPicture) {
   EXPECT_EQ(data.train[0].width, 32);
   EXPECT_EQ(data.train[0].objects[0].box.w, 16);
   EXPECT_EQ(data.train[0].objects[0].box.h, 20);
-  const DetectionData stored = open_detection_data(folder.path(), {}, Exif::ignore);
+  const DetectionData stored = open_detection_data(folder.path(), {.exif = Exif::ignore});
   EXPECT_EQ(stored.train[0].objects[0].box.w, 20);
   EXPECT_EQ(read_annotated(stored.train[0]).width, 40);
 }

@@ -113,7 +113,8 @@ int run(Options& options) {
     throw usage_error("--run is required: the run directory of `tapescope train`");
   }
   options.images = picture_files(options.images);
-  options.usual = options.explanation.methods.empty();
+  options.usual =
+      options.explanation.methods.empty() && options.explanation.settings.lrp.rules.empty();
   expect_known_methods(options.explanation);
   if (options.other.asked() > 0) {
     if (options.out.empty()) throw usage_error("--out is required: a folder for what is found");

@@ -67,7 +67,7 @@ std::string prefix_of(const SafetensorsFile& file, const Names& names) {
   }
   if (best.empty() || (best.size() > 1 && found[best[0]].first == 0)) return "";
   if (best.size() == 1) return best[0];
-  for (std::string& prefix : best) prefix = "'" + shown_name(prefix) + "'";
+  for (std::string& prefix : best) prefix = fmt::format("'{}'", shown_name(prefix));
   throw usage_error(
       "'{}' holds this model several times, under the prefixes {}; save one of them alone",
       printable(file.path().string()), joined(best));
