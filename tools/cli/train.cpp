@@ -72,7 +72,7 @@ std::optional<ModelInfo> resumed_info(const TrainConfig& config) {
   const std::filesystem::path last =
       std::filesystem::path(config.out) / "checkpoints/last.safetensors";
   if (!std::filesystem::exists(last)) return {};  // resuming will say so
-  return load_model(config.out, "last").info;
+  return read_model_info(config.out, "last");
 }
 
 DataSplits open(const Options& command, const std::optional<ModelInfo>& resumed) {

@@ -143,6 +143,10 @@ LoadedModel load_model(const fs::path& run, const std::string& which, const Load
   return loaded;
 }
 
+ModelInfo read_model_info(const fs::path& run, const std::string& which) {
+  return info_of(SafetensorsFile(checkpoint_path(run, which)));
+}
+
 Checkpoints::Checkpoints(fs::path run, std::map<std::string, std::string> metadata,
                          std::int64_t keep)
     : run_(std::move(run)), metadata_(std::move(metadata)), keep_(keep) {

@@ -61,6 +61,9 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& run, const st
 LoadedModel load_model(const std::filesystem::path& run, const std::string& which,
                        const LoadOptions& options = {});
 
+// What the model file says of itself, from its header alone; the same errors, but for its tensors.
+ModelInfo read_model_info(const std::filesystem::path& run, const std::string& which);
+
 class Checkpoints {
  public:
   // Makes RUN and RUN/checkpoints; a usage error where they cannot be written. `metadata` is what
