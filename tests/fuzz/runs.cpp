@@ -10,6 +10,7 @@
 #include "tools/detection/detector_file.h"
 #include "tools/monitoring/history.h"
 #include "tools/training/checkpoint.h"
+#include "tools/training/classifier_file.h"
 #include "tools/training/config.h"
 #include "tools/training/safetensors.h"
 

@@ -11,6 +11,7 @@
 #include "tools/detection/detector_file.h"
 #include "tools/report/png.h"
 #include "tools/training/checkpoint.h"
+#include "tools/training/classifier_file.h"
 
 namespace tapescope {
 namespace {

@@ -1,8 +1,8 @@
-#include "tools/cli/near_names.h"
+#include "tools/files/near_names.h"
 
 #include <gtest/gtest.h>
 
-namespace tapescope::cli {
+namespace tapescope {
 namespace {
 
 TEST(NearNames, CountsEditsAsByHand) {
@@ -32,4 +32,4 @@ TEST(NearNames, FindsWhatWasMeant) {
 }
 
 }  // namespace
-}  // namespace tapescope::cli
+}  // namespace tapescope

@@ -7,11 +7,10 @@ namespace tapescope {
 namespace {
 
 TEST(PixelDomain, IsWhatThePipelineMakesOfBlackAndWhite) {
-  ModelInfo info;
-  info.pipeline = Pipeline({ToTensor{}, Normalize{{0.4, 0.5, 0.25}, {0.2, 0.25, 0.5}}});
-  info.config.channels = 3;
+  const Preprocess preprocess{
+      Pipeline({ToTensor{}, Normalize{{0.4, 0.5, 0.25}, {0.2, 0.25, 0.5}}}), {8, 8, 3}};
   const auto expect = [&](double value, std::vector<double> channels) {
-    const std::vector<double> got = pixel_value(value, info).values;
+    const std::vector<double> got = pixel_value(value, preprocess).values;
     ASSERT_EQ(got.size(), 3u);
     for (std::size_t c = 0; c < 3; ++c) EXPECT_NEAR(got[c], channels[c], 1e-6) << value;
   };

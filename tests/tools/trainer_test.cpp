@@ -9,6 +9,7 @@
 #include "engine/thread_pool.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/training/checkpoint.h"
+#include "tools/training/classifier_file.h"
 #include "tools/training/safetensors.h"
 
 namespace tapescope {

@@ -1,73 +1,38 @@
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <thread>
 
-#include "tools/cli/frame_sink.h"
-#include "tools/cli/frame_source.h"
-#include "tools/cli/localiser.h"
-#include "tools/detection/detector.h"
+#include "tools/cli/cli.h"
+#include "tools/detection/frame_sink.h"
 #include "tools/detection/ring.h"
+#include "tools/tasks/kit.h"
 
 namespace tapescope::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using detection::Frame;
+using detection::FrameSink;
 
 struct Options {
   RunOptions run;
   std::vector<std::string> sources;
-  detection::DetectOptions detect;
-  FrameOutputs outputs;
-  std::string target = "predicted";
-  double share = 0.6;
+  tasks::Finding finding;
+  detection::FrameOutputs outputs;
 };
 
 double milliseconds(Clock::time_point from) {
   return std::chrono::duration<double, std::milli>(Clock::now() - from).count();
 }
 
-// Finds boxes in a picture and notes how long it took.
-struct Finder {
-  std::vector<std::string> classes;
-  Exif exif;  // how its pictures are read
-  std::function<std::vector<detection::Seen>(Frame& frame)> find;
-};
-
-Finder detector_of(const Options& options) {
-  const auto detector =
-      std::make_shared<detection::Detector>(options.run.detector(), options.run.backend());
-  return {detector->config().classes, detector->config().exif, [detector, &options](Frame& frame) {
-            return detector->detect(frame.image, options.detect, &frame.times);
-          }};
-}
-
-// A classifier's answer and where its class map is large: one box a picture.
-Finder localiser_of(const Options& options) {
-  const auto localiser = std::make_shared<Localiser>(options.run, options.share, options.target);
-  return {localiser->classes(), localiser->exif(), [localiser, &options](Frame& frame) {
-            const Localiser::Answer answer = localiser->find(frame.image, frame.name, &frame.times);
-            const auto probability = static_cast<float>(answer.probability);
-            std::vector<detection::Seen> seen;
-            if (answer.box.area() > 0 && probability >= options.detect.threshold) {
-              seen.push_back({answer.box, answer.category, probability});
-            }
-            return seen;
-          }};
-}
-
-Finder finder_of(const Options& options) {
-  return detection::is_detector(options.run.run, options.run.checkpoint) ? detector_of(options)
-                                                                         : localiser_of(options);
-}
-
 int run(const Options& options) {
   options.run.apply();
-  FrameSource source(options.sources);
+  detection::FrameSource source(options.sources);
   if (source.empty()) return 2;  // which was told
   if (!options.outputs.out.empty() && !source.has_stream()) source.expect_different_stems();
-  const Finder finder = finder_of(options);
-  const std::vector<std::string>& classes = finder.classes;
-  FrameSink sink(options.outputs, classes, source);
+  const auto run = tasks::open_run(options.run);
+  const tasks::Finder find = run->finder(options.finding, options.run.backend());
+  const Exif exif = run->preprocess().exif;
+  FrameSink sink(options.outputs, run->classes(), source);
   constexpr std::size_t kRoom = 4;
   detection::Ring<Frame> decoded(kRoom, options.outputs.live), found(kRoom, false);
   std::exception_ptr reading, writing;
@@ -75,7 +40,7 @@ int run(const Options& options) {
   const Clock::time_point began = Clock::now();
   std::thread reader([&] {
     try {
-      status = source.run([&](const std::string& path) { return read_image(path, 3, finder.exif); },
+      status = source.run([&](const std::string& path) { return read_image(path, 3, exif); },
                           [&](Frame frame) { return decoded.push(std::move(frame)); });
     } catch (...) {
       reading = std::current_exception();
@@ -94,7 +59,7 @@ int run(const Options& options) {
   std::exception_ptr looking;
   try {
     while (std::optional<Frame> frame = decoded.pop()) {
-      if (frame->error.empty()) frame->seen = finder.find(*frame);
+      if (frame->error.empty()) find(*frame);
       if (!found.push(std::move(*frame))) break;
     }
   } catch (...) {
@@ -113,47 +78,44 @@ int run(const Options& options) {
   return status;
 }
 
-std::function<int()> setup(CLI::App& app) {
+std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(app);
-  app.add_option(
-         "sources", options->sources,
-         "pictures, folders of them, videos (whatever ffmpeg reads), or - for PPM or Y4M frames on "
-         "standard input")
-      ->required()
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--threshold", options->detect.threshold, "least probability of a box")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--most", options->detect.most, "boxes a picture")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10000));
-  app.add_option("--nms", options->detect.nms,
-                 "also suppress boxes of one class above this IoU; 0: peaks alone decide")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--target", options->target,
-                 "of a classifier's run: predicted, or the class to look for, whatever the answer")
-      ->capture_default_str();
-  app.add_option(
-         "--share", options->share,
-         "of a classifier's run: how large its class map is inside the box, of its largest value")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--out", options->outputs.out, "folder for drawn pictures and --format's files");
-  app.add_flag("--no-pictures", options->outputs.no_pictures, "draw nothing into --out");
-  app.add_option(
-      "--format", options->outputs.formats,
-      "coco (detections.json, with the names to its ids in detections_dataset.json), yolo "
-      "(.txt files and classes.txt), voc (.xml files): also write these, comma-separated");
-  app.add_option("--data", options->outputs.data,
-                 "of --format coco: the COCO data that the pictures are of, whose ids are used");
-  app.add_option(
+  options->run.add_to(line);
+  line.option("sources", options->sources,
+              "pictures, folders of them, videos (whatever ffmpeg reads), or - for PPM or Y4M "
+              "frames on "
+              "standard input")
+      .required()
+      .many();
+  line.option("--threshold", options->finding.threshold, "least probability of a box")
+      .show_default()
+      .range(0.0, 1.0);
+  line.option("--most", options->finding.most, "boxes a picture").show_default().range(1, 10000);
+  line.option("--nms", options->finding.nms,
+              "also suppress boxes of one class above this IoU; 0: peaks alone decide")
+      .show_default()
+      .range(0.0, 1.0);
+  line.option("--target", options->finding.target,
+              "of a classifier's run: predicted, or the class to look for, whatever the answer")
+      .show_default();
+  line.option(
+          "--share", options->finding.share,
+          "of a classifier's run: how large its class map is inside the box, of its largest value")
+      .show_default()
+      .range(0.0, 1.0);
+  line.option("--out", options->outputs.out, "folder for drawn pictures and --format's files");
+  line.flag("--no-pictures", options->outputs.no_pictures, "draw nothing into --out");
+  line.option("--format", options->outputs.formats,
+              "coco (detections.json, with the names to its ids in detections_dataset.json), yolo "
+              "(.txt files and classes.txt), voc (.xml files): also write these, comma-separated");
+  line.option("--data", options->outputs.data,
+              "of --format coco: the COCO data that the pictures are of, whose ids are used");
+  line.option(
       "--video", options->outputs.video,
       "write the drawn frames as this video, through ffmpeg, with the times they came with");
-  app.add_flag("--live", options->outputs.live, "where frames come too fast, the newest wins");
-  app.add_flag("--json", options->outputs.json,
-               "print one JSON object a picture or frame, a line each");
+  line.flag("--live", options->outputs.live, "where frames come too fast, the newest wins");
+  line.flag("--json", options->outputs.json,
+            "print one JSON object a picture or frame, a line each");
   return [options] { return run(*options); };
 }
 

@@ -1,78 +1,16 @@
-// What the subcommands that explain pictures have in common.
+// Options of the subcommands that explain pictures.
 #pragma once
 
-#include <map>
-#include <string>
-#include <vector>
-
-#include "autograd/explain/explainer.h"
 #include "tools/cli/cli.h"
-#include "tools/training/picture.h"
+#include "tools/explanation/request.h"
+#include "tools/tasks/other_explanations.h"
+#include "tools/tasks/picture_explainer.h"
 
 namespace tapescope::cli {
 
-struct ExplanationOptions {
-  std::string methods = "all", target = "predicted", against, unit;
-  bool log_probability = false;
-  bool method_given = false;
-  std::string low = "0", high = "1";  // of lrp's z-box
-  std::string baseline, quadrature = "midpoint", segments = "grid";
-  explain::ExplainOptions settings;
-
-  void add_to(CLI::App& app);
-  std::vector<std::string> chosen_methods() const;
-  // Of all methods, one that a model does not admit; never what was asked for by itself.
-  bool may_be_left_out(std::string_view method) const {
-    return methods == "all" && method != "lrp-composite";
-  }
-  // What paths and references of a method start from, by name; empty: it takes none.
-  std::string baseline_names(std::string_view method) const;
-};
-
-// The settings of each method for one picture: its baselines, made when first asked for, and
-// segments. `options`, `info` and `picture` must outlive it.
-class PictureSettings {
- public:
-  PictureSettings(const ExplanationOptions& options, const ModelInfo& info, const Picture& picture);
-  explain::ExplainOptions of(std::string_view method);
-
- private:
-  explain::Bound bound(const std::string& option, const std::string& text) const;
-  const ExplanationOptions& options_;
-  const ModelInfo& info_;
-  const Picture& picture_;
-  std::map<std::string, std::vector<Tensor>> made_;
-  explain::Segments segments_;  // none: a grid
-};
-
-// Position of the class called `name`, or of class number N where it is '#N' and no class is called
-// so. A usage error names `option`.
-std::int64_t class_index(const std::string& option, const std::string& name,
-                         const std::vector<std::string>& classes);
-
-// What is explained: the class named by --target, or the one with the highest of `logits`
-// {1,classes}, or the unit of --unit.
-struct Target {
-  std::int64_t index = 0;
-  std::string name;  // for people
-};
-Target target_of(const ExplanationOptions& options, const ModelInfo& info, const Tensor& logits);
-
-// Records a loaded model's answers: its logits, or what --log-probability, --against and --unit put
-// in their place. The index that target_of() gives picks among them.
-explain::Explainer::Record recorder_of(const LoadedModel& loaded,
-                                       const ExplanationOptions& options);
-explain::Explainer explainer_of(const LoadedModel& loaded, const Backend& backend,
-                                const ExplanationOptions& options);
-
-// "1 forward pass", "3.2 forward passes".
-std::string forward_passes(double count);
-// ", off by 0.0031 at most"; ", its error unknown" where too little was drawn to tell; nothing for
-// a method that averages nothing, or exactly.
-std::string error_text(const explain::Attribution& attribution);
-// A sentence where the score or the map is not finite, which then explains nothing; else nothing.
-// It names the first node that is not, where there is an explainer.
-std::string not_finite(explain::Explainer* explainer, const explain::Attribution& attribution,
-                       const Tensor& input, std::int64_t index, const std::string& target);
+void add_explanation_options(CommandLine& line, ExplanationRequest& request,
+                             const std::string& method_help);
+void add_box_options(CommandLine& line, tasks::BoxChoice& boxes);
+void add_other_options(CommandLine& line, tasks::OtherOptions& other);
 
 }  // namespace tapescope::cli

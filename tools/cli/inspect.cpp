@@ -1,23 +1,36 @@
 #include "tools/cli/inspect.h"
 
-#include <CLI/CLI.hpp>
+#include "tools/files/near_names.h"
+#include "tools/tasks/kit.h"
 
 namespace tapescope::cli {
 
+void ModelSource::add_to(CommandLine& line) {
+  run.add_to(line, false);
+  line.option("--model", model.name, "a model of the zoo, or centre-detector, instead of a run");
+  line.option("--image-size", model.image_size, "with --model; 0: its usual one");
+  line.option("--classes", model.classes, "with --model; 0: 1000, or 20 of centre-detector")
+      .range(0, 1 << 20);
+  line.option("--channels", model.channels, "with --model").show_default();
+  line.option("--width", model.width, "with --model").show_default();
+}
+
+std::unique_ptr<tasks::Run> ModelSource::open() const {
+  run.apply();
+  if (run.run.empty() == model.name.empty()) {
+    throw usage_error("inspect needs either --run RUN or --model NAME");
+  }
+  expect_no_slip("model", model.name, tasks::model_names(), "`train --help` tells all");
+  auto opened = run.run.empty() ? tasks::new_run(model) : tasks::open_run(run);
+  move_to(run.backend().device, opened->model().parameters());
+  return opened;
+}
+
 namespace {
 
-std::function<int()> setup(CLI::App& app) {
-  app.require_subcommand(1);
-  auto chosen = std::make_shared<std::function<int()>>();
-  for (const Subcommand* analysis :
-       {&kInspectStructure, &kInspectParameters, &kInspectActivations, &kInspectTraining}) {
-    CLI::App* sub = app.add_subcommand(analysis->name, analysis->summary);
-    sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-    sub->footer(std::string("Example:\n  ") + analysis->example);
-    const std::function<int()> action = analysis->setup(*sub);
-    sub->callback([chosen, action] { *chosen = action; });
-  }
-  return [chosen] { return (*chosen)(); };
+std::function<int()> setup(CommandLine& line) {
+  return line.words(
+      {&kInspectStructure, &kInspectParameters, &kInspectActivations, &kInspectTraining});
 }
 
 }  // namespace

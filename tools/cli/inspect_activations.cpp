@@ -1,15 +1,16 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/inspect.h"
-#include "tools/cli/picture_files.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/folders.h"
 #include "tools/files/json_text.h"
 #include "tools/inspection/activations.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
+#include "tools/tasks/kit.h"
+#include "tools/training/trainer.h"
 
 namespace tapescope::cli {
 namespace {
@@ -54,7 +55,7 @@ std::string file_name(std::string path) {
 
 // Sheets of the first pictures' feature maps, of the pictures that each channel of --layer answers
 // to most, and a curve per activation function.
-void draw(const Options& options, Model& model, const Backend& backend, const InspectedData& data,
+void draw(const Options& options, Model& model, const Backend& backend, const tasks::RunData& data,
           const std::vector<inspection::ActivationRow>& rows) {
   const std::filesystem::path folder = options.out;
   make_output_folder(folder);
@@ -63,11 +64,12 @@ void draw(const Options& options, Model& model, const Backend& backend, const In
                      inspection::curve_svg(row));
   }
   for (std::int64_t i = 0; i < std::min(options.maps, data.samples->size()); ++i) {
-    const Tensor image = inputs_of(*data.samples, std::span(&i, 1));
+    const Tensor image = tasks::inputs_of(*data.samples, std::span(&i, 1));
     for (const inspection::ActivationRow& row : rows) {
       if (row.shape.rank() != 3) continue;
       std::vector<SheetCell> cells;
-      for (Image& map : inspection::feature_maps(record_of(model), row.path, image, backend)) {
+      for (Image& map :
+           inspection::feature_maps(tasks::record_of(model), row.path, image, backend)) {
         cells.push_back({std::move(map), fmt::format("{}", cells.size())});
       }
       write_png(folder / fmt::format("maps-{}-{}.png", i, file_name(row.path)),
@@ -105,16 +107,16 @@ void draw(const Options& options, Model& model, const Backend& backend, const In
 
 int run(const Options& options) {
   if (!options.out.empty()) {
-    InputFiles inputs = files_of(options.run);
+    InputFiles inputs = tasks::files_of(options.run);
     inputs.add(options.data);
     inputs.expect_apart("--out", options.out, [](const std::string& name) {
       return name.starts_with("curve-") || name.starts_with("maps-") || name.starts_with("top-");
     });
   }
   options.run.apply();
-  const InspectedModel opened = open_model(options.run);
-  Model& model = opened.model();
-  const InspectedData data = opened.data(options.data, options.split, options.limit);
+  const auto opened = tasks::open_run(options.run);
+  Model& model = opened->model();
+  const tasks::RunData data = opened->data({options.data, options.split, options.limit, {}});
   const std::int64_t count = data.samples->size();
   const Backend backend = options.run.backend();
   move_to(backend.device, model.parameters());
@@ -146,7 +148,7 @@ int run(const Options& options) {
     return 0;
   }
 
-  inspection::ActivationProbe probe(record_of(model), opened.image(),
+  inspection::ActivationProbe probe(tasks::record_of(model), opened->preprocess().image,
                                     {.backend = backend, .batch_size = options.batch_size});
   Loader loader(data.samples, {.batch_size = options.batch_size});
   loader.start(0);
@@ -161,28 +163,26 @@ int run(const Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CLI::App& app) {
+std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(app);
-  options->run.add_allow_outside(app);
-  app.add_option("--data", options->data, "folder with the split")->required();
-  app.add_option("--split", options->split, "train, validation or test")->capture_default_str();
-  app.add_option("--limit", options->limit, "images, evenly over the set; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--batch-size", options->batch_size)
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 16));
-  app.add_option("--swap", options->swap,
-                 "FROM=TO, e.g. relu=gelu: loss and accuracy with the one function for the other");
-  app.add_option("--out", options->out,
-                 "folder: curves, feature maps of the first pictures, top images a channel");
-  app.add_option("--maps", options->maps, "pictures whose feature maps are drawn")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--layer", options->layer, "whose channels' top images are drawn; default: last");
-  app.add_flag("--units", options->units, "with --json: a row a unit, with its top images");
-  app.add_flag("--json", options->json, "print one JSON object");
+  options->run.add_to(line);
+  options->run.add_allow_outside(line);
+  line.option("--data", options->data, "folder with the split").required();
+  line.option("--split", options->split, "train, validation or test").show_default();
+  line.option("--limit", options->limit, "images, evenly over the set; 0: all")
+      .show_default()
+      .not_negative();
+  line.option("--batch-size", options->batch_size).show_default().range(1, 1 << 16);
+  line.option("--swap", options->swap,
+              "FROM=TO, e.g. relu=gelu: loss and accuracy with the one function for the other");
+  line.option("--out", options->out,
+              "folder: curves, feature maps of the first pictures, top images a channel");
+  line.option("--maps", options->maps, "pictures whose feature maps are drawn")
+      .show_default()
+      .not_negative();
+  line.option("--layer", options->layer, "whose channels' top images are drawn; default: last");
+  line.flag("--units", options->units, "with --json: a row a unit, with its top images");
+  line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }
 

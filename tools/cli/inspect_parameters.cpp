@@ -1,10 +1,10 @@
-#include <CLI/CLI.hpp>
 
 #include "tools/cli/inspect.h"
-#include "tools/cli/picture_files.h"
+#include "tools/files/folders.h"
 #include "tools/inspection/parameters.h"
 #include "tools/report/contact_sheet.h"
 #include "tools/report/png.h"
+#include "tools/tasks/kit.h"
 
 namespace tapescope::cli {
 namespace {
@@ -16,17 +16,17 @@ struct Options {
 };
 
 // The values before training, where the run still has them.
-std::vector<ParameterRef> initial_parameters(const Options& options, const InspectedModel& opened) {
+std::vector<ParameterRef> initial_parameters(const tasks::Run& run) {
   const std::filesystem::path initial =
-      std::filesystem::path(options.run.run) / "checkpoints" / "initial.safetensors";
-  if (opened.path() == initial || !std::filesystem::exists(initial)) return {};
-  return open_model(options.run.at("initial")).model().parameters();
+      std::filesystem::path(run.asked().run) / "checkpoints" / "initial.safetensors";
+  if (run.path() == initial || !std::filesystem::exists(initial)) return {};
+  return tasks::open_run(run.asked().at("initial"))->model().parameters();
 }
 
 // A sheet of the first convolution's filters.
-void draw_filters(const InspectedModel& opened, const std::filesystem::path& folder) {
+void draw_filters(const tasks::Run& run, const std::filesystem::path& folder) {
   make_output_folder(folder);
-  for (const ParameterRef& parameter : opened.model().parameters()) {
+  for (const ParameterRef& parameter : run.model().parameters()) {
     const std::vector<Image> pictures = inspection::filter_pictures(*parameter);
     if (pictures.empty()) continue;
     std::vector<SheetCell> cells;
@@ -42,24 +42,25 @@ void draw_filters(const InspectedModel& opened, const std::filesystem::path& fol
 
 int run(Options& options) {
   if (!options.out.empty()) {
-    files_of(options.run).expect_apart("--out", std::filesystem::path(options.out) / "filters.png");
+    tasks::files_of(options.run)
+        .expect_apart("--out", std::filesystem::path(options.out) / "filters.png");
   }
   options.run.allow_non_finite = true;  // they are what one comes here to find
-  const InspectedModel opened = open_model(options.run);
+  const auto opened = tasks::open_run(options.run);
   const std::vector<inspection::ParameterRow> rows =
-      inspection::parameters_of(opened.model().parameters(), initial_parameters(options, opened));
-  if (!options.out.empty()) draw_filters(opened, options.out);
+      inspection::parameters_of(opened->model().parameters(), initial_parameters(*opened));
+  if (!options.out.empty()) draw_filters(*opened, options.out);
   fmt::print("{}", options.json ? inspection::to_json(rows, options.channels) + "\n"
                                 : inspection::to_text(rows, options.channels));
   return 0;
 }
 
-std::function<int()> setup(CLI::App& app) {
+std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(app);
-  app.add_flag("--channels", options->channels, "a row per output channel as well");
-  app.add_option("--out", options->out, "folder: draws the first convolution's filters there");
-  app.add_flag("--json", options->json, "print one JSON object");
+  options->run.add_to(line);
+  line.flag("--channels", options->channels, "a row per output channel as well");
+  line.option("--out", options->out, "folder: draws the first convolution's filters there");
+  line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }
 

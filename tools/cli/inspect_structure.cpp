@@ -1,4 +1,4 @@
-#include <CLI/CLI.hpp>
+#include <fmt/ranges.h>
 
 #include "tools/cli/inspect.h"
 #include "tools/files/atomic_file.h"
@@ -20,12 +20,13 @@ struct Read {
   inspection::Structure structure;
 };
 
-Read read(ModelSource& source, const Options& options) {
-  const InspectedModel opened = source.open();
+Read read(const ModelSource& source, const Options& options) {
+  const auto opened = source.open();
   inspection::StructureOptions structure_options{.backend = source.run.backend()};
   if (options.time) structure_options.measure_batch = options.batch_size;
-  return {opened.name(), opened.image(),
-          inspection::structure_of(record_of(opened.model()), opened.image(), structure_options)};
+  const Shape image = opened->preprocess().image;
+  return {opened->name(), image,
+          inspection::structure_of(tasks::record_of(opened->model()), image, structure_options)};
 }
 
 // A run directory or a model of the zoo at the same image size.
@@ -37,7 +38,7 @@ ModelSource other_source(const Options& options) {
   return other;
 }
 
-int run(Options& options) {
+int run(const Options& options) {
   const Read mine = read(options.source, options);
   const inspection::Structure& structure = mine.structure;
   if (!options.graph.empty()) {
@@ -54,8 +55,7 @@ int run(Options& options) {
                                         : inspection::to_dot(structure, options.colour_by));
   }
   if (!options.diff.empty()) {
-    ModelSource other = other_source(options);
-    const Read theirs = read(other, options);
+    const Read theirs = read(other_source(options), options);
     const std::string text = inspection::diff(theirs.structure, structure);
     fmt::print("{} ({}) -> {}\n{}", options.diff, theirs.model, mine.model,
                text.empty() ? "same architecture\n" : text);
@@ -70,21 +70,21 @@ int run(Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CLI::App& app) {
+std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->source.add_to(app);
-  app.add_flag("--time", options->time, "measure each node, forward and backward");
-  app.add_option("--batch-size", options->batch_size, "images a run, with --time")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 16));
-  app.add_option("--graph", options->graph, "also draw it: FILE.svg or FILE.dot (Graphviz)");
-  app.add_option(
-         "--color-by", options->colour_by,
-         fmt::format("what --graph colours show: {}", fmt::join(inspection::column_names(), ", ")))
-      ->capture_default_str();
-  app.add_option("--diff", options->diff,
-                 "a run or a model of the zoo: print what differs from it, instead of the table");
-  app.add_flag("--json", options->json, "print one JSON object");
+  options->source.add_to(line);
+  line.flag("--time", options->time, "measure each node, forward and backward");
+  line.option("--batch-size", options->batch_size, "images a run, with --time")
+      .show_default()
+      .range(1, 1 << 16);
+  line.option("--graph", options->graph, "also draw it: FILE.svg or FILE.dot (Graphviz)");
+  line.option(
+          "--color-by", options->colour_by,
+          fmt::format("what --graph colours show: {}", fmt::join(inspection::column_names(), ", ")))
+      .show_default();
+  line.option("--diff", options->diff,
+              "a run or a model of the zoo: print what differs from it, instead of the table");
+  line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }
 

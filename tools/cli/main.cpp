@@ -2,19 +2,16 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <climits>
 #include <cstdio>
 #include <sstream>
 
 #include "engine/error.h"
-#include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
-#include "tools/cli/near_names.h"
 #include "tools/cli/parse_error.h"
 #include "tools/cli/process.h"
-#include "tools/files/text.h"
-#include "tools/training/config.h"
+#include "tools/files/near_names.h"
 #include "tools/training/environment.h"
+#include "tools/training/stored_config.h"
 
 namespace tapescope::cli {
 
@@ -22,51 +19,6 @@ namespace tapescope::cli {
 const Subcommand* const kSubcommands[] = {
     &kTrain,  &kEval,   &kPredict, &kExplain,  &kBenchmarkExplanations, &kSynthesize, &kInspect,
     &kReport, &kDetect, &kKernels, &kVerifyRun};
-
-void RunOptions::add_to(CLI::App& app, bool required) {
-  auto* option = app.add_option("--run", run, "run directory of `tapescope train`");
-  if (required) option->required();
-  app.add_option("--checkpoint", checkpoint, "best, last, initial or a file")
-      ->capture_default_str();
-  app.add_option("--device", device, "auto (a GPU where there is one), cpu, cuda or emulated")
-      ->capture_default_str();
-  app.add_option("--kernel", kernel,
-                 "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
-  app.add_option("--threads", threads, "threads of the engine; 0: one a processor");
-  app.add_flag("--allow-non-finite", allow_non_finite,
-               "take a model although it holds NaN or infinite values");
-}
-
-void add_allow_outside(CLI::App& app, bool& allow_outside) {
-  app.add_flag("--allow-outside", allow_outside,
-               "of annotated data: names in its files may lead out of the folder of --data");
-}
-void RunOptions::add_allow_outside(CLI::App& app) { cli::add_allow_outside(app, allow_outside); }
-
-void make_output_folder(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) {
-    throw usage_error("--out '{}' cannot be made: {}; choose another folder", folder.string(),
-                      error.message());
-  }
-}
-
-std::vector<std::string> comma_separated(const std::string& text) {
-  std::vector<std::string> words;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    words.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return words;
-}
-
-void RunOptions::apply() const {
-  if (threads != 0) set_thread_count(static_cast<int>(std::clamp<long>(threads, -1, INT_MAX)));
-}
-
-Backend RunOptions::backend() const { return {device_from_name(device), parse_kernels(kernel)}; }
 
 namespace {
 
@@ -87,16 +39,9 @@ std::vector<std::string> with_config(std::vector<std::string> arguments) {
       ++i;
       continue;
     }
-    std::vector<CLI::ConfigItem> items;
-    try {
-      items = CLI::ConfigTOML().from_file(file);
-    } catch (const CLI::Error& error) {
-      throw usage_error("--config '{}' cannot be read: {}", file, error.what());
-    }
-    for (const CLI::ConfigItem& item : items) {
-      if (item.name == "++" || item.name == "--" || item.inputs.empty()) continue;
-      if (!item.parents.empty() && item.parents[0] != arguments[0]) continue;
-      from_file.push_back("--" + item.name + "=" + item.inputs[0]);
+    for (const StoredOption& option : read_options(file, "--config")) {
+      if (!option.table.empty() && option.table != arguments[0]) continue;
+      from_file.push_back("--" + option.name + "=" + option.value);
     }
   }
   // Behind the subcommand's name, and behind the second word of `inspect structure`.
@@ -120,7 +65,8 @@ int run(int argc, char** argv) {
     sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     sub->add_option("--config", "TOML file that may give any of these options");
     sub->footer(std::string("Example:\n  ") + subcommand->example);
-    const std::function<int()> action = subcommand->setup(*sub);
+    CommandLine line(*sub);
+    const std::function<int()> action = subcommand->setup(line);
     sub->callback([&chosen, action] { chosen = action; });
   }
   std::vector<std::string> known;

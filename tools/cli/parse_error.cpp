@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
-#include "tools/cli/near_names.h"
+#include "tools/files/near_names.h"
 #include "tools/files/text.h"
 
 namespace tapescope::cli {

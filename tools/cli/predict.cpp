@@ -1,76 +1,38 @@
-#include <CLI/CLI.hpp>
-#include <algorithm>
-#include <nlohmann/json.hpp>
-#include <numeric>
+#include <fmt/format.h>
 
-#include "autograd/program/program.h"
 #include "tools/cli/cli.h"
-#include "tools/cli/picture_files.h"
-#include "tools/files/json_text.h"
-#include "tools/files/text.h"
-#include "tools/training/picture.h"
+#include "tools/data/picture_files.h"
+#include "tools/tasks/kit.h"
 
 namespace tapescope::cli {
-
 namespace {
 
 struct Options {
   RunOptions run;
-  std::vector<std::string> images;
-  std::int64_t top = 5;
+  tasks::PredictionRequest request;
   bool json = false;
 };
 
-int run(const Options& options) {
+int run(Options& options) {
   options.run.apply();
-  const LoadedModel loaded = options.run.classifier();
-  const std::vector<std::string> files = picture_files(options.images);
-  const ModelConfig& config = loaded.info.config;
-  const Backend backend = options.run.backend();
-  move_to(backend.device, loaded.model->parameters());
-  Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
-  const Var image =
-      tape.input("image", DType::f32, {1, config.image_size, config.image_size, config.channels});
-  const Var answer = softmax((*loaded.model)(tape, {{"image", image}}).at("logits"));
-  Program program = tape.compile(std::vector{answer}, {}, {.keep_fixed = true});
-  nlohmann::ordered_json images = nlohmann::ordered_json::array();
-  BadPictures bad;
-  for (const std::string& path : files) {
-    Picture picture;
-    if (bad.skipped([&] { picture = read_picture(path, loaded.info); })) {
-      images.push_back({{"path", path}, {"error", bad.last()}});
-      continue;
-    }
-    const Tensor probabilities = program.run({{"image", picture.input}})[0];
-    const auto p = probabilities.values<float>();
-    std::vector<std::size_t> order(p.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return p[a] > p[b]; });
-    order.resize(std::min(order.size(), static_cast<std::size_t>(options.top)));
-    nlohmann::ordered_json top = nlohmann::ordered_json::array();
-    if (!options.json) fmt::print("{}\n", printable(path));
-    for (std::size_t c : order) {
-      const std::string& name = loaded.info.classes[c];
-      if (!options.json) fmt::print("  {:>6.2f} %  {}\n", 100 * p[c], printable(name));
-      top.push_back({{"class", name}, {"probability", p[c]}});
-    }
-    images.push_back({{"path", path}, {"top", top}});
+  const auto run = tasks::open_run(options.run);
+  options.request.pictures = picture_files(options.request.pictures);
+  if (!options.json) {
+    options.request.say = [](const std::string& text) { fmt::print("{}", text); };
   }
-  if (options.json) fmt::print("{}\n", json_text(nlohmann::ordered_json{{"images", images}}, 2));
-  return bad.status(files.size());
+  const tasks::Predicted predicted = run->predict(options.request, options.run.backend());
+  if (options.json) fmt::print("{}\n", predicted.json);
+  return predicted.status;
 }
 
-std::function<int()> setup(CLI::App& app) {
+std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(app);
-  app.add_option("images", options->images, "picture files, and folders of them")
-      ->required()
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--top", options->top, "classes to list")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  app.add_flag("--json", options->json, "print one JSON object");
+  options->run.add_to(line);
+  line.option("images", options->request.pictures, "picture files, and folders of them")
+      .required()
+      .many();
+  line.option("--top", options->request.top, "classes to list").show_default().range(1, 1 << 20);
+  line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }
 

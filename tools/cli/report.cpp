@@ -1,68 +1,66 @@
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
-#include "tools/cli/picture_files.h"
-#include "tools/cli/report_page.h"
+#include "tools/cli/cli.h"
+#include "tools/files/folders.h"
+#include "tools/tasks/kit.h"
+#include "tools/tasks/report_page.h"
 
 namespace tapescope::cli {
 namespace {
 
-int run(const ReportOptions& options) {
-  InputFiles inputs = files_of(options.run);
+struct Options {
+  RunOptions run;
+  tasks::ReportOptions report;
+};
+
+int run(const Options& options) {
+  const tasks::ReportOptions& report = options.report;
+  InputFiles inputs = tasks::files_of(options.run);
   // A report that an earlier call left beside the data is no data.
-  if (std::filesystem::path(options.out).extension() != ".html") inputs.add(options.data);
-  inputs.expect_apart("--out", options.out);
+  if (std::filesystem::path(report.out).extension() != ".html") inputs.add(report.data);
+  inputs.expect_apart("--out", report.out);
   options.run.apply();
-  const std::filesystem::path folder = std::filesystem::path(options.out).parent_path();
+  const std::filesystem::path folder = std::filesystem::path(report.out).parent_path();
   if (!folder.empty()) make_output_folder(folder);
-  ReportPage page(options);
-  page.structure();
-  page.parameters();
-  page.training();
-  if (options.data.empty()) {
-    page.note(
-        "without --data there are no predictions, activation functions and explanations here");
-  } else {
-    page.activations();
-    (page.opened().detector ? report_detection : report_classification)(page);
-  }
-  page.evolution();
-  page.summary();
-  page.write();
+  const auto run = tasks::open_run(options.run);
+  const std::size_t bytes = tasks::write_report(*run, report, options.run.backend());
+  fmt::print("{}: {:.1f} MB\n", report.out, static_cast<double>(bytes) / 1e6);
   return 0;
 }
 
-std::function<int()> setup(CLI::App& app) {
-  auto options = std::make_shared<ReportOptions>();
-  options->run.add_to(app);
-  options->run.add_allow_outside(app);
-  app.add_option("--data", options->data,
-                 "the data: adds predictions, activation functions and explanations");
-  app.add_option("--split", options->split, "train, validation or test")->capture_default_str();
-  app.add_option("--out", options->out, "the HTML file to write")->required();
-  app.add_option("--method", options->methods,
-                 "explanations, NAME[,NAME]...; default: grad-cam,lrp-epsilon-plus,"
-                 "integrated-gradients, of a detector odam,lrp-epsilon-plus,saliency");
-  app.add_option("--images", options->images, "explained images: half the worst, half the best")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 200));
-  app.add_option("--budget", options->budget, "forward passes a map of a sampling method may take")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--quality", options->quality,
-                 "images, of a detector boxes, on which the explanations are scored; 0: none")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 200));
-  app.add_option("--boxes", options->boxes,
-                 "of a detector: explained boxes a picture, wrong, missed and right ones in turn")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1000));
-  app.add_option("--threshold", options->threshold,
-                 "of a detector: least probability of a box in pictures and counts of errors")
-      ->capture_default_str()
-      ->check(CLI::Range(0.01, 1.0));
-  app.add_option("--limit", options->limit, "most images of the split that are looked at")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 30));
+std::function<int()> setup(CommandLine& line) {
+  auto options = std::make_shared<Options>();
+  options->run.add_to(line);
+  options->run.add_allow_outside(line);
+  line.option("--data", options->report.data,
+              "the data: adds predictions, activation functions and explanations");
+  line.option("--split", options->report.split, "train, validation or test").show_default();
+  line.option("--out", options->report.out, "the HTML file to write").required();
+  line.option("--method", options->report.methods,
+              "explanations, NAME[,NAME]...; default: grad-cam,lrp-epsilon-plus,"
+              "integrated-gradients, of a detector odam,lrp-epsilon-plus,saliency");
+  line.option("--images", options->report.images, "explained images: half the worst, half the best")
+      .show_default()
+      .range(0, 200);
+  line.option("--budget", options->report.budget,
+              "forward passes a map of a sampling method may take")
+      .show_default()
+      .positive();
+  line.option("--quality", options->report.quality,
+              "images, of a detector boxes, on which the explanations are scored; 0: none")
+      .show_default()
+      .range(0, 200);
+  line.option("--boxes", options->report.boxes,
+              "of a detector: explained boxes a picture, wrong, missed and right ones in turn")
+      .show_default()
+      .range(0, 1000);
+  line.option("--threshold", options->report.threshold,
+              "of a detector: least probability of a box in pictures and counts of errors")
+      .show_default()
+      .range(0.01, 1.0);
+  line.option("--limit", options->report.limit, "most images of the split that are looked at")
+      .show_default()
+      .range(1, 1 << 30);
   return [options] { return run(*options); };
 }
 

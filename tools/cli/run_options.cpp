@@ -1,36 +1,43 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
-#include "tools/detection/detector_file.h"
-#include "tools/training/checkpoint.h"
+#include "tools/training/config.h"
 
 namespace tapescope::cli {
-namespace {
 
-// Calls load(options) and prints what it noticed.
-template <class Load>
-auto told(bool allow_non_finite, Load&& load) {
-  std::vector<std::string> notices;
-  auto loaded = load(LoadOptions{allow_non_finite, &notices});
-  for (const std::string& notice : notices) fmt::print(stderr, "{}\n", notice);
-  return loaded;
+void RunOptions::add_to(CommandLine& line, bool required) {
+  Option option = line.option("--run", run, "run directory of `tapescope train`");
+  if (required) option.required();
+  line.option("--checkpoint", checkpoint, "best, last, initial or a file").show_default();
+  line.option("--device", device, "auto (a GPU where there is one), cpu, cuda or emulated")
+      .show_default();
+  line.option("--kernel", kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
+  line.option("--threads", threads, "threads of the engine; 0: one a processor");
+  line.flag("--allow-non-finite", allow_non_finite,
+            "take a model although it holds NaN or infinite values");
 }
 
-}  // namespace
-
-LoadedModel RunOptions::classifier() const {
-  return told(allow_non_finite,
-              [&](const LoadOptions& options) { return load_model(run, checkpoint, options); });
+void add_allow_outside(CommandLine& line, bool& allow_outside) {
+  line.flag("--allow-outside", allow_outside,
+            "of annotated data: names in its files may lead out of the folder of --data");
+}
+void RunOptions::add_allow_outside(CommandLine& line) {
+  cli::add_allow_outside(line, allow_outside);
 }
 
-detection::LoadedDetector RunOptions::detector() const {
-  return told(allow_non_finite, [&](const LoadOptions& options) {
-    return detection::load_detector(run, checkpoint, options);
-  });
+void RunOptions::apply() const {
+  if (threads != 0) set_thread_count(static_cast<int>(std::clamp<long>(threads, -1, INT_MAX)));
 }
 
-RunOptions RunOptions::at(const std::string& other_checkpoint) const {
-  RunOptions other = *this;
-  other.checkpoint = other_checkpoint;
-  return other;
+Backend RunOptions::backend() const { return {device_from_name(device), parse_kernels(kernel)}; }
+
+int print(const tasks::Answer& answer, bool json) {
+  fmt::print("{}", json ? answer.json + "\n" : answer.text);
+  return 0;
 }
 
 }  // namespace tapescope::cli

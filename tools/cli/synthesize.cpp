@@ -1,10 +1,11 @@
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "engine/philox.h"
 #include "tools/cli/cli.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/folders.h"
 #include "tools/files/json_text.h"
 #include "tools/report/png.h"
 #include "tools/synthesis/scene.h"
@@ -100,27 +101,23 @@ int run(const Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CLI::App& app) {
+std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  app.add_option("--out", options->out, "folder to write; must be new or empty")->required();
-  app.add_option("--rule", options->rule,
-                 "shape: the class is the red object's shape; colour: the circle's colour")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"shape", "colour"}));
-  app.add_option("--size", options->size, "height and width in pixels")
-      ->capture_default_str()
-      ->check(CLI::Range(24, 2048));
-  app.add_option("--objects", options->objects, "shapes a picture, the cause among them")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 8));
-  app.add_option("--train", options->train, "pictures a class to train on")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 9999));
-  app.add_option("--test", options->test, "pictures a class to test")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 9999));
-  app.add_option("--seed", options->seed, "of everything")->capture_default_str();
-  app.add_flag("--json", options->json, "print one JSON object");
+  line.option("--out", options->out, "folder to write; must be new or empty").required();
+  line.option("--rule", options->rule,
+              "shape: the class is the red object's shape; colour: the circle's colour")
+      .show_default()
+      .one_of({"shape", "colour"});
+  line.option("--size", options->size, "height and width in pixels").show_default().range(24, 2048);
+  line.option("--objects", options->objects, "shapes a picture, the cause among them")
+      .show_default()
+      .range(1, 8);
+  line.option("--train", options->train, "pictures a class to train on")
+      .show_default()
+      .range(1, 9999);
+  line.option("--test", options->test, "pictures a class to test").show_default().range(1, 9999);
+  line.option("--seed", options->seed, "of everything").show_default();
+  line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }
 

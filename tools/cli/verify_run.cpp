@@ -1,16 +1,17 @@
 // `tapescope verify-run`: are the first steps of a run what they were?
 #include <sys/stat.h>
 
-#include <CLI/CLI.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
-#include "tools/cli/training_run.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
+#include "tools/tasks/training.h"
+#include "tools/training/checkpoint.h"
 #include "tools/training/environment.h"
+#include "tools/training/stored_config.h"
 
 namespace tapescope::cli {
 namespace {
@@ -54,7 +55,8 @@ void use_initial_values(Module& model, const std::filesystem::path& run, bool dr
 }
 
 // Takes the steps again; ends at the first that differs.
-void replay(TrainingRun& run, const Environment& then, std::int64_t steps, Verdict& verdict) {
+void replay(tasks::PreparedTraining& run, const Environment& then, std::int64_t steps,
+            Verdict& verdict) {
   Environment::Step now;
   TrainerEvents events;
   events.batch = [&](const Batch& batch) { now.inputs = hash_of(batch); };
@@ -150,7 +152,9 @@ void print(const Options& options, const Verdict& verdict) {
 
 int run(const Options& options) {
   const Environment then = read_environment(options.run);
-  TrainConfig config = stored_config(options.run, "verify-run");
+  TrainConfig config;
+  config.out = options.run;
+  take_stored_options(config, {}, "verify-run");
   const auto steps = std::min(options.steps, static_cast<std::int64_t>(then.steps.size()));
   if (steps == 0) {
     throw usage_error("'{}' has no recorded steps: the training ended before its first one",
@@ -166,30 +170,32 @@ int run(const Options& options) {
   config.weights = "";
   config.threads = options.threads != 0 ? options.threads : config.threads;
   const TrainConfig as_stored = config;
-  return prepare_training(config, [&](TrainingRun& run) {
-    Verdict verdict;
-    verdict.differences = differences(then, environment_of(as_stored, run.device));
-    use_initial_values(run.model, options.run, drawn, verdict);
-    replay(run, then, steps, verdict);
-    if (verdict.first != 0) {
-      for (std::string& change : changed_files(options.run, config.data)) {
-        verdict.differences.push_back(std::move(change));
-      }
+  if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));
+  monitoring::ProgressLine out;
+  const auto training = tasks::prepare_training(config, {}, out);
+  Verdict verdict;
+  verdict.differences =
+      differences(then, environment_of(as_stored, training->setup.options.device));
+  use_initial_values(*training->setup.model, options.run, drawn, verdict);
+  replay(*training, then, steps, verdict);
+  if (verdict.first != 0) {
+    for (std::string& change : changed_files(options.run, config.data)) {
+      verdict.differences.push_back(std::move(change));
     }
-    print(options, verdict);
-    return verdict.first == 0 ? 0 : 1;
-  });
+  }
+  print(options, verdict);
+  return verdict.first == 0 ? 0 : 1;
 }
 
-std::function<int()> setup(CLI::App& app) {
+std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  app.add_option("run,--run", options->run, "run directory of `tapescope train`")->required();
-  app.add_option("--steps", options->steps, "how many steps to take again")
-      ->capture_default_str()
-      ->check(CLI::Range(1, static_cast<int>(kRecordedSteps)));
-  app.add_option("--threads", options->threads, "threads of the engine; 0: as in the run")
-      ->check(CLI::Range(0, 1024));
-  app.add_flag("--json", options->json, "print one JSON object");
+  line.option("run,--run", options->run, "run directory of `tapescope train`").required();
+  line.option("--steps", options->steps, "how many steps to take again")
+      .show_default()
+      .range(1, static_cast<int>(kRecordedSteps));
+  line.option("--threads", options->threads, "threads of the engine; 0: as in the run")
+      .range(0, 1024);
+  line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }
 

@@ -411,4 +411,10 @@ DataSplits open_data(const fs::path& path, const DataOptions& options) {
   return splits;
 }
 
+BadImage bad_image_from(const std::string& option) {
+  if (option == "fail") return BadImage::fail;
+  if (option == "skip") return BadImage::skip;
+  throw usage_error("--on-bad-image is {}; it must be fail or skip", option);
+}
+
 }  // namespace tapescope

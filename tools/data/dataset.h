@@ -63,6 +63,9 @@ enum class BadImage {
   skip,  // it is left out and listed
 };
 
+// "fail" or "skip", as --on-bad-image has them; a usage error otherwise.
+BadImage bad_image_from(const std::string& option);
+
 enum class Draw {
   content,     // a picture's split is drawn from what it holds: others' arrival moves nothing
   stratified,  // of each class its exact share, by position: how runs were split before

@@ -11,6 +11,7 @@
 #include "tools/data/image_folder.h"
 #include "tools/detection/annotation_formats.h"
 #include "tools/files/folders.h"
+#include "tools/files/text.h"
 #include "tools/files/text_file.h"
 
 namespace tapescope::detection {
@@ -206,6 +207,32 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
                       data.notices.empty() ? "" : "; ", fmt::join(data.notices, "; "));
   }
   return data;
+}
+
+const std::vector<AnnotatedImage>& split_of(const DetectionData& data, const std::string& folder,
+                                            const std::string& split) {
+  if (split != "train" && split != "validation" && split != "test") {
+    throw usage_error("there is no split '{}'; known are train, validation and test", split);
+  }
+  const std::vector<AnnotatedImage>& images = split == "train"  ? data.train
+                                              : split == "test" ? data.test
+                                                                : data.validation;
+  if (images.empty()) {
+    throw usage_error("'{}' has no {} images; choose another --split", folder, split);
+  }
+  return images;
+}
+
+void say(const DetectionData& data) {
+  fmt::print(stderr, "{}\n", printable(data.summary));
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));
+  for (const std::string& bad : data.bad_images) {
+    fmt::print(stderr, "left out: {}\n", printable(bad));
+  }
+  if (!data.bad_images.empty()) {
+    fmt::print(stderr, "{} pictures cannot be read and were left out with their boxes\n",
+               data.bad_images.size());
+  }
 }
 
 }  // namespace tapescope::detection

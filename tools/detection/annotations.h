@@ -67,6 +67,12 @@ struct DetectionDataOptions {
 DetectionData open_detection_data(const std::filesystem::path& place,
                                   const DetectionDataOptions& options = {});
 
+// The images of train, validation or test; a usage error where there are none. `folder`: for it.
+const std::vector<AnnotatedImage>& split_of(const DetectionData& data, const std::string& folder,
+                                            const std::string& split);
+// On stderr: what a folder was taken for, what was mended and what was left out.
+void say(const DetectionData& data);
+
 // The picture as its boxes are meant, 3 channels. A usage error where it has not the annotated
 // size.
 Image read_annotated(const AnnotatedImage& image);

@@ -26,8 +26,8 @@ Program compile(CentreDetector& model, const Backend& backend) {
 
 }  // namespace
 
-Detector::Detector(LoadedDetector loaded, const Backend& backend)
-    : loaded_(std::move(loaded)), program_(compile(*loaded_.model, backend)) {}
+Detector::Detector(CentreDetector& model, const Backend& backend)
+    : model_(model), program_(compile(model, backend)) {}
 
 Letterbox Detector::letterbox(const Image& picture) const {
   return letterbox_of(picture.height, picture.width, static_cast<int>(config().height),

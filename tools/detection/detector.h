@@ -33,9 +33,9 @@ struct DetectTimes {
 
 class Detector {
  public:
-  Detector(LoadedDetector loaded, const Backend& backend);
-  const DetectorConfig& config() const { return loaded_.model->config(); }
-  CentreDetector& model() { return *loaded_.model; }
+  // `model` outlives it.
+  Detector(CentreDetector& model, const Backend& backend);
+  const DetectorConfig& config() const { return model_.config(); }
   Letterbox letterbox(const Image& picture) const;
   // f32 {1,H,W,3}: what the model sees of a picture.
   Tensor input(const Image& picture) const;
@@ -46,7 +46,7 @@ class Detector {
                            DetectTimes* times = nullptr);
 
  private:
-  LoadedDetector loaded_;
+  CentreDetector& model_;
   Program program_;
 };
 

@@ -14,6 +14,23 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* kKey = "tapescope.detector";
 
+DetectorConfig config_of(const SafetensorsFile& file) {
+  if (!file.metadata().contains(kKey)) {
+    throw usage_error("'{}' is no detector; train one with --model centre-detector",
+                      printable(file.path().string()));
+  }
+  const ModelMetadata json(file, kKey);
+  DetectorConfig config;
+  config.classes = json.classes(1);
+  config.height = json.whole("height", 32, kLargestImage);
+  config.width = json.whole("width", 32, kLargestImage);
+  config.channel_scale = json.number("channel_scale", 0, kLargestWidth);
+  config.seed = json.seed();
+  config.exif = exif_from_name(json.text("exif", name_of(config.exif)));
+  config.category_ids = json.ids("category_ids", config.classes.size());
+  return config;
+}
+
 }  // namespace
 
 std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
@@ -30,28 +47,20 @@ std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
   return {{kKey, json_text(json)}};
 }
 
-bool is_detector(const fs::path& run, const std::string& which) {
-  return SafetensorsFile(checkpoint_path(run, which)).metadata().contains(kKey);
+DetectorConfig read_detector_config(const fs::path& run, const std::string& which) {
+  return config_of(SafetensorsFile(checkpoint_path(run, which)));
 }
 
 LoadedDetector load_detector(const fs::path& run, const std::string& which,
                              const LoadOptions& options) {
+  SafetensorsFile file(checkpoint_path(run, which));
+  return load_detector(file, options);
+}
+
+LoadedDetector load_detector(SafetensorsFile& file, const LoadOptions& options) {
   LoadedDetector loaded;
-  loaded.path = checkpoint_path(run, which);
-  SafetensorsFile file(loaded.path);
-  if (!file.metadata().contains(kKey)) {
-    throw usage_error("'{}' is no detector; train one with --model centre-detector",
-                      printable(loaded.path.string()));
-  }
-  const ModelMetadata json(file, kKey);
-  DetectorConfig config;
-  config.classes = json.classes(1);
-  config.height = json.whole("height", 32, kLargestImage);
-  config.width = json.whole("width", 32, kLargestImage);
-  config.channel_scale = json.number("channel_scale", 0, kLargestWidth);
-  config.seed = json.seed();
-  config.exif = exif_from_name(json.text("exif", name_of(config.exif)));
-  config.category_ids = json.ids("category_ids", config.classes.size());
+  loaded.path = file.path();
+  const DetectorConfig config = config_of(file);
   build_for(file,
             fmt::format("a centre-detector of width {} for {} classes and {}x{} pixels",
                         config.channel_scale, config.classes.size(), config.width, config.height),

@@ -15,9 +15,11 @@ struct LoadedDetector {
 };
 
 std::map<std::string, std::string> metadata_of(const DetectorConfig& config);
-// Whether a model file is a detector's; reads the file's header only.
-bool is_detector(const std::filesystem::path& run, const std::string& which);
+// What the model file says of itself, from its header alone; usage errors as load_detector's.
+DetectorConfig read_detector_config(const std::filesystem::path& run, const std::string& which);
+
 // `which` is best, last, initial or a file; usage errors as load_model's.
+LoadedDetector load_detector(SafetensorsFile& file, const LoadOptions& options = {});
 LoadedDetector load_detector(const std::filesystem::path& run, const std::string& which,
                              const LoadOptions& options = {});
 

@@ -2,8 +2,8 @@
 
 namespace tapescope {
 
-explain::Bound pixel_value(double value, const ModelInfo& info) {
-  const PixelScale scale = pixel_scale(info);
+explain::Bound pixel_value(double value, const Preprocess& preprocess) {
+  const PixelScale scale = pixel_scale(preprocess);
   std::vector<double> result;
   for (std::size_t c = 0; c < scale.mean.size(); ++c) {
     result.push_back((value - scale.mean[c]) / scale.std[c]);

@@ -8,6 +8,6 @@ namespace tapescope {
 
 // A number for each channel: what the model's pipeline makes of a pixel value, where 0 is black and
 // 1 is white.
-explain::Bound pixel_value(double value, const ModelInfo& info);
+explain::Bound pixel_value(double value, const Preprocess& preprocess);
 
 }  // namespace tapescope

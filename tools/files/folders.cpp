@@ -102,4 +102,13 @@ fs::path child_of(const fs::path& folder, const fs::path& name) {
   return place;
 }
 
+void make_output_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    throw usage_error("--out '{}' cannot be made: {}; choose another folder", folder.string(),
+                      error.message());
+  }
+}
+
 }  // namespace tapescope

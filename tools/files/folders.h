@@ -32,4 +32,7 @@ std::vector<std::filesystem::path> files_below(const std::filesystem::path& fold
 std::filesystem::path child_of(const std::filesystem::path& folder,
                                const std::filesystem::path& name);
 
+// Makes the folder of --out, or one in it; a usage error where it cannot be made.
+void make_output_folder(const std::filesystem::path& folder);
+
 }  // namespace tapescope

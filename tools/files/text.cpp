@@ -1,5 +1,7 @@
 #include "tools/files/text.h"
 
+#include <algorithm>
+
 #include <fmt/core.h>
 
 #include <cstdint>
@@ -61,6 +63,26 @@ std::string printable_lines(std::string_view bytes) {
     bytes.remove_prefix(end + 1);
   }
   return text + printable(bytes);
+}
+
+std::vector<std::string> comma_separated(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    words.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
+}
+
+std::size_t characters(const std::string& text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+std::string padded(const std::string& text, std::size_t width) {
+  return text + std::string(width - std::min(width, characters(text)), ' ');
 }
 
 }  // namespace tapescope

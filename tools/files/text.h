@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tapescope {
 
@@ -13,5 +14,12 @@ namespace tapescope {
 std::string printable(std::string_view bytes);
 // The same of a message of several lines, whose line breaks stay.
 std::string printable_lines(std::string_view bytes);
+
+// "a,b" -> a and b; "" is one empty word.
+std::vector<std::string> comma_separated(const std::string& text);
+
+// Characters of UTF-8 text, and the text with blanks behind it up to `width` of them.
+std::size_t characters(const std::string& text);
+std::string padded(const std::string& text, std::size_t width);
 
 }  // namespace tapescope

@@ -8,7 +8,7 @@
 
 #include "autograd/explain/layer_reader.h"
 #include "tools/data/sample_source.h"
-#include "tools/training/checkpoint.h"
+#include "tools/training/classifier_file.h"
 
 namespace tapescope {
 

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "tools/training/checkpoint.h"
+#include "tools/training/classifier_file.h"
 
 namespace tapescope::monitoring {
 

@@ -14,16 +14,11 @@ constexpr std::size_t kMostPictures = 16;
 
 }  // namespace
 
-Watch::Watch(const fs::path& folder, std::vector<std::string> methods, Classifier& model,
-             const ModelInfo& info, const Backend& backend, fs::path run)
+Watch::Watch(const fs::path& folder, std::vector<std::string> methods, ClassLogits net,
+             const Backend& backend, fs::path run)
     : methods_(std::move(methods)),
-      info_(info),
-      explainer_(
-          [&model](Tape& tape, Var image) {
-            return model(tape, {{"image", image}}).at("logits");
-          },
-          {info.config.image_size, info.config.image_size, info.config.channels}, backend.device,
-          backend.choices),
+      net_(std::move(net)),
+      explainer_(net_.record, net_.preprocess.image, backend.device, backend.choices),
       run_(std::move(run)) {
   for (const std::string& method : methods_) {
     if (explain::find_method(method) == nullptr) {
@@ -49,11 +44,11 @@ Watch::Watch(const fs::path& folder, std::vector<std::string> methods, Classifie
                       files.size(), kMostPictures);
   }
   for (const fs::path& file : files) {
-    Watched watched{read_picture(file.string(), info_)};
+    Watched watched{read_picture(file.string(), net_.preprocess)};
     const std::string parent = file.parent_path().filename().string();
-    const auto it = std::find(info_.classes.begin(), info_.classes.end(), parent);
-    if (it != info_.classes.end()) {
-      watched.label = it - info_.classes.begin();
+    const auto it = std::find(net_.classes.begin(), net_.classes.end(), parent);
+    if (it != net_.classes.end()) {
+      watched.label = it - net_.classes.begin();
       watched.picture.stem = parent + "-" + watched.picture.stem;
     }
     watched_.push_back(std::move(watched));
@@ -65,24 +60,24 @@ Watch::Watch(const fs::path& folder, std::vector<std::string> methods, Classifie
 std::vector<WatchPoint> Watch::look(std::int64_t epoch) {
   std::vector<WatchPoint> points;
   for (const Watched& watched : watched_) {
-    const std::vector<double> p = probabilities_of(explainer_.logits(watched.picture.input));
+    const std::vector<double> p = net_.probabilities(explainer_.logits(watched.picture.input));
     const auto predicted = std::max_element(p.begin(), p.end()) - p.begin();
     const std::int64_t target = watched.label >= 0 ? watched.label : predicted;
     const Tensor classes = Tensor::from<std::int64_t>({1}, {target});
     for (const std::string& method : methods_) {
       explain::ExplainOptions options;
       options.budget = 64;  // an epoch must not wait for its pictures
-      options.lrp.low = pixel_value(0, info_);
-      options.lrp.high = pixel_value(1, info_);
+      options.lrp.low = pixel_value(0, net_.preprocess);
+      options.lrp.high = pixel_value(1, net_.preprocess);
       const DrawableMap drawn =
           drawable(explainer_.explain(method, watched.picture.input, classes, options));
       WatchPoint point;
       point.epoch = epoch;
       point.image = watched.picture.stem;
       point.method = method;
-      point.target = info_.classes[static_cast<std::size_t>(target)];
+      point.target = net_.classes[static_cast<std::size_t>(target)];
       point.probability = p[static_cast<std::size_t>(target)];
-      point.predicted = info_.classes[static_cast<std::size_t>(predicted)];
+      point.predicted = net_.classes[static_cast<std::size_t>(predicted)];
       point.png = fmt::format("watch/{}.{}.epoch-{:03}.png", point.image, method, epoch);
       write_png(run_ / point.png, overlay(watched.picture.image, drawn.map, drawn.colors));
       points.push_back(std::move(point));

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "autograd/explain/explainer.h"
+#include "tools/explanation/class_logits.h"
 #include "tools/monitoring/history.h"
-#include "tools/training/picture.h"
 
 namespace tapescope::monitoring {
 
@@ -18,8 +18,8 @@ class Watch {
   // folder: pictures, or folders of them named after classes. Then the picture's class is what is
   // explained, else the class predicted at the time. Pictures are drawn into `run`/watch. Throws
   // usage errors on an empty folder, pictures that do not suit the model, unknown methods.
-  Watch(const std::filesystem::path& folder, std::vector<std::string> methods, Classifier& model,
-        const ModelInfo& info, const Backend& backend, std::filesystem::path run);
+  Watch(const std::filesystem::path& folder, std::vector<std::string> methods, ClassLogits net,
+        const Backend& backend, std::filesystem::path run);
 
   std::vector<WatchPoint> look(std::int64_t epoch);
   // The picture drawn for a point.
@@ -31,7 +31,7 @@ class Watch {
     std::int64_t label = -1;
   };
   std::vector<std::string> methods_;
-  const ModelInfo info_;
+  const ClassLogits net_;
   explain::Explainer explainer_;
   std::filesystem::path run_;
   std::vector<Watched> watched_;

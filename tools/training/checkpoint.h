@@ -17,53 +17,13 @@
 #include <string>
 #include <vector>
 
-#include "layers/models/zoo.h"
-#include "tools/data/dataset.h"
-#include "tools/data/transforms.h"
 #include "tools/training/trainer.h"
 #include "tools/training/weights.h"
 
 namespace tapescope {
 
-// What a model file says of itself.
-struct ModelInfo {
-  ModelConfig config;
-  std::vector<std::string> classes;
-  Pipeline pipeline;  // how a picture becomes an input
-  std::string loss = "nll";
-  // How the data was split, so that an evaluation sees the same test pictures.
-  double validation_fraction = 0, test_fraction = 0;
-  std::uint64_t seed = 0;
-  Draw draw = Draw::stratified;  // runs of before do not say
-  BadImage on_bad_image = BadImage::fail;
-  std::filesystem::path split_record = {};  // RUN/split.tsv; empty where there is none
-  Exif exif = Exif::ignore;  // how its pictures are read; model files of before say nothing
-};
-
-// The string metadata of its model files.
-std::map<std::string, std::string> metadata_of(const ModelInfo& info);
-
-// How to open the model's data again for one of its splits: same classes, same pictures in each.
-DataOptions data_options_of(const ModelInfo& info, const std::string& split);
-
-struct LoadedModel {
-  std::unique_ptr<Classifier> model;
-  ModelInfo info;
-  std::filesystem::path path;
-};
-
 // The model file: `which` is best, last, initial or a file. A usage error where the run has it not.
 std::filesystem::path checkpoint_path(const std::filesystem::path& run, const std::string& which);
-// Throws a usage error that names the file and what is wrong: missing, cut short, not of this
-// program, beyond what a model may be (layers/models/zoo.h), of another architecture, or with
-// values that are NaN or infinite. Nothing large is made before the file's tensors are known to
-// fit.
-LoadedModel load_model(const std::filesystem::path& run, const std::string& which,
-                       const LoadOptions& options = {});
-
-// What the model file says of itself, from its header alone; the same errors, but for its tensors.
-ModelInfo read_model_info(const std::filesystem::path& run, const std::string& which);
-
 class Checkpoints {
  public:
   // Makes RUN and RUN/checkpoints; a usage error where they cannot be written. `metadata` is what

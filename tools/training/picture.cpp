@@ -59,7 +59,7 @@ Image read_idx_entry(const IdxEntry& entry, int channels_wanted) {
 
 }  // namespace
 
-Picture make_picture(Image image, const std::string& path, const ModelInfo& info) {
+Picture make_picture(Image image, const std::string& path, const Preprocess& preprocess) {
   Picture picture;
   picture.path = path;
   picture.image = std::move(image);
@@ -69,30 +69,31 @@ Picture make_picture(Image image, const std::string& path, const ModelInfo& info
   } else {
     picture.stem = std::filesystem::path(path).stem().string();
   }
-  if (picture.image.channels != info.config.channels) {
+  if (picture.image.channels != preprocess.channels()) {
     throw usage_error("'{}' has {} channels, but this model takes {}", path, picture.image.channels,
-                      info.config.channels);
+                      preprocess.channels());
   }
-  const Shape shape =
-      info.pipeline.output_shape(picture.image.height, picture.image.width, picture.image.channels);
-  const std::int64_t side = info.config.image_size;
-  if (shape[0] != side || shape[1] != side) {
+  const Shape shape = preprocess.pipeline.output_shape(picture.image.height, picture.image.width,
+                                                       picture.image.channels);
+  const std::int64_t height = preprocess.image[0], width = preprocess.image[1];
+  if (shape[0] != height || shape[1] != width) {
     throw usage_error(
         "'{}' is {}x{}, but this model takes {}x{} and its pipeline does not make it that; "
         "resize the picture first",
-        path, picture.image.height, picture.image.width, side, side);
+        path, picture.image.height, picture.image.width, height, width);
   }
   picture.input = Tensor({DType::f32, shape.with_leading(1)});
-  info.pipeline.apply(view_of(picture.image), {}, picture.input.values<float>().data());
+  preprocess.pipeline.apply(view_of(picture.image), {}, picture.input.values<float>().data());
   return picture;
 }
 
-Picture read_picture(const std::string& path, const ModelInfo& info) {
+Picture read_picture(const std::string& path, const Preprocess& preprocess) {
   const IdxEntry entry = idx_entry(path);
-  const int channels = static_cast<int>(info.config.channels);
+  const int channels = preprocess.channels();
   const bool in_idx = entry.index >= 0 && !std::filesystem::exists(path);
   return make_picture(
-      in_idx ? read_idx_entry(entry, channels) : read_image(path, channels, info.exif), path, info);
+      in_idx ? read_idx_entry(entry, channels) : read_image(path, channels, preprocess.exif), path,
+      preprocess);
 }
 
 namespace {
@@ -122,10 +123,10 @@ Tensor PixelScale::gradient(const Tensor& of_input) const {
   return each(of_input, mean.size(), [&](double v, std::size_t c) { return v / std[c]; });
 }
 
-PixelScale pixel_scale(const ModelInfo& info) {
-  const auto channels = static_cast<std::size_t>(info.config.channels);
+PixelScale pixel_scale(const Preprocess& preprocess) {
+  const auto channels = static_cast<std::size_t>(preprocess.channels());
   PixelScale scale{std::vector<double>(channels, 0), std::vector<double>(channels, 1)};
-  for (const Transform& t : info.pipeline.transforms()) {
+  for (const Transform& t : preprocess.pipeline.transforms()) {
     const auto* normalize = std::get_if<Normalize>(&t);
     if (normalize == nullptr) continue;
     for (std::size_t c = 0; c < channels; ++c) {

@@ -1,0 +1,205 @@
+// train of a detector: from annotated pictures to what the trainer is given.
+#include <algorithm>
+#include <cmath>
+
+#include "tools/detection/detection_task.h"
+#include "tools/tasks/detection/detection.h"
+#include "tools/training/checkpoint.h"
+
+namespace tapescope::tasks {
+
+using namespace detection;
+
+namespace {
+
+using Images = std::vector<AnnotatedImage>;
+
+// The middle one of the pictures by `of`.
+template <class Of>
+const AnnotatedImage& middle(const Images& images, Of&& of) {
+  std::vector<const AnnotatedImage*> sorted;
+  for (const AnnotatedImage& image : images) sorted.push_back(&image);
+  const auto it = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), it, sorted.end(),
+                   [&](const auto* a, const auto* b) { return of(*a) < of(*b); });
+  return **it;
+}
+
+int longer_side(const AnnotatedImage& image) { return std::max(image.height, image.width); }
+
+// The recipe of shared experience with small sets: AdamW, a short warm-up, a cosine.
+void choose(TrainConfig& c, const Images& images) {
+  if (c.image_size == 0) {
+    c.image_size = std::min(320, longer_side(middle(images, longer_side)));
+  }
+  if (c.optimizer == "sgd" && c.lr == 0) c.optimizer = "adamw";
+  if (c.lr == 0) {
+    c.lr = std::round(2.5e-3 * std::sqrt(static_cast<double>(c.batch_size) / 8) * 1e5) / 1e5;
+  }
+  if (c.weight_decay < 0) c.weight_decay = 0.01;
+  if (c.clip_gradient == 0) c.clip_gradient = 35;
+  if (c.augment == "auto") c.augment = "flip";
+}
+
+struct Augmentation {
+  Augment augment;
+  bool mosaic = false;
+};
+Augmentation augmentation_of(const TrainConfig& c) {
+  if (c.augment == "none") return {Augment::none};
+  if (c.augment == "flip") return {Augment::flip};
+  if (c.augment == "flip-both") return {Augment::flip_both};
+  if (c.augment == "mosaic") return {Augment::flip, true};
+  if (c.augment == "mosaic-flip-both") return {Augment::flip_both, true};
+  throw usage_error(
+      "--augment is '{}'; for a detector it is auto, none, flip, flip-both, mosaic or "
+      "mosaic-flip-both",
+      c.augment);
+}
+
+bool has_objects(const Images& images) {
+  return std::any_of(images.begin(), images.end(), [](const AnnotatedImage& image) {
+    return std::any_of(image.objects.begin(), image.objects.end(),
+                       [](const Object& o) { return !o.crowd; });
+  });
+}
+
+// The longer side is --image-size, the other follows the picture of middle proportions; both
+// multiples of 16.
+DetectorConfig config_of(const TrainConfig& c, const DetectionData& data) {
+  const AnnotatedImage& usual = middle(data.train, [](const AnnotatedImage& image) {
+    return static_cast<double>(image.height) / image.width;
+  });
+  const double scale = static_cast<double>(c.image_size) / longer_side(usual);
+  const auto side = [&](int extent) {
+    return std::max<std::int64_t>(32, 16 * std::llround(extent * scale / 16));
+  };
+  return {data.classes, side(usual.height), side(usual.width),     c.width,
+          c.seed,       data.category_ids,  exif_from_name(c.exif)};
+}
+
+// A run that goes on keeps the size that it began with, whatever pictures have come or gone.
+void keep_size(DetectorConfig& config, const std::string& run) {
+  const std::filesystem::path last = std::filesystem::path(run) / "checkpoints/last.safetensors";
+  std::error_code error;
+  if (!std::filesystem::exists(last, error)) return;
+  const DetectorConfig before = read_detector_config(run, "last");
+  config.height = before.height;
+  config.width = before.width;
+}
+
+DetectionData open_training(const TrainConfig& config, const TrainingRequest& request) {
+  DetectionData data =
+      open_detection_data(config.data, {.allow_outside = request.allow_outside,
+                                        .on_bad_image = bad_image_from(config.on_bad_image),
+                                        .exif = exif_from_name(config.exif)});
+  say(data);
+  if (data.train.empty()) throw usage_error("'{}' has no training images", config.data);
+  if (!has_objects(data.train)) {
+    throw usage_error("'{}' has {} training images, but all its objects are in other ones",
+                      config.data, data.train.size());
+  }
+  if (!data.validation.empty() && !has_objects(data.validation)) {
+    fmt::print(stderr,
+               "the {} validation images have no objects and were left out: the last epoch will "
+               "count as the best\n",
+               data.validation.size());
+    data.validation.clear();
+  }
+  return data;
+}
+
+TrainerOptions trainer_options(const TrainConfig& config, Device device) {
+  TrainerOptions options;
+  options.epochs = config.epochs;
+  options.batch_size = config.batch_size;
+  options.seed = config.seed;
+  options.loader_threads = static_cast<int>(config.loader_threads);
+  options.log_every = config.log_every;
+  options.statistics_every = config.statistics_every;
+  options.checkpoint_every = config.checkpoint_every;
+  options.device = device;
+  options.kernels = parse_kernels(config.kernel);
+  options.optimizer.name = config.optimizer;
+  options.optimizer.weight_decay = config.weight_decay;
+  options.optimizer.clip_gradient = config.clip_gradient;
+  options.schedule.name = config.schedule;
+  options.schedule.peak = config.lr;
+  options.schedule.warmup = 0.05;
+  return options;
+}
+
+TestResult test(const std::string& run, const std::shared_ptr<const DetectionSource>& images,
+                const TrainerOptions& options) {
+  if (!images) return {{{"test_ap", std::nan("")}, {"test_ap50", std::nan("")}}, ""};
+  const LoadedDetector best = load_detector(run, "best", {.allow_non_finite = true});
+  const DetectionTask task(best.model->config(), images);
+  const std::unique_ptr<Metrics> metrics = evaluate(*best.model, task, images, options.batch_size,
+                                                    2, Backend{options.device, options.kernels});
+  const auto& found = dynamic_cast<const DetectionMetrics&>(*metrics);
+  const std::array<double, 12> summary = found.result().summary();
+  TestResult result;
+  for (std::size_t i = 0; i < summary.size(); ++i) {
+    result.numbers.emplace_back(fmt::format("test_{}", CocoResult::summary_names()[i]), summary[i]);
+  }
+  result.numbers.emplace_back("test_loss", metrics->loss());
+  result.sentence = fmt::format("test AP {:.4f}, AP50 {:.4f}, AP75 {:.4f} (COCO's rules)",
+                                summary[0], summary[1], summary[2]);
+  return result;
+}
+
+}  // namespace
+
+TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& request) const {
+  check_options(config);
+  const Device device = device_from_name(config.device);
+  config.device = name_of(device.kind);
+  const DetectionData data = open_training(config, request);
+  choose(config, data.train);
+  DetectorConfig detector = config_of(config, data);
+  if (request.resume) keep_size(detector, config.out);
+  const auto source = [&](const Images& images, Augment augment,
+                          std::int64_t mosaics = 0) -> std::shared_ptr<const DetectionSource> {
+    if (images.empty()) return nullptr;
+    return std::make_shared<DetectionSource>(images, static_cast<int>(detector.classes.size()),
+                                             static_cast<int>(detector.height),
+                                             static_cast<int>(detector.width), augment, mosaics);
+  };
+  const Augmentation augmentation = augmentation_of(config);
+  // The last tenth of the epochs sees pictures as they are.
+  const std::int64_t mosaics = augmentation.mosaic ? config.epochs - (config.epochs + 9) / 10 : 0;
+  const auto validation = source(data.validation, Augment::none);
+  TrainingSetup setup;
+  setup.train = source(data.train, augmentation.augment, mosaics);
+  setup.validation = validation;
+  setup.probed = source(data.validation.empty() ? data.train : data.validation, Augment::none);
+  setup.options = trainer_options(config, device);
+  setup.image = {detector.height, detector.width, 3};
+  setup.metadata = metadata_of(detector);
+  setup.loss = "focal+giou";
+  setup.classes = data.classes;
+  setup.per_class.assign(data.classes.size(), 0);
+  std::int64_t objects = 0;
+  for (const AnnotatedImage& image : data.train) {
+    for (const Object& o : image.objects) {
+      if (o.crowd) continue;
+      ++setup.per_class[static_cast<std::size_t>(o.category)];
+      ++objects;
+    }
+  }
+  setup.images_sentence = fmt::format(
+      "{} training images with {} objects, {} validation and {} test images, {} classes, seen at "
+      "{}x{}",
+      data.train.size(), objects, data.validation.size(), data.test.size(), data.classes.size(),
+      detector.width, detector.height);
+  if (augmentation.mosaic) {
+    setup.images_sentence += fmt::format(", as mosaics of four in the first {} epochs", mosaics);
+  }
+  setup.test = [images = source(data.test, Augment::none), options = setup.options,
+                run = config.out] { return test(run, images, options); };
+  setup.task = std::make_unique<DetectionTask>(detector, validation);
+  setup.model = std::make_unique<CentreDetector>(detector);
+  return setup;
+}
+
+}  // namespace tapescope::tasks

@@ -1,0 +1,81 @@
+#include "tools/tasks/kit.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "tools/files/text.h"
+#include "tools/training/checkpoint.h"
+
+namespace tapescope::tasks {
+
+const Kit& kit_named(std::string_view name) {
+  std::vector<std::string_view> known;
+  for (const Kit* kit : kits()) {
+    if (kit->name() == name) return *kit;
+    known.push_back(kit->name());
+  }
+  throw usage_error("there is no task '{}'; known are {}", printable(name), fmt::join(known, ", "));
+}
+
+const Kit& kit_for(const TrainConfig& config) {
+  for (const Kit* kit : kits()) {
+    if (kit->takes(config)) return *kit;
+  }
+  throw failure("no task takes the model '{}'", config.model);
+}
+
+namespace {
+
+const Kit& kit_of(const SafetensorsFile& file) {
+  const auto named = file.metadata().find(kTaskKey);
+  for (const Kit* kit : kits()) {
+    if (named != file.metadata().end() ? kit->name() == named->second : kit->wrote(file)) {
+      return *kit;
+    }
+  }
+  if (named != file.metadata().end()) {
+    throw usage_error("'{}' is of the task '{}', which this version does not know",
+                      printable(file.path().string()), printable(named->second));
+  }
+  throw usage_error(
+      "'{}' does not say which model it is of (its metadata has no "
+      "tapescope.model); give it to `train --weights` instead",
+      printable(file.path().string()));
+}
+
+}  // namespace
+
+std::unique_ptr<Run> open_run(const RunRequest& asked) {
+  SafetensorsFile file(checkpoint_path(asked.run, asked.checkpoint));
+  std::vector<std::string> notices;
+  std::unique_ptr<Run> run = kit_of(file).open(
+      file, asked, {.allow_non_finite = asked.allow_non_finite, .notices = &notices});
+  for (const std::string& notice : notices) fmt::print(stderr, "{}\n", notice);
+  return run;
+}
+
+std::unique_ptr<Run> new_run(const ModelConfig& config) {
+  for (const Kit* kit : kits()) {
+    const std::vector<std::string> models = kit->models();
+    if (std::find(models.begin(), models.end(), config.name) != models.end()) {
+      return kit->make(config);
+    }
+  }
+  throw usage_error("unknown model '{}'; known are {}", config.name,
+                    fmt::join(model_names(), ", "));
+}
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const Kit* kit : kits()) {
+    for (std::string& name : kit->models()) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) {
+        names.push_back(std::move(name));
+      }
+    }
+  }
+  return names;
+}
+
+}  // namespace tapescope::tasks

@@ -1,0 +1,66 @@
+#include "tools/tasks/run.h"
+
+#include "tools/tasks/other_explanations.h"
+
+namespace tapescope::tasks {
+
+RunRequest RunRequest::at(const std::string& other_checkpoint) const {
+  RunRequest other = *this;
+  other.checkpoint = other_checkpoint;
+  return other;
+}
+
+OtherAnswer Run::explain_otherwise(const OtherCommand&) const {
+  throw usage_error("'{}' is a detector's run; this explanation is of a classifier's answers",
+                    asked_.run);
+}
+
+inspection::Record record_of(Model& model) {
+  return [&model](Tape& tape, Var image) {
+    std::vector<Var> outputs;
+    for (const auto& [name, output] : model(tape, {{"image", image}})) outputs.push_back(output);
+    return outputs;
+  };
+}
+
+Tensor inputs_of(const SampleSource& samples, std::span<const std::int64_t> indices) {
+  std::vector<Tensor> tensors;
+  std::size_t image = 0;
+  for (const auto& [name, type] : samples.types()) {
+    if (name == "image") image = tensors.size();
+    tensors.emplace_back(
+        Type{type.dtype, type.shape.with_leading(static_cast<std::int64_t>(indices.size()))});
+  }
+  for (std::size_t n = 0; n < indices.size(); ++n) {
+    std::vector<Tensor> rows;
+    std::vector<void*> pointers;
+    for (const Tensor& tensor : tensors) {
+      const auto row = static_cast<std::int64_t>(n);
+      rows.push_back(tensor.rows(row, row + 1));
+      pointers.push_back(rows.back().data());
+    }
+    samples.load(indices[n], {}, pointers);
+  }
+  return tensors[image];
+}
+
+InputFiles files_of(const RunRequest& run) {
+  InputFiles inputs;
+  for (const char* name :
+       {"checkpoints", "config.toml", "history.jsonl", "metrics.json", "split.tsv"}) {
+    inputs.add(std::filesystem::path(run.run) / name);
+  }
+  inputs.add(run.checkpoint);
+  return inputs;
+}
+
+std::vector<std::string> with_share(std::vector<std::string> notices, std::int64_t looked_at,
+                                    std::int64_t all, const std::string& split) {
+  if (looked_at < all) {
+    notices.push_back(fmt::format("{} of {} images of {} were looked at, evenly over the set",
+                                  looked_at, all, split));
+  }
+  return notices;
+}
+
+}  // namespace tapescope::tasks

@@ -1,0 +1,321 @@
+#include "tools/tasks/training.h"
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "engine/allocator.h"
+#include "engine/thread_pool.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/json_text.h"
+#include "tools/files/text.h"
+#include "tools/monitoring/diagnosis.h"
+#include "tools/monitoring/journal.h"
+#include "tools/tasks/kit.h"
+#include "tools/training/checkpoint.h"
+#include "tools/training/environment.h"
+#include "tools/training/estimate.h"
+
+namespace tapescope::tasks {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kPatience{3};  // of --plan, with trying steps
+
+std::string human(double bytes) {
+  return bytes < 1e9 ? fmt::format("{:.1f} MB", bytes / 1e6)
+                     : fmt::format("{:.2f} GB", bytes / 1e9);
+}
+
+// What the whole training will take, from a few steps of it where these are quick and small:
+// reading pictures and all else that is no arithmetic count as well. The model is another one
+// afterwards.
+double expected_seconds(PreparedTraining& run, double planned_bytes) {
+  constexpr double kSlowStep = 1, kMuchMemory = 4e9;
+  constexpr std::size_t kSteps = 8;
+  Trainer& trainer = run.trainer;
+  double step = trainer.step_flops() / measured_flops_per_second();
+  if (step < kSlowStep && planned_bytes < kMuchMemory) {
+    std::vector<Clock::time_point> times = {Clock::now()};
+    TrainerEvents events;
+    events.tick = [&](const Progress&, double, const std::vector<NamedNumber>&) {
+      times.push_back(Clock::now());
+    };
+    events.stop = [&] { return times.size() > kSteps || times.back() - times[0] > kPatience; };
+    Progress progress;
+    try {
+      trainer.run(progress, events);
+    } catch (const Error&) {
+      // What stops a training is no matter of its plan.
+    }
+    // The first step waits for the first batch.
+    const std::size_t from = times.size() > 2 ? 1 : 0;
+    if (times.size() > 1) {
+      const std::chrono::duration<double> spent = times.back() - times[from];
+      step = std::max(step, spent.count() / static_cast<double>(times.size() - 1 - from));
+    }
+  }
+  // A validation picture takes about a third of a training picture's arithmetic.
+  const double validation =
+      static_cast<double>(run.start.validation_images) /
+      static_cast<double>(std::max<std::int64_t>(1, run.setup.train->size())) / 3;
+  return step * static_cast<double>(trainer.steps_per_epoch() * run.config.epochs) *
+         (1 + validation);
+}
+
+Json metrics_json(const TestResult& test, const std::filesystem::path& checkpoint,
+                  const TrainConfig& config, const Progress& progress, double seconds,
+                  const monitoring::Journal& journal, std::size_t planned, std::size_t peak) {
+  Json metrics;
+  for (const auto& [key, value] : test.numbers) {
+    metrics[key] = std::isfinite(value) ? Json(value) : Json();
+  }
+  metrics["checkpoint"] = checkpoint.string();
+  metrics["epochs"] = config.epochs;
+  metrics["best_epoch"] = progress.best_epoch;
+  metrics["best_validation_score"] = progress.best_score;
+  metrics["seconds"] = seconds;
+  metrics["images_per_second"] = journal.images_per_second();
+  metrics["seconds_data_wait"] = journal.data_wait_seconds();
+  metrics["seconds_statistics"] = journal.statistics_seconds();
+  metrics["peak_bytes"] = peak;
+  metrics["planned_bytes"] = planned;
+  return metrics;
+}
+
+// A few samples, evenly over the source.
+Tensor probe_images(const SampleSource& samples) {
+  constexpr std::int64_t kImages = 16;
+  return inputs_of(samples, spread(samples.size(), kImages));
+}
+
+std::size_t planned_bytes(Trainer& trainer, const MemoryPlan& plan) {
+  return plan.total() + trainer.prefetch_bytes() + trainer.statistics_bytes();
+}
+
+// What histories begin with.
+monitoring::HistoryStart start_of(const TrainConfig& config, const TrainingSetup& setup,
+                                  const Trainer& trainer) {
+  monitoring::HistoryStart start;
+  start.score = setup.task->score_name();
+  start.model = config.model;
+  start.loss = setup.loss;
+  start.epochs = config.epochs;
+  start.steps = trainer.steps_per_epoch() * config.epochs;
+  start.batch_size = config.batch_size;
+  start.learning_rate = config.lr;
+  start.classes = setup.classes;
+  start.images = setup.per_class;
+  start.validation_images = setup.validation ? setup.validation->size() : 0;
+  start.parameters = trainer.statistics_names();
+  return start;
+}
+
+monitoring::JournalOptions journal_options(const PreparedTraining& training, bool resume) {
+  const TrainConfig& config = training.config;
+  const TrainingSetup& setup = training.setup;
+  const Backend backend{setup.options.device, setup.options.kernels};
+  monitoring::JournalOptions options{.run = config.out,
+                                     .resume = resume,
+                                     .tensorboard = config.tensorboard,
+                                     .start = training.start};
+  options.probe =
+      std::make_unique<inspection::PulseProbe>(record_of(*setup.model), setup.image, backend);
+  options.probe_images = probe_images(*setup.probed);
+  if (!config.watch_images.empty() && setup.watched) {
+    options.watch = std::make_unique<monitoring::Watch>(config.watch_images,
+                                                        comma_separated(config.watch_methods),
+                                                        *setup.watched, backend, config.out);
+  }
+  return options;
+}
+
+}  // namespace
+
+std::unique_ptr<PreparedTraining> prepare_training(TrainConfig config,
+                                                   const TrainingRequest& request,
+                                                   monitoring::ProgressLine& out) {
+  device_from_name(config.device);  // before the data is read: a missing device is soon told
+  const Kit& kit = kit_for(config);
+  TrainingSetup setup = kit.prepare(config, request);
+  setup.metadata[kTaskKey] = kit.name();
+  for (const std::string& notice : setup.notices) out.line(notice);
+  if (!config.weights.empty() && !request.resume) {
+    for (const std::string& sentence : load_weights(*setup.model, config.weights)) {
+      out.line(sentence);
+    }
+  }
+  if (!config.freeze.empty()) {
+    out.line(fmt::format("frozen: {} parameters", freeze(*setup.model, config.freeze)));
+  }
+  if (!config.watch_images.empty() && !setup.watched) {
+    out.line(fmt::format("--watch-images is of class scores; a {} has none and watches nothing",
+                         config.model));
+  }
+  auto training = std::make_unique<PreparedTraining>(std::move(config), std::move(setup));
+  training->start = start_of(training->config, training->setup, training->trainer);
+  return training;
+}
+
+std::unique_ptr<FolderLock> lock_run(const std::filesystem::path& folder) {
+  auto lock = std::make_unique<FolderLock>(folder);
+  if (!lock->notice().empty()) fmt::print(stderr, "{}\n", lock->notice());
+  for (const char* inner : {"", "checkpoints", "watch"}) remove_stale_temporaries(folder / inner);
+  return lock;
+}
+
+TrainingPlan plan_of(PreparedTraining& run) {
+  const TrainConfig& config = run.config;
+  Trainer& trainer = run.trainer;
+  const MemoryPlan plan = trainer.plan();
+  const std::size_t prefetch = trainer.prefetch_bytes(), statistics = trainer.statistics_bytes();
+  const std::size_t total = planned_bytes(trainer, plan);
+  const double flops = trainer.step_flops();
+  const double seconds = expected_seconds(run, static_cast<double>(total));
+  const Json json = {{"arena_bytes", plan.arena},
+                     {"arena_lower_bound_bytes", plan.lower_bound},
+                     {"without_sharing_bytes", plan.unpacked},
+                     {"parameter_bytes", plan.parameters},
+                     {"input_bytes", plan.inputs},
+                     {"prefetch_bytes", prefetch},
+                     {"statistics_bytes", statistics},
+                     {"total_bytes", total},
+                     {"planned_bytes", total},
+                     {"step_flops", flops},
+                     {"model", config.model},
+                     {"image_size", config.image_size},
+                     {"training_images", run.setup.train->size()},
+                     {"validation_images", run.start.validation_images},
+                     {"classes", run.start.classes.size()},
+                     {"seconds", seconds}};
+  const auto row = [](const char* name, double bytes) {
+    return fmt::format("  {:<20} {:>10}", name, human(bytes));
+  };
+  std::string text = run.setup.images_sentence + "\n";
+  text += fmt::format("one training step of {} at {}x{}, batch {}:\n", config.model,
+                      config.image_size, config.image_size, config.batch_size);
+  text += fmt::format("{}  (at least {}; {} without sharing)\n",
+                      row("intermediate values", static_cast<double>(plan.arena)),
+                      human(static_cast<double>(plan.lower_bound)),
+                      human(static_cast<double>(plan.unpacked)));
+  text +=
+      fmt::format("  parameters and moments {:>8}\n", human(static_cast<double>(plan.parameters)));
+  text += row("inputs", static_cast<double>(plan.inputs)) + "\n";
+  text += row("batches ahead", static_cast<double>(prefetch)) + "\n";
+  text += row("statistics", static_cast<double>(statistics)) + "\n";
+  text += row("total", static_cast<double>(total)) + "\n";
+  text += fmt::format("  arithmetic           {:>10.2f} GFLOP\n", flops / 1e9);
+  const std::int64_t steps = trainer.steps_per_epoch() * config.epochs;
+  text += fmt::format("  time for {} epochs    {}, {} steps of {:.3g} ms here\n", config.epochs,
+                      seconds < 1 ? "less than a second" : "about " + duration_text(seconds), steps,
+                      1e3 * seconds / static_cast<double>(steps));
+  return {text, json_text(json, 2)};
+}
+
+TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function<bool()>& stop,
+                         monitoring::ProgressLine& out) {
+  const TrainConfig& config = run.config;
+  const TrainingSetup& setup = run.setup;
+  Model& model = *setup.model;
+  Trainer& trainer = run.trainer;
+  const std::size_t planned = planned_bytes(trainer, trainer.plan());
+  const double total_flops = trainer.step_flops() * static_cast<double>(trainer.steps_per_epoch()) *
+                             static_cast<double>(config.epochs);
+  if (constexpr double kMuch = 2e14; total_flops > kMuch) {  // minutes of a good machine
+    out.line(fmt::format("this will take about {} and {} of memory",
+                         duration_text(total_flops / measured_flops_per_second()),
+                         human(static_cast<double>(planned))));
+  }
+  // Before anything is written: what is watched may not be there.
+  monitoring::JournalOptions kept = journal_options(run, resume);
+  const Checkpoints checkpoints(config.out, setup.metadata, config.keep_checkpoints);
+  const std::string folder = config.out + "/";
+  Progress progress;
+  if (resume) {
+    std::vector<std::string> notices;
+    progress = checkpoints.resume(model, trainer.optimizer(), notices);
+    for (const std::string& notice : notices) out.line(notice);
+    out.line(fmt::format("continuing at step {} (epoch {})", progress.step, progress.epoch + 1));
+  } else {
+    if (std::filesystem::exists(checkpoints.file("last"))) {
+      throw usage_error("'{}' already holds a training; choose another --out, or --resume it",
+                        config.out);
+    }
+    write_config(config, folder + "config.toml");
+    checkpoints.save_initial(model);
+  }
+  if (setup.begin) setup.begin();
+  kept.first_step = progress.step;
+  kept.first_epoch = progress.epoch;
+  monitoring::Journal journal(std::move(kept), model, out);
+  const Device device = setup.options.device;
+  FirstSteps first_steps(config.out, environment_of(config, device), resume, progress.step);
+  std::int64_t parameters = 0;
+  for (const ParameterRef& p : model.trained_parameters()) parameters += p->value.elements();
+  out.line(fmt::format(
+      "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} a step; {}; lr {}, {} threads", config.model,
+      config.image_size, config.image_size, parameters, trainer.step_flops() / 1e9,
+      human(static_cast<double>(planned)), setup.images_sentence, config.lr, thread_count()));
+
+  if (const std::int64_t few = run.start.validation_images;
+      few > 0 && few < monitoring::kFewImages) {
+    out.line(fmt::format(
+        "the validation set of {} image{} is too small to tell: it picks the checkpoint 'best' "
+        "nearly by chance; compare it with 'last', or give more pictures or a larger "
+        "--validation-fraction",
+        few, few == 1 ? "" : "s"));
+  }
+
+  const Clock::time_point began = Clock::now();
+  TrainerEvents events;
+  events.stop = stop;
+  events.batch = [&](const Batch& batch) { first_steps.batch(batch); };
+  events.tick = [&](const Progress& p, double loss, const std::vector<NamedNumber>& terms) {
+    if (const std::string problem = first_steps.step(loss); !problem.empty()) out.line(problem);
+    journal.tick(p, loss, terms);
+  };
+  events.step = [&](const StepRecord& r) { journal.step(r); };
+  events.statistics = [&](const StatisticsRecord& r) { journal.statistics(r); };
+  events.epoch = [&](const EpochRecord& r) { journal.epoch(r); };
+  events.save = [&](const Progress& p, bool best, bool epoch_end) {
+    journal.flush();
+    first_steps.flush();  // what is resumed from here needs them
+    checkpoints.save(model, trainer.optimizer(), p, best, epoch_end);
+  };
+  Allocator::of(device).reset_peak();
+  bool finished = false;
+  try {
+    finished = trainer.run(progress, events);
+  } catch (const Error& error) {
+    first_steps.flush();
+    journal.failed(progress, error.what());
+    throw;
+  }
+  const bool recorded = journal.finish();
+  if (!finished) {
+    out.line(
+        fmt::format("stopped at step {}, the state is saved; tapescope train --resume --out {} "
+                    "goes on from here",
+                    progress.step, config.out));
+    return {130, ""};
+  }
+  const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  if (journal.statistics_seconds() > 0) {
+    out.line(fmt::format("statistics of the parameters took {:.1f} % of the time",
+                         100 * journal.statistics_seconds() / journal.seconds()));
+  }
+  const TestResult test = setup.test();
+  if (!test.sentence.empty()) {
+    out.line(fmt::format("{} (best of {} epochs: {}); {:.0f} s", test.sentence, config.epochs,
+                         progress.best_epoch, seconds));
+  }
+  const Json metrics = metrics_json(test, checkpoints.file("best"), config, progress, seconds,
+                                    journal, planned, trainer.peak_bytes());
+  const std::string text = json_text(metrics, 2);
+  write_atomically(folder + "metrics.json", text + "\n");
+  return {recorded ? 0 : 1, text};
+}
+
+}  // namespace tapescope::tasks

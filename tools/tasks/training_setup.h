@@ -1,0 +1,46 @@
+// All of a training that depends on its task.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tools/monitoring/watch.h"
+#include "tools/training/trainer.h"
+
+namespace tapescope::tasks {
+
+// How a training is asked for, beside its options.
+struct TrainingRequest {
+  bool resume = false, allow_outside = false;
+  std::string data_changed = "refuse";  // or "accept"
+};
+
+// What the best checkpoint is worth on the test split.
+struct TestResult {
+  std::vector<std::pair<std::string, double>> numbers;  // keys of metrics.json
+  std::string sentence;                                 // may be empty
+};
+
+struct TrainingSetup {
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Task> task;
+  std::shared_ptr<const SampleSource> train, validation;  // validation may be null
+  std::shared_ptr<const SampleSource> probed;             // without augmentation
+  TrainerOptions options;
+  Shape image;                                  // {H,W,C}
+  std::map<std::string, std::string> metadata;  // of the model files
+  std::string loss;                             // "nll"
+  std::vector<std::string> classes;
+  std::vector<std::int64_t> per_class = {};  // training examples of each
+  std::string images_sentence = {};          // "205 training, 87 validation and 36 test images"
+  std::vector<std::string> notices = {};     // what was chosen
+  std::function<void()> begin = {};          // writes what else the run keeps of its start
+  std::function<TestResult()> test = {};     // reads the run's best checkpoint
+  std::optional<ClassLogits> watched = {};   // nothing: --watch-images is not of this task
+};
+
+}  // namespace tapescope::tasks
