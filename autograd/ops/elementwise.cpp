@@ -257,6 +257,11 @@ const BinaryEntry kBinary[] = {
        if (v.wants(1)) v.give(1, affine(back_to(dy, b), p1));
      },
      0.75, -2},
+    {Binary::binary_cross_entropy, RelevanceClass::product, false, Values::normal, Values::unit,
+     [](Vjp& v, Var dy, Var a, Var b, double, double) {
+       if (v.wants(0)) v.give(0, back_to(mul(dy, sub(sigmoid(a), b)), a));
+       if (v.wants(1)) v.give(1, neg(back_to(mul(dy, a), b)));
+     }},
     {Binary::leaky_relu_gradient, kLinear, true, Values::normal, Values::away_from_zero,
      [](Vjp& v, Var dy, Var a, Var b, double p0, double) {
        v.give(0, back_to(record_binary(Binary::leaky_relu_gradient, dy, b, p0), a));
@@ -386,6 +391,9 @@ Var record_binary(Binary function, Var a, Var b, double p0, double p1) {
 
 Var add(Var a, Var b) { return record_binary(Binary::add, a, b); }
 Var sub(Var a, Var b) { return record_binary(Binary::sub, a, b); }
+Var binary_cross_entropy(Var logits, Var targets) {
+  return record_binary(Binary::binary_cross_entropy, logits, targets);
+}
 Var mul(Var a, Var b) { return record_binary(Binary::mul, a, b); }
 Var div(Var a, Var b) { return record_binary(Binary::div, a, b); }
 Var safe_divide(Var a, Var b) { return record_binary(Binary::safe_divide, a, b); }

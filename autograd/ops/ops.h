@@ -16,6 +16,8 @@ Var add(Var a, Var b);
 Var sub(Var a, Var b);
 Var mul(Var a, Var b);
 Var div(Var a, Var b);
+// -t log s(z) - (1 - t) log(1 - s(z)) of logits z and targets t in [0, 1], s the sigmoid.
+Var binary_cross_entropy(Var logits, Var targets);
 Var maximum(Var a, Var b);  // ties: the gradient goes to a
 Var minimum(Var a, Var b);
 Var safe_divide(Var a, Var b);    // 0 where b is 0

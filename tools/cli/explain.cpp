@@ -47,12 +47,14 @@ int list_methods(const Options& options) {
   return 0;
 }
 
-// Of a classifier first.
+// What is taken where nobody names any: of one class per picture, and of tasks that differ.
 std::string usual_methods() {
-  std::string text;
-  for (auto kit = tasks::kits().rbegin(); kit != tasks::kits().rend(); ++kit) {
-    text += fmt::format("{}{}{}", text.empty() ? "" : ", of ", text.empty() ? "" : "a detector ",
-                        (*kit)->usual_methods());
+  const std::string first = tasks::kits().back()->usual_methods();
+  std::string text = first;
+  for (const tasks::Kit* kit : tasks::kits()) {
+    if (kit->usual_methods() != first) {
+      text += fmt::format(", of {} {}", kit->name(), kit->usual_methods());
+    }
   }
   return text;
 }

@@ -166,6 +166,7 @@ if (T && (T.epochs.length || T.steps.length)) {
     rows.length ? el('details', {}, el('summary', {}, 'Gradients, weights and updates by parameter'),
       table(['parameter', 'gradient', 'weight', 'update : weight', 'gradient : weight', 'signal to noise'], rows)) : null);
 }
+for (const t of D.tables || []) section(t.id, t.title, el('p', {class: 'note'}, t.note), table(t.head, t.rows));
 if (D.suspects && D.suspects.length) {
   section('suspects', 'Training images whose label may be wrong',
     el('ul', {class: 'thumbs'}, D.suspects.map(s => el('li', {}, el('img', {src: s.picture, alt: `${s.name}, labelled ${s.label}`}),

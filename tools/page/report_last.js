@@ -31,7 +31,7 @@ if (D.evolution && D.evolution.length) {
 // As a reader asks: what it is worth and what is wrong, which pictures and why, how it came about;
 // what it is made of is folded away.
 const folded = ['activations', 'structure', 'parameters', 'notes'];
-const order = ['summary', 'diagnosis', 'predictions', 'boxes', 'confusion', 'detection', 'suspects', 'quality', 'training', 'evolution', ...folded];
+const order = ['summary', 'diagnosis', 'predictions', 'boxes', 'confusion', 'labels', 'detection', 'suspects', 'quality', 'training', 'evolution', ...folded];
 nav.replaceChildren();
 for (const id of order) {
   const node = document.getElementById(id);

@@ -223,8 +223,9 @@ class Maps {
                            {"quality", quality::quality_json(row.panel, explainer_->metrics())}});
       if (explainer_->targets()[t].group.empty()) controls_.back().erase("box");
     }
-    command_.say(fmt::format("\n{}:\n{}", printable(stem_of(t)),
-                             quality::to_text(panels_[t], explainer_->metrics())));
+    const std::string title =
+        explainer_->targets()[t].group.empty() ? "" : printable(stem_of(t)) + ":\n";
+    command_.say("\n" + title + quality::to_text(panels_[t], explainer_->metrics()));
   }
 
   const Run& run_;

@@ -19,6 +19,7 @@ const Kit& kit_named(std::string_view name) {
 }
 
 const Kit& kit_for(const TrainConfig& config) {
+  if (config.task != "auto") return kit_named(config.task);
   for (const Kit* kit : kits()) {
     if (kit->takes(config)) return *kit;
   }
@@ -56,10 +57,10 @@ std::unique_ptr<Run> open_run(const RunRequest& asked) {
 }
 
 std::unique_ptr<Run> new_run(const ModelConfig& config) {
-  for (const Kit* kit : kits()) {
-    const std::vector<std::string> models = kit->models();
+  for (auto kit = kits().rbegin(); kit != kits().rend(); ++kit) {
+    const std::vector<std::string> models = (*kit)->models();
     if (std::find(models.begin(), models.end(), config.name) != models.end()) {
-      return kit->make(config);
+      return (*kit)->make(config);
     }
   }
   throw usage_error("unknown model '{}'; known are {}", config.name,

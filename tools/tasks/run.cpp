@@ -1,5 +1,6 @@
 #include "tools/tasks/run.h"
 
+#include "tools/tasks/kit.h"
 #include "tools/tasks/other_explanations.h"
 
 namespace tapescope::tasks {
@@ -11,8 +12,8 @@ RunRequest RunRequest::at(const std::string& other_checkpoint) const {
 }
 
 OtherAnswer Run::explain_otherwise(const OtherCommand&) const {
-  throw usage_error("'{}' is a detector's run; this explanation is of a classifier's answers",
-                    asked_.run);
+  throw usage_error("'{}' is a {} run; this explanation is of a classifier's answers", asked_.run,
+                    kit().name());
 }
 
 inspection::Record record_of(Model& model) {

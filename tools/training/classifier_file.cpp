@@ -40,8 +40,8 @@ ModelInfo info_of(const SafetensorsFile& file) {
   info.classes = json.classes(2);
   info.config.classes = static_cast<std::int64_t>(info.classes.size());
   info.loss = json.text("loss", info.loss);
-  if (info.loss != "nll" && info.loss != "focal") {
-    throw usage_error("'{}' has damaged metadata: loss is {}; it must be nll or focal", path,
+  if (info.loss != "nll" && info.loss != "focal" && info.loss != "bce") {
+    throw usage_error("'{}' has damaged metadata: loss is {}; it must be nll, focal or bce", path,
                       printable(info.loss));
   }
   info.validation_fraction = json.share("validation_fraction");

@@ -12,7 +12,7 @@
 namespace tapescope {
 
 struct TrainConfig {
-  std::string data, out, model = "auto";
+  std::string data, out, task = "auto", model = "auto";
   double width = 1.0;
   std::int64_t image_size = 0;  // 0: the pictures' own size if small, else the model's usual one
   std::int64_t epochs = 10, batch_size = 16;
@@ -44,6 +44,8 @@ void for_each_option(Config& c, Visit&& visit) {
         "folder: ImageFolder layout (train/<class>/*, test/<class>/*) or IDX files; for a detector "
         "Pascal VOC, COCO or YOLO (or its data.yaml)");
   visit("out", c.out, "run directory to write");
+  visit("task", c.task,
+        "auto (seen from the model and the data), classification, detection or multi-label");
   visit("model", c.model,
         "auto (lenet for small grey pictures, else resnet20), seednet, lenet, mlp, resnet18 or "
         "resnet20; for boxes centre-detector");

@@ -1,19 +1,17 @@
 // The one list of what can be learnt.
-#include <fmt/ranges.h>
-
-#include "tools/files/text.h"
 #include "tools/tasks/classification/classification.h"
 #include "tools/tasks/detection/detection.h"
-#include "tools/training/checkpoint.h"
+#include "tools/tasks/multilabel/multilabel.h"
 
 namespace tapescope::tasks {
 namespace {
 
 const DetectionKit detection_kit;
+const MultiLabelKit multi_label_kit;
 const ClassificationKit classification_kit;
 
-// The last takes what no other does.
-constexpr const Kit* kKits[] = {&detection_kit, &classification_kit};
+// The last takes what no other does; of a model that several have, the last is meant.
+constexpr const Kit* kKits[] = {&detection_kit, &multi_label_kit, &classification_kit};
 
 }  // namespace
 
