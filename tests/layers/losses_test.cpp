@@ -131,6 +131,37 @@ TEST(Losses, StayFiniteAtTheEnds) {
   }
 }
 
+// Value -t log s - (1 - t) log(1 - s), slopes s - t by the logit and -z by the target, curvature
+// s (1 - s); and no infinity where the answer is certain.
+TEST(Losses, BinaryCrossEntropy) {
+  const std::vector<float> logits = {0, 0.7f, -2.5f, 6, -6, 1.25f},
+                           targets = {1, 0, 1, 0.25f, 0, 1};
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var z = tape.input("logits", Tensor::from<float>({2, 3}, std::span<const float>(logits)));
+  const Var t = tape.input("targets", Tensor::from<float>({2, 3}, std::span<const float>(targets)));
+  const Var loss = binary_cross_entropy(z, t);
+  const std::vector<Var> slopes = tape.gradient(loss, {z, t});
+  const Var curvature = tape.gradient(slopes[0], {z})[0];
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const double x = logits[i], target = targets[i], s = 1 / (1 + std::exp(-x));
+    const auto at = static_cast<std::int64_t>(i);
+    EXPECT_NEAR(loss.value().item(at), -target * std::log(s) - (1 - target) * std::log(1 - s),
+                2e-6);
+    EXPECT_NEAR(slopes[0].value().item(at), s - target, 1e-6);
+    EXPECT_NEAR(slopes[1].value().item(at), -x, 1e-6);
+    EXPECT_NEAR(curvature.value().item(at), s * (1 - s), 1e-6);
+  }
+  for (const float size : {50.f, 1e4f, 1e30f}) {
+    const Var sure = tape.input("sure", Tensor::from<float>({4}, {size, size, -size, -size}));
+    const Var truth = tape.input("truth", Tensor::from<float>({4}, {1, 0, 1, 0}));
+    const Tensor cost = binary_cross_entropy(sure, truth).value();
+    for (int i = 0; i < 4; ++i) {
+      const double want = i == 0 || i == 3 ? 0 : double{size};
+      EXPECT_NEAR(cost.item(i), want, 1e-5 * want + 1e-6) << size << " " << i;
+    }
+  }
+}
+
 TEST(Losses, Errors) {
   Tape tape(Device::cpu(), Mode::evaluation);
   const Var logits = tape.input("logits", Tensor::zeros({DType::f32, {2, 3}}));

@@ -1,11 +1,11 @@
 // `tapescope verify-run`: are the first steps of a run what they were?
 #include <sys/stat.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
+#include "tools/data/split_record.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/tasks/training.h"
@@ -86,8 +86,8 @@ void replay(tasks::PreparedTraining& run, const Environment& then, std::int64_t 
   }
 }
 
-// Which files of the record of splits (RUN/split.tsv: split, class, size, hash, name, time) are not
-// as they were, by their size and the time of their last change.
+// Which files of the record of splits are not as they were, by their size and the time of their
+// last change.
 std::vector<std::string> changed_files(const std::filesystem::path& run,
                                        const std::filesystem::path& data) {
   constexpr std::size_t kShown = 3;
@@ -96,32 +96,18 @@ std::vector<std::string> changed_files(const std::filesystem::path& run,
   const auto told = [&](const std::string& name, const std::string& how) {
     if (++count <= kShown) changes.push_back(fmt::format("data: {} {}", printable(name), how));
   };
-  std::ifstream file(run / "split.tsv");
-  for (std::string line; std::getline(file, line);) {
-    std::vector<std::string> fields(1);
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      if (line[i] == '\t') {
-        fields.emplace_back();
-      } else if (line[i] == '\\' && i + 1 < line.size()) {
-        const char c = line[++i];
-        fields.back() += c == 't' ? '\t' : c == 'n' ? '\n' : c == 'r' ? '\r' : c;
-      } else {
-        fields.back() += line[i];
-      }
-    }
-    if (fields.size() < 6 || fields[4].ends_with(']')) continue;  // a picture in an IDX file
-    std::error_code error;
-    const std::filesystem::path path = data / fields[4];
-    const auto size = std::filesystem::file_size(path, error);
-    if (error) {
-      told(fields[4], "is gone");
-    } else if (fields[2] != std::to_string(size)) {
-      told(fields[4], fmt::format("has {} bytes, it had {}", size, printable(fields[2])));
-    } else if (struct stat status{};
-               fields[5] != "0" && ::stat(path.c_str(), &status) == 0 &&
-               fields[5] !=
-                   std::to_string(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec)) {
-      told(fields[4], "was written since");
+  if (!std::filesystem::exists(run / "split.tsv")) return changes;
+  for (const RecordedPicture& picture : SplitRecord::read(run / "split.tsv").pictures) {
+    if (picture.name.ends_with(']')) continue;  // in an IDX file
+    struct stat now {};
+    if (::stat((data / picture.name).c_str(), &now) != 0) {
+      told(picture.name, "is gone");
+    } else if (picture.content.bytes != now.st_size) {
+      told(picture.name,
+           fmt::format("has {} bytes, it had {}", now.st_size, picture.content.bytes));
+    } else if (picture.content.time != 0 &&
+               picture.content.time != now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec) {
+      told(picture.name, "was written since");
     }
   }
   if (count > kShown) changes.push_back(fmt::format("data: {} more files", count - kShown));
