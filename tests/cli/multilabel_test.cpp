@@ -86,7 +86,7 @@ TEST_F(MultiLabel, ExplainsWhereALabelIs) {
   for (const auto& [label, upper] : {std::pair{"red", true}, {"blue", false}}) {
     const Result explained =
         tapescope_program({"explain", "--run", out(), data() + "/p7.png", "--target", label, "--method",
-             "grad-cam,lrp-epsilon-plus", "--score", "--out", maps, "--json"});
+             "grad-cam,occlusion", "--score", "--out", maps, "--json"});
     ASSERT_EQ(explained.status, 0) << explained.err;
     const json result = json::parse(explained.out);
     ASSERT_EQ(result["maps"].size(), 2u);
@@ -94,7 +94,7 @@ TEST_F(MultiLabel, ExplainsWhereALabelIs) {
     EXPECT_TRUE(result["maps"][1]["quality"].contains("deletion"));
     // Rows of the map are of the input; the bands are in the upper and the lower half.
     const Safetensors stored = read_safetensors(*folder_ / "maps/maps.safetensors");
-    const Tensor& map = *stored.find("p7.lrp-epsilon-plus");
+    const Tensor& map = *stored.find("p7.occlusion");
     const std::int64_t h = map.shape()[1], a_row = map.elements() / h;
     double in_half[2] = {0, 0};
     for (std::int64_t i = 0; i < map.elements(); ++i) {

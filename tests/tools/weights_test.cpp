@@ -9,6 +9,7 @@
 #include "layers/models/zoo.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/detection/detector_file.h"
+#include "tools/tasks/kit.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
 
@@ -138,6 +139,34 @@ TEST(ModelFile, MetadataBeyondTheLimitsAreRefusedByName) {
 }
 
 // Within the limits, and still far more than the file holds: nothing large may be made.
+// Files of before say no format; those of a later version may mean other things by the same names.
+TEST(ModelFile, OfANewerFormatIsRefusedByName) {
+  const TemporaryFolder folder;
+  Stored file = stored(kLenet);
+  EXPECT_EQ(file.metadata.at("tapescope.format"), "1");
+  file.metadata.erase("tapescope.format");
+  EXPECT_NO_THROW(load_model("", written(folder, file)));
+  file.metadata["tapescope.format"] = "2";
+  const std::string path = written(folder, file).string();
+  expect_says(usage_message([&] { load_model("", path); }), {path, "format 2", "newer version"});
+  expect_says(usage_message([&] { tasks::open_run({.run = "", .checkpoint = path}); }),
+              {"format 2"});
+}
+
+TEST(ModelFile, NamesItsTask) {
+  const TemporaryFolder folder;
+  Stored file = stored(kLenet);
+  const auto kit_of = [&] {
+    const std::string path = written(folder, file).string();
+    return std::string(tasks::open_run({.run = "", .checkpoint = path})->kit().name());
+  };
+  EXPECT_EQ(kit_of(), "classification");  // of before, which named none
+  file.metadata["tapescope.task"] = "multi-label";
+  EXPECT_EQ(kit_of(), "multi-label");
+  file.metadata["tapescope.task"] = "poetry";
+  expect_says(usage_message(kit_of), {"'poetry'", "does not know"});
+}
+
 TEST(ModelFile, AModelMuchLargerThanItsFileIsNotBuilt) {
   const TemporaryFolder folder;
   Allocator& memory = Allocator::of(Device::cpu());

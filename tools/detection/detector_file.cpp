@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 constexpr const char* kKey = "tapescope.detector";
 
 DetectorConfig config_of(const SafetensorsFile& file) {
+  expect_known_format(file);
   if (!file.metadata().contains(kKey)) {
     throw usage_error("'{}' is no detector; train one with --model centre-detector",
                       printable(file.path().string()));

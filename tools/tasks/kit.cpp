@@ -49,6 +49,7 @@ const Kit& kit_of(const SafetensorsFile& file) {
 
 std::unique_ptr<Run> open_run(const RunRequest& asked) {
   SafetensorsFile file(checkpoint_path(asked.run, asked.checkpoint));
+  expect_known_format(file);
   std::vector<std::string> notices;
   std::unique_ptr<Run> run = kit_of(file).open(
       file, asked, {.allow_non_finite = asked.allow_non_finite, .notices = &notices});

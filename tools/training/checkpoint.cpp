@@ -40,6 +40,15 @@ void remove_states_but(const fs::path& folder, const std::string& name) {
 
 }  // namespace
 
+void expect_known_format(const SafetensorsFile& file) {
+  const auto format = file.metadata().find("tapescope.format");
+  if (format == file.metadata().end() || format->second == std::to_string(kRunFormat)) return;
+  throw usage_error(
+      "'{}' is written in format {}, by a newer version; this one reads format {}: use that "
+      "version, or train anew",
+      printable(file.path().string()), printable(format->second), kRunFormat);
+}
+
 fs::path checkpoint_path(const fs::path& run, const std::string& which) {
   const bool named = which == "best" || which == "last" || which == "initial";
   const fs::path path = named ? run / "checkpoints" / (which + ".safetensors") : fs::path(which);
@@ -76,6 +85,7 @@ void Checkpoints::write_model(const fs::path& path, const Module& model,
   std::map<std::string, std::string> metadata = metadata_;
   metadata.insert(more.begin(), more.end());
   metadata["format"] = "pt";
+  metadata["tapescope.format"] = std::to_string(kRunFormat);
   write_safetensors(path, tensors, metadata);
 }
 
@@ -127,6 +137,7 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
                       run_.string());
   }
   SafetensorsFile stored(path);
+  expect_known_format(stored);
   load_exactly(model, stored, "the model that --resume goes on with", {.allow_non_finite = true});
   const auto name = stored.metadata().find("tapescope.state");
   const auto hash = stored.metadata().find("tapescope.state_hash");

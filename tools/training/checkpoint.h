@@ -17,10 +17,17 @@
 #include <string>
 #include <vector>
 
+#include "tools/training/safetensors.h"
 #include "tools/training/trainer.h"
 #include "tools/training/weights.h"
 
 namespace tapescope {
+
+// What model files say of how they are written, under tapescope.format; absent: 1. It grows where
+// older versions would misread them.
+inline constexpr int kRunFormat = 1;
+// Throws a usage error for a file of a newer version.
+void expect_known_format(const SafetensorsFile& file);
 
 // The model file: `which` is best, last, initial or a file. A usage error where the run has it not.
 std::filesystem::path checkpoint_path(const std::filesystem::path& run, const std::string& which);

@@ -12,6 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 ModelInfo info_of(const SafetensorsFile& file) {
+  expect_known_format(file);
   const std::string path = printable(file.path().string());
   const auto pipeline = file.metadata().find("tapescope.pipeline");
   if (!file.metadata().contains("tapescope.model") || pipeline == file.metadata().end()) {
