@@ -41,4 +41,22 @@ std::string json_text(const nlohmann::ordered_json& json, int indent) {
 }
 std::string json_text(const nlohmann::json& json, int indent) { return text_of(json, indent); }
 
+bool nests_too_deep(std::string_view json) {
+  int level = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (quoted && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && (c == '[' || c == '{')) {
+      if (++level > kMostJsonLevels) return true;
+    } else if (!quoted && (c == ']' || c == '}')) {
+      --level;
+    }
+  }
+  return false;
+}
+
 }  // namespace tapescope
