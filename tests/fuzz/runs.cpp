@@ -1,6 +1,8 @@
 // What a run folder holds: model files, config.toml, history.jsonl.
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "engine/error.h"
 #include "layers/models/zoo.h"
@@ -58,6 +60,8 @@ Seeds safetensors_seeds() {
                     {{"key", "value"}});
   seeds.push_back(content_of(path));
   write_safetensors(path, {{"h", bf16}}, {{"\"", "\\"}});
+  seeds.push_back(content_of(path));
+  write_safetensors(path, {{"w", zeros({DType::f32, Shape{16, 16}})}}, {});  // mostly values
   seeds.push_back(content_of(path));
   return seeds;
 }
@@ -126,7 +130,9 @@ void config(Bytes bytes) {
   std::vector<char*> argv;
   for (std::string& word : line) argv.push_back(word.data());
   argv.push_back(nullptr);
+  std::FILE* const messages = stderr;  // the program writes to one of its own
   const int status = tapescope_main(static_cast<int>(line.size()), argv.data());
+  if (stderr != messages) std::fclose(std::exchange(stderr, messages));
   promise(status == 0 || status == 2, "options from a file are taken or refused");
 }
 
@@ -198,8 +204,8 @@ Seeds history_seeds() {
 
 }  // namespace
 
-const Target kSafetensors{"safetensors", safetensors, safetensors_seeds},
-    kRun{"run", run, run_seeds}, kConfig{"config", config, config_seeds},
-    kHistory{"history", history, history_seeds};
+const Target kSafetensors{"safetensors", safetensors, safetensors_seeds, true},
+    kRun{"run", run, run_seeds, true}, kConfig{"config", config, config_seeds, true},
+    kHistory{"history", history, history_seeds, true};
 
 }  // namespace tapescope::fuzz
