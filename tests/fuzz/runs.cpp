@@ -9,6 +9,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tools/cli/training_run.h"
 #include "tools/detection/detector_file.h"
+#include "tools/monitoring/diagnosis.h"
 #include "tools/monitoring/history.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/config.h"
@@ -153,6 +154,8 @@ void history(Bytes bytes) {
   sentence_of([&] {
     const monitoring::History read = monitoring::read_history(folder);
     for (const EpochRecord& record : read.epochs) planted_fault(record.epoch > 1);
+    monitoring::diagnose(read);
+    monitoring::to_json(read, {});
   });
   // A training that goes on keeps what can be read.
   sentence_of([&] { monitoring::HistoryWriter(folder, true, 3); });

@@ -55,5 +55,18 @@ TEST(JsonText, BracketsAreCountedOutsideOfStrings) {
   EXPECT_TRUE(nests_too_deep(R"(["\\",)" + nested(100) + "]"));  // a backslash ends one
 }
 
+TEST(JsonText, MembersAreCountedForEachObject) {
+  const auto object = [](int count) {
+    std::string text = "{";
+    for (int i = 0; i < count; ++i) text += "\"a:" + std::to_string(i) + "\": 1, ";
+    return text + "\"z\": 1}";
+  };
+  EXPECT_FALSE(has_huge_object(object(999)));
+  EXPECT_TRUE(has_huge_object(object(1000)));
+  EXPECT_FALSE(has_huge_object("[" + object(600) + ", " + object(600) + "]"));
+  EXPECT_TRUE(has_huge_object("{\"a\": [" + object(1000) + "]}"));
+  EXPECT_FALSE(has_huge_object("]}]:::"));
+}
+
 }  // namespace
 }  // namespace tapescope

@@ -1,6 +1,7 @@
 #include "tools/files/json_text.h"
 
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "tools/files/text.h"
 
@@ -34,6 +35,22 @@ std::string text_of(const Json& json, int indent) {
   }
 }
 
+// Whether `found` holds for a character outside of strings; it is asked in order.
+template <class Found>
+bool any_sign(std::string_view json, Found found) {
+  bool quoted = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    if (quoted && json[i] == '\\') {
+      ++i;
+    } else if (json[i] == '"') {
+      quoted = !quoted;
+    } else if (!quoted && found(json[i])) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string json_text(const nlohmann::ordered_json& json, int indent) {
@@ -43,20 +60,19 @@ std::string json_text(const nlohmann::json& json, int indent) { return text_of(j
 
 bool nests_too_deep(std::string_view json) {
   int level = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (quoted && c == '\\') {
-      ++i;
-    } else if (c == '"') {
-      quoted = !quoted;
-    } else if (!quoted && (c == '[' || c == '{')) {
-      if (++level > kMostJsonLevels) return true;
-    } else if (!quoted && (c == ']' || c == '}')) {
-      --level;
-    }
-  }
-  return false;
+  return any_sign(json, [&](char c) {
+    level += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
+    return level > kMostJsonLevels;
+  });
+}
+
+bool has_huge_object(std::string_view json) {
+  std::vector<int> members;  // of every array and object that is open
+  return any_sign(json, [&](char c) {
+    if (c == '[' || c == '{') members.push_back(0);
+    if ((c == ']' || c == '}') && !members.empty()) members.pop_back();
+    return c == ':' && !members.empty() && ++members.back() > kMostMembers;
+  });
 }
 
 }  // namespace tapescope

@@ -19,4 +19,9 @@ std::string json_text(const nlohmann::json& json, int indent = -1);
 constexpr int kMostJsonLevels = 100;
 bool nests_too_deep(std::string_view json);
 
+// Whether an object has more than kMostMembers: an ordered_json looks for each key among all those
+// before it. To be asked before other people's JSON is parsed as one.
+constexpr int kMostMembers = 1000;
+bool has_huge_object(std::string_view json);
+
 }  // namespace tapescope
