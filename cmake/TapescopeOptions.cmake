@@ -154,17 +154,17 @@ function(tapescope_picture_sources target)
   foreach(part WEBP TIFF)
     string(TOLOWER ${part} name)
     if(TAPESCOPE_${part}_FOUND)
-      target_sources(${target} PRIVATE tools/data/image_${name}.cpp)
+      target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tools/data/image_${name}.cpp)
       target_include_directories(${target} SYSTEM PRIVATE ${${part}_INCLUDE_DIR})
       target_link_libraries(${target} PRIVATE ${${part}_LIBRARY})
     else()
-      target_sources(${target} PRIVATE tools/data/image_${name}_off.cpp)
+      target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tools/data/image_${name}_off.cpp)
     endif()
   endforeach()
   # Its header tells the version in its first line only.
   file(STRINGS ${STB_INCLUDE_DIR}/stb_image.h stb LIMIT_COUNT 1 REGEX "stb_image - v[0-9.]+")
   string(REGEX REPLACE ".*stb_image - v([0-9.]+).*" "\\1" stb "${stb}")
-  set_source_files_properties(tools/data/image_stb.cpp PROPERTIES
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/tools/data/image_stb.cpp PROPERTIES
     COMPILE_DEFINITIONS "TAPESCOPE_STB_VERSION=\"${stb}\"")
 endfunction()
 # Tests and benchmarks: built where their libraries are.

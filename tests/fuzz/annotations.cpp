@@ -117,7 +117,7 @@ Seeds yolo_seeds() {
 
 }  // namespace
 
-const Target kVoc{"voc", voc, voc_seeds}, kCoco{"coco", coco, coco_seeds},
-    kYolo{"yolo", yolo, yolo_seeds};
+const Target kVoc{"voc", voc, voc_seeds, true}, kCoco{"coco", coco, coco_seeds, true},
+    kYolo{"yolo", yolo, yolo_seeds, true};
 
 }  // namespace tapescope::fuzz

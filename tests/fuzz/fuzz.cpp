@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <random>
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
@@ -124,6 +125,24 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
     std::exit(2);
   }
   return 0;
+}
+
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
+                                               std::size_t most, unsigned seed) {
+  std::vector<std::size_t> digits;
+  if (tapescope::fuzz::chosen->text && seed % 2 == 0) {
+    for (std::size_t i = 0; i < size; ++i) {
+      if (data[i] >= '0' && data[i] <= '9') digits.push_back(i);
+    }
+  }
+  if (digits.empty()) return LLVMFuzzerMutate(data, size, most);
+  constexpr std::string_view kInNumbers = "0123456789.-e";
+  std::minstd_rand random(seed);
+  data[digits[random() % digits.size()]] =
+      static_cast<std::uint8_t>(kInNumbers[random() % kInNumbers.size()]);
+  return size;
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -19,6 +19,7 @@ struct Target {
   const char* name;
   void (*run)(Bytes);
   Seeds (*seeds)();  // small and valid
+  bool text = false;  // every other mutation changes a number written as text, and no bracket
 };
 extern const Target kPicture, kIdx, kStream, kNpy;          // pictures.cpp
 extern const Target kSafetensors, kRun, kConfig, kHistory;  // runs.cpp

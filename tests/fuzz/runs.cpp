@@ -1,13 +1,15 @@
 // What a run folder holds: model files, config.toml, history.jsonl.
-#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "engine/error.h"
 #include "layers/models/zoo.h"
 #include "tests/fuzz/fuzz.h"
-#include "tools/cli/cli.h"
+#include "tools/cli/training_run.h"
 #include "tools/detection/detector_file.h"
+#include "tools/monitoring/diagnosis.h"
 #include "tools/monitoring/history.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
@@ -61,6 +63,8 @@ Seeds safetensors_seeds() {
   seeds.push_back(content_of(path));
   write_safetensors(path, {{"h", bf16}}, {{"\"", "\\"}});
   seeds.push_back(content_of(path));
+  write_safetensors(path, {{"w", zeros({DType::f32, Shape{16, 16}})}}, {});  // mostly values
+  seeds.push_back(content_of(path));
   return seeds;
 }
 
@@ -113,26 +117,24 @@ Seeds run_seeds() {
 
 void config(Bytes bytes) {
   write("run/config.toml", bytes);
-  // As `train --resume` reads it. The data is typed, and not there.
-  CLI::App app;
-  const std::function<int()> train = cli::kTrain.setup(app);
-  std::vector<std::string> words{"--resume", (scratch() / "run").string(), "--out",
-                                 (scratch() / "none").string(), "--data"};
-  app.parse(words);  // from the back
-  const std::string text = sentence_of([&] { train(); });
-  promise(!text.empty(), "data that is not there is an error");
+  // As `train --resume` reads it.
+  const std::string text =
+      sentence_of([&] { cli::stored_config(scratch() / "run", "train --resume"); });
   planted_fault(text.find("cannot be understood") != std::string::npos);
-  // As `--config` reads it. What is typed behind it wins. The whole command line takes its time.
-  if (bytes.size() % 8 != 0) return;
-  std::vector<std::string> line{"tapescope", "train",
-                                "--config",  (scratch() / "run/config.toml").string(),
-                                "--data",    (scratch() / "none").string(),
-                                "--threads", "1",
-                                "--device",  "cpu"};
+  // As `--config` reads it. What is typed behind it wins: data that is not there, and nothing that
+  // is written elsewhere. The whole command line takes a hundred times as long.
+  if (bytes.size() % 64 != 0) return;
+  const std::string none = (scratch() / "none").string();
+  std::vector<std::string> line{
+      "tapescope", "train", "--config", (scratch() / "run/config.toml").string(),
+      "--data",    none,    "--out",    (scratch() / "out").string(),
+      "--threads", "1",     "--device", "cpu"};
   std::vector<char*> argv;
   for (std::string& word : line) argv.push_back(word.data());
   argv.push_back(nullptr);
+  std::FILE* const messages = stderr;  // the program writes to one of its own
   const int status = tapescope_main(static_cast<int>(line.size()), argv.data());
+  if (stderr != messages) std::fclose(std::exchange(stderr, messages));
   promise(status == 0 || status == 2, "options from a file are taken or refused");
 }
 
@@ -153,6 +155,8 @@ void history(Bytes bytes) {
   sentence_of([&] {
     const monitoring::History read = monitoring::read_history(folder);
     for (const EpochRecord& record : read.epochs) planted_fault(record.epoch > 1);
+    monitoring::diagnose(read);
+    monitoring::to_json(read, {});
   });
   // A training that goes on keeps what can be read.
   sentence_of([&] { monitoring::HistoryWriter(folder, true, 3); });
@@ -204,8 +208,8 @@ Seeds history_seeds() {
 
 }  // namespace
 
-const Target kSafetensors{"safetensors", safetensors, safetensors_seeds},
-    kRun{"run", run, run_seeds}, kConfig{"config", config, config_seeds},
-    kHistory{"history", history, history_seeds};
+const Target kSafetensors{"safetensors", safetensors, safetensors_seeds, true},
+    kRun{"run", run, run_seeds, true}, kConfig{"config", config, config_seeds, true},
+    kHistory{"history", history, history_seeds, true};
 
 }  // namespace tapescope::fuzz

@@ -62,5 +62,13 @@ TEST_F(CocoResultIds, APictureThatMayBeTwoIsRefused) {
             std::string::npos);
 }
 
+TEST_F(CocoResultIds, BracketsAloneAreNobodysIds) {
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  put(folder_ / "annotations/instances_test.json",
+      R"({"images": [{"id": )" + deep + R"(, "file_name": "z.jpg"}], "categories": []})");
+  CocoIds ids(folder_.path(), {"cat"});
+  EXPECT_EQ(ids.image(at("train/a.jpg")), "397133");
+}
+
 }  // namespace
 }  // namespace tapescope::detection

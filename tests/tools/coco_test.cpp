@@ -137,6 +137,24 @@ TEST_F(Coco, WhatIsWrongIsNamed) {
   }
 }
 
+// An error shows the value that is wrong, which would overflow the stack.
+TEST_F(Coco, BracketsAloneAreRefusedWhereverTheyStand) {
+  pictures({"a.jpg"});
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  for (const std::string& text :
+       {deep, file({R"({"id": )" + deep + R"(, "file_name": "a.jpg"})"}, {}),
+        file({R"({"id": 7, "file_name": )" + deep + "}"}, {}),
+        file({image("7", "a.jpg", ", \"width\": " + deep)}, {}),
+        file({image("7", "a.jpg")}, {annotation("4", deep)}),
+        file({image("7", "a.jpg")}, {annotation("4", "7", "17", deep)}),
+        file({image("7", "a.jpg")},
+             {annotation("4", "7", "17", "[1, 2, 3, NaN]", ", \"iscrowd\": " + deep)}),
+        file({image("7", "a.jpg")}, {}, {category("17", deep)})}) {
+    write("train.json", text);
+    expect_complaint({"train.json", "more than 100 levels"});
+  }
+}
+
 TEST_F(Coco, SizesAndIdsThatAreMissing) {
   pictures({"a.jpg", "b.jpg"});
   write("train.json",

@@ -38,5 +38,35 @@ TEST(JsonText, TakesAnyBytes) {
   EXPECT_EQ(json_text(nlohmann::ordered_json{{"a", "Bl\u00fcte"}}), "{\"a\":\"Bl\u00fcte\"}");
 }
 
+TEST(JsonText, BracketsAreCountedOutsideOfStrings) {
+  const auto nested = [](std::size_t levels) {
+    return std::string(levels, '[') + std::string(levels, ']');
+  };
+  EXPECT_FALSE(nests_too_deep(""));
+  EXPECT_FALSE(nests_too_deep(nested(100)));
+  EXPECT_TRUE(nests_too_deep(nested(101)));
+  EXPECT_TRUE(nests_too_deep(R"({"a": )" + nested(100) + "}"));
+  EXPECT_TRUE(nests_too_deep(std::string(101, '[')));  // cut off
+  std::string wide = "[";
+  for (int i = 0; i < 1000; ++i) wide += R"({"a": []},)";
+  EXPECT_FALSE(nests_too_deep(wide));
+  EXPECT_FALSE(nests_too_deep("\"" + nested(200) + "\""));
+  EXPECT_FALSE(nests_too_deep(R"("\")" + nested(200) + "\""));   // a quote in a string
+  EXPECT_TRUE(nests_too_deep(R"(["\\",)" + nested(100) + "]"));  // a backslash ends one
+}
+
+TEST(JsonText, MembersAreCountedForEachObject) {
+  const auto object = [](int count) {
+    std::string text = "{";
+    for (int i = 0; i < count; ++i) text += "\"a:" + std::to_string(i) + "\": 1, ";
+    return text + "\"z\": 1}";
+  };
+  EXPECT_FALSE(has_huge_object(object(999)));
+  EXPECT_TRUE(has_huge_object(object(1000)));
+  EXPECT_FALSE(has_huge_object("[" + object(600) + ", " + object(600) + "]"));
+  EXPECT_TRUE(has_huge_object("{\"a\": [" + object(1000) + "]}"));
+  EXPECT_FALSE(has_huge_object("]}]:::"));
+}
+
 }  // namespace
 }  // namespace tapescope

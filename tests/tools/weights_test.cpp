@@ -138,6 +138,22 @@ TEST(ModelFile, MetadataBeyondTheLimitsAreRefusedByName) {
   }
 }
 
+// An error shows the value that is wrong, which would overflow the stack.
+TEST(ModelFile, MetadataOfBracketsAloneAreRefused) {
+  const TemporaryFolder folder;
+  const Stored good = stored(kLenet);
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  for (const auto& [key, text] :
+       {std::pair<std::string, std::string>{"tapescope.model", R"({"name": )" + deep + "}"},
+        {"tapescope.pipeline", R"([{"type": "Resize", "size": )" + deep + "}]"}}) {
+    Stored bad = good;
+    bad.metadata[key] = text;
+    const auto path = written(folder, bad);
+    expect_says(usage_message([&] { load_model("", path); }),
+                {"x.safetensors", "damaged metadata", "more than 100 levels"});
+  }
+}
+
 // Within the limits, and still far more than the file holds: nothing large may be made.
 // Files of before say no format; those of a later version may mean other things by the same names.
 TEST(ModelFile, OfANewerFormatIsRefusedByName) {

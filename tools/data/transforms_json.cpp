@@ -3,6 +3,7 @@
 
 #include "engine/error.h"
 #include "tools/data/transforms.h"
+#include "tools/files/json_text.h"
 
 namespace tapescope {
 namespace {
@@ -151,6 +152,10 @@ std::string Pipeline::to_json() const {
 }
 
 Pipeline Pipeline::from_json(const std::string& text) {
+  if (nests_too_deep(text)) {
+    throw usage_error("the transforms nest more than {} levels deep; correct the entry",
+                      kMostJsonLevels);
+  }
   std::vector<Transform> transforms;
   try {
     const json list = json::parse(text);

@@ -2,7 +2,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <string_view>
 #include <tuple>
 
 #include "engine/error.h"
@@ -42,8 +44,10 @@ std::optional<Object> clipped(const RawImage& raw, const RawObject& o, const std
   return object;
 }
 
+using Positions = std::map<std::string_view, int>;  // of classes, by name
+
 std::vector<Object> objects_of(const RawImage& raw, const std::vector<std::string>& classes,
-                               Complaints& complaints) {
+                               const Positions& positions, Complaints& complaints) {
   std::vector<Object> objects;
   std::set<std::tuple<std::string, double, double, double, double, bool>> seen;
   for (const RawObject& o : raw.objects) {
@@ -55,12 +59,12 @@ std::vector<Object> objects_of(const RawImage& raw, const std::vector<std::strin
     }
     std::optional<Object> object = clipped(raw, o, where, complaints);
     if (!object) continue;
-    const auto it = std::find(classes.begin(), classes.end(), o.name);
-    if (it == classes.end()) {
+    const auto it = positions.find(o.name);
+    if (it == positions.end()) {
       throw usage_error("'{}': the model does not know the class '{}'; it knows {}",
                         place_of(raw, o), shown(o.name), fmt::join(classes, ", "));
     }
-    object->category = static_cast<int>(it - classes.begin());
+    object->category = it->second;
     objects.push_back(*object);
   }
   return objects;
@@ -139,11 +143,15 @@ Image read_annotated(const AnnotatedImage& image) {
 std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
                                     const std::vector<std::string>& classes,
                                     Complaints& complaints) {
+  Positions positions;
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    positions.emplace(classes[i], static_cast<int>(i));  // of two of one name the first
+  }
   std::vector<AnnotatedImage> all;
   for (RawImage& raw : images) {
     if (!raw.bad.empty()) continue;
-    all.push_back(
-        {raw.path, raw.height, raw.width, objects_of(raw, classes, complaints), raw.id, raw.exif});
+    all.push_back({raw.path, raw.height, raw.width, objects_of(raw, classes, positions, complaints),
+                   raw.id, raw.exif});
   }
   return all;
 }

@@ -1,11 +1,12 @@
 #include "tools/detection/coco_ids.h"
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "tools/files/json_text.h"
 #include "tools/files/text.h"
+#include "tools/files/text_file.h"
 
 namespace tapescope::detection {
 namespace {
@@ -51,9 +52,10 @@ CocoIds::CocoIds(const fs::path& place, const std::vector<std::string>& classes)
     : place_(place.string()) {
   std::map<std::string, std::string> categories;
   for (const fs::path& file : json_files(place)) {
-    std::ifstream stream(file);
-    const json root = json::parse(stream, nullptr, false);
+    const std::string text = read_text(file);
     // Captions have no categories; other programs leave files of their own beside these.
+    if (nests_too_deep(text)) continue;
+    const json root = json::parse(text, nullptr, false);
     if (!root.is_object() || !root.contains("images") || !root.contains("categories")) continue;
     try {
       for (const json& category : root.at("categories")) {

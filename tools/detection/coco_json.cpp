@@ -44,6 +44,10 @@ std::string without_nan(std::string_view text) {
 
 json read_json(const fs::path& path) {
   const std::string text = read_text(path);
+  if (nests_too_deep(text)) {
+    throw usage_error("'{}' is no COCO annotation file: its values nest more than {} levels deep",
+                      path.string(), kMostJsonLevels);
+  }
   json root = json::parse(text, nullptr, false);
   if (root.is_discarded()) root = json::parse(without_nan(text), nullptr, false);
   if (!root.is_discarded()) return root;

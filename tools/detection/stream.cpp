@@ -36,7 +36,7 @@ std::string FrameReader::line() {
 
 std::vector<std::uint8_t> FrameReader::exactly(std::size_t bytes) {
   // The first frame's header may promise what never comes: memory grows with what is read.
-  const std::size_t step = frame_ == 0 ? std::size_t{1} << 20 : bytes;
+  const std::size_t step = frame_ == 0 ? std::size_t{1} << 16 : bytes;
   std::vector<std::uint8_t> data;
   while (data.size() < bytes) {
     const std::size_t had = data.size();

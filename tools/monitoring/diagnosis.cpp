@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <queue>
 
 #include "tools/monitoring/binomial.h"
 
@@ -31,6 +33,27 @@ double median(std::vector<double> values) {
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }
+
+// The median of what was added so far, as median() gives it, in the time of a heap.
+class RunningMedian {
+ public:
+  void add(double value) {
+    if (!std::isfinite(value)) return;
+    below_.push(value);
+    above_.push(below_.top());
+    below_.pop();
+    if (above_.size() > below_.size() + 1) {
+      below_.push(above_.top());
+      above_.pop();
+    }
+  }
+  double value() const { return above_.empty() ? 0 : above_.top(); }
+
+ private:
+  std::priority_queue<double> below_;  // the smaller half
+  std::priority_queue<double, std::vector<double>, std::greater<double>>
+      above_;  // as many, or one more
+};
 
 bool is_weight(const std::string& name) { return name.ends_with("weight"); }
 
@@ -108,15 +131,17 @@ class Doctor {
           "a net with normalisation, smaller initial weights, a smaller --lr, --clip-gradient 1");
     } else {
       int spikes = 0;
-      std::vector<double> seen;
+      int seen = 0;
+      RunningMedian before;
       for (const StepRecord& step : h_.steps) {
-        if (seen.size() >= 5 && step.gradient_norm > kSpike * median(seen)) ++spikes;
-        seen.push_back(step.gradient_norm);
+        if (seen >= 5 && step.gradient_norm > kSpike * before.value()) ++spikes;
+        before.add(step.gradient_norm);
+        ++seen;
       }
-      if (spikes >= 3 && spikes * 20 >= static_cast<int>(seen.size())) {
+      if (spikes >= 3 && spikes * 20 >= seen) {
         say("gradient-spikes",
             fmt::format("{} of {} recorded gradients are more than {} times the median before them",
-                        spikes, seen.size(), kSpike),
+                        spikes, seen, kSpike),
             "--clip-gradient 1, or a smaller --lr");
       }
     }
@@ -202,7 +227,7 @@ class Doctor {
 
   void layers() {
     if (h_.pulses.empty()) return;
-    int dead = 0, units = 0;
+    std::int64_t dead = 0, units = 0;
     for (const inspection::PulseRow& row : h_.pulses.back().pulse.activations) {
       if (row.op == "relu") {
         dead += row.dead;

@@ -86,6 +86,12 @@ std::vector<double> numbers(const Json& json) {
   return values;
 }
 
+// Lists of one line that belong together, but are not of one length.
+struct UnequalLists {};
+void expect_equal(std::size_t one, std::size_t other) {
+  if (one != other) throw UnequalLists{};
+}
+
 void take_start(History& history, const Json& s, const fs::path& path) {
   HistoryStart& start = history.start;
   start.version = s.value("version", 0);
@@ -103,6 +109,7 @@ void take_start(History& history, const Json& s, const fs::path& path) {
   start.learning_rate = s.at("learning_rate");
   start.classes = s.at("classes").get<std::vector<std::string>>();
   start.images = s.at("images").get<std::vector<std::int64_t>>();
+  if (!start.images.empty()) expect_equal(start.images.size(), start.classes.size());
   start.validation_images = s.at("validation_images");
   start.parameters = s.at("parameters").get<std::vector<std::string>>();
   history.has_start = true;
@@ -123,6 +130,8 @@ void take(History& history, const Json& line, const fs::path& path) {
     record.weight = numbers(it->at("weight"));
     record.update = numbers(it->at("update"));
     record.half_gradient = numbers(it->at("half_gradient"));
+    expect_equal(record.weight.size(), record.gradient.size());
+    expect_equal(record.update.size(), record.gradient.size());
     record.batch = it->at("batch");
     record.half = it->at("half");
     record.seconds = number(*it, "seconds");
@@ -176,14 +185,23 @@ History read_history(const fs::path& run) {
     ++number;
     if (line.empty()) continue;
     const bool last = file.peek() == std::char_traits<char>::eof();
-    try {
-      take(history, Json::parse(line), path);
-    } catch (const Json::exception&) {
+    const auto leave_out = [&] {
       history.notes.push_back(
           last ? fmt::format("line {} of {}, the last, is cut short and was left out", number,
                              path.string())
                : fmt::format("line {} of {} cannot be read and was left out", number,
                              path.string()));
+    };
+    if (has_huge_object(line)) {
+      leave_out();
+      continue;
+    }
+    try {
+      take(history, Json::parse(line), path);
+    } catch (const Json::exception&) {
+      leave_out();
+    } catch (const UnequalLists&) {
+      leave_out();
     }
   }
   return history;
@@ -209,7 +227,7 @@ HistoryWriter::HistoryWriter(const fs::path& run, bool resume, std::int64_t step
   if (resume && fs::exists(file_.path())) {
     std::ifstream old(file_.path());
     for (std::string line; std::getline(old, line);) {
-      const Json json = Json::parse(line, nullptr, false);
+      const Json json = has_huge_object(line) ? Json() : Json::parse(line, nullptr, false);
       const auto at = json.is_object() ? json.find("step") : json.end();
       if (at == json.end() || !at->is_number_integer() || at->get<std::int64_t>() > step) continue;
       if (is_of_later_end(json, epochs)) continue;

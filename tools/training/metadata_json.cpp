@@ -10,8 +10,13 @@ namespace tapescope {
 
 ModelMetadata::ModelMetadata(const SafetensorsFile& file, const std::string& key)
     : file_(printable(file.path().string())) {
+  const std::string& text = file.metadata().at(key);
+  if (nests_too_deep(text)) {
+    throw usage_error("'{}' has damaged metadata: {} nests more than {} levels deep", file_, key,
+                      kMostJsonLevels);
+  }
   try {
-    object_ = std::make_shared<nlohmann::json>(nlohmann::json::parse(file.metadata().at(key)));
+    object_ = std::make_shared<nlohmann::json>(nlohmann::json::parse(text));
   } catch (const nlohmann::json::exception& error) {
     throw usage_error("'{}' has damaged metadata: {} is no JSON ({})", file_, key,
                       printable(std::string(error.what()).substr(0, 300)));

@@ -1,0 +1,96 @@
+// Histories that somebody else wrote, and long ones.
+#include "tools/monitoring/history.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/philox.h"
+#include "tests/tools/temporary_folder.h"
+#include "tools/monitoring/diagnosis.h"
+
+namespace tapescope::monitoring {
+namespace {
+
+std::string start_line(const std::string& classes, const std::string& images) {
+  return R"({"step": 0, "start": {"model": "lenet", "loss": "nll", "epochs": 1, "steps": 1,
+             "batch_size": 1, "learning_rate": 1, "validation_images": 0,
+             "parameters": ["a.weight", "b.weight", "c.weight"], "classes": )" +
+         classes + R"(, "images": )" + images + "}}";
+}
+std::string one_line(std::string text) {
+  std::erase(text, '\n');
+  return text + "\n";
+}
+
+// Whoever reads them takes one's length for all.
+TEST(History, ListsOfUnequalLengthsAreLeftOut) {
+  const TemporaryFolder folder;
+  const auto statistics = [](const std::string& gradient, const std::string& weight,
+                             const std::string& update) {
+    return R"({"step": 1, "epoch": 1, "statistics": {"gradient": )" + gradient + R"(, "weight": )" +
+           weight + R"(, "update": )" + update +
+           R"(, "half_gradient": [], "batch": 1, "half": 0}})";
+  };
+  put(folder / "history.jsonl", one_line(start_line(R"(["a"])", "[1, 1000]")) +
+                                    one_line(statistics("[1, 2, 3]", "[1]", "[1, 2, 3]")) +
+                                    one_line(statistics("[1]", "[1, 2, 3]", "[1, 2, 3]")) +
+                                    one_line(statistics("[1, 2, 3]", "[1, 2, 3]", "[1]")));
+  const History damaged = read_history(folder.path());
+  EXPECT_FALSE(damaged.has_start);
+  EXPECT_TRUE(damaged.statistics.empty());
+  EXPECT_EQ(damaged.notes.size(), 4u);
+  put(folder / "history.jsonl", one_line(start_line(R"(["a", "b"])", "[1, 1000]")) +
+                                    one_line(statistics("[1, 2, 3]", "[1, 2, 3]", "[1, 2, 3]")));
+  const History whole = read_history(folder.path());
+  EXPECT_TRUE(whole.notes.empty());
+  EXPECT_EQ(whole.statistics.size(), 1u);
+  EXPECT_FALSE(diagnose(whole).empty());  // 1 picture of a, 1000 of b
+}
+
+// The JSON library looks for each member among all before it.
+TEST(History, AnObjectOfManyMembersIsLeftOut) {
+  const TemporaryFolder folder;
+  const auto terms = [](int count) {
+    std::string text = R"({"step": 1, "epoch": 1, "loss": 1, "terms": {)";
+    for (int i = 0; i < count; ++i) text += fmt::format("{}\"t{}\": 1", i > 0 ? ", " : "", i);
+    return text + "}}\n";
+  };
+  put(folder / "history.jsonl", terms(1000) + terms(1001));
+  const History read = read_history(folder.path());
+  ASSERT_EQ(read.steps.size(), 1u);
+  EXPECT_EQ(read.steps[0].terms.size(), 1000u);
+  EXPECT_EQ(read.notes.size(), 1u);
+}
+
+TEST(Diagnosis, SpikesAreCountedByTheMedianOfAllStepsBefore) {
+  PhiloxStream random(5);
+  History h;
+  std::vector<double> before;
+  int spikes = 0;
+  for (int i = 0; i < 300; ++i) {
+    StepRecord step;
+    step.gradient_norm =
+        i % 7 == 3 ? NAN : std::pow(10.0, static_cast<double>(random.below(300)) / 150);
+    if (i >= 5) {
+      std::vector<double> sorted;
+      for (double v : before) {
+        if (std::isfinite(v)) sorted.push_back(v);
+      }
+      std::sort(sorted.begin(), sorted.end());
+      spikes += step.gradient_norm > 10 * sorted[sorted.size() / 2] ? 1 : 0;
+    }
+    before.push_back(step.gradient_norm);
+    h.steps.push_back(step);
+  }
+  const std::vector<Finding> found = diagnose(h);
+  const auto it = std::find_if(found.begin(), found.end(),
+                               [](const Finding& f) { return f.kind == "gradient-spikes"; });
+  ASSERT_NE(it, found.end());
+  EXPECT_TRUE(it->evidence.starts_with(fmt::format("{} of 300 ", spikes))) << it->evidence;
+}
+
+}  // namespace
+}  // namespace tapescope::monitoring
