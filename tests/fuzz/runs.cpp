@@ -7,14 +7,15 @@
 #include "engine/error.h"
 #include "layers/models/zoo.h"
 #include "tests/fuzz/fuzz.h"
-#include "tools/cli/training_run.h"
 #include "tools/detection/detector_file.h"
 #include "tools/monitoring/diagnosis.h"
 #include "tools/monitoring/history.h"
+#include "tools/tasks/kit.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
 #include "tools/training/config.h"
 #include "tools/training/safetensors.h"
+#include "tools/training/stored_config.h"
 
 int tapescope_main(int argc, char** argv);  // the program
 
@@ -72,14 +73,9 @@ void run(Bytes bytes) {
   write("run/checkpoints/best.safetensors", bytes);
   const std::filesystem::path folder = scratch() / "run";
   sentence_of([&] {
-    if (detection::is_detector(folder, "best")) {
-      detection::load_detector(folder, "best");
-      return;
-    }
-    const LoadedModel loaded = load_model(folder, "best");
-    promise(static_cast<std::size_t>(loaded.info.config.classes) == loaded.info.classes.size(),
-            "every class has a name");
-    for (const ParameterRef& parameter : loaded.model->parameters()) {
+    const auto opened = tasks::open_run({.run = folder.string()});
+    promise(!opened->classes().empty(), "every class has a name");
+    for (const ParameterRef& parameter : opened->model().parameters()) {
       planted_fault(!all_zero(parameter->value.host()));
     }
   });
@@ -118,8 +114,11 @@ Seeds run_seeds() {
 void config(Bytes bytes) {
   write("run/config.toml", bytes);
   // As `train --resume` reads it.
-  const std::string text =
-      sentence_of([&] { cli::stored_config(scratch() / "run", "train --resume"); });
+  const std::string text = sentence_of([&] {
+    TrainConfig stored;
+    stored.out = (scratch() / "run").string();
+    take_stored_options(stored, {}, "--resume");
+  });
   planted_fault(text.find("cannot be understood") != std::string::npos);
   // As `--config` reads it. What is typed behind it wins: data that is not there, and nothing that
   // is written elsewhere. The whole command line takes a hundred times as long.
