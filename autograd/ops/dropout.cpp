@@ -1,10 +1,11 @@
 // Dropout whose mask is recomputed, never stored.
 #include "kernels/dropout/dropout.h"
 
+#include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
-#include "engine/philox.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace tapescope {
 namespace {
@@ -47,6 +48,8 @@ class Dropout final : public Op {
   // The mask is keyed by the row's place in the batch: row n alone would be masked as row 0.
   bool rows_independent() const override { return true; }
   bool may_overwrite(int operand, int) const override { return operand == 0; }
+  double p() const { return p_; }
+  std::uint64_t key() const { return key_; }
 
  private:
   double p_;
@@ -54,9 +57,9 @@ class Dropout final : public Op {
 };
 
 // Dropout of max(x, 0). operands: x {N, ...}, step {} i64
-class ReluDropout final : public Op {
+class OfRelu final : public Op {
  public:
-  ReluDropout(double p, std::uint64_t key) : dropout_(p, key), p_(p), key_(key) {}
+  OfRelu(double p, std::uint64_t key) : dropout_(p, key), p_(p), key_(key) {}
   std::string_view name() const override { return "relu_dropout"; }
   void attributes(AttributeVisitor& v) const override { dropout_.attributes(v); }
   Types infer(std::span<const Type> t) const override { return dropout_.infer(t); }
@@ -98,13 +101,15 @@ Var dropout(Var x, double p) {
   }
   Tape& tape = x.tape();
   if (tape.mode() == Mode::evaluation || p == 0) return x;
-  const std::uint64_t key = tape.random_key("dropout");
-  if (x.node->op->name() == "relu") {
-    // In one pass; the relu's own node is left out of Programs unless something else reads it.
-    const auto op = std::make_shared<ReluDropout>(p, mix(key, tape.random_key("relu_dropout")));
-    return tape.record(op, {x.node->operands()[0], tape.step()}).out();
-  }
-  return tape.record(std::make_shared<Dropout>(p, key), {x, tape.step()}).out();
+  const auto op = std::make_shared<Dropout>(p, tape.random_key("dropout"));
+  return tape.record(op, {x, tape.step()}).out();
+}
+
+std::optional<ReluDropout> dropout_of_relu(const Op& op) {
+  const auto* drop = dynamic_cast<const Dropout*>(&op);
+  if (drop == nullptr) return std::nullopt;
+  return ReluDropout{std::make_shared<OfRelu>(drop->p(), drop->key()),
+                     unary_op(Unary::affine, 1 / (1 - drop->p()), 0)};
 }
 
 std::vector<Sample> dropout_samples() {
@@ -121,7 +126,7 @@ std::vector<Sample> dropout_samples() {
 
 std::vector<Sample> relu_dropout_samples() {
   const OperandSpec step = fixed_extent(index({}, 1000));
-  const auto op = std::make_shared<ReluDropout>(0.5, 12345);
+  const auto op = std::make_shared<OfRelu>(0.5, 12345);
   const auto away = OperandSpec::Values::away_from_zero;
   return {{"rows", op, {operand({3, 37}, away), step}},
           {"images", op, {operand({3, 5, 4, 8}, away), step}},

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
@@ -158,13 +159,6 @@ class UnaryOp final : public Op {
   const UnaryEntry& entry_;
   double p0_, p1_;
 };
-
-OpRef unary_op(Unary function, double p0, double p1) {
-  for (const UnaryEntry& entry : kUnary) {
-    if (entry.function == function) return std::make_shared<UnaryOp>(entry, p0, p1);
-  }
-  return nullptr;  // the static_assert above rules it out
-}
 
 // Ops without parameters are made once.
 Var record_unary(Unary function, Var x, double p0, double p1) {
@@ -383,6 +377,13 @@ Var record_binary(Binary function, Var a, Var b, double p0, double p1) {
 }
 
 }  // namespace
+
+OpRef unary_op(Unary function, double p0, double p1) {
+  for (const UnaryEntry& entry : kUnary) {
+    if (entry.function == function) return std::make_shared<UnaryOp>(entry, p0, p1);
+  }
+  return nullptr;  // the static_assert above rules it out
+}
 
 Var add(Var a, Var b) { return record_binary(Binary::add, a, b); }
 Var sub(Var a, Var b) { return record_binary(Binary::sub, a, b); }

@@ -129,8 +129,7 @@ BatchNormResult batch_norm_training(Var x, Var scale, Var shift, double epsilon 
 Var batch_norm_inference(Var x, Var scale, Var shift, Var mean, Var variance,
                          double epsilon = 1e-5);
 // Zeroes each element with probability p and divides the rest by 1 - p; identity on an evaluation
-// tape. The mask is a function of (tape seed, scope, step, row, element) and is never stored. Of a
-// relu's result it is recorded as one op on the relu's operand, relu_dropout.
+// tape. The mask is a function of (tape seed, scope, step, row, element) and is never stored.
 Var dropout(Var x, double p);
 
 // --- rows (log_softmax.cpp, gather.cpp, loss.cpp)
