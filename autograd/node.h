@@ -24,6 +24,9 @@ struct Var {
   inline std::string path() const;
 };
 
+// The most operands that an op can have: sets of them are bits of an unsigned.
+inline constexpr int kMostOperands = 16;
+
 // How often an op was recorded in one scope.
 struct ScopeUse {
   std::string_view op;
@@ -44,6 +47,10 @@ struct Node {
   Var* operand_data = nullptr;   // [operand_count]
   Type* type_data = nullptr;     // [output_count]
   Tensor* value_data = nullptr;  // [output_count], undefined where symbolic
+  // Of a node that a walk appended: the node that it was appended for, and the first word of its
+  // path ("gradient", "relevance"). Null and "" where the user recorded it.
+  const Node* origin = nullptr;
+  const char* prefix = "";
   ScopeUse* use = nullptr;
   int use_number = 1;
   std::uint32_t arena_block = 0, arena_used = 0;  // where the arena stood before this node

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <mutex>
 #include <new>
-#include <unordered_set>
 #include <utility>
 
 #include "autograd/leaf.h"
@@ -23,7 +22,6 @@ struct ScopeRecord {
 
 namespace {
 constexpr std::uint32_t kBlock = 64 << 10;
-constexpr std::size_t kMostOperands = 16;
 
 // Arena blocks outlive their tape, up to a few megabytes: short tapes come one after another, and
 // fresh memory would be faulted in page by page for each.
@@ -53,7 +51,9 @@ BlockPool& block_pool() {
 }
 
 std::string joined(std::string_view scope, std::string_view name) {
-  return scope.empty() ? std::string(name) : fmt::format("{}/{}", scope, name);
+  return scope.empty()  ? std::string(name)
+         : name.empty() ? std::string(scope)
+                        : fmt::format("{}/{}", scope, name);
 }
 }  // namespace
 
@@ -122,27 +122,30 @@ ScopeUse* Tape::use_of(ScopeRecord& scope, std::string_view op) {
   return scope.uses.back().get();
 }
 
+Tape::Scope::Scope(Tape& tape, std::string_view path, const Node* origin, const char* prefix)
+    : tape_(tape),
+      outer_(std::exchange(tape.current_, tape.enter(path))),
+      outer_origin_(std::exchange(tape.origin_, origin)),
+      outer_prefix_(std::exchange(tape.prefix_, prefix)) {}
+
 Tape::Scope::Scope(Tape& tape, std::string_view name)
-    : tape_(tape), length_(tape.scope_.size()), outer_(tape.current_) {
-  tape.scope_ = joined(tape.scope_, name);
-  tape.current_ = tape.enter(tape.scope_);
-}
+    : Scope(tape, joined(tape.current_->path, name), tape.origin_, tape.prefix_) {}
 
 Tape::Scope::~Scope() {
-  tape_.scope_.resize(length_);
   tape_.current_ = outer_;
+  tape_.origin_ = outer_origin_;
+  tape_.prefix_ = outer_prefix_;
 }
 
-Tape::Scope Tape::scope_of(std::string_view prefix, const Node& node) {
-  const std::string_view scope = node.scope();
-  // A gradient of a gradient stays under one prefix.
-  if (scope.starts_with(prefix)) return Scope(*this, scope);
-  return Scope(*this, joined(prefix, scope));
+Tape::Scope Tape::scope_of(const char* prefix, const Node& node) {
+  const bool under_it = std::string_view(prefix) == node.prefix;  // a gradient of a gradient
+  return Scope(*this, under_it ? std::string(node.scope()) : joined(prefix, node.scope()), &node,
+               prefix);
 }
 
 std::uint64_t Tape::random_key(std::string_view op) {
   const int uses = use_of(*current_, op)->count;
-  return mix(mix(options_.seed, stable_hash(scope_)), static_cast<std::uint64_t>(uses));
+  return mix(mix(options_.seed, stable_hash(current_->path)), static_cast<std::uint64_t>(uses));
 }
 
 Node& Tape::append(OpRef op, std::span<const Var> operands, std::span<const Type> types,
@@ -165,6 +168,8 @@ Node& Tape::append(OpRef op, std::span<const Var> operands, std::span<const Type
   if (node->op->rows_independent()) {
     for (const Var& operand : operands) node->batched |= operand.node->batched;
   }
+  node->origin = origin_;
+  node->prefix = prefix_;
   node->use = use;
   node->use_number = ++use->count;
   nodes_.push_back(node);
@@ -230,7 +235,7 @@ Var Tape::step() {
 
 Node& Tape::record(OpRef op, std::span<const Var> operands) {
   while (!operands.empty() && !operands.back()) operands = operands.first(operands.size() - 1);
-  if (operands.size() > kMostOperands) {
+  if (operands.size() > std::size_t{kMostOperands}) {
     throw usage_error("[{}] {} operands; a node has at most {}", op->name(), operands.size(),
                       kMostOperands);
   }
@@ -345,7 +350,7 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
   const bool rows = target.shape().rank() == 1 && !seed;
   try {
     if (!seed) {
-      const Scope in(*this, "gradient");
+      const Scope in = scope_of("gradient", *target.node);
       seed = ones_like(target);
     }
     if (seed.shape() != target.shape()) {
@@ -354,7 +359,7 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
     }
     const Seed seeds[] = {{target, seed}};
     std::vector<Var> result = walk(
-        *this, seeds, wrt,
+        *this, "gradient", seeds, wrt,
         [&](const Node& node, std::span<const Var> cotangents, unsigned wanted,
             std::span<Var> results) {
           if (rows && !node.op->rows_independent()) {
@@ -364,13 +369,12 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
                 "scalar",
                 node.path(), target.path(), to_string(target.shape()));
           }
-          const Scope in = scope_of("gradient", node);
           Vjp v(node, cotangents, wanted, results);
           node.op->vjp(v);
         });
-    const Scope in(*this, "gradient");
     for (std::size_t i = 0; i < wrt.size(); ++i) {
       if (result[i]) continue;
+      const Scope in = scope_of("gradient", *wrt[i].node);
       // Counters have no derivative; asking for all of a model's parameters includes them.
       result[i] = is_floating(wrt[i].dtype()) ? zeros_like(wrt[i])
                                               : constant(Tensor::zeros(wrt[i].type(), device()));
@@ -388,22 +392,6 @@ std::vector<Var> Tape::gradient(Var target, std::span<const ParameterRef> parame
   return gradient(target, wrt);
 }
 
-namespace {
-// Whether `value` is computed from `origin`, through operands of any role.
-bool derives_from(Var value, Var origin) {
-  std::vector<const Node*> stack{value.node};
-  std::unordered_set<const Node*> seen;
-  while (!stack.empty()) {
-    const Node* node = stack.back();
-    stack.pop_back();
-    if (node == origin.node) return true;
-    if (node->index < origin.node->index || !seen.insert(node).second) continue;
-    for (const Var& operand : node->operands()) stack.push_back(operand.node);
-  }
-  return false;
-}
-}  // namespace
-
 Effect Tape::assign(const ParameterRef& state, Var value) {
   if (value.type() != state->value.type()) {
     throw usage_error("[assign] '{}' is {} and cannot become '{}' of type {}", state->name,
@@ -411,7 +399,8 @@ Effect Tape::assign(const ParameterRef& state, Var value) {
   }
   for (const Effect& earlier : assignments_) {
     if (earlier.state != state) continue;
-    if (!derives_from(value, pending(state))) {
+    const Var before[] = {pending(state)};
+    if (!reached_from(*this, before, Through::everything)[value.node->index]) {
       throw usage_error(
           "[assign] '{}' is assigned twice and the second value, '{}', does not derive from "
           "tape.pending(state): the first would be lost",
@@ -471,7 +460,7 @@ Var Tape::find(std::string_view path) const {
   }
   std::vector<std::pair<std::size_t, std::string>> known;
   for (const Node* node : nodes_) {
-    if (node->op->is_leaf() || std::string_view(node->use->label).starts_with("gradient")) continue;
+    if (node->op->is_leaf() || *node->prefix != 0) continue;
     const std::string name = node->path();
     known.emplace_back(edits(path, name), name);
   }

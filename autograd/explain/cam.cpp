@@ -5,28 +5,11 @@
 
 #include "autograd/explain/composite.h"
 #include "autograd/ops/ops.h"
+#include "autograd/reach.h"
 #include "autograd/tape.h"
-#include "autograd/walk.h"
 
 namespace tapescope::explain {
 namespace {
-
-// By index: whether the node lies on a way from `from` to `to`, both included.
-std::vector<bool> between(Tape& tape, Var from, Var to) {
-  const Var wrt[] = {from};
-  std::vector<bool> on_way = depends_on(tape, wrt);
-  std::vector<bool> reaches(on_way.size(), false);
-  reaches[to.node->index] = true;
-  for (std::size_t i = on_way.size(); i-- > 0;) {
-    if (!reaches[i]) continue;
-    const Node& node = *tape.nodes()[i];
-    for (int k = 0; k < node.operand_count; ++k) {
-      if (passes(node.op->role(k))) reaches[node.operand_data[k].node->index] = true;
-    }
-  }
-  for (std::size_t i = 0; i < on_way.size(); ++i) on_way[i] = on_way[i] && reaches[i];
-  return on_way;
-}
 
 void require_feature_map(Var feature_map, std::string_view method) {
   if (feature_map.shape().rank() != 4) {
@@ -51,7 +34,8 @@ Var gradient_at(Tape& tape, Var target, Var feature_map, std::string_view method
 }  // namespace
 
 Var last_feature_map(Tape& tape, Var target, Var x) {
-  const std::vector<bool> on_way = between(tape, x, target);
+  const Var from[] = {x}, to[] = {target};
+  const std::vector<bool> on_way = between(tape, from, to, Through::derivatives);
   for (std::size_t i = on_way.size(); i-- > 0;) {
     const Op& op = *tape.nodes()[i]->op;
     // A transposed image no longer has its channels last.
@@ -165,7 +149,8 @@ Tensor eigen_cam(const Tensor& feature_map) {
 Var cam(Tape& tape, Var target, Var feature_map) {
   require_evaluation(tape, "cam");
   require_feature_map(feature_map, "cam");
-  const std::vector<bool> on_way = between(tape, feature_map, target);
+  const Var from[] = {feature_map}, to[] = {target};
+  const std::vector<bool> on_way = between(tape, from, to, Through::derivatives);
   for (std::size_t i = 0; i < on_way.size(); ++i) {
     const Node& node = *tape.nodes()[i];
     if (!on_way[i] || &node == feature_map.node) continue;

@@ -79,7 +79,7 @@ Pairs paired(const Tape& tape, Var target, Var x, Var reference_target, Var refe
   return pairs;
 }
 
-using Results = std::array<Var, 16>;
+using Results = std::array<Var, kMostOperands>;
 
 Results vjp_of(const Node& node, Var cotangent, unsigned wanted) {
   Results results{};
@@ -117,12 +117,16 @@ Var deeplift(Tape& tape, Var target, Var x, Var reference_target, Var reference)
   const Pairs pairs = paired(tape, target, x, reference_target, reference);
   const std::uint32_t before = tape.mark();
   try {
-    const Seed seeds[] = {{target, ones_like(target)}};
+    Var seed;
+    {
+      const Tape::Scope in = tape.scope_of("deeplift", *target.node);
+      seed = ones_like(target);
+    }
+    const Seed seeds[] = {{target, seed}};
     const Var wrt[] = {x};
-    const Var multiplier = walk(tape, seeds, wrt,
+    const Var multiplier = walk(tape, "deeplift", seeds, wrt,
                                 [&](const Node& node, std::span<const Var> cotangents,
                                     unsigned wanted, std::span<Var> results) {
-                                  const Tape::Scope in = tape.scope_of("deeplift", node);
                                   const Pair& pair = pairs.at(&node);
                                   const Var arrived = cotangents[0];
                                   Results given{};

@@ -10,8 +10,6 @@
 namespace tapescope::explain {
 namespace {
 
-constexpr int kMaxOperands = 16;
-
 template <std::size_t n>
 bool among(std::string_view name, const std::string_view (&names)[n]) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
@@ -133,7 +131,7 @@ class Form {
   bool has_constant() const { return constant_ >= 0 || batch_norm_ != nullptr; }
 
   Copy record(const Part& part) {
-    std::array<Var, kMaxOperands> operands{};
+    std::array<Var, kMostOperands> operands{};
     std::copy_n(node_.operand_data, node_.operand_count, operands.begin());
     for (int i = 0; i < node_.operand_count; ++i) {
       if (active_ >> i & 1u) operands[static_cast<std::size_t>(i)] = input(i, part.input);
@@ -220,7 +218,7 @@ class Form {
           folded() && constant_ >= 0 ? sub(node_.operand_data[constant_], o[3]) : neg(o[3]);
       constant_term_ = add(mul(before, factor()), o[2]);
     } else if (shape_ == Shape::other) {
-      std::array<Var, kMaxOperands> operands{};
+      std::array<Var, kMostOperands> operands{};
       std::copy_n(node_.operand_data, node_.operand_count, operands.begin());
       for (int i = 0; i < node_.operand_count; ++i) {
         if (active_ >> i & 1u) {
@@ -243,7 +241,7 @@ class Form {
   Shape shape_ = Shape::other;
   int weight_ = -1, constant_ = -1;
   Var factor_, folded_weight_, constant_term_;
-  std::array<std::array<Var, 10>, kMaxOperands> inputs_{};
+  std::array<std::array<Var, 10>, kMostOperands> inputs_{};
 };
 
 // z of a group, and the copies it is made of.
@@ -274,7 +272,7 @@ void spread(Form& form, const Form::Copy& copy, const Part& part, Var quotient,
             std::span<Var> results) {
   if (copy.factor) quotient = mul(quotient, copy.factor);
   if (part.sign * copy.scale != 1) quotient = affine(quotient, part.sign * copy.scale);
-  std::array<Var, kMaxOperands> back{};
+  std::array<Var, kMostOperands> back{};
   const Var cotangents[] = {quotient};
   Vjp v(*copy.node, cotangents, copy.active, back);
   copy.node->op->vjp(v);

@@ -8,6 +8,7 @@
 #include "autograd/explain/linear_rule.h"
 #include "autograd/leaf.h"
 #include "autograd/ops/ops.h"
+#include "autograd/reach.h"
 
 namespace tapescope::explain {
 namespace {
@@ -96,21 +97,15 @@ LocalOcclusion::LocalOcclusion(const Record& record, Shape image_shape, Device d
   target_ = record(tape_, image_, tape_.input("class", DType::i64, {2}));
   const std::size_t count = tape_.nodes().size();
   std::vector<bool> fed(count);
-  needed_.assign(count, false);
-  needed_[target_.node->index] = true;
-  for (std::size_t i = count; i-- > 0;) {
-    if (!needed_[i]) continue;
-    for (const Var& operand : tape_.nodes()[i]->operands()) needed_[operand.node->index] = true;
-  }
-  reached_.assign(count, false);
+  const Var from[] = {image_}, to[] = {target_};
+  needed_ = leading_to(tape_, to, Through::everything);
+  reached_ = reached_from(tape_, from, Through::everything);
   possible_.resize(count);
   macs_.assign(count, 0.0);
-  reached_[image_.node->index] = true;
   possible_[image_.node->index] = Patch{};
   for (const Node* node : tape_.nodes()) {
     fed[node->index] = dynamic_cast<const InputOp*>(node->op.get()) != nullptr;
     for (const Var& operand : node->operands()) {
-      if (reached_[operand.node->index]) reached_[node->index] = true;
       if (fed[operand.node->index]) fed[node->index] = true;
     }
     if (!needed_[node->index] || node->op->is_leaf()) continue;

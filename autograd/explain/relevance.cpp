@@ -142,7 +142,7 @@ void append_gradient(const Decision& decision, std::span<const Var> cotangents,
   if (node.op->name() == "pad") {  // relevance of the margin: what the way back leaves out
     const Node& back = *results[0].node;
     const Var ones[] = {ones_like(results[0])};
-    std::array<Var, 16> kept{};
+    std::array<Var, kMostOperands> kept{};
     Vjp again(back, ones, 1u, kept);
     back.op->vjp(again);
     taken->bias = row_sums(mul(cotangents[0], affine(kept[0], -1, 1)));
@@ -231,23 +231,22 @@ std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
   const Decisions decisions = decide(tape, target, wrt, composite);
   const std::uint32_t before = tape.mark();
   try {
-    if (!seed) {
-      const Tape::Scope in(tape, "relevance");
-      seed = composite.starts_from_one() ? ones_like(target) : target;
+    {
+      const Tape::Scope in = tape.scope_of("relevance", *target.node);
+      if (!seed) seed = composite.starts_from_one() ? ones_like(target) : target;
+      if (ledger != nullptr) *ledger = {row_sums(seed), {}, {}};
     }
     const Seed seeds[] = {{target, seed}};
-    if (ledger != nullptr) *ledger = {row_sums(seed), {}, {}};
     std::vector<Var> result = walk(
-        tape, seeds, wrt,
+        tape, "relevance", seeds, wrt,
         [&](const Node& node, std::span<const Var> cotangents, unsigned, std::span<Var> results) {
-          const Tape::Scope in = tape.scope_of("relevance", node);
           const Decision& decision = decisions.at(&node);
           Taken taken;
           append_rule(decision, cotangents, results, ledger != nullptr ? &taken : nullptr);
           if (ledger != nullptr) account(*ledger, decision, cotangents[0], results, taken);
         });
-    const Tape::Scope in(tape, "relevance");
     for (std::size_t i = 0; i < wrt.size(); ++i) {
+      const Tape::Scope in = tape.scope_of("relevance", *wrt[i].node);
       if (!result[i]) result[i] = zeros_like(wrt[i]);
       if (ledger == nullptr) continue;
       const Var sum = row_sums(result[i]);

@@ -5,6 +5,7 @@
 
 #include "autograd/leaf.h"
 #include "autograd/program/fuse.h"
+#include "autograd/reach.h"
 
 namespace tapescope {
 namespace {
@@ -17,14 +18,7 @@ class Lowering {
           add({Value::Kind::input, static_cast<int>(result_.inputs.size()), cut.type()});
       result_.inputs.emplace_back(cut.path(), cut.type());
     }
-    // Which nodes depend on a cut through any operand, differentiable or not.
-    edited_.assign(tape.nodes().size(), false);
-    for (const Var& cut : options.cuts) edited_[cut.node->index] = true;
-    for (const Node* node : tape.nodes()) {
-      for (const Var& operand : node->operands()) {
-        if (edited_[operand.node->index]) edited_[node->index] = true;
-      }
-    }
+    edited_ = reached_from(tape, options.cuts, Through::everything);
   }
 
   LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects) {
@@ -76,6 +70,7 @@ class Lowering {
     const auto replacement = replacements_.find(&node);
     step.op = replacement == replacements_.end() ? node.op : replacement->second.op;
     step.path = node.path();
+    step.node = node.index;
     for (const Var& operand : operands_of(node)) step.operands.push_back(value(operand));
     for (int i = 0; i < node.output_count; ++i) {
       step.outputs.push_back(

@@ -65,7 +65,7 @@ const std::vector<std::pair<std::string, Type>>& Program::inputs() const {
 }
 
 Specialised& Program::State::ready(std::span<const Type> types) {
-  std::string signature(reinterpret_cast<const char*>(types.data()), 0);
+  std::string signature;
   for (const Type& type : types) {
     signature.push_back(static_cast<char>(type.dtype));
     for (std::int64_t extent : type.shape) {
@@ -268,7 +268,7 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
   std::vector<StepInfo> infos;
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const Step& step = state_->program.steps[i];
-    StepInfo info{step.path, step.op.get(), {}, {}, {}, s.steps[i].in_place};
+    StepInfo info{step.path, step.node, step.op.get(), {}, {}, {}, s.steps[i].in_place};
     for (int value : step.operands)
       info.operands.push_back(s.types[static_cast<std::size_t>(value)]);
     for (int value : step.outputs) info.outputs.push_back(s.types[static_cast<std::size_t>(value)]);

@@ -47,6 +47,7 @@ struct MemoryPlan {
 // One node of a Program with what it runs on, for `--plan`, profiles and layer tables.
 struct StepInfo {
   std::string path;
+  std::uint32_t node = 0;  // its index on the tape
   const Op* op = nullptr;
   std::vector<Type> operands, outputs;
   std::string variant;  // the kernel that was chosen

@@ -6,6 +6,7 @@
 #include "autograd/leaf.h"
 #include "autograd/ops/ops.h"
 #include "autograd/program/program.h"
+#include "autograd/reach.h"
 #include "tools/inspection/activations.h"
 #include "tools/inspection/backward.h"
 
@@ -51,7 +52,7 @@ PulseProbe::PulseProbe(const Record& record, const Shape& image, const Backend& 
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const std::vector<Var> outputs =
       record(tape, tape.input("image", DType::f32, image.with_leading(2)));
-  const std::vector<bool> needed = needed_by(tape, outputs);
+  const std::vector<bool> needed = leading_to(tape, outputs, Through::everything);
   const std::vector<Node*> nodes(tape.nodes().begin(), tape.nodes().end());
   std::vector<Var> activations, norms;
   for (const Node* node : nodes) {
