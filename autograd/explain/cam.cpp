@@ -72,8 +72,8 @@ Var grad_cam_plus_plus(Tape& tape, Var target, Var feature_map) {
 Var xgrad_cam(Tape& tape, Var target, Var feature_map) {
   const Var gradient = gradient_at(tape, target, feature_map, "xgrad-cam");
   const Tape::Scope in(tape, "xgrad-cam");
-  const Var weights = safe_divide(reduce_sum(mul(feature_map, gradient), kPositions),
-                                  reduce_sum(feature_map, kPositions));
+  const Var product = reduce_sum(mul(feature_map, gradient), kPositions);
+  const Var weights = safe_divide(product, reduce_sum(feature_map, kPositions));
   return reduce_sum(mul(feature_map, weights), kChannels);
 }
 

@@ -95,7 +95,8 @@ Var rescaled(const Node& node, const Node& reference, Var multiplier) {
   const Var apart = sub(node.operand_data[0], reference.operand_data[0]);
   const Var close = inside(apart, -kClose, kClose);
   const Var slope = safe_divide(sub(node.out(), reference.out()), apart);
-  const Var secant = mul(mul(multiplier, slope), affine(close, -1, 1));
+  const Var through = mul(multiplier, slope);
+  const Var secant = mul(through, affine(close, -1, 1));
   return add(secant, mul(vjp_of(node, multiplier, 1u)[0], close));
 }
 
@@ -107,7 +108,8 @@ Var by_winners(const Node& node, const Node& reference, Var multiplier) {
   const Var larger = maximum(y, y_reference);
   const Var won = vjp_of(node, mul(multiplier, sub(larger, y_reference)), 1u)[0];
   const Var lost = vjp_of(reference, mul(multiplier, sub(y, larger)), 1u)[0];
-  return safe_divide(add(won, lost), sub(node.operand_data[0], reference.operand_data[0]));
+  const Var both = add(won, lost);
+  return safe_divide(both, sub(node.operand_data[0], reference.operand_data[0]));
 }
 
 }  // namespace

@@ -10,7 +10,8 @@ Var class_logit(Var logits, Var index) { return gather(logits, index); }
 Var class_log_probability(Var logits, Var index) { return gather(log_softmax(logits), index); }
 
 Var class_difference(Var logits, Var index, Var against) {
-  return sub(gather(logits, index), gather(logits, against));
+  const Var score = gather(logits, index);
+  return sub(score, gather(logits, against));
 }
 
 Var unit(Var node, std::int64_t position) {

@@ -70,8 +70,9 @@ class BatchNormGradient final : public BatchNormBase {
     const Var product = mul(dy, normalised);
     const std::vector<int> axes = reduced_axes_of(x);
     // The two means are over rows; what is left is the part of dy orthogonal to 1 and xhat.
-    const Var centred =
-        sub(sub(dy, reduce_mean(dy, axes)), mul(normalised, reduce_mean(product, axes)));
+    const Var without_mean = sub(dy, reduce_mean(dy, axes));
+    const Var along = mul(normalised, reduce_mean(product, axes));
+    const Var centred = sub(without_mean, along);
     return {mul(centred, mul(scale, inverse)), reduce_like(product, scale), reduce_like(dy, scale)};
   }
   Role role(int) const override { return Role::signal; }

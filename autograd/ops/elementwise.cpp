@@ -259,7 +259,8 @@ const BinaryEntry kBinary[] = {
     {Binary::elu_gradient, RelevanceClass::product, false, Values::normal, Values::away_from_zero,
      [](Vjp& v, Var dy, Var, Var b, double p0, double) {
        gradient_vjp<Binary::elu_gradient>(v, dy, b, p0, [](Var t, Var x, double alpha) {
-         return sub(record_binary(Binary::elu_gradient, t, x, alpha), mask_positive(t, x));
+         const Var slope = record_binary(Binary::elu_gradient, t, x, alpha);
+         return sub(slope, mask_positive(t, x));
        });
      },
      1.3},

@@ -57,7 +57,10 @@ class SoftmaxGradient final : public RowsOp {
   std::vector<Var> decompose(Tape&, std::span<const Var> operands) const override {
     const Var dy = operands[0], y = operands[1];
     const int axes[] = {last_axis(dy)};
-    if (log_) return {sub(dy, mul(exp(y), reduce_sum(dy, axes)))};
+    if (log_) {
+      const Var p = exp(y);
+      return {sub(dy, mul(p, reduce_sum(dy, axes)))};
+    }
     return {mul(y, sub(dy, reduce_sum(mul(dy, y), axes)))};
   }
 };

@@ -63,7 +63,8 @@ class LogSoftmaxNllGradient final : public Op {
     constexpr int kClasses[] = {1};
     const Var p = softmax(x);
     if (v.wants(0)) {
-      v.give(0, sub(reshape(reduce_sum(mul(g, p), kClasses), {}), gather(g, label)));
+      const Var mean = reshape(reduce_sum(mul(g, p), kClasses), {});
+      v.give(0, sub(mean, gather(g, label)));
     }
     if (v.wants(1)) {
       const Var row = reshape(dy, {1});  // {N,1}: broadcasts over classes

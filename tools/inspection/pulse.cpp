@@ -62,8 +62,11 @@ PulseProbe::PulseProbe(const Record& record, const Shape& image, const Backend& 
       const Var z = node->operands()[0], a = node->out();
       const std::vector<int> axes = places_of(z);
       // 1 where the slope is nearly 0: |tanh| > 0.9747, sigmoid outside [0.0127, 0.9873].
-      const Var flat = op == "tanh"      ? sub(ones_like(a), inside(a, -0.974679, 0.974679))
-                       : op == "sigmoid" ? sub(ones_like(a), inside(a, 0.0126603, 0.9873397))
+      const auto outside = [&](double low, double high) {
+        return affine(inside(a, low, high), -1, 1);
+      };
+      const Var flat = op == "tanh"      ? outside(-0.974679, 0.974679)
+                       : op == "sigmoid" ? outside(0.0126603, 0.9873397)
                                          : is_zero(a);
       for (const Var& outcome :
            {reduce_mean(flat, axes), reduce_mean(is_zero(a), axes), reduce_mean(z, axes),
