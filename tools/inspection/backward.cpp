@@ -56,11 +56,13 @@ Var without_aliases(Var value) {
 // Seconds a step, averaged over options.repeats runs after one that is not counted.
 std::vector<double> profile(Program& program, std::span<const NamedTensor> inputs, int repeats) {
   program.run(inputs);
-  std::vector<double> seconds;
-  program.set_profile(&seconds);
-  for (int i = 0; i < repeats; ++i) program.run(inputs);
-  program.set_profile(nullptr);
-  for (double& value : seconds) value /= repeats;
+  std::vector<double> seconds(program.steps().size(), 0.0);
+  for (int i = 0; i < repeats; ++i) {
+    program.run(inputs, [&](const ObservedStep& step) {
+      seconds[step.index] += step.seconds / repeats;
+      return true;
+    });
+  }
   return seconds;
 }
 
