@@ -59,12 +59,30 @@ std::string joined(std::string_view scope, std::string_view name) {
 
 const Tensor& Var::value() const {
   if (!has_value()) {
+    if (node == nullptr) missing();
     throw usage_error(
         "'{}' has no value: the tape is symbolic; compile a Program that returns it, or give the "
         "inputs as tensors",
         path());
   }
   return node->value_data[output];
+}
+
+void Var::missing() {
+  throw usage_error("a null Var has no type, path or tape: an operand or an output is missing");
+}
+
+void require_operands(std::string_view op, std::initializer_list<Var> operands) {
+  int i = 0;
+  for (const Var& operand : operands) {
+    if (!operand) throw usage_error("[{}] operand {} is missing", op, i);
+    ++i;
+  }
+}
+
+Node& record(OpRef op, std::span<const Var> operands) {
+  require_operands(op->name(), {operands.empty() ? Var{} : operands[0]});
+  return operands[0].tape().record(std::move(op), operands);
 }
 
 std::string Node::path() const {
@@ -234,7 +252,10 @@ Var Tape::step() {
 }
 
 Node& Tape::record(OpRef op, std::span<const Var> operands) {
-  while (!operands.empty() && !operands.back()) operands = operands.first(operands.size() - 1);
+  while (!operands.empty() && !operands.back() &&
+         op->role(static_cast<int>(operands.size()) - 1) == Role::bias) {
+    operands = operands.first(operands.size() - 1);
+  }
   if (operands.size() > std::size_t{kMostOperands}) {
     throw usage_error("[{}] {} operands; a node has at most {}", op->name(), operands.size(),
                       kMostOperands);
@@ -266,6 +287,8 @@ Node& Tape::record(OpRef op, std::span<const Var> operands) {
   return node;
 }
 
+// Eager values come one op at a time, each into memory of its own that the tape keeps: there is no
+// order to plan and no memory to share, so they take this short way and not a Program's.
 void Tape::compute(const Op& op, std::span<const Type> types, std::span<const Var> operands,
                    std::span<const Type> outputs, const char* label, Tensor* values) {
   if (const int aliased = op.alias(); aliased >= 0) {
@@ -297,28 +320,12 @@ void Tape::check_current() {
   for (const auto& [parameter, version] : parameter_versions_) {
     if (parameter->version != version) {
       throw usage_error(
-          "parameter '{}' has changed since this tape recorded values computed from it; call "
-          "tape.refresh() before recording more",
+          "parameter '{}' has changed since this tape recorded values computed from it; record "
+          "what follows on a new tape",
           parameter->name);
     }
   }
   changes_seen_ = changes;
-}
-
-void Tape::refresh() {
-  for (auto& [parameter, version] : parameter_versions_) {
-    check_device(*parameter, device());
-    version = parameter->version;
-    parameters_.at(parameter.get()).node->value_data[0] = parameter->value;
-  }
-  changes_seen_ = Parameter::changes().load(std::memory_order_relaxed);
-  for (Node* node : nodes_) {
-    if (!node->eager() || node->op->is_leaf()) continue;
-    std::vector<Type> types;
-    for (const Var& operand : node->operands()) types.push_back(operand.type());
-    compute(*node->op, types, node->operands(), node->types(), node->use->label, node->value_data);
-  }
-  replays_.clear();
 }
 
 void Tape::rollback(std::uint32_t mark) {

@@ -66,7 +66,7 @@ class Tape {
   Var step();
 
   // Appends a node and, if all operands have values, computes it. Everything that can be wrong is
-  // found before the node exists. Null operands at the end are dropped.
+  // found before the node exists. A null bias at the end is dropped.
   Node& record(OpRef op, std::span<const Var> operands);
   Node& record(OpRef op, std::initializer_list<Var> operands) {
     return record(std::move(op), std::span<const Var>(operands.begin(), operands.size()));
@@ -130,8 +130,6 @@ class Tape {
   std::uint32_t mark() const { return static_cast<std::uint32_t>(nodes_.size()); }
   // Drops every node recorded since. Vars to them dangle.
   void rollback(std::uint32_t mark);
-  // Computes all eager values anew, after parameters have changed.
-  void refresh();
 
   // --- reading -----------------------------------------------------------------------------------
   std::span<Node* const> nodes() const { return nodes_; }

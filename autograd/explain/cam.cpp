@@ -39,7 +39,7 @@ Var last_feature_map(Tape& tape, Var target, Var x) {
   for (std::size_t i = on_way.size(); i-- > 0;) {
     const Op& op = *tape.nodes()[i]->op;
     // A transposed image no longer has its channels last.
-    if (!on_way[i] || op.is_leaf() || op.name() == "transpose") continue;
+    if (!on_way[i] || op.is_leaf() || !op.channels_last()) continue;
     const Var out = tape.nodes()[i]->out();
     if (out.shape().rank() == 4 && out.shape()[1] * out.shape()[2] > 1) return out;
   }
@@ -159,7 +159,8 @@ Var cam(Tape& tape, Var target, Var feature_map) {
       if (on_way[node.operand_data[k].node->index]) active |= 1u << k;
     }
     const RelevanceClass kind = node.op->relevance_class(active);
-    if (kind != RelevanceClass::linear && kind != RelevanceClass::routing) {
+    if (kind != RelevanceClass::linear && kind != RelevanceClass::moves &&
+        kind != RelevanceClass::selects) {
       throw usage_error(
           "[cam] '{}' lies between '{}' and the class score and is not linear; CAM is defined for "
           "a linear tail only (global mean, 1x1 convolution): use grad-cam",

@@ -10,7 +10,7 @@ namespace {
 
 bool has_weights(const Node& node) {
   for (int i = 0; i < node.operand_count; ++i) {
-    if (node.op->role(i) == Role::weight) return node.op->name() != "batch_norm_inference";
+    if (node.op->role(i) == Role::weight) return !node.op->folds_into_weights();
   }
   return false;
 }
@@ -87,7 +87,8 @@ const Rule* Composite::rule_for(const Place& place) const {
 
 Composite& with_defaults(Composite& composite, double epsilon) {
   return composite.on(relevance_class(RelevanceClass::monotone), rules::pass())
-      .on(relevance_class(RelevanceClass::routing), rules::gradient())
+      .on(relevance_class(RelevanceClass::moves), rules::gradient())
+      .on(relevance_class(RelevanceClass::selects), rules::gradient())
       .on(op("upsample_nearest"), rules::gradient())  // repeats elements
       .on(op("broadcast_like"), rules::gradient())
       .on(relevance_class(RelevanceClass::linear), explain::rules::epsilon(epsilon));

@@ -15,18 +15,18 @@ namespace {
 enum class Step : unsigned char { derivative, rescale, winner, share, missing };
 
 Step step_of(const Place& place) {
-  const std::string_view name = place.node->op->name();
-  if (name == "max_pool2d") return Step::winner;
+  const Op& op = *place.node->op;
   switch (place.kind) {
     case RelevanceClass::linear:
       return Step::derivative;
-    case RelevanceClass::routing:  // which element is taken must not depend on the values
-      return name == "reduce_max" || name == "maximum" || name == "minimum" ? Step::missing
-                                                                            : Step::derivative;
+    case RelevanceClass::moves:
+      return Step::derivative;
+    case RelevanceClass::selects:  // among the elements of one operand
+      return place.node->operand_count == 1 ? Step::winner : Step::missing;
     case RelevanceClass::monotone:
       return Step::rescale;
     case RelevanceClass::product:
-      return name == "mul" ? Step::share : Step::missing;
+      return op.weight_operand(1u) >= 0 && op.weight_operand(2u) >= 0 ? Step::share : Step::missing;
     case RelevanceClass::normaliser:
     case RelevanceClass::stop:
       break;

@@ -17,7 +17,8 @@ std::string_view name_of(RelevanceClass kind) {
   switch (kind) {
     case RelevanceClass::linear:
       return "linear";
-    case RelevanceClass::routing:
+    case RelevanceClass::moves:
+    case RelevanceClass::selects:
       return "routing";
     case RelevanceClass::monotone:
       return "monotone";
@@ -51,12 +52,11 @@ void fold(Decisions& decisions, Var target, std::span<const Var> wrt) {
   for (const Var& var : wrt) readers[var.node] = 2;  // its own relevance is asked for
   readers[target.node] = 2;
   for (auto& [node, decision] : decisions) {
-    if (node->op->name() != "batch_norm_inference" || decision.place.active != 1u) continue;
+    if (!node->op->folds_into_weights() || decision.place.active != 1u) continue;
     const auto producer = decisions.find(node->operand_data[0].node);
     if (producer == decisions.end() || readers[producer->first] != 1) continue;
-    const std::string_view op = producer->first->op->name();
     const Rule* rule = producer->second.rule;
-    if (!producer->second.place.weighted || (op != "conv2d" && op != "matmul")) continue;
+    if (!producer->second.place.weighted || producer->first->op->channel_axis() < 0) continue;
     if (rule == nullptr || rule->kind != Rule::Kind::linear) continue;
     producer->second.batch_norm = node;
     decision.folded_away = true;
@@ -139,7 +139,7 @@ void append_gradient(const Decision& decision, std::span<const Var> cotangents,
   Vjp v(node, cotangents, wanted, results);
   node.op->vjp(v);
   if (taken == nullptr) return;
-  if (node.op->name() == "pad") {  // relevance of the margin: what the way back leaves out
+  if (node.op->has_constant_part() && results[0] != cotangents[0]) {  // a margin's relevance: what the way back leaves out
     const Node& back = *results[0].node;
     const Var ones[] = {ones_like(results[0])};
     std::array<Var, kMostOperands> kept{};

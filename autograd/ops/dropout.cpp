@@ -36,8 +36,7 @@ class Dropout final : public Op {
                         t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    const auto same = std::make_shared<Dropout>(p_, key_);
-    v.give(0, v.tape().record(same, {v.cotangent(), v.operand(1)}).out());
+    v.give(0, record<Dropout>({v.cotangent(), v.operand(1)}, p_, key_));
   }
   Role role(int operand) const override { return operand == 0 ? Role::signal : Role::fixed; }
   RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::linear; }
@@ -45,6 +44,7 @@ class Dropout final : public Op {
     return memory_cost(t, outputs, 1);
   }
   Footprint footprint() const override { return {}; }
+  bool keeps_signs() const override { return true; }
   // The mask is keyed by the row's place in the batch: row n alone would be masked as row 0.
   bool rows_independent() const override { return true; }
   bool may_overwrite(int operand, int) const override { return operand == 0; }
@@ -82,9 +82,8 @@ class OfRelu final : public Op {
   Footprint footprint() const override { return {}; }
   bool nonnegative() const override { return true; }
   bool may_overwrite(int operand, int) const override { return operand == 0; }
-  std::vector<Var> decompose(Tape& tape, std::span<const Var> operands) const override {
-    const auto drop = std::make_shared<Dropout>(p_, key_);
-    return {tape.record(drop, {relu(operands[0]), operands[1]}).out()};
+  std::vector<Var> decompose(Tape&, std::span<const Var> operands) const override {
+    return {record<Dropout>({relu(operands[0]), operands[1]}, p_, key_)};
   }
 
  private:
@@ -96,13 +95,13 @@ class OfRelu final : public Op {
 }  // namespace
 
 Var dropout(Var x, double p) {
+  require_operands("dropout", {x});
   if (!(p >= 0 && p < 1)) {
     throw usage_error("[dropout] the probability is {}; it must be at least 0 and below 1", p);
   }
   Tape& tape = x.tape();
   if (tape.mode() == Mode::evaluation || p == 0) return x;
-  const auto op = std::make_shared<Dropout>(p, tape.random_key("dropout"));
-  return tape.record(op, {x, tape.step()}).out();
+  return record<Dropout>({x, tape.step()}, p, tape.random_key("dropout"));
 }
 
 std::optional<ReluDropout> dropout_of_relu(const Op& op) {
