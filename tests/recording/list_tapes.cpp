@@ -9,7 +9,7 @@
 #include "autograd/explain/methods.h"
 #include "autograd/explain/relevance.h"
 #include "autograd/explain/target.h"
-#include "autograd/print.h"
+#include "autograd/program/print.h"
 #include "autograd/reach.h"
 #include "layers/losses.h"
 #include "layers/models/zoo.h"

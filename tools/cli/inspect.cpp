@@ -9,8 +9,8 @@ namespace {
 std::function<int()> setup(CLI::App& app) {
   app.require_subcommand(1);
   auto chosen = std::make_shared<std::function<int()>>();
-  for (const Subcommand* analysis :
-       {&kInspectStructure, &kInspectParameters, &kInspectActivations, &kInspectTraining}) {
+  for (const Subcommand* analysis : {&kInspectStructure, &kInspectParameters, &kInspectActivations,
+                                     &kInspectTraining, &kInspectTape}) {
     CLI::App* sub = app.add_subcommand(analysis->name, analysis->summary);
     sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     sub->footer(std::string("Example:\n  ") + analysis->example);

@@ -6,6 +6,6 @@
 namespace tapescope::cli {
 
 extern const Subcommand kInspectStructure, kInspectParameters, kInspectActivations,
-    kInspectTraining;
+    kInspectTraining, kInspectTape;
 
 }  // namespace tapescope::cli

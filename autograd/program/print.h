@@ -1,10 +1,10 @@
-// A tape as text, and as a drawing for Graphviz.
+// A tape as text and as a drawing for Graphviz; a Program as text.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "autograd/tape.h"
+#include "autograd/program/program.h"
 
 namespace tapescope {
 
@@ -25,5 +25,10 @@ std::string describe_briefly(const Op& op);
 // The same as a directed graph in the dot language, clusters by scope: `dot -Tsvg`. Operands of
 // which only the shape is read are dashed; parameters and inputs are boxes.
 std::string dot_graph(const Tape& tape, std::uint32_t first = 0);
+
+// One line per step: path, op with its attributes, the types that it reads and writes, its kernel,
+// and whether it writes over an operand. Then what the memory plan comes to. `batch` as in
+// Program::plan.
+std::string list_steps(Program& program, std::int64_t batch = 0);
 
 }  // namespace tapescope
