@@ -38,6 +38,7 @@ class Cast final : public Op {
 }  // namespace
 
 Var cast(Var x, DType dtype) {
+  require_operands("cast", {x});
   if (x.dtype() == dtype) return x;
   return record<Cast>({x}, dtype);
 }

@@ -11,10 +11,9 @@ namespace tapescope {
 // One line per node: index, path, op with its attributes, the indices of its operands, the types of
 // its outputs. "%3.1" is output 1 of node 3. "of %4": appended for node 4.
 //
-//   %0   image                  input input=image            ()                f32 {1, 28, 28, 1}
-//   %3   conv1/conv2d           conv2d stride=1 pad=0 ...    (%0, %1, %2)      f32 {1, 24, 24, 8}
-//   %41  gradient/conv1/conv2d  conv2d_data_gradient ...     (%40, %1, %0)     f32 {1, 28, 28, 1}
-//   of %3
+//   %0   image                input input=image           ()              f32 {1, 28, 28, 1}
+//   %3   conv1/conv2d         conv2d stride=1 pad=0 ...   (%0, %1, %2)    f32 {1, 24, 24, 8}
+//   %41  gradient/conv1/mul   mul                         (%40, %1)       f32 {1, 8}  of %3
 //
 // `first` leaves out what was recorded before that mark.
 std::string list_nodes(const Tape& tape, std::uint32_t first = 0);

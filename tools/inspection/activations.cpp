@@ -8,7 +8,6 @@
 #include "autograd/ops/ops.h"
 #include "autograd/program/program.h"
 #include "autograd/reach.h"
-#include "tools/inspection/backward.h"
 #include "tools/inspection/spectrum.h"
 
 namespace tapescope::inspection {

@@ -8,7 +8,6 @@
 #include "autograd/program/program.h"
 #include "autograd/reach.h"
 #include "tools/inspection/activations.h"
-#include "tools/inspection/backward.h"
 
 namespace tapescope::inspection {
 namespace {
