@@ -274,10 +274,10 @@ Node& Tape::record(OpRef op, std::span<const Var> operands) {
   }
   const std::span<const Type> operand_types(types, operands.size());
   const Types outputs = op->infer(operand_types);
-  if (!eager) return append(std::move(op), operands, outputs, use_of(*current_, op->name()));
+  ScopeUse* const use = use_of(*current_, op->name());
+  if (!eager) return append(std::move(op), operands, outputs, use);
 
   check_current();
-  ScopeUse* use = use_of(*current_, op->name());
   std::array<Tensor, Types::kCapacity> values;
   compute(*op, operand_types, operands, outputs, use->label, values.data());
   Node& node = append(std::move(op), operands, outputs, use);
