@@ -17,12 +17,18 @@ struct Var {
   const Shape& shape() const { return type().shape; }
   DType dtype() const { return type().dtype; }
   inline Tape& tape() const;
-  // Whether the value was computed when the node was recorded.
+  // Whether the value was computed when the node was recorded; false of a null Var.
   inline bool has_value() const;
   // The eager value; an error naming the node where it is symbolic.
   const Tensor& value() const;
   inline std::string path() const;
+
+ private:
+  [[noreturn]] static void missing();
 };
+
+// The most operands that an op can have: sets of them are bits of an unsigned.
+inline constexpr int kMostOperands = 16;
 
 // How often an op was recorded in one scope.
 struct ScopeUse {
@@ -44,6 +50,10 @@ struct Node {
   Var* operand_data = nullptr;   // [operand_count]
   Type* type_data = nullptr;     // [output_count]
   Tensor* value_data = nullptr;  // [output_count], undefined where symbolic
+  // Of a node that a walk appended: the node that it was appended for, and the first word of its
+  // path ("gradient", "relevance"). Null and "" where the user recorded it.
+  const Node* origin = nullptr;
+  const char* prefix = "";
   ScopeUse* use = nullptr;
   int use_number = 1;
   std::uint32_t arena_block = 0, arena_used = 0;  // where the arena stood before this node
@@ -59,10 +69,33 @@ struct Node {
   std::string_view scope() const;
 };
 
-const Type& Var::type() const { return node->type_data[output]; }
-Tape& Var::tape() const { return *node->tape; }
-bool Var::has_value() const { return node->eager(); }
-std::string Var::path() const { return node->path(); }
+// Appends to the tape of the operands. An error that names the op where the first one is missing.
+Node& record(OpRef op, std::span<const Var> operands);
+inline Node& record(OpRef op, std::initializer_list<Var> operands) {
+  return record(std::move(op), std::span<const Var>(operands.begin(), operands.size()));
+}
+// An X made of `arguments`, and its first output.
+template <class X, class Operands = std::initializer_list<Var>, class... Arguments>
+Var record(const Operands& operands, Arguments&&... arguments) {
+  return record(std::make_shared<X>(std::forward<Arguments>(arguments)...), operands).out();
+}
+// Throws "[op] operand k is missing" for the first of `operands` that is null: for functions that
+// look at them before they record.
+void require_operands(std::string_view op, std::initializer_list<Var> operands);
+
+const Type& Var::type() const {
+  if (node == nullptr) missing();
+  return node->type_data[output];
+}
+Tape& Var::tape() const {
+  if (node == nullptr) missing();
+  return *node->tape;
+}
+bool Var::has_value() const { return node != nullptr && node->eager(); }
+std::string Var::path() const {
+  if (node == nullptr) missing();
+  return node->path();
+}
 
 // What an op's vjp() works with: the node, the cotangents of its outputs, and which operands are
 // wanted. vjp() appends nodes to the node's tape and gives each wanted operand its cotangent.

@@ -28,6 +28,14 @@ class Describer final : public AttributeVisitor {
 }  // namespace
 
 std::vector<Var> Op::decompose(Tape&, std::span<const Var>) const { return {}; }
+std::vector<Var> Op::channel_affine(std::span<const Var>) const { return {}; }
+
+int Op::weight_operand(unsigned active_operands) const {
+  for (int i = 0; i < kMostOperands; ++i) {
+    if (role(i) == Role::weight) return (active_operands >> i & 1u) == 0 ? i : -1;
+  }
+  return -1;
+}
 
 std::string describe(const Op& op) {
   std::string text(op.name());

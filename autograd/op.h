@@ -13,10 +13,12 @@
 
 namespace tapescope {
 
+class Op;
 class Tape;
 class Vjp;
 struct Node;
 struct Var;
+using OpRef = std::shared_ptr<const Op>;
 
 // What an operand is to the op. Gradients and relevance flow through signal, weight and bias.
 enum class Role : std::uint8_t {
@@ -31,7 +33,8 @@ enum class Role : std::uint8_t {
 // depend on the explained input.
 enum class RelevanceClass : std::uint8_t {
   linear,      // a weighted sum of its active operands, bias aside
-  routing,     // each output element is one input element: reshape, concat, max pool
+  moves,       // each output element is an operand's, the same one whatever the values: reshape
+  selects,     // each output element is an operand's, which one the values decide: max pool
   monotone,    // element-wise and monotone: relu, sigmoid
   product,     // a product of two active operands
   normaliser,  // softmax and the like
@@ -135,6 +138,28 @@ class Op {
   // A fused op as elementary ops on the same operands, one Var an output: its second derivative,
   // its default relevance rule and its oracle. Empty where the op is elementary.
   virtual std::vector<Var> decompose(Tape& tape, std::span<const Var> operands) const;
+
+  // --- what explanations ask; each claim is held to the op's samples by the harness ---
+  // The operand that the active ones are multiplied with; -1: none.
+  virtual int weight_operand(unsigned active_operands) const;
+  // The axis of that operand which runs over the output's channels; -1: none.
+  virtual int channel_axis() const { return -1; }
+  // Whether the op is a sum of operand elements with factors of its own, none negative.
+  virtual bool nonnegative_factors() const { return false; }
+  // Whether every output element is >= 0 where all signal operands are.
+  virtual bool keeps_signs() const { return nonnegative_factors(); }
+  // Whether a part of the output comes from no operand: a margin, an affine function's offset.
+  virtual bool has_constant_part() const { return false; }
+  // Whether images {N, H, W, C} stay that, as a transpose's do not.
+  virtual bool channels_last() const { return true; }
+  // A normalisation with stored statistics, y = (x - centre) * factor + shift with one number per
+  // channel, which can become part of the weights before it: records {centre, factor, shift}.
+  virtual bool folds_into_weights() const { return false; }
+  virtual std::vector<Var> channel_affine(std::span<const Var> operands) const;
+  // The same op without padding, and what its padding counts as; null where there is none.
+  virtual OpRef without_padding() const { return nullptr; }
+  virtual double padding_value() const { return 0; }
+
   // Neighbouring steps of a Program as one kernel, in place: this op's, and those of `others`, all
   // of one name. `elements` counts each one's, this op's first; the pointers of one lie `pitch`
   // behind those of the one before. An empty plan where the device has no such kernel.
@@ -146,8 +171,6 @@ class Op {
   // A leaf (input, parameter, constant) has no kernel.
   virtual bool is_leaf() const { return false; }
 };
-
-using OpRef = std::shared_ptr<const Op>;
 
 // One case of an op for the harness: the op with its attributes and what to feed it.
 struct Sample {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <mutex>
 #include <new>
-#include <unordered_set>
 #include <utility>
 
 #include "autograd/leaf.h"
@@ -23,7 +22,6 @@ struct ScopeRecord {
 
 namespace {
 constexpr std::uint32_t kBlock = 64 << 10;
-constexpr std::size_t kMostOperands = 16;
 
 // Arena blocks outlive their tape, up to a few megabytes: short tapes come one after another, and
 // fresh memory would be faulted in page by page for each.
@@ -53,18 +51,38 @@ BlockPool& block_pool() {
 }
 
 std::string joined(std::string_view scope, std::string_view name) {
-  return scope.empty() ? std::string(name) : fmt::format("{}/{}", scope, name);
+  return scope.empty()  ? std::string(name)
+         : name.empty() ? std::string(scope)
+                        : fmt::format("{}/{}", scope, name);
 }
 }  // namespace
 
 const Tensor& Var::value() const {
   if (!has_value()) {
+    if (node == nullptr) missing();
     throw usage_error(
         "'{}' has no value: the tape is symbolic; compile a Program that returns it, or give the "
         "inputs as tensors",
         path());
   }
   return node->value_data[output];
+}
+
+void Var::missing() {
+  throw usage_error("a null Var has no type, path or tape: an operand or an output is missing");
+}
+
+void require_operands(std::string_view op, std::initializer_list<Var> operands) {
+  int i = 0;
+  for (const Var& operand : operands) {
+    if (!operand) throw usage_error("[{}] operand {} is missing", op, i);
+    ++i;
+  }
+}
+
+Node& record(OpRef op, std::span<const Var> operands) {
+  require_operands(op->name(), {operands.empty() ? Var{} : operands[0]});
+  return operands[0].tape().record(std::move(op), operands);
 }
 
 std::string Node::path() const {
@@ -122,27 +140,30 @@ ScopeUse* Tape::use_of(ScopeRecord& scope, std::string_view op) {
   return scope.uses.back().get();
 }
 
+Tape::Scope::Scope(Tape& tape, std::string_view path, const Node* origin, const char* prefix)
+    : tape_(tape),
+      outer_(std::exchange(tape.current_, tape.enter(path))),
+      outer_origin_(std::exchange(tape.origin_, origin)),
+      outer_prefix_(std::exchange(tape.prefix_, prefix)) {}
+
 Tape::Scope::Scope(Tape& tape, std::string_view name)
-    : tape_(tape), length_(tape.scope_.size()), outer_(tape.current_) {
-  tape.scope_ = joined(tape.scope_, name);
-  tape.current_ = tape.enter(tape.scope_);
-}
+    : Scope(tape, joined(tape.current_->path, name), tape.origin_, tape.prefix_) {}
 
 Tape::Scope::~Scope() {
-  tape_.scope_.resize(length_);
   tape_.current_ = outer_;
+  tape_.origin_ = outer_origin_;
+  tape_.prefix_ = outer_prefix_;
 }
 
-Tape::Scope Tape::scope_of(std::string_view prefix, const Node& node) {
-  const std::string_view scope = node.scope();
-  // A gradient of a gradient stays under one prefix.
-  if (scope.starts_with(prefix)) return Scope(*this, scope);
-  return Scope(*this, joined(prefix, scope));
+Tape::Scope Tape::scope_of(const char* prefix, const Node& node) {
+  const bool under_it = std::string_view(prefix) == node.prefix;  // a gradient of a gradient
+  return Scope(*this, under_it ? std::string(node.scope()) : joined(prefix, node.scope()), &node,
+               prefix);
 }
 
 std::uint64_t Tape::random_key(std::string_view op) {
   const int uses = use_of(*current_, op)->count;
-  return mix(mix(options_.seed, stable_hash(scope_)), static_cast<std::uint64_t>(uses));
+  return mix(mix(options_.seed, stable_hash(current_->path)), static_cast<std::uint64_t>(uses));
 }
 
 Node& Tape::append(OpRef op, std::span<const Var> operands, std::span<const Type> types,
@@ -165,6 +186,8 @@ Node& Tape::append(OpRef op, std::span<const Var> operands, std::span<const Type
   if (node->op->rows_independent()) {
     for (const Var& operand : operands) node->batched |= operand.node->batched;
   }
+  node->origin = origin_;
+  node->prefix = prefix_;
   node->use = use;
   node->use_number = ++use->count;
   nodes_.push_back(node);
@@ -229,8 +252,11 @@ Var Tape::step() {
 }
 
 Node& Tape::record(OpRef op, std::span<const Var> operands) {
-  while (!operands.empty() && !operands.back()) operands = operands.first(operands.size() - 1);
-  if (operands.size() > kMostOperands) {
+  while (!operands.empty() && !operands.back() &&
+         op->role(static_cast<int>(operands.size()) - 1) == Role::bias) {
+    operands = operands.first(operands.size() - 1);
+  }
+  if (operands.size() > std::size_t{kMostOperands}) {
     throw usage_error("[{}] {} operands; a node has at most {}", op->name(), operands.size(),
                       kMostOperands);
   }
@@ -248,10 +274,10 @@ Node& Tape::record(OpRef op, std::span<const Var> operands) {
   }
   const std::span<const Type> operand_types(types, operands.size());
   const Types outputs = op->infer(operand_types);
-  if (!eager) return append(std::move(op), operands, outputs, use_of(*current_, op->name()));
+  ScopeUse* const use = use_of(*current_, op->name());
+  if (!eager) return append(std::move(op), operands, outputs, use);
 
   check_current();
-  ScopeUse* use = use_of(*current_, op->name());
   std::array<Tensor, Types::kCapacity> values;
   compute(*op, operand_types, operands, outputs, use->label, values.data());
   Node& node = append(std::move(op), operands, outputs, use);
@@ -261,6 +287,8 @@ Node& Tape::record(OpRef op, std::span<const Var> operands) {
   return node;
 }
 
+// Eager values come one op at a time, each into memory of its own that the tape keeps: there is no
+// order to plan and no memory to share, so they take this short way and not a Program's.
 void Tape::compute(const Op& op, std::span<const Type> types, std::span<const Var> operands,
                    std::span<const Type> outputs, const char* label, Tensor* values) {
   if (const int aliased = op.alias(); aliased >= 0) {
@@ -292,28 +320,12 @@ void Tape::check_current() {
   for (const auto& [parameter, version] : parameter_versions_) {
     if (parameter->version != version) {
       throw usage_error(
-          "parameter '{}' has changed since this tape recorded values computed from it; call "
-          "tape.refresh() before recording more",
+          "parameter '{}' has changed since this tape recorded values computed from it; record "
+          "what follows on a new tape",
           parameter->name);
     }
   }
   changes_seen_ = changes;
-}
-
-void Tape::refresh() {
-  for (auto& [parameter, version] : parameter_versions_) {
-    check_device(*parameter, device());
-    version = parameter->version;
-    parameters_.at(parameter.get()).node->value_data[0] = parameter->value;
-  }
-  changes_seen_ = Parameter::changes().load(std::memory_order_relaxed);
-  for (Node* node : nodes_) {
-    if (!node->eager() || node->op->is_leaf()) continue;
-    std::vector<Type> types;
-    for (const Var& operand : node->operands()) types.push_back(operand.type());
-    compute(*node->op, types, node->operands(), node->types(), node->use->label, node->value_data);
-  }
-  replays_.clear();
 }
 
 void Tape::rollback(std::uint32_t mark) {
@@ -345,7 +357,7 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
   const bool rows = target.shape().rank() == 1 && !seed;
   try {
     if (!seed) {
-      const Scope in(*this, "gradient");
+      const Scope in = scope_of("gradient", *target.node);
       seed = ones_like(target);
     }
     if (seed.shape() != target.shape()) {
@@ -354,7 +366,7 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
     }
     const Seed seeds[] = {{target, seed}};
     std::vector<Var> result = walk(
-        *this, seeds, wrt,
+        *this, "gradient", seeds, wrt,
         [&](const Node& node, std::span<const Var> cotangents, unsigned wanted,
             std::span<Var> results) {
           if (rows && !node.op->rows_independent()) {
@@ -364,13 +376,12 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
                 "scalar",
                 node.path(), target.path(), to_string(target.shape()));
           }
-          const Scope in = scope_of("gradient", node);
           Vjp v(node, cotangents, wanted, results);
           node.op->vjp(v);
         });
-    const Scope in(*this, "gradient");
     for (std::size_t i = 0; i < wrt.size(); ++i) {
       if (result[i]) continue;
+      const Scope in = scope_of("gradient", *wrt[i].node);
       // Counters have no derivative; asking for all of a model's parameters includes them.
       result[i] = is_floating(wrt[i].dtype()) ? zeros_like(wrt[i])
                                               : constant(Tensor::zeros(wrt[i].type(), device()));
@@ -388,22 +399,6 @@ std::vector<Var> Tape::gradient(Var target, std::span<const ParameterRef> parame
   return gradient(target, wrt);
 }
 
-namespace {
-// Whether `value` is computed from `origin`, through operands of any role.
-bool derives_from(Var value, Var origin) {
-  std::vector<const Node*> stack{value.node};
-  std::unordered_set<const Node*> seen;
-  while (!stack.empty()) {
-    const Node* node = stack.back();
-    stack.pop_back();
-    if (node == origin.node) return true;
-    if (node->index < origin.node->index || !seen.insert(node).second) continue;
-    for (const Var& operand : node->operands()) stack.push_back(operand.node);
-  }
-  return false;
-}
-}  // namespace
-
 Effect Tape::assign(const ParameterRef& state, Var value) {
   if (value.type() != state->value.type()) {
     throw usage_error("[assign] '{}' is {} and cannot become '{}' of type {}", state->name,
@@ -411,7 +406,8 @@ Effect Tape::assign(const ParameterRef& state, Var value) {
   }
   for (const Effect& earlier : assignments_) {
     if (earlier.state != state) continue;
-    if (!derives_from(value, pending(state))) {
+    const Var before[] = {pending(state)};
+    if (!reached_from(*this, before, Through::everything)[value.node->index]) {
       throw usage_error(
           "[assign] '{}' is assigned twice and the second value, '{}', does not derive from "
           "tape.pending(state): the first would be lost",
@@ -471,7 +467,7 @@ Var Tape::find(std::string_view path) const {
   }
   std::vector<std::pair<std::size_t, std::string>> known;
   for (const Node* node : nodes_) {
-    if (node->op->is_leaf() || std::string_view(node->use->label).starts_with("gradient")) continue;
+    if (node->op->is_leaf() || *node->prefix != 0) continue;
     const std::string name = node->path();
     known.emplace_back(edits(path, name), name);
   }

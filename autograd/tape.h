@@ -66,7 +66,7 @@ class Tape {
   Var step();
 
   // Appends a node and, if all operands have values, computes it. Everything that can be wrong is
-  // found before the node exists. Null operands at the end are dropped.
+  // found before the node exists. A null bias at the end is dropped.
   Node& record(OpRef op, std::span<const Var> operands);
   Node& record(OpRef op, std::initializer_list<Var> operands) {
     return record(std::move(op), std::span<const Var>(operands.begin(), operands.size()));
@@ -82,15 +82,20 @@ class Tape {
     Scope& operator=(const Scope&) = delete;
 
    private:
+    friend class Tape;
+    Scope(Tape& tape, std::string_view path, const Node* origin, const char* prefix);
+
     Tape& tape_;
-    std::size_t length_;  // of the enclosing path
-    ScopeRecord* outer_;
+    ScopeRecord* outer_;  // what to go back to
+    const Node* outer_origin_;
+    const char* outer_prefix_;
   };
   Scope scope(std::string_view name) { return Scope(*this, name); }
-  const std::string& scope_path() const { return scope_; }
-  // Continues another node's scope under a prefix: what the backward walk records for "conv1" is
-  // under "gradient/conv1".
-  Scope scope_of(std::string_view prefix, const Node& node);
+  // For what is appended for another node: continues that node's scope under a prefix, a literal.
+  // What the backward walk records for "conv1" is under "gradient/conv1", and so is its gradient.
+  Scope scope_of(const char* prefix, const Node& node);
+  // The prefix of what is being appended; "" outside a walk.
+  const char* prefix() const { return prefix_; }
   // What a random op is keyed by besides the step: (seed, scope path, how many `op` nodes it has).
   std::uint64_t random_key(std::string_view op);
 
@@ -125,8 +130,6 @@ class Tape {
   std::uint32_t mark() const { return static_cast<std::uint32_t>(nodes_.size()); }
   // Drops every node recorded since. Vars to them dangle.
   void rollback(std::uint32_t mark);
-  // Computes all eager values anew, after parameters have changed.
-  void refresh();
 
   // --- reading -----------------------------------------------------------------------------------
   std::span<Node* const> nodes() const { return nodes_; }
@@ -163,9 +166,10 @@ class Tape {
   std::vector<Node*> nodes_;
   std::vector<std::unique_ptr<std::byte[]>> blocks_;
   std::uint32_t block_ = 0, block_used_ = 0;
-  std::string scope_;
   std::unordered_map<std::string, std::unique_ptr<ScopeRecord>> scopes_;
   ScopeRecord* current_ = nullptr;
+  const Node* origin_ = nullptr;
+  const char* prefix_ = "";
   std::vector<std::unique_ptr<ScopeUse>> leaf_uses_;
   std::map<std::string, Var, std::less<>> inputs_;
   std::unordered_map<const Parameter*, Var> parameters_;

@@ -8,23 +8,10 @@
 
 namespace tapescope {
 
-std::vector<bool> depends_on(const Tape& tape, std::span<const Var> wrt) {
-  std::vector<bool> active(tape.nodes().size(), false);
-  for (const Var& var : wrt) active[var.node->index] = true;
-  for (const Node* node : tape.nodes()) {
-    for (int i = 0; i < node->operand_count && !active[node->index]; ++i) {
-      if (passes(node->op->role(i)) && active[node->operand_data[i].node->index]) {
-        active[node->index] = true;
-      }
-    }
-  }
-  return active;
-}
-
-std::vector<Var> walk(Tape& tape, std::span<const Seed> seeds, std::span<const Var> wrt,
-                      Visit visit, std::uint32_t first) {
+std::vector<Var> walk(Tape& tape, const char* prefix, std::span<const Seed> seeds,
+                      std::span<const Var> wrt, Visit visit, std::uint32_t first) {
   const std::uint32_t before = tape.mark();
-  const std::vector<bool> active = depends_on(tape, wrt);
+  const std::vector<bool> active = reached_from(tape, wrt, Through::derivatives);
   // What has arrived at each output so far; nodes have at most Types::kCapacity of them.
   std::vector<std::array<Var, Types::kCapacity>> arrived(before);
   const auto add_to = [&](Var to, Var contribution) {
@@ -50,9 +37,9 @@ std::vector<Var> walk(Tape& tape, std::span<const Seed> seeds, std::span<const V
         if (passes(node.op->role(i)) && active[node.operand_data[i].node->index]) wanted |= 1u << i;
       }
       if (wanted == 0) continue;
-      std::array<Var, 16> results{};
+      std::array<Var, kMostOperands> results{};
+      const Tape::Scope in = tape.scope_of(prefix, node);
       visit(node, cotangents, wanted, std::span<Var>(results.data(), node.operand_count));
-      const Tape::Scope in = tape.scope_of("gradient", node);
       for (int i = 0; i < node.operand_count; ++i) {
         const Var result = results[static_cast<std::size_t>(i)];
         if (result && (wanted >> i & 1u) != 0) add_to(node.operand_data[i], result);
@@ -86,7 +73,7 @@ void Vjp::give_by_decomposition() {
     position.push_back(i);
   }
   const std::vector<Var> results = walk(
-      tape, seeds, wrt,
+      tape, tape.prefix(), seeds, wrt,
       [](const Node& node, std::span<const Var> cotangents, unsigned wanted,
          std::span<Var> results) {
         Vjp v(node, cotangents, wanted, results);

@@ -20,7 +20,8 @@ Conv2d::Conv2d(const Build& build, std::int64_t in, std::int64_t out, std::int64
 
 Var Conv2d::forward(Var x) {
   Tape& tape = x.tape();
-  return conv2d(x, tape.parameter(weight_), bias_ ? tape.parameter(bias_) : Var{}, options_);
+  const Var weight = tape.parameter(weight_);
+  return conv2d(x, weight, bias_ ? tape.parameter(bias_) : Var{}, options_);
 }
 
 Linear::Linear(const Build& build, std::int64_t in, std::int64_t out, const LinearOptions& options)
@@ -40,7 +41,8 @@ Linear::Linear(const Build& build, std::int64_t in, std::int64_t out, const Line
 
 Var Linear::forward(Var x) {
   Tape& tape = x.tape();
-  return linear(x, tape.parameter(weight_), bias_ ? tape.parameter(bias_) : Var{});
+  const Var weight = tape.parameter(weight_);
+  return linear(x, weight, bias_ ? tape.parameter(bias_) : Var{});
 }
 
 BatchNorm2d::BatchNorm2d(const Build& build, std::int64_t channels) : Layer(build) {
@@ -58,8 +60,8 @@ Var BatchNorm2d::forward(Var x) {
   Tape& tape = x.tape();
   const Var scale = tape.parameter(weight_), shift = tape.parameter(bias_);
   if (tape.mode() == Mode::evaluation) {
-    return batch_norm_inference(x, scale, shift, tape.parameter(running_mean_),
-                                tape.parameter(running_var_));
+    const Var mean = tape.parameter(running_mean_), variance = tape.parameter(running_var_);
+    return batch_norm_inference(x, scale, shift, mean, variance);
   }
   const BatchNormResult result = batch_norm_training(x, scale, shift);
   // Of n values, the unbiased variance is n / (n - 1) times the biased one. n is the size of the
@@ -68,8 +70,8 @@ Var BatchNorm2d::forward(Var x) {
   const Var rows = count_like(x, scale);
   const Var unbiased = div(rows, maximum(sub(rows, one), one));
   const auto blend = [&](const ParameterRef& running, Var batch) {
-    const Var old = tape.pending(running);
-    tape.assign(running, add(affine(old, 1 - kMomentum), affine(batch, kMomentum)));
+    const Var kept = affine(tape.pending(running), 1 - kMomentum);
+    tape.assign(running, add(kept, affine(batch, kMomentum)));
   };
   blend(running_mean_, result.mean);
   blend(running_var_, mul(result.variance, unbiased));

@@ -15,7 +15,8 @@ Var cross_entropy(Var logits, Var label, double smoothing) {
   const Var hard = nll_loss(log_probabilities, label);
   constexpr int kClasses[] = {1};
   const Var soft = neg(reshape(reduce_mean(log_probabilities, kClasses), {}));
-  return add(affine(hard, 1 - smoothing), affine(soft, smoothing));
+  const Var of_hard = affine(hard, 1 - smoothing);
+  return add(of_hard, affine(soft, smoothing));
 }
 
 Var focal_loss(Var logits, Var label, double gamma, Var alpha) {

@@ -5,28 +5,11 @@
 
 #include "autograd/explain/composite.h"
 #include "autograd/ops/ops.h"
+#include "autograd/reach.h"
 #include "autograd/tape.h"
-#include "autograd/walk.h"
 
 namespace tapescope::explain {
 namespace {
-
-// By index: whether the node lies on a way from `from` to `to`, both included.
-std::vector<bool> between(Tape& tape, Var from, Var to) {
-  const Var wrt[] = {from};
-  std::vector<bool> on_way = depends_on(tape, wrt);
-  std::vector<bool> reaches(on_way.size(), false);
-  reaches[to.node->index] = true;
-  for (std::size_t i = on_way.size(); i-- > 0;) {
-    if (!reaches[i]) continue;
-    const Node& node = *tape.nodes()[i];
-    for (int k = 0; k < node.operand_count; ++k) {
-      if (passes(node.op->role(k))) reaches[node.operand_data[k].node->index] = true;
-    }
-  }
-  for (std::size_t i = 0; i < on_way.size(); ++i) on_way[i] = on_way[i] && reaches[i];
-  return on_way;
-}
 
 void require_feature_map(Var feature_map, std::string_view method) {
   if (feature_map.shape().rank() != 4) {
@@ -51,11 +34,12 @@ Var gradient_at(Tape& tape, Var target, Var feature_map, std::string_view method
 }  // namespace
 
 Var last_feature_map(Tape& tape, Var target, Var x) {
-  const std::vector<bool> on_way = between(tape, x, target);
+  const Var from[] = {x}, to[] = {target};
+  const std::vector<bool> on_way = between(tape, from, to, Through::derivatives);
   for (std::size_t i = on_way.size(); i-- > 0;) {
     const Op& op = *tape.nodes()[i]->op;
     // A transposed image no longer has its channels last.
-    if (!on_way[i] || op.is_leaf() || op.name() == "transpose") continue;
+    if (!on_way[i] || op.is_leaf() || !op.channels_last()) continue;
     const Var out = tape.nodes()[i]->out();
     if (out.shape().rank() == 4 && out.shape()[1] * out.shape()[2] > 1) return out;
   }
@@ -88,8 +72,8 @@ Var grad_cam_plus_plus(Tape& tape, Var target, Var feature_map) {
 Var xgrad_cam(Tape& tape, Var target, Var feature_map) {
   const Var gradient = gradient_at(tape, target, feature_map, "xgrad-cam");
   const Tape::Scope in(tape, "xgrad-cam");
-  const Var weights = safe_divide(reduce_sum(mul(feature_map, gradient), kPositions),
-                                  reduce_sum(feature_map, kPositions));
+  const Var product = reduce_sum(mul(feature_map, gradient), kPositions);
+  const Var weights = safe_divide(product, reduce_sum(feature_map, kPositions));
   return reduce_sum(mul(feature_map, weights), kChannels);
 }
 
@@ -165,7 +149,8 @@ Tensor eigen_cam(const Tensor& feature_map) {
 Var cam(Tape& tape, Var target, Var feature_map) {
   require_evaluation(tape, "cam");
   require_feature_map(feature_map, "cam");
-  const std::vector<bool> on_way = between(tape, feature_map, target);
+  const Var from[] = {feature_map}, to[] = {target};
+  const std::vector<bool> on_way = between(tape, from, to, Through::derivatives);
   for (std::size_t i = 0; i < on_way.size(); ++i) {
     const Node& node = *tape.nodes()[i];
     if (!on_way[i] || &node == feature_map.node) continue;
@@ -174,7 +159,8 @@ Var cam(Tape& tape, Var target, Var feature_map) {
       if (on_way[node.operand_data[k].node->index]) active |= 1u << k;
     }
     const RelevanceClass kind = node.op->relevance_class(active);
-    if (kind != RelevanceClass::linear && kind != RelevanceClass::routing) {
+    if (kind != RelevanceClass::linear && kind != RelevanceClass::moves &&
+        kind != RelevanceClass::selects) {
       throw usage_error(
           "[cam] '{}' lies between '{}' and the class score and is not linear; CAM is defined for "
           "a linear tail only (global mean, 1x1 convolution): use grad-cam",

@@ -2,37 +2,24 @@
 
 #include <fnmatch.h>
 
+#include "autograd/reach.h"
 #include "autograd/tape.h"
-#include "autograd/walk.h"
 
 namespace tapescope::explain {
 namespace {
 
 bool has_weights(const Node& node) {
   for (int i = 0; i < node.operand_count; ++i) {
-    if (node.op->role(i) == Role::weight) return node.op->name() != "batch_norm_inference";
+    if (node.op->role(i) == Role::weight) return !node.op->folds_into_weights();
   }
   return false;
-}
-
-// By index: whether the node leads to `target` through differentiable operands.
-std::vector<bool> leads_to(const Tape& tape, Var target) {
-  std::vector<bool> leads(tape.nodes().size(), false);
-  leads[target.node->index] = true;
-  for (std::size_t i = leads.size(); i-- > 0;) {
-    if (!leads[i]) continue;
-    const Node& node = *tape.nodes()[i];
-    for (int k = 0; k < node.operand_count; ++k) {
-      if (passes(node.op->role(k))) leads[node.operand_data[k].node->index] = true;
-    }
-  }
-  return leads;
 }
 
 }  // namespace
 
 std::vector<Place> route(const Tape& tape, Var target, std::span<const Var> wrt) {
-  const std::vector<bool> active = depends_on(tape, wrt), leads = leads_to(tape, target);
+  const Var to[] = {target};
+  const std::vector<bool> on_way = between(tape, wrt, to, Through::derivatives);
   const std::size_t count = tape.nodes().size();
   // Whether the input is reached from the node, and the target from it, past no weighted node.
   std::vector<bool> from_input(count, false), to_target(count, false);
@@ -40,12 +27,12 @@ std::vector<Place> route(const Tape& tape, Var target, std::span<const Var> wrt)
   std::vector<Place> places;
   for (std::size_t i = 0; i < count; ++i) {
     const Node& node = *tape.nodes()[i];
-    if (!active[i] || !leads[i] || node.op->is_leaf()) continue;
+    if (!on_way[i] || node.op->is_leaf()) continue;
     Place place{&node};
     bool near = false;
     for (int k = 0; k < node.operand_count; ++k) {
       const std::uint32_t from = node.operand_data[k].node->index;
-      if (!passes(node.op->role(k)) || !active[from]) continue;
+      if (!passes(node.op->role(k)) || !on_way[from]) continue;
       place.active |= 1u << k;
       near = near || from_input[from];
     }
@@ -100,7 +87,8 @@ const Rule* Composite::rule_for(const Place& place) const {
 
 Composite& with_defaults(Composite& composite, double epsilon) {
   return composite.on(relevance_class(RelevanceClass::monotone), rules::pass())
-      .on(relevance_class(RelevanceClass::routing), rules::gradient())
+      .on(relevance_class(RelevanceClass::moves), rules::gradient())
+      .on(relevance_class(RelevanceClass::selects), rules::gradient())
       .on(op("upsample_nearest"), rules::gradient())  // repeats elements
       .on(op("broadcast_like"), rules::gradient())
       .on(relevance_class(RelevanceClass::linear), explain::rules::epsilon(epsilon));

@@ -120,7 +120,7 @@ std::vector<NamedRule> parsed(std::string_view rules, const LrpSettings& setting
 
 bool may_be_named(const Place& place) {
   return place.weighted ||
-         (place.kind == RelevanceClass::linear && place.node->op->name() == "batch_norm_inference");
+         (place.kind == RelevanceClass::linear && place.node->op->folds_into_weights());
 }
 
 bool names(const std::string& glob, const Node& node) {

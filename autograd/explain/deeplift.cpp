@@ -15,18 +15,18 @@ namespace {
 enum class Step : unsigned char { derivative, rescale, winner, share, missing };
 
 Step step_of(const Place& place) {
-  const std::string_view name = place.node->op->name();
-  if (name == "max_pool2d") return Step::winner;
+  const Op& op = *place.node->op;
   switch (place.kind) {
     case RelevanceClass::linear:
       return Step::derivative;
-    case RelevanceClass::routing:  // which element is taken must not depend on the values
-      return name == "reduce_max" || name == "maximum" || name == "minimum" ? Step::missing
-                                                                            : Step::derivative;
+    case RelevanceClass::moves:
+      return Step::derivative;
+    case RelevanceClass::selects:  // among the elements of one operand
+      return place.node->operand_count == 1 ? Step::winner : Step::missing;
     case RelevanceClass::monotone:
       return Step::rescale;
     case RelevanceClass::product:
-      return name == "mul" ? Step::share : Step::missing;
+      return op.weight_operand(1u) >= 0 && op.weight_operand(2u) >= 0 ? Step::share : Step::missing;
     case RelevanceClass::normaliser:
     case RelevanceClass::stop:
       break;
@@ -79,7 +79,7 @@ Pairs paired(const Tape& tape, Var target, Var x, Var reference_target, Var refe
   return pairs;
 }
 
-using Results = std::array<Var, 16>;
+using Results = std::array<Var, kMostOperands>;
 
 Results vjp_of(const Node& node, Var cotangent, unsigned wanted) {
   Results results{};
@@ -95,7 +95,8 @@ Var rescaled(const Node& node, const Node& reference, Var multiplier) {
   const Var apart = sub(node.operand_data[0], reference.operand_data[0]);
   const Var close = inside(apart, -kClose, kClose);
   const Var slope = safe_divide(sub(node.out(), reference.out()), apart);
-  const Var secant = mul(mul(multiplier, slope), affine(close, -1, 1));
+  const Var through = mul(multiplier, slope);
+  const Var secant = mul(through, affine(close, -1, 1));
   return add(secant, mul(vjp_of(node, multiplier, 1u)[0], close));
 }
 
@@ -107,7 +108,8 @@ Var by_winners(const Node& node, const Node& reference, Var multiplier) {
   const Var larger = maximum(y, y_reference);
   const Var won = vjp_of(node, mul(multiplier, sub(larger, y_reference)), 1u)[0];
   const Var lost = vjp_of(reference, mul(multiplier, sub(y, larger)), 1u)[0];
-  return safe_divide(add(won, lost), sub(node.operand_data[0], reference.operand_data[0]));
+  const Var both = add(won, lost);
+  return safe_divide(both, sub(node.operand_data[0], reference.operand_data[0]));
 }
 
 }  // namespace
@@ -117,12 +119,16 @@ Var deeplift(Tape& tape, Var target, Var x, Var reference_target, Var reference)
   const Pairs pairs = paired(tape, target, x, reference_target, reference);
   const std::uint32_t before = tape.mark();
   try {
-    const Seed seeds[] = {{target, ones_like(target)}};
+    Var seed;
+    {
+      const Tape::Scope in = tape.scope_of("deeplift", *target.node);
+      seed = ones_like(target);
+    }
+    const Seed seeds[] = {{target, seed}};
     const Var wrt[] = {x};
-    const Var multiplier = walk(tape, seeds, wrt,
+    const Var multiplier = walk(tape, "deeplift", seeds, wrt,
                                 [&](const Node& node, std::span<const Var> cotangents,
                                     unsigned wanted, std::span<Var> results) {
-                                  const Tape::Scope in = tape.scope_of("deeplift", node);
                                   const Pair& pair = pairs.at(&node);
                                   const Var arrived = cotangents[0];
                                   Results given{};

@@ -12,18 +12,6 @@
 
 namespace tapescope::explain {
 
-namespace {
-
-// Multiply-adds of convolutions and matrix products, which are nearly all of the work.
-double macs_of(Program& program) {
-  double sum = 0;
-  for (const StepInfo& step : program.steps())
-    sum += step.op->cost(step.operands, step.outputs).macs;
-  return sum;
-}
-
-}  // namespace
-
 Explainer::Explainer(Record record, Shape image_shape, Device device, KernelChoices kernels)
     : record_(std::move(record)),
       image_shape_(image_shape),
@@ -56,7 +44,7 @@ Explainer::Prepared& Explainer::prepared(const std::string& key, const std::stri
   options.keep_fixed = true;
   const std::string input = recording.cuts.empty() ? image.path() : recording.cuts[0].path();
   slot.reset(new Prepared{recording.node, input, tape.compile(outputs, {}, options)});
-  slot->macs = macs_of(slot->program);
+  slot->macs = slot->program.cost().macs;
   return *slot;
 }
 

@@ -32,8 +32,8 @@ Var constant_part(Tape& tape, const Place& place) {
     }
     return {};
   }
-  // Only an operand that is not explained, or an affine function's offset, can add anything.
-  if (node.op->name() != "affine" && place.active + 1 == 1u << node.operand_count) return {};
+  // Only an operand that is not explained, or a part of the op's own, can add anything.
+  if (!node.op->has_constant_part() && place.active + 1 == 1u << node.operand_count) return {};
   std::vector<Var> operands(node.operands().begin(), node.operands().end());
   for (std::size_t i = 0; i < operands.size(); ++i) {
     if (place.active >> i & 1u) operands[i] = zeros_like(operands[i]);

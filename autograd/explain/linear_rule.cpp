@@ -10,18 +10,6 @@
 namespace tapescope::explain {
 namespace {
 
-constexpr int kMaxOperands = 16;
-
-template <std::size_t n>
-bool among(std::string_view name, const std::string_view (&names)[n]) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
-// Each output is a sum of operand elements with factors that are never negative.
-constexpr std::string_view kNonnegativeFactors[] = {
-    "add",         "avg_pool2d",     "reduce_sum",       "reduce_mean",
-    "reduce_like", "broadcast_like", "upsample_nearest", "upsample_bilinear"};
-
 Var sum_of(Var a, Var b) { return !a ? b : !b ? a : add(a, b); }
 
 // {C}: a number for each element of v's last axis.
@@ -81,25 +69,21 @@ class Form {
  public:
   Form(const LinearNode& linear, const Rule& rule)
       : node_(*linear.node), active_(linear.active), batch_norm_(linear.batch_norm), rule_(rule) {
-    const std::string_view name = node_.op->name();
-    if (name == "batch_norm_inference") {
+    if (node_.op->folds_into_weights()) {
       shape_ = Shape::diagonal;
       batch_norm_ = &node_;
-    } else if (name == "mul") {
-      shape_ = Shape::weighted;
-      weight_ = active_ == 1u ? 1 : 0;
-    } else {
-      for (int i = 0; i < node_.operand_count; ++i) {
-        const Role role = node_.op->role(i);
-        if (role == Role::weight) weight_ = i;
-        const bool constant =
-            role == Role::bias || (role == Role::signal && (active_ >> i & 1u) == 0);
-        if (constant) constant_ = i;
-      }
-      shape_ = weight_ >= 0                       ? Shape::weighted
-               : among(name, kNonnegativeFactors) ? Shape::nonnegative
-                                                  : Shape::other;
+      return;
     }
+    weight_ = node_.op->weight_operand(active_);
+    for (int i = 0; i < node_.operand_count; ++i) {
+      const Role role = node_.op->role(i);
+      const bool constant =
+          role == Role::bias || (role == Role::signal && (active_ >> i & 1u) == 0);
+      if (constant && i != weight_) constant_ = i;
+    }
+    shape_ = weight_ >= 0                      ? Shape::weighted
+             : node_.op->nonnegative_factors() ? Shape::nonnegative
+                                               : Shape::other;
   }
 
   enum class Shape : unsigned char {
@@ -133,7 +117,7 @@ class Form {
   bool has_constant() const { return constant_ >= 0 || batch_norm_ != nullptr; }
 
   Copy record(const Part& part) {
-    std::array<Var, kMaxOperands> operands{};
+    std::array<Var, kMostOperands> operands{};
     std::copy_n(node_.operand_data, node_.operand_count, operands.begin());
     for (int i = 0; i < node_.operand_count; ++i) {
       if (active_ >> i & 1u) operands[static_cast<std::size_t>(i)] = input(i, part.input);
@@ -185,27 +169,21 @@ class Form {
  private:
   bool folded() const { return batch_norm_ != nullptr && batch_norm_ != &node_; }
 
-  // A normalisation's factor for each channel, {C}.
-  Var factor() {
-    if (!factor_) {
-      const auto& o = batch_norm_->operand_data;
-      const double epsilon = attribute(*batch_norm_->op, "epsilon");
-      factor_ = mul(o[1], rsqrt(affine(o[4], 1, epsilon)));
-    }
-    return factor_;
+  // A normalisation's centre, factor and shift for each channel, {C} each.
+  const std::vector<Var>& channels() {
+    if (channels_.empty()) channels_ = batch_norm_->op->channel_affine(batch_norm_->operands());
+    return channels_;
   }
+  Var factor() { return channels()[1]; }
 
   Var weight() {
     const Var weight = node_.operand_data[weight_];
     if (!folded()) return weight;
     if (!folded_weight_) {
-      // One factor an output channel, which is the last axis of a matrix {in, out} only.
-      tapescope::Shape per_output = factor().shape();
-      if (weight.shape().rank() == 4) {
-        per_output = {per_output[0], 1, 1, 1};
-      } else if (attribute(*node_.op, "transpose_b") != 0) {
-        per_output = {per_output[0], 1};
-      }
+      tapescope::Shape per_output = weight.shape();
+      const int axis = node_.op->channel_axis();
+      for (int a = 0; a < per_output.rank(); ++a)
+        per_output[a] = a == axis ? factor().shape()[0] : 1;
       folded_weight_ = mul(weight, reshape_all(factor(), per_output));
     }
     return folded_weight_;
@@ -215,12 +193,12 @@ class Form {
   Var constant_term() {
     if (constant_term_) return constant_term_;
     if (batch_norm_ != nullptr) {
-      const auto& o = batch_norm_->operand_data;
+      const Var centre = channels()[0], shift = channels()[2];
       const Var before =
-          folded() && constant_ >= 0 ? sub(node_.operand_data[constant_], o[3]) : neg(o[3]);
-      constant_term_ = add(mul(before, factor()), o[2]);
+          folded() && constant_ >= 0 ? sub(node_.operand_data[constant_], centre) : neg(centre);
+      constant_term_ = add(mul(before, factor()), shift);
     } else if (shape_ == Shape::other) {
-      std::array<Var, kMaxOperands> operands{};
+      std::array<Var, kMostOperands> operands{};
       std::copy_n(node_.operand_data, node_.operand_count, operands.begin());
       for (int i = 0; i < node_.operand_count; ++i) {
         if (active_ >> i & 1u) {
@@ -242,8 +220,9 @@ class Form {
   const Rule& rule_;
   Shape shape_ = Shape::other;
   int weight_ = -1, constant_ = -1;
-  Var factor_, folded_weight_, constant_term_;
-  std::array<std::array<Var, 10>, kMaxOperands> inputs_{};
+  std::vector<Var> channels_;
+  Var folded_weight_, constant_term_;
+  std::array<std::array<Var, kPicks>, kMostOperands> inputs_{};
 };
 
 // z of a group, and the copies it is made of.
@@ -274,7 +253,7 @@ void spread(Form& form, const Form::Copy& copy, const Part& part, Var quotient,
             std::span<Var> results) {
   if (copy.factor) quotient = mul(quotient, copy.factor);
   if (part.sign * copy.scale != 1) quotient = affine(quotient, part.sign * copy.scale);
-  std::array<Var, kMaxOperands> back{};
+  std::array<Var, kMostOperands> back{};
   const Var cotangents[] = {quotient};
   Vjp v(*copy.node, cotangents, copy.active, back);
   copy.node->op->vjp(v);
@@ -287,42 +266,12 @@ void spread(Form& form, const Form::Copy& copy, const Part& part, Var quotient,
   }
 }
 
-class AttributeFinder final : public AttributeVisitor {
- public:
-  explicit AttributeFinder(std::string_view name) : name_(name) {}
-  void visit(std::string_view name, std::int64_t value) override {
-    if (name == name_) found = static_cast<double>(value);
-  }
-  void visit(std::string_view name, double value) override {
-    if (name == name_) found = value;
-  }
-  void visit(std::string_view, std::string_view) override {}
-  void visit(std::string_view, const Shape&) override {}
-  std::optional<double> found;
-
- private:
-  std::string_view name_;
-};
-
 }  // namespace
 
-double attribute(const Op& op, std::string_view name) {
-  AttributeFinder finder(name);
-  op.attributes(finder);
-  if (!finder.found) throw failure("[{}] has no attribute '{}'", op.name(), name);
-  return *finder.found;
-}
-
 bool known_nonnegative(Var value) {
-  static constexpr std::string_view kKeepSigns[] = {
-      "identity",      "reshape",    "transpose",        "concat",
-      "slice",         "cast",       "gather",           "max_pool2d",
-      "avg_pool2d",    "reduce_sum", "reduce_mean",      "reduce_max",
-      "add",           "dropout",    "upsample_nearest", "upsample_bilinear",
-      "broadcast_like"};
   const Node& node = *value.node;
   if (node.op->nonnegative()) return true;
-  if (node.operand_count == 0 || !among(node.op->name(), kKeepSigns)) return false;
+  if (node.operand_count == 0 || !node.op->keeps_signs()) return false;
   for (int i = 0; i < node.operand_count; ++i) {
     if (node.op->role(i) == Role::signal && !known_nonnegative(node.operand_data[i])) return false;
   }

@@ -33,7 +33,4 @@ void append_linear(const LinearNode& linear, const Rule& rule, Var arrived, std:
 // Whether no element of the value can be negative, whatever the input.
 bool known_nonnegative(Var value);
 
-// A numeric attribute of an op; an error where it has none of that name.
-double attribute(const Op& op, std::string_view name);
-
 }  // namespace tapescope::explain

@@ -1,44 +1,16 @@
 #include "autograd/explain/local_occlusion.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <unordered_map>
 
 #include "autograd/explain/linear_rule.h"
 #include "autograd/leaf.h"
 #include "autograd/ops/ops.h"
+#include "autograd/reach.h"
 
 namespace tapescope::explain {
 namespace {
-
-bool is_window(const Node& node) {
-  const std::string_view op = node.op->name();
-  if (op == "conv2d" || op == "max_pool2d") return true;
-  if (op != "avg_pool2d") return false;
-  const Footprint f = node.op->footprint();
-  return (f.pad_h == 0 && f.pad_w == 0) || attribute(*node.op, "count_include_pad") != 0;
-}
-
-// What the op's padding counts as.
-double padding_of(const Node& node) {
-  return node.op->name() == "max_pool2d" ? std::numeric_limits<float>::lowest() : 0;
-}
-
-// The same op without padding.
-Var unpadded(const Node& node, Var x, std::span<const Var> operands) {
-  const Footprint f = node.op->footprint();
-  if (node.op->name() == "conv2d") {
-    Conv2dOptions options{.stride_h = f.stride_h,
-                          .stride_w = f.stride_w,
-                          .dilation_h = f.dilation_h,
-                          .dilation_w = f.dilation_w};
-    options.groups = static_cast<std::int64_t>(attribute(*node.op, "groups"));
-    return conv2d(x, operands[1], operands.size() > 2 ? operands[2] : Var{}, options);
-  }
-  const Pool2dOptions options{f.kernel_h, f.kernel_w, f.stride_h, f.stride_w};
-  return node.op->name() == "max_pool2d" ? max_pool2d(x, options) : avg_pool2d(x, options);
-}
 
 bool is_map(const Var& var) { return var.shape().rank() == 4 && var.dtype() == DType::f32; }
 
@@ -55,13 +27,6 @@ std::int64_t largest_reach(const std::vector<std::int64_t>& starts, std::int64_t
   std::int64_t most = 0;
   for (std::int64_t start : starts) most = std::max(most, start % align + size);
   return most;
-}
-
-double macs_of(Program& program) {
-  double sum = 0;
-  for (const StepInfo& step : program.steps())
-    sum += step.op->cost(step.operands, step.outputs).macs;
-  return sum;
 }
 
 }  // namespace
@@ -96,21 +61,15 @@ LocalOcclusion::LocalOcclusion(const Record& record, Shape image_shape, Device d
   target_ = record(tape_, image_, tape_.input("class", DType::i64, {2}));
   const std::size_t count = tape_.nodes().size();
   std::vector<bool> fed(count);
-  needed_.assign(count, false);
-  needed_[target_.node->index] = true;
-  for (std::size_t i = count; i-- > 0;) {
-    if (!needed_[i]) continue;
-    for (const Var& operand : tape_.nodes()[i]->operands()) needed_[operand.node->index] = true;
-  }
-  reached_.assign(count, false);
+  const Var from[] = {image_}, to[] = {target_};
+  needed_ = leading_to(tape_, to, Through::everything);
+  reached_ = reached_from(tape_, from, Through::everything);
   possible_.resize(count);
   macs_.assign(count, 0.0);
-  reached_[image_.node->index] = true;
   possible_[image_.node->index] = Patch{};
   for (const Node* node : tape_.nodes()) {
     fed[node->index] = dynamic_cast<const InputOp*>(node->op.get()) != nullptr;
     for (const Var& operand : node->operands()) {
-      if (reached_[operand.node->index]) reached_[node->index] = true;
       if (fed[operand.node->index]) fed[node->index] = true;
     }
     if (!needed_[node->index] || node->op->is_leaf()) continue;
@@ -119,7 +78,7 @@ LocalOcclusion::LocalOcclusion(const Record& record, Shape image_shape, Device d
     macs_[node->index] = node->op->cost(types, node->types()).macs;
     if (!reached_[node->index] || !is_map(node->out()) || !node->op->rows_independent()) continue;
     const Footprint f = node->op->footprint();
-    const bool window = f.kind == Footprint::Kind::window && is_window(*node);
+    const bool window = f.kind == Footprint::Kind::window && node->op->without_padding();
     const bool pointwise = f.kind == Footprint::Kind::pointwise && node->output_count == 1;
     bool admitted = window || pointwise;
     std::optional<Patch> jumps;
@@ -279,11 +238,11 @@ LocalOcclusion::Patches LocalOcclusion::record_patches(const Plan& plan) const {
           window ? Patch{read_by(patch.y, rows_of(f)), read_by(patch.x, columns_of(f))} : patch;
       // A kernel of one position reads nothing around the patch.
       const bool alone = !window || (rows_of(f).extent == 1 && columns_of(f).extent == 1);
-      operands.push_back(alone && has == wanted ? values.at(operand.node)
-                                                : fetch(operand, wanted, padding_of(*node)));
+      operands.push_back(alone && has == wanted
+                             ? values.at(operand.node)
+                             : fetch(operand, wanted, node->op->padding_value()));
     }
-    values[node] =
-        window ? unpadded(*node, operands[0], operands) : tape.record(node->op, operands).out();
+    values[node] = tape.record(window ? node->op->without_padding() : node->op, operands).out();
   }
   std::vector<Var> outputs;
   for (const Var& var : result.cut) {
@@ -332,8 +291,8 @@ LocalOcclusion::Result LocalOcclusion::run(const Tensor& x, const Tensor& index,
   const Tensor* of_sites = recorded.data() + 1;
   const Tensor* of_cuts = of_sites + p.sites.size();
   Tensor scores(Type{DType::f32, {windows.count() * samples}});
-  const double all = macs_of(*p.whole);
-  const double a_window = (p.local ? macs_of(*p.local) : 0) + macs_of(*p.rest);
+  const double all = p.whole->cost().macs;
+  const double a_window = (p.local ? p.local->cost().macs : 0) + p.rest->cost().macs;
   const double cost = all > 0 ? a_window / all : 1;
   // As much work in a run as `chunk` whole pictures are.
   const int windows_in_a_run = std::max(1, static_cast<int>(chunk / std::max(cost, 0.125)));

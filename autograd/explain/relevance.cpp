@@ -17,7 +17,8 @@ std::string_view name_of(RelevanceClass kind) {
   switch (kind) {
     case RelevanceClass::linear:
       return "linear";
-    case RelevanceClass::routing:
+    case RelevanceClass::moves:
+    case RelevanceClass::selects:
       return "routing";
     case RelevanceClass::monotone:
       return "monotone";
@@ -51,12 +52,11 @@ void fold(Decisions& decisions, Var target, std::span<const Var> wrt) {
   for (const Var& var : wrt) readers[var.node] = 2;  // its own relevance is asked for
   readers[target.node] = 2;
   for (auto& [node, decision] : decisions) {
-    if (node->op->name() != "batch_norm_inference" || decision.place.active != 1u) continue;
+    if (!node->op->folds_into_weights() || decision.place.active != 1u) continue;
     const auto producer = decisions.find(node->operand_data[0].node);
     if (producer == decisions.end() || readers[producer->first] != 1) continue;
-    const std::string_view op = producer->first->op->name();
     const Rule* rule = producer->second.rule;
-    if (!producer->second.place.weighted || (op != "conv2d" && op != "matmul")) continue;
+    if (!producer->second.place.weighted || producer->first->op->channel_axis() < 0) continue;
     if (rule == nullptr || rule->kind != Rule::Kind::linear) continue;
     producer->second.batch_norm = node;
     decision.folded_away = true;
@@ -139,10 +139,10 @@ void append_gradient(const Decision& decision, std::span<const Var> cotangents,
   Vjp v(node, cotangents, wanted, results);
   node.op->vjp(v);
   if (taken == nullptr) return;
-  if (node.op->name() == "pad") {  // relevance of the margin: what the way back leaves out
+  if (node.op->has_constant_part() && results[0] != cotangents[0]) {  // a margin's relevance: what the way back leaves out
     const Node& back = *results[0].node;
     const Var ones[] = {ones_like(results[0])};
-    std::array<Var, 16> kept{};
+    std::array<Var, kMostOperands> kept{};
     Vjp again(back, ones, 1u, kept);
     back.op->vjp(again);
     taken->bias = row_sums(mul(cotangents[0], affine(kept[0], -1, 1)));
@@ -231,23 +231,22 @@ std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
   const Decisions decisions = decide(tape, target, wrt, composite);
   const std::uint32_t before = tape.mark();
   try {
-    if (!seed) {
-      const Tape::Scope in(tape, "relevance");
-      seed = composite.starts_from_one() ? ones_like(target) : target;
+    {
+      const Tape::Scope in = tape.scope_of("relevance", *target.node);
+      if (!seed) seed = composite.starts_from_one() ? ones_like(target) : target;
+      if (ledger != nullptr) *ledger = {row_sums(seed), {}, {}};
     }
     const Seed seeds[] = {{target, seed}};
-    if (ledger != nullptr) *ledger = {row_sums(seed), {}, {}};
     std::vector<Var> result = walk(
-        tape, seeds, wrt,
+        tape, "relevance", seeds, wrt,
         [&](const Node& node, std::span<const Var> cotangents, unsigned, std::span<Var> results) {
-          const Tape::Scope in = tape.scope_of("relevance", node);
           const Decision& decision = decisions.at(&node);
           Taken taken;
           append_rule(decision, cotangents, results, ledger != nullptr ? &taken : nullptr);
           if (ledger != nullptr) account(*ledger, decision, cotangents[0], results, taken);
         });
-    const Tape::Scope in(tape, "relevance");
     for (std::size_t i = 0; i < wrt.size(); ++i) {
+      const Tape::Scope in = tape.scope_of("relevance", *wrt[i].node);
       if (!result[i]) result[i] = zeros_like(wrt[i]);
       if (ledger == nullptr) continue;
       const Var sum = row_sums(result[i]);

@@ -30,6 +30,7 @@ enum class Pick : unsigned char {
   low,
   high,  // the least and the largest value that the input may take
 };
+inline constexpr int kPicks = static_cast<int>(Pick::high) + 1;
 
 struct Part {
   Pick input = Pick::value, weight = Pick::value, bias = Pick::value;

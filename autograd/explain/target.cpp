@@ -7,12 +7,6 @@ namespace tapescope::explain {
 
 Var class_logit(Var logits, Var index) { return gather(logits, index); }
 
-Var class_log_probability(Var logits, Var index) { return gather(log_softmax(logits), index); }
-
-Var class_difference(Var logits, Var index, Var against) {
-  return sub(gather(logits, index), gather(logits, against));
-}
-
 Var unit(Var node, std::int64_t position) {
   const std::int64_t units = node.shape().elements(1, node.shape().rank());
   if (position < 0 || position >= units) {

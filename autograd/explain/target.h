@@ -9,12 +9,6 @@ namespace tapescope::explain {
 // gradients of confident samples vanish and other classes' evidence mixes in.
 Var class_logit(Var logits, Var index);
 
-// log softmax(logits)[index]: what raises the class relative to all others.
-Var class_log_probability(Var logits, Var index);
-
-// logits[index] - logits[against]: why this class and not that one.
-Var class_difference(Var logits, Var index, Var against);
-
 // Activation of one unit of any node, given per sample as a flat position within the sample.
 Var unit(Var node, std::int64_t position);
 

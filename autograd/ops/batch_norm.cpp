@@ -70,8 +70,9 @@ class BatchNormGradient final : public BatchNormBase {
     const Var product = mul(dy, normalised);
     const std::vector<int> axes = reduced_axes_of(x);
     // The two means are over rows; what is left is the part of dy orthogonal to 1 and xhat.
-    const Var centred =
-        sub(sub(dy, reduce_mean(dy, axes)), mul(normalised, reduce_mean(product, axes)));
+    const Var without_mean = sub(dy, reduce_mean(dy, axes));
+    const Var along = mul(normalised, reduce_mean(product, axes));
+    const Var centred = sub(without_mean, along);
     return {mul(centred, mul(scale, inverse)), reduce_like(product, scale), reduce_like(dy, scale)};
   }
   Role role(int) const override { return Role::signal; }
@@ -99,8 +100,8 @@ class BatchNormTraining final : public BatchNormBase {
       return;
     }
     const Node& node =
-        v.tape().record(std::make_shared<BatchNormGradient>(epsilon_),
-                        {v.cotangent(), v.operand(0), v.output(1), v.output(2), v.operand(1)});
+        record(std::make_shared<BatchNormGradient>(epsilon_),
+               {v.cotangent(), v.operand(0), v.output(1), v.output(2), v.operand(1)});
     for (int i = 0; i < 3; ++i)
       if (v.wants(i)) v.give(i, node.out(i));
   }
@@ -141,12 +142,15 @@ class BatchNormInference final : public BatchNormBase {
       v.give_by_decomposition();
       return;
     }
-    const Var factor = mul(v.operand(1), rsqrt(affine(v.operand(4), 1, epsilon_)));
-    v.give(0, mul(v.cotangent(), factor));
+    v.give(0, mul(v.cotangent(), channel_affine(v.node().operands())[1]));
+  }
+  bool folds_into_weights() const override { return true; }
+  std::vector<Var> channel_affine(std::span<const Var> o) const override {
+    return {o[3], mul(o[1], rsqrt(affine(o[4], 1, epsilon_))), o[2]};
   }
   std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {
-    const Var factor = mul(o[1], rsqrt(affine(o[4], 1, epsilon_)));
-    return {add(mul(sub(o[0], o[3]), factor), o[2])};
+    const std::vector<Var> a = channel_affine(o);
+    return {add(mul(sub(o[0], a[0]), a[1]), a[2])};
   }
   Role role(int operand) const override {
     return operand == 0 ? Role::signal : operand == 2 ? Role::bias : Role::weight;
@@ -169,15 +173,13 @@ constexpr auto kPositive = OperandSpec::Values::positive;
 }  // namespace
 
 BatchNormResult batch_norm_training(Var x, Var scale, Var shift, double epsilon) {
-  const Node& node =
-      x.tape().record(std::make_shared<BatchNormTraining>(epsilon), {x, scale, shift});
+  require_operands("batch_norm_training", {x, scale, shift});
+  const Node& node = record(std::make_shared<BatchNormTraining>(epsilon), {x, scale, shift});
   return {node.out(0), node.out(1), node.out(2)};
 }
 
 Var batch_norm_inference(Var x, Var scale, Var shift, Var mean, Var variance, double epsilon) {
-  return x.tape()
-      .record(std::make_shared<BatchNormInference>(epsilon), {x, scale, shift, mean, variance})
-      .out();
+  return record<BatchNormInference>({x, scale, shift, mean, variance}, epsilon);
 }
 
 std::vector<Sample> batch_norm_training_samples() {

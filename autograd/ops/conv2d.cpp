@@ -122,6 +122,12 @@ class Conv2d final : public Conv2dBase {
             options_.stride_h,       options_.stride_w,   options_.pad_h,
             options_.pad_w,          options_.dilation_h, options_.dilation_w};
   }
+  int channel_axis() const override { return 0; }
+  OpRef without_padding() const override {
+    Conv2dOptions options = options_;
+    options.pad_h = options.pad_w = 0;
+    return std::make_shared<Conv2d>(options, kernel_h_, kernel_w_);
+  }
 
  private:
   std::int64_t kernel_h_, kernel_w_;  // known from the weights; kept for footprint()
@@ -213,20 +219,17 @@ Shape output_shape(const Case& c) {
 
 Var conv2d(Var x, Var weight, Var bias, const Conv2dOptions& options) {
   // A weight of the wrong rank is infer's to report.
-  const bool ok = weight.shape().rank() == 4;
-  return x.tape()
-      .record(
-          std::make_shared<Conv2d>(options, ok ? weight.shape()[1] : 1, ok ? weight.shape()[2] : 1),
-          {x, weight, bias})
-      .out();
+  const bool ok = weight && weight.shape().rank() == 4;
+  return record<Conv2d>({x, weight, bias}, options, ok ? weight.shape()[1] : 1,
+                        ok ? weight.shape()[2] : 1);
 }
 
 Var conv2d_data_gradient(Var dy, Var weight, Var like, const Conv2dOptions& options) {
-  return dy.tape().record(std::make_shared<Conv2dDataGradient>(options), {dy, weight, like}).out();
+  return record<Conv2dDataGradient>({dy, weight, like}, options);
 }
 
 Var conv2d_weight_gradient(Var x, Var dy, Var like, const Conv2dOptions& options) {
-  return x.tape().record(std::make_shared<Conv2dWeightGradient>(options), {x, dy, like}).out();
+  return record<Conv2dWeightGradient>({x, dy, like}, options);
 }
 
 std::vector<Sample> conv2d_samples() {

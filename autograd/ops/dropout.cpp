@@ -1,10 +1,11 @@
 // Dropout whose mask is recomputed, never stored.
 #include "kernels/dropout/dropout.h"
 
+#include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
-#include "engine/philox.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace tapescope {
 namespace {
@@ -35,8 +36,7 @@ class Dropout final : public Op {
                         t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    const auto same = std::make_shared<Dropout>(p_, key_);
-    v.give(0, v.tape().record(same, {v.cotangent(), v.operand(1)}).out());
+    v.give(0, record<Dropout>({v.cotangent(), v.operand(1)}, p_, key_));
   }
   Role role(int operand) const override { return operand == 0 ? Role::signal : Role::fixed; }
   RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::linear; }
@@ -44,9 +44,12 @@ class Dropout final : public Op {
     return memory_cost(t, outputs, 1);
   }
   Footprint footprint() const override { return {}; }
+  bool keeps_signs() const override { return true; }
   // The mask is keyed by the row's place in the batch: row n alone would be masked as row 0.
   bool rows_independent() const override { return true; }
   bool may_overwrite(int operand, int) const override { return operand == 0; }
+  double p() const { return p_; }
+  std::uint64_t key() const { return key_; }
 
  private:
   double p_;
@@ -54,9 +57,9 @@ class Dropout final : public Op {
 };
 
 // Dropout of max(x, 0). operands: x {N, ...}, step {} i64
-class ReluDropout final : public Op {
+class OfRelu final : public Op {
  public:
-  ReluDropout(double p, std::uint64_t key) : dropout_(p, key), p_(p), key_(key) {}
+  OfRelu(double p, std::uint64_t key) : dropout_(p, key), p_(p), key_(key) {}
   std::string_view name() const override { return "relu_dropout"; }
   void attributes(AttributeVisitor& v) const override { dropout_.attributes(v); }
   Types infer(std::span<const Type> t) const override { return dropout_.infer(t); }
@@ -79,9 +82,8 @@ class ReluDropout final : public Op {
   Footprint footprint() const override { return {}; }
   bool nonnegative() const override { return true; }
   bool may_overwrite(int operand, int) const override { return operand == 0; }
-  std::vector<Var> decompose(Tape& tape, std::span<const Var> operands) const override {
-    const auto drop = std::make_shared<Dropout>(p_, key_);
-    return {tape.record(drop, {relu(operands[0]), operands[1]}).out()};
+  std::vector<Var> decompose(Tape&, std::span<const Var> operands) const override {
+    return {record<Dropout>({relu(operands[0]), operands[1]}, p_, key_)};
   }
 
  private:
@@ -93,18 +95,20 @@ class ReluDropout final : public Op {
 }  // namespace
 
 Var dropout(Var x, double p) {
+  require_operands("dropout", {x});
   if (!(p >= 0 && p < 1)) {
     throw usage_error("[dropout] the probability is {}; it must be at least 0 and below 1", p);
   }
   Tape& tape = x.tape();
   if (tape.mode() == Mode::evaluation || p == 0) return x;
-  const std::uint64_t key = tape.random_key("dropout");
-  if (x.node->op->name() == "relu") {
-    // In one pass; the relu's own node is left out of Programs unless something else reads it.
-    const auto op = std::make_shared<ReluDropout>(p, mix(key, tape.random_key("relu_dropout")));
-    return tape.record(op, {x.node->operands()[0], tape.step()}).out();
-  }
-  return tape.record(std::make_shared<Dropout>(p, key), {x, tape.step()}).out();
+  return record<Dropout>({x, tape.step()}, p, tape.random_key("dropout"));
+}
+
+std::optional<ReluDropout> dropout_of_relu(const Op& op) {
+  const auto* drop = dynamic_cast<const Dropout*>(&op);
+  if (drop == nullptr) return std::nullopt;
+  return ReluDropout{std::make_shared<OfRelu>(drop->p(), drop->key()),
+                     unary_op(Unary::affine, 1 / (1 - drop->p()), 0)};
 }
 
 std::vector<Sample> dropout_samples() {
@@ -121,7 +125,7 @@ std::vector<Sample> dropout_samples() {
 
 std::vector<Sample> relu_dropout_samples() {
   const OperandSpec step = fixed_extent(index({}, 1000));
-  const auto op = std::make_shared<ReluDropout>(0.5, 12345);
+  const auto op = std::make_shared<OfRelu>(0.5, 12345);
   const auto away = OperandSpec::Values::away_from_zero;
   return {{"rows", op, {operand({3, 37}, away), step}},
           {"images", op, {operand({3, 5, 4, 8}, away), step}},

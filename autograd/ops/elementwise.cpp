@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
@@ -45,7 +46,7 @@ constexpr auto kStop = RelevanceClass::stop;
 constexpr double kTwoOverSqrtPi = 2 * std::numbers::inv_sqrtpi;
 
 const UnaryEntry kUnary[] = {
-    {Unary::identity, RelevanceClass::routing, false, Values::normal,
+    {Unary::identity, RelevanceClass::moves, false, Values::normal,
      [](Var dy, Var, Var, double, double) { return dy; }},
     {Unary::relu, kMonotone, true, Values::away_from_zero,
      [](Var dy, Var, Var y, double, double) { return mask_positive(dy, y); }},
@@ -152,6 +153,10 @@ class UnaryOp final : public Op {
   }
   Footprint footprint() const override { return {}; }
   bool nonnegative() const override { return entry_.nonnegative; }
+  bool keeps_signs() const override { return entry_.relevance == RelevanceClass::moves; }
+  bool has_constant_part() const override {
+    return entry_.function == Unary::affine || entry_.function == Unary::stabilize;
+  }
   bool may_overwrite(int, int) const override { return true; }
 
  private:
@@ -159,22 +164,15 @@ class UnaryOp final : public Op {
   double p0_, p1_;
 };
 
-OpRef unary_op(Unary function, double p0, double p1) {
-  for (const UnaryEntry& entry : kUnary) {
-    if (entry.function == function) return std::make_shared<UnaryOp>(entry, p0, p1);
-  }
-  return nullptr;  // the static_assert above rules it out
-}
-
 // Ops without parameters are made once.
 Var record_unary(Unary function, Var x, double p0, double p1) {
-  if (p0 != 0 || p1 != 0) return x.tape().record(unary_op(function, p0, p1), {x}).out();
+  if (p0 != 0 || p1 != 0) return record(unary_op(function, p0, p1), {x}).out();
   static const std::vector<OpRef> ops = [] {
     std::vector<OpRef> all;
     for (int f = 0; f < kUnaryFunctions; ++f) all.push_back(unary_op(static_cast<Unary>(f), 0, 0));
     return all;
   }();
-  return x.tape().record(ops[static_cast<std::size_t>(function)], {x}).out();
+  return record(ops[static_cast<std::size_t>(function)], {x}).out();
 }
 
 // --- two operands
@@ -224,13 +222,13 @@ const BinaryEntry kBinary[] = {
        if (v.wants(0)) v.give(0, back_to(divide(dy, b), a));
        if (v.wants(1)) v.give(1, neg(back_to(divide(mul(dy, v.output()), b), b)));
      }},
-    {Binary::maximum, RelevanceClass::routing, false, Values::distinct, Values::normal,
+    {Binary::maximum, RelevanceClass::selects, false, Values::distinct, Values::normal,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
        const Var second = record_binary(Binary::greater, b, a);  // ties go to a
        if (v.wants(0)) v.give(0, back_to(mul(dy, affine(second, -1, 1)), a));
        if (v.wants(1)) v.give(1, back_to(mul(dy, second), b));
      }},
-    {Binary::minimum, RelevanceClass::routing, false, Values::distinct, Values::normal,
+    {Binary::minimum, RelevanceClass::selects, false, Values::distinct, Values::normal,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
        const Var second = record_binary(Binary::greater, a, b);
        if (v.wants(0)) v.give(0, back_to(mul(dy, affine(second, -1, 1)), a));
@@ -270,7 +268,8 @@ const BinaryEntry kBinary[] = {
     {Binary::elu_gradient, RelevanceClass::product, false, Values::normal, Values::away_from_zero,
      [](Vjp& v, Var dy, Var, Var b, double p0, double) {
        gradient_vjp<Binary::elu_gradient>(v, dy, b, p0, [](Var t, Var x, double alpha) {
-         return sub(record_binary(Binary::elu_gradient, t, x, alpha), mask_positive(t, x));
+         const Var slope = record_binary(Binary::elu_gradient, t, x, alpha);
+         return sub(slope, mask_positive(t, x));
        });
      },
      1.3},
@@ -360,6 +359,10 @@ class BinaryOp final : public Op {
     return memory_cost(t, outputs, 1);
   }
   Footprint footprint() const override { return {}; }
+  int weight_operand(unsigned active) const override {
+    return entry_.function != Binary::mul ? -1 : active == 1u ? 1 : active == 2u ? 0 : -1;
+  }
+  bool nonnegative_factors() const override { return entry_.function == Binary::add; }
   // The Program checks that the operand is as large as the output.
   bool may_overwrite(int, int) const override { return true; }
 
@@ -376,7 +379,7 @@ OpRef binary_op(Binary function, double p0, double p1) {
 }
 
 Var record_binary(Binary function, Var a, Var b, double p0, double p1) {
-  if (p0 != 0 || p1 != 0) return a.tape().record(binary_op(function, p0, p1), {a, b}).out();
+  if (p0 != 0 || p1 != 0) return record(binary_op(function, p0, p1), {a, b}).out();
   static const std::vector<OpRef> ops = [] {
     std::vector<OpRef> all;
     for (int f = 0; f < kBinaryFunctions; ++f) {
@@ -384,10 +387,17 @@ Var record_binary(Binary function, Var a, Var b, double p0, double p1) {
     }
     return all;
   }();
-  return a.tape().record(ops[static_cast<std::size_t>(function)], {a, b}).out();
+  return record(ops[static_cast<std::size_t>(function)], {a, b}).out();
 }
 
 }  // namespace
+
+OpRef unary_op(Unary function, double p0, double p1) {
+  for (const UnaryEntry& entry : kUnary) {
+    if (entry.function == function) return std::make_shared<UnaryOp>(entry, p0, p1);
+  }
+  return nullptr;  // the static_assert above rules it out
+}
 
 Var add(Var a, Var b) { return record_binary(Binary::add, a, b); }
 Var sub(Var a, Var b) { return record_binary(Binary::sub, a, b); }
@@ -432,7 +442,7 @@ Var inside(Var x, double low, double high) { return record_unary(Unary::inside, 
 Var is_zero(Var x) { return record_unary(Unary::is_zero, x); }
 Var stabilize(Var x, double epsilon) { return record_unary(Unary::stabilize, x, epsilon); }
 Var affine(Var x, double scale, double offset) {
-  return scale == 1 && offset == 0 ? x : record_unary(Unary::affine, x, scale, offset);
+  return x && scale == 1 && offset == 0 ? x : record_unary(Unary::affine, x, scale, offset);
 }
 Var pow(Var x, double exponent) { return record_unary(Unary::power, x, exponent); }
 

@@ -1,4 +1,4 @@
-// One element a row by index, its adjoint, and one-hot rows.
+// One element per row by index, and its adjoint.
 #include "kernels/gather/gather.h"
 
 #include "autograd/ops/ops.h"
@@ -18,11 +18,12 @@ void require_index(const Type& index, std::int64_t rows, std::string_view op) {
 class GatherBase : public Op {
  public:
   void attributes(AttributeVisitor&) const override {}
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::routing; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::moves; }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return memory_cost(t.last(1), outputs, 0);
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
+  bool keeps_signs() const override { return true; }
 };
 
 // x {N,C}, index {N} -> {N}
@@ -68,46 +69,10 @@ class Scatter final : public GatherBase {
   }
 };
 
-// index {N} -> f32 {N, classes}
-class OneHot final : public GatherBase {
- public:
-  explicit OneHot(std::int64_t classes) : classes_(classes) {}
-  std::string_view name() const override { return "one_hot"; }
-  void attributes(AttributeVisitor& v) const override { v.visit("classes", classes_); }
-  Types infer(std::span<const Type> t) const override {
-    if (t[0].shape.rank() != 1) {
-      throw usage_error("[one_hot] the index must be {{N}}, not {}", to_string(t[0].shape));
-    }
-    require_index(t[0], t[0].shape[0], name());
-    return {{DType::f32, {t[0].shape[0], classes_}}};
-  }
-  Plan prepare(std::span<const Type> t, std::span<const Type>,
-               const Backend& backend) const override {
-    return prepare_from(one_hot_variants(), {DType::f32, t[0].shape[0], classes_}, DType::f32,
-                        backend);
-  }
-  void vjp(Vjp&) const override {}
-  Role role(int) const override { return Role::fixed; }
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
-  bool nonnegative() const override { return true; }
-
- private:
-  std::int64_t classes_;
-};
-
 }  // namespace
 
-Var gather(Var x, Var index) {
-  static const OpRef op = std::make_shared<Gather>();
-  return x.tape().record(op, {x, index}).out();
-}
-Var scatter(Var g, Var index, Var like) {
-  static const OpRef op = std::make_shared<Scatter>();
-  return g.tape().record(op, {g, index, like}).out();
-}
-Var one_hot(Var index, std::int64_t classes) {
-  return index.tape().record(std::make_shared<OneHot>(classes), {index}).out();
-}
+Var gather(Var x, Var index) { return record<Gather>({x, index}); }
+Var scatter(Var g, Var index, Var like) { return record<Scatter>({g, index, like}); }
 
 std::vector<Sample> gather_samples() {
   const auto op = std::make_shared<Gather>();
@@ -119,10 +84,6 @@ std::vector<Sample> scatter_samples() {
   const auto op = std::make_shared<Scatter>();
   return {{"classes", op, {normal({3}), index({3}, 10), normal({3, 10})}},
           {"empty batch", op, {normal({0}), index({0}, 4), normal({0, 4})}}};
-}
-std::vector<Sample> one_hot_samples() {
-  return {{"classes", std::make_shared<OneHot>(7), {index({3}, 7)}},
-          {"empty batch", std::make_shared<OneHot>(7), {index({0}, 7)}}};
 }
 
 }  // namespace tapescope

@@ -34,10 +34,7 @@ class Increment final : public Op {
 
 }  // namespace
 
-Var increment(Var x) {
-  static const OpRef op = std::make_shared<Increment>();
-  return x.tape().record(op, {x}).out();
-}
+Var increment(Var x) { return record<Increment>({x}); }
 
 std::vector<Sample> increment_samples() {
   return {{"scalar", std::make_shared<Increment>(), {fixed_extent(index({}, 100))}},

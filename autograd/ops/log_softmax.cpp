@@ -57,7 +57,10 @@ class SoftmaxGradient final : public RowsOp {
   std::vector<Var> decompose(Tape&, std::span<const Var> operands) const override {
     const Var dy = operands[0], y = operands[1];
     const int axes[] = {last_axis(dy)};
-    if (log_) return {sub(dy, mul(exp(y), reduce_sum(dy, axes)))};
+    if (log_) {
+      const Var p = exp(y);
+      return {sub(dy, mul(p, reduce_sum(dy, axes)))};
+    }
     return {mul(y, sub(dy, reduce_sum(mul(dy, y), axes)))};
   }
 };
@@ -72,8 +75,7 @@ class Softmax final : public RowsOp {
                         backend);
   }
   void vjp(Vjp& v) const override {
-    const auto op = std::make_shared<SoftmaxGradient>(log_);
-    v.give(0, v.tape().record(op, {v.cotangent(), v.output()}).out());
+    v.give(0, record<SoftmaxGradient>({v.cotangent(), v.output()}, log_));
   }
   bool nonnegative() const override { return !log_; }
   std::vector<Var> decompose(Tape&, std::span<const Var> operands) const override {
@@ -98,8 +100,8 @@ std::vector<Sample> samples_of(const OpRef& op, bool gradient, OperandSpec::Valu
 
 }  // namespace
 
-Var softmax(Var x) { return x.tape().record(std::make_shared<Softmax>(false), {x}).out(); }
-Var log_softmax(Var x) { return x.tape().record(std::make_shared<Softmax>(true), {x}).out(); }
+Var softmax(Var x) { return record<Softmax>({x}, false); }
+Var log_softmax(Var x) { return record<Softmax>({x}, true); }
 
 std::vector<Sample> softmax_samples() {
   return samples_of(std::make_shared<Softmax>(false), false, {});

@@ -63,7 +63,8 @@ class LogSoftmaxNllGradient final : public Op {
     constexpr int kClasses[] = {1};
     const Var p = softmax(x);
     if (v.wants(0)) {
-      v.give(0, sub(reshape(reduce_sum(mul(g, p), kClasses), {}), gather(g, label)));
+      const Var mean = reshape(reduce_sum(mul(g, p), kClasses), {});
+      v.give(0, sub(mean, gather(g, label)));
     }
     if (v.wants(1)) {
       const Var row = reshape(dy, {1});  // {N,1}: broadcasts over classes
@@ -81,16 +82,12 @@ class LogSoftmaxNllGradient final : public Op {
 };
 
 void LogSoftmaxNll::vjp(Vjp& v) const {
-  static const auto op = std::make_shared<LogSoftmaxNllGradient>();
-  v.give(0, v.tape().record(op, {v.cotangent(), v.operand(0), v.operand(1)}).out());
+  v.give(0, record<LogSoftmaxNllGradient>({v.cotangent(), v.operand(0), v.operand(1)}));
 }
 
 }  // namespace
 
-Var log_softmax_nll(Var logits, Var label) {
-  static const auto op = std::make_shared<LogSoftmaxNll>();
-  return logits.tape().record(op, {logits, label}).out();
-}
+Var log_softmax_nll(Var logits, Var label) { return record<LogSoftmaxNll>({logits, label}); }
 
 std::vector<Sample> log_softmax_nll_samples() {
   const auto op = std::make_shared<LogSoftmaxNll>();

@@ -68,6 +68,7 @@ class Matmul final : public Op {
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return !transpose_a_; }
+  int channel_axis() const override { return transpose_b_ ? 0 : 1; }
 
  private:
   MatmulShape shape_of(std::span<const Type> t) const {
@@ -86,7 +87,7 @@ class Matmul final : public Op {
 }  // namespace
 
 Var matmul(Var a, Var b, bool transpose_a, bool transpose_b, Var bias) {
-  return a.tape().record(std::make_shared<Matmul>(transpose_a, transpose_b), {a, b, bias}).out();
+  return record<Matmul>({a, b, bias}, transpose_a, transpose_b);
 }
 
 Var linear(Var x, Var weight, Var bias) { return matmul(x, weight, false, true, bias); }

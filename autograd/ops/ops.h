@@ -11,7 +11,6 @@
 namespace tapescope {
 
 // --- element-wise, with NumPy broadcasting (elementwise.cpp)
-// ---------------------------------------
 Var add(Var a, Var b);
 Var sub(Var a, Var b);
 Var mul(Var a, Var b);
@@ -54,32 +53,19 @@ Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 
 Var affine(Var x, double scale, double offset = 0);  // scale * x + offset
 Var pow(Var x, double exponent);
 
-// --- types (cast.cpp)
-// ------------------------------------------------------------------------------
-Var cast(Var x, DType dtype);
+// --- counters (increment.cpp)
 Var increment(Var x);  // i64: x + 1
 
-// --- shapes (reshape.cpp, layout.cpp)
-// -------------------------------------------------------------- Keeps the leading axis: {N, ...}
-// to {N, per_sample...}. Shares memory.
+// --- shapes (reshape.cpp, transpose.cpp)
+// Keeps the leading axis: {N, ...} to {N, per_sample...}. Shares memory.
 Var reshape(Var x, Shape per_sample);
 // All axes, the leading one as well: for what has no batch axis. Shares memory.
 Var reshape_all(Var x, Shape shape);
 // {N, H, W, C} to {N, C*H*W} in C, H, W order, as PyTorch flattens; {N, ...} otherwise in order.
 Var flatten(Var x);
 Var transpose(Var x, std::span<const int> permutation);
-Var pad(Var x, std::span<const std::int64_t> before, std::span<const std::int64_t> after,
-        double value = 0);
-Var slice(Var x, int axis, std::int64_t begin, std::int64_t end);
-Var concat(std::span<const Var> parts, int axis);  // 1 to 15 parts
-// What `parts[part]` contributed to `whole = concat(parts, axis)`; of the parts only the shapes are
-// read, so a batch that was joined along axis 0 can be taken apart at any batch size.
-Var concat_part(Var whole, std::span<const Var> parts, int axis, int part);
-Var upsample_nearest(Var x, std::int64_t factor);                       // {N,H,W,C}
-Var upsample_bilinear(Var x, std::int64_t height, std::int64_t width);  // half-pixel centres
 
 // --- reductions (reduce.cpp); axes are kept with extent 1
-// ------------------------------------------
 Var reduce_sum(Var x, std::span<const int> axes);
 Var reduce_mean(Var x, std::span<const int> axes);
 Var reduce_max(Var x, std::span<const int> axes);  // ties: the gradient is shared out evenly
@@ -94,14 +80,12 @@ Var zeros_like(Var x);
 Var ones_like(Var x);
 
 // --- matrix product (matmul.cpp)
-// ------------------------------------------------------------------- a {M,K} (or {K,M}) times b
-// {K,N} (or {N,K}), plus bias {N} where given.
+// a {M,K} (or {K,M}) times b {K,N} (or {N,K}), plus bias {N} where given.
 Var matmul(Var a, Var b, bool transpose_a = false, bool transpose_b = false, Var bias = {});
 // x {N, in}, weight {out, in}, bias {out} or null.
 Var linear(Var x, Var weight, Var bias = {});
 
 // --- convolution (conv2d.cpp)
-// ----------------------------------------------------------------------
 struct Conv2dOptions {
   std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
@@ -113,7 +97,6 @@ Var conv2d_data_gradient(Var dy, Var weight, Var like, const Conv2dOptions& opti
 Var conv2d_weight_gradient(Var x, Var dy, Var like, const Conv2dOptions& options);
 
 // --- pooling (pool2d.cpp)
-// --------------------------------------------------------------------------
 struct Pool2dOptions {
   std::int64_t kernel_h = 2, kernel_w = 2, stride_h = 2, stride_w = 2, pad_h = 0, pad_w = 0;
   bool count_include_pad = true;  // avg only, as PyTorch's default
@@ -123,7 +106,6 @@ Var avg_pool2d(Var x, const Pool2dOptions& options);
 Var global_avg_pool2d(Var x);  // {N,H,W,C} -> {N,C}
 
 // --- normalisation and random (batch_norm.cpp, dropout.cpp)
-// ----------------------------------------
 struct BatchNormResult {
   Var y, mean, variance;  // {N,...,C}, {C}, {C}: the batch's mean and biased variance
 };
@@ -131,12 +113,10 @@ BatchNormResult batch_norm_training(Var x, Var scale, Var shift, double epsilon 
 Var batch_norm_inference(Var x, Var scale, Var shift, Var mean, Var variance,
                          double epsilon = 1e-5);
 // Zeroes each element with probability p and divides the rest by 1 - p; identity on an evaluation
-// tape. The mask is a function of (tape seed, scope, step, row, element) and is never stored. Of a
-// relu's result it is recorded as one op on the relu's operand, relu_dropout.
+// tape. The mask is a function of (tape seed, scope, step, row, element) and is never stored.
 Var dropout(Var x, double p);
 
-// --- rows (log_softmax.cpp, gather.cpp, loss.cpp)
-// --------------------------------------------------
+// --- rows (log_softmax.cpp, log_softmax_nll.cpp, gather.cpp)
 Var softmax(Var x);      // last axis
 Var log_softmax(Var x);  // last axis
 // logits {N,C}, label i64 {N} -> {N}: minus the label's log-probability, in one pass.
@@ -145,10 +125,8 @@ Var log_softmax_nll(Var logits, Var label);
 Var gather(Var x, Var index);
 // g {N}, index i64 {N} -> like's shape {N,C}, zero elsewhere: gather's adjoint.
 Var scatter(Var g, Var index, Var like);
-Var one_hot(Var index, std::int64_t classes);  // i64 {N} -> f32 {N, classes}
 
 // --- optimisers (optimizer.cpp): new values; they may be written in place
-// ---------------------------
 struct SgdOptions {
   double momentum = 0.9, weight_decay = 0;
   bool nesterov = false;
@@ -169,3 +147,5 @@ AdamWResult adamw_update(Var parameter, Var gradient, Var first_moment, Var seco
                          Var learning_rate, Var step, const AdamWOptions& options);
 
 }  // namespace tapescope
+
+#include "autograd/more_ops/more_ops.h"

@@ -153,16 +153,16 @@ SgdResult sgd_update(Var parameter, Var gradient, Var velocity, Var learning_rat
                             : add(gradient, affine(parameter, options.weight_decay));
     return {sub(parameter, mul(decayed, learning_rate)), velocity};
   }
-  const Node& node = parameter.tape().record(std::make_shared<SgdUpdate>(options),
-                                             {parameter, gradient, velocity, learning_rate});
+  const Node& node =
+      record(std::make_shared<SgdUpdate>(options), {parameter, gradient, velocity, learning_rate});
   return {node.out(0), node.out(1)};
 }
 
 AdamWResult adamw_update(Var parameter, Var gradient, Var first_moment, Var second_moment,
                          Var learning_rate, Var step, const AdamWOptions& options) {
-  const Node& node = parameter.tape().record(
-      std::make_shared<AdamWUpdate>(options),
-      {parameter, gradient, first_moment, second_moment, learning_rate, step});
+  const Node& node =
+      record(std::make_shared<AdamWUpdate>(options),
+             {parameter, gradient, first_moment, second_moment, learning_rate, step});
   return {node.out(0), node.out(1), node.out(2)};
 }
 

@@ -2,6 +2,8 @@
 // vector-Jacobian product.
 #include "kernels/pool2d/pool2d.h"
 
+#include <limits>
+
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
@@ -74,6 +76,9 @@ class PoolBase : public Op {
     return {Footprint::Kind::window, options_.kernel_h, options_.kernel_w, options_.stride_h,
             options_.stride_w,       options_.pad_h,    options_.pad_w};
   }
+  Pool2dOptions unpadded() const {
+    return {options_.kernel_h, options_.kernel_w, options_.stride_h, options_.stride_w};
+  }
   Pool2dOptions options_;
 };
 
@@ -117,22 +122,18 @@ class MaxPoolGather final : public PoolBase {
     return prepare_from(max_pool2d_gather_variants(), shape_of(t[0]), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    v.give(0, v.tape()
-                  .record(std::make_shared<MaxPoolScatter>(options_),
-                          {v.cotangent(), v.operand(1), v.operand(0)})
-                  .out());
+    v.give(0, record<MaxPoolScatter>({v.cotangent(), v.operand(1), v.operand(0)}, options_));
   }
   Role role(int operand) const override { return operand == 0 ? Role::signal : Role::fixed; }
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::routing; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::moves; }
+  bool keeps_signs() const override { return true; }
   Cost cost(std::span<const Type>, std::span<const Type> outputs) const override {
     return memory_cost(outputs, outputs, 0);
   }
 };
 
 void MaxPoolScatter::vjp(Vjp& v) const {
-  v.give(0, v.tape()
-                .record(std::make_shared<MaxPoolGather>(options_), {v.cotangent(), v.operand(1)})
-                .out());
+  v.give(0, record<MaxPoolGather>({v.cotangent(), v.operand(1)}, options_));
 }
 
 // operands: x {N,H,W,C} -> y, index {N,P,Q,C}
@@ -156,17 +157,17 @@ class MaxPool final : public PoolBase {
   }
   void vjp(Vjp& v) const override {
     if (!v.cotangent()) return;
-    v.give(0, v.tape()
-                  .record(std::make_shared<MaxPoolScatter>(options_),
-                          {v.cotangent(), v.output(1), v.operand(0)})
-                  .out());
+    v.give(0, record<MaxPoolScatter>({v.cotangent(), v.output(1), v.operand(0)}, options_));
   }
   Role role(int) const override { return Role::signal; }
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::routing; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::selects; }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return window_cost(t, outputs, outputs[0]);
   }
   Footprint footprint() const override { return window(); }
+  bool keeps_signs() const override { return true; }
+  OpRef without_padding() const override { return std::make_shared<MaxPool>(unpadded()); }
+  double padding_value() const override { return std::numeric_limits<float>::lowest(); }
 };
 
 class AvgPoolBase : public PoolBase {
@@ -211,16 +212,18 @@ class AvgPool final : public AvgPoolBase {
     return prepare_from(avg_pool2d_variants(), shape_of(t[0]), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    v.give(0,
-           v.tape()
-               .record(std::make_shared<AvgPoolGradient>(options_), {v.cotangent(), v.operand(0)})
-               .out());
+    v.give(0, record<AvgPoolGradient>({v.cotangent(), v.operand(0)}, options_));
   }
   Role role(int) const override { return Role::signal; }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return window_cost(t, outputs, outputs[0]);
   }
   Footprint footprint() const override { return window(); }
+  bool nonnegative_factors() const override { return true; }
+  OpRef without_padding() const override {  // padding that is not counted is no value
+    const bool counted = options_.count_include_pad || options_.pad_h + options_.pad_w == 0;
+    return counted ? std::make_shared<AvgPool>(unpadded()) : nullptr;
+  }
 };
 
 struct Case {
@@ -270,15 +273,12 @@ OpRef make(const Pool2dOptions& options) {
 
 }  // namespace
 
-Var max_pool2d(Var x, const Pool2dOptions& options) {
-  return x.tape().record(std::make_shared<MaxPool>(options), {x}).out();
-}
+Var max_pool2d(Var x, const Pool2dOptions& options) { return record<MaxPool>({x}, options); }
 
-Var avg_pool2d(Var x, const Pool2dOptions& options) {
-  return x.tape().record(std::make_shared<AvgPool>(options), {x}).out();
-}
+Var avg_pool2d(Var x, const Pool2dOptions& options) { return record<AvgPool>({x}, options); }
 
 Var global_avg_pool2d(Var x) {
+  require_operands("global_avg_pool2d", {x});
   if (x.shape().rank() != 4) {
     throw usage_error("[global_avg_pool2d] the image must be {{N,H,W,C}}, not {}",
                       to_string(x.shape()));

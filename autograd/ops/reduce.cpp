@@ -42,7 +42,7 @@ class Reduce final : public Op {
   void vjp(Vjp& v) const override;
   Role role(int) const override { return Role::signal; }
   RelevanceClass relevance_class(unsigned) const override {
-    return kind_ == Reduction::max ? RelevanceClass::routing : RelevanceClass::linear;
+    return kind_ == Reduction::max ? RelevanceClass::selects : RelevanceClass::linear;
   }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     Cost cost = memory_cost(t, outputs, 0);
@@ -51,6 +51,8 @@ class Reduce final : public Op {
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return (axes_ & 1u) == 0; }
+  bool nonnegative_factors() const override { return kind_ != Reduction::max; }
+  bool keeps_signs() const override { return true; }
 
  private:
   ReduceShape shape_of(const Type& x) const { return {x.dtype, kind_, x.shape, axes_}; }
@@ -95,6 +97,7 @@ class ReduceLike final : public Op {
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return keeps_rows_; }
+  bool nonnegative_factors() const override { return true; }
 
  private:
   bool average_, keeps_rows_;
@@ -129,8 +132,7 @@ class BroadcastLike final : public Op {
   }
   void vjp(Vjp& v) const override {
     const Var dy = v.cotangent(), x = v.operand(0);
-    const auto op = std::make_shared<ReduceLike>(average_, row_for_row(x, dy));
-    v.give(0, v.tape().record(op, {dy, x}).out());
+    v.give(0, record<ReduceLike>({dy, x}, average_, row_for_row(x, dy)));
   }
   Role role(int operand) const override { return operand == 0 ? Role::signal : Role::shape; }
   RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::linear; }
@@ -141,6 +143,7 @@ class BroadcastLike final : public Op {
   bool may_overwrite(int operand, int) const override { return operand == 0; }
   // What is divided by a number of rows depends on that number.
   bool rows_independent() const override { return !average_ || keeps_rows_; }
+  bool nonnegative_factors() const override { return true; }
 
  private:
   bool average_, keeps_rows_;
@@ -176,8 +179,7 @@ class CountLike final : public Op {
 };
 
 Var broadcast(Var x, Var like, bool average) {
-  const auto op = std::make_shared<BroadcastLike>(average, row_for_row(x, like));
-  return x.tape().record(op, {x, like}).out();
+  return record<BroadcastLike>({x, like}, average, row_for_row(x, like));
 }
 
 void Reduce::vjp(Vjp& v) const {
@@ -187,14 +189,14 @@ void Reduce::vjp(Vjp& v) const {
     return;
   }
   const Var winners = equal(x, v.output());
-  const Var count =
-      v.tape().record(std::make_shared<Reduce>(Reduction::sum, axes_), {winners}).out();
+  const Var count = record<Reduce>({winners}, Reduction::sum, axes_);
   v.give(0, mul(winners, div(dy, count)));
 }
 
 void ReduceLike::vjp(Vjp& v) const { v.give(0, broadcast(v.cotangent(), v.operand(0), average_)); }
 
 Var record_reduce(Reduction kind, Var x, std::span<const int> axes) {
+  require_operands("reduce", {x});
   std::uint32_t mask = 0;
   for (int axis : axes) {
     if (axis < 0 || axis >= x.shape().rank()) {
@@ -202,16 +204,17 @@ Var record_reduce(Reduction kind, Var x, std::span<const int> axes) {
     }
     mask |= 1u << axis;
   }
-  return x.tape().record(std::make_shared<Reduce>(kind, mask), {x}).out();
+  return record<Reduce>({x}, kind, mask);
 }
 
 Var over_all(Reduction kind, Var x) {
+  require_operands("reduce", {x});
   if (x.shape().rank() == 0) return x;
-  const auto op = std::make_shared<Reduce>(kind, all_axes(x.shape().rank()));
-  return reshape_all(x.tape().record(op, {x}).out(), {});
+  return reshape_all(record<Reduce>({x}, kind, all_axes(x.shape().rank())), {});
 }
 
 Var filled_like(Var x, double value) {
+  require_operands("broadcast_like", {x});
   return broadcast_like(x.tape().scalar(value, x.dtype()), x);
 }
 
@@ -225,13 +228,16 @@ Var reduce_max(Var x, std::span<const int> axes) { return record_reduce(Reductio
 Var sum(Var x) { return over_all(Reduction::sum, x); }
 Var mean(Var x) { return over_all(Reduction::mean, x); }
 Var reduce_like(Var x, Var like) {
-  const auto op = std::make_shared<ReduceLike>(false, row_for_row(like, x));
-  return x.tape().record(op, {x, like}).out();
+  require_operands("reduce_like", {x, like});
+  return record<ReduceLike>({x, like}, false, row_for_row(like, x));
 }
-Var broadcast_like(Var x, Var like) { return broadcast(x, like, false); }
+Var broadcast_like(Var x, Var like) {
+  require_operands("broadcast_like", {x, like});
+  return broadcast(x, like, false);
+}
 Var count_like(Var x, Var like) {
-  static const OpRef op = std::make_shared<CountLike>();
-  return x.tape().record(op, {x.tape().scalar(1), x, like}).out();
+  require_operands("count_like", {x, like});
+  return record<CountLike>({x.tape().scalar(1), x, like});
 }
 Var zeros_like(Var x) { return filled_like(x, 0); }
 Var ones_like(Var x) { return filled_like(x, 1); }

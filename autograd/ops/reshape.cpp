@@ -38,10 +38,11 @@ class Reshape final : public Op {
                             : reshape_all(v.cotangent(), from));
   }
   Role role(int) const override { return Role::signal; }
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::routing; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::moves; }
   Cost cost(std::span<const Type>, std::span<const Type>) const override { return {}; }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   int alias() const override { return 0; }
+  bool keeps_signs() const override { return true; }
   bool rows_independent() const override { return keep_leading_; }
 
  private:
@@ -51,15 +52,12 @@ class Reshape final : public Op {
 
 }  // namespace
 
-Var reshape(Var x, Shape per_sample) {
-  return x.tape().record(std::make_shared<Reshape>(per_sample, true), {x}).out();
-}
+Var reshape(Var x, Shape per_sample) { return record<Reshape>({x}, per_sample, true); }
 
-Var reshape_all(Var x, Shape shape) {
-  return x.tape().record(std::make_shared<Reshape>(shape, false), {x}).out();
-}
+Var reshape_all(Var x, Shape shape) { return record<Reshape>({x}, shape, false); }
 
 Var flatten(Var x) {
+  require_operands("flatten", {x});
   const Shape& shape = x.shape();
   if (shape.rank() == 0) throw usage_error("[flatten] a scalar has no batch axis to keep");
   const std::int64_t per_sample = shape.elements(1, shape.rank());

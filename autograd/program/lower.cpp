@@ -2,9 +2,10 @@
 
 #include <map>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "autograd/leaf.h"
+#include "autograd/program/fuse.h"
+#include "autograd/reach.h"
 
 namespace tapescope {
 namespace {
@@ -17,29 +18,15 @@ class Lowering {
           add({Value::Kind::input, static_cast<int>(result_.inputs.size()), cut.type()});
       result_.inputs.emplace_back(cut.path(), cut.type());
     }
-    // Which nodes depend on a cut through any operand, differentiable or not.
-    edited_.assign(tape.nodes().size(), false);
-    for (const Var& cut : options.cuts) edited_[cut.node->index] = true;
-    for (const Node* node : tape.nodes()) {
-      for (const Var& operand : node->operands()) {
-        if (edited_[operand.node->index]) edited_[node->index] = true;
-      }
-    }
+    edited_ = reached_from(tape, options.cuts, Through::everything);
   }
 
-  void need(const Var& var) {
-    std::vector<Var> stack{var};
-    while (!stack.empty()) {
-      const Var top = stack.back();
-      stack.pop_back();
-      if (is_source(top) || !needed_.insert(top.node->index).second) continue;
-      for (const Var& operand : top.node->operands()) stack.push_back(operand);
-    }
-  }
-
-  LoweredProgram finish(Tape& tape, std::span<const Var> outputs, const Effects& effects) {
-    for (const Node* node : tape.nodes())
-      if (needed_.contains(node->index)) emit(*node);
+  LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects) {
+    std::vector<Var> kept(outputs.begin(), outputs.end());
+    for (const Effect& effect : effects) kept.push_back(effect.value);
+    if (options_.guard) kept.push_back(options_.guard);
+    replacements_ = fuse(needed_by(tape, kept), kept);
+    for (const Node* node : needed_by(tape, kept)) emit(*node);
     for (const Var& output : outputs) result_.outputs.push_back(value(output));
     for (const Effect& effect : effects) {
       result_.assignments.push_back({parameter(effect.state), value(effect.value)});
@@ -49,6 +36,27 @@ class Lowering {
   }
 
  private:
+  // What has to be computed for `kept`, in recorded order.
+  std::vector<const Node*> needed_by(const Tape& tape, std::vector<Var> stack) const {
+    std::vector<bool> needed(tape.nodes().size(), false);
+    while (!stack.empty()) {
+      const Var top = stack.back();
+      stack.pop_back();
+      if (is_source(top) || needed[top.node->index]) continue;
+      needed[top.node->index] = true;
+      for (const Var& operand : operands_of(*top.node)) stack.push_back(operand);
+    }
+    std::vector<const Node*> nodes;
+    for (const Node* node : tape.nodes()) {
+      if (needed[node->index]) nodes.push_back(node);
+    }
+    return nodes;
+  }
+  std::span<const Var> operands_of(const Node& node) const {
+    const auto it = replacements_.find(&node);
+    return it == replacements_.end() ? node.operands() : std::span<const Var>(it->second.operands);
+  }
+
   bool reused(const Var& var) const {
     return options_.reuse_values && !edited_[var.node->index] && var.has_value();
   }
@@ -59,9 +67,11 @@ class Lowering {
 
   void emit(const Node& node) {
     Step step;
-    step.op = node.op;
+    const auto replacement = replacements_.find(&node);
+    step.op = replacement == replacements_.end() ? node.op : replacement->second.op;
     step.path = node.path();
-    for (const Var& operand : node.operands()) step.operands.push_back(value(operand));
+    step.node = node.index;
+    for (const Var& operand : operands_of(node)) step.operands.push_back(value(operand));
     for (int i = 0; i < node.output_count; ++i) {
       step.outputs.push_back(
           add({Value::Kind::computed, static_cast<int>(result_.steps.size()), node.type_data[i]}));
@@ -104,7 +114,7 @@ class Lowering {
   const CompileOptions& options_;
   LoweredProgram result_;
   std::vector<bool> edited_;
-  std::unordered_set<std::uint32_t> needed_;
+  Replacements replacements_;
   std::map<std::pair<std::uint32_t, int>, int> value_of_;
   std::unordered_map<const Parameter*, int> parameter_of_;
 };
@@ -118,11 +128,7 @@ LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& ef
       throw usage_error("[compile] an output is missing or from another tape");
     }
   }
-  Lowering lowering(tape, options);
-  for (const Var& output : outputs) lowering.need(output);
-  for (const Effect& effect : effects) lowering.need(effect.value);
-  if (options.guard) lowering.need(options.guard);
-  return lowering.finish(tape, outputs, effects);
+  return Lowering(tape, options).lower(tape, outputs, effects);
 }
 
 }  // namespace tapescope

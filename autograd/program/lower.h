@@ -18,6 +18,7 @@ struct Value {
 struct Step {
   OpRef op;
   std::string path;
+  std::uint32_t node = 0;              // its index on the tape
   std::vector<int> operands, outputs;  // values
 };
 

@@ -9,6 +9,17 @@
 #include "engine/runtime.h"
 
 namespace tapescope {
+namespace {
+
+bool is_finite(const Tensor& tensor) {  // on the CPU
+  if (!is_floating(tensor.dtype())) return true;
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
+    if (!std::isfinite(tensor.item(i))) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 struct Program::State {
   LoweredProgram program;
@@ -19,18 +30,21 @@ struct Program::State {
   Specialised* last = nullptr;
   const Specialised* last_run = nullptr;  // whose values are in the arena
   std::shared_ptr<Tensor> arena;
-  std::vector<double>* profile = nullptr;
   std::vector<Tensor> old_values;  // by assignment
   Device output_device;
   SpecialiseOptions options;
 
+  // Runs the steps; false where the guard or the observer ended it.
+  bool execute(Specialised& s, std::span<Tensor> inputs, const Observer* observer);
   void run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const;
+  void apply_effects(Specialised& s, std::span<Tensor> inputs);
   // What is kept of the step's weights; made where it is not there yet.
   const void* packed_for(const ReadyStep& step, const void* weights, bool kept) const;
   // Whether what is fixed lies in the arena from the run before, and is still right.
   bool fixed_are_kept(Specialised& s);
   void take_old_values(const Specialised& s);
-  Specialised& ready(std::span<const Type> types);
+  // With memory in which parameters may become their new values, unless there are no `effects`.
+  Specialised& ready(std::span<const Type> types, bool effects = true);
   std::vector<Tensor> bind(std::span<const NamedTensor> inputs, std::vector<Type>& types) const;
   void point(Specialised& s, std::span<Tensor> inputs);
   void* address(const Place& place, std::span<Tensor> inputs);
@@ -38,8 +52,13 @@ struct Program::State {
   void copy(void* to, const void* from, std::size_t bytes) const {
     DeviceRuntime::of(backend.device).copy(to, from, bytes, queue);
   }
-  // What lies at `data` on the device.
-  bool finite(const Type& type, const void* data) const;
+  // A copy of a value, on the CPU or wherever outputs go.
+  Tensor value(const Specialised& s, int index, std::span<Tensor> inputs, Device device) {
+    const auto v = static_cast<std::size_t>(index);
+    Tensor result(s.types[v], device);
+    copy(result.data(), address(s.places[v], inputs), result.bytes());
+    return result;
+  }
 };
 
 Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effects,
@@ -52,10 +71,9 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        nullptr,
                        nullptr,
                        options.arena ? options.arena : std::make_shared<Tensor>(),
-                       nullptr,
                        {},
                        options.keep_on_device ? tape.device() : Device::cpu(),
-                       {options.join_steps, options.keep_fixed && !options.arena}}) {}
+                       {options.join_steps, options.keep_fixed && !options.arena, true}}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -64,8 +82,8 @@ const std::vector<std::pair<std::string, Type>>& Program::inputs() const {
   return state_->program.inputs;
 }
 
-Specialised& Program::State::ready(std::span<const Type> types) {
-  std::string signature(reinterpret_cast<const char*>(types.data()), 0);
+Specialised& Program::State::ready(std::span<const Type> types, bool effects) {
+  std::string signature(effects || program.assignments.empty() ? "" : "no effects ");
   for (const Type& type : types) {
     signature.push_back(static_cast<char>(type.dtype));
     for (std::int64_t extent : type.shape) {
@@ -76,7 +94,9 @@ Specialised& Program::State::ready(std::span<const Type> types) {
   if (last != nullptr && signature == last_signature) return *last;
   auto it = specialised.find(signature);
   if (it == specialised.end()) {
-    it = specialised.emplace(signature, specialise(program, types, backend, options)).first;
+    SpecialiseOptions how = options;
+    how.effects = effects;
+    it = specialised.emplace(signature, specialise(program, types, backend, how)).first;
   }
   last_signature = std::move(signature);
   last = &it->second;
@@ -143,62 +163,72 @@ void Program::State::point(Specialised& s, std::span<Tensor> inputs) {
 }
 
 std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs) {
+  return run(inputs, nullptr, true);
+}
+std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs, Observer observer,
+                                 bool effects) {
+  return run(inputs, &observer, effects);
+}
+
+std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs, const Observer* observer,
+                                 bool effects) {
   State& state = *state_;
   std::vector<Type> types;
   std::vector<Tensor> bound = state.bind(inputs, types);
-  Specialised& s = state.ready(types);
+  Specialised& s = state.ready(types, effects);
   state.point(s, bound);
-  const bool kept = state.fixed_are_kept(s);
-  char* const arena = static_cast<char*>(state.arena->data());
-  for (std::size_t i = 0; i < s.steps.size(); ++i) {
-    const ReadyStep& step = s.steps[i];
-    if (step.fixed && kept) continue;
-    const void* const* const in = s.pointers.data() + step.first_operand;
-    const Buffers buffers{in, s.pointers.data() + step.first_output, arena + step.workspace,
-                          state.packed_for(step, in[1], kept)};
-    if (!step.plan) {
-      // An alias: its operand's memory is its own.
-    } else if (step.joined && state.profile == nullptr) {
-      state.run_step(i, step.joined, buffers);
-      i += static_cast<std::size_t>(step.joined_steps) - 1;
-    } else if (state.profile == nullptr) {
-      state.run_step(i, step.plan, buffers);
-    } else {
-      DeviceRuntime& runtime = DeviceRuntime::of(state.backend.device);
-      const auto start = std::chrono::steady_clock::now();
-      state.run_step(i, step.plan, buffers);
-      runtime.wait(state.queue);
-      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-      state.profile->resize(s.steps.size());
-      (*state.profile)[i] += seconds.count();
-    }
-    if (static_cast<int>(i) == s.guard_step) {
-      const auto v = static_cast<std::size_t>(state.program.guard);
-      if (!state.finite(s.types[v], state.address(s.places[v], bound))) return {};
-    }
-  }
-  state.last_run = &s;
+  if (!state.execute(s, bound, observer)) return {};
   std::vector<Tensor> outputs;
   for (int value : state.program.outputs) {
-    const auto v = static_cast<std::size_t>(value);
-    Tensor output(s.types[v], state.output_device);
-    state.copy(output.data(), state.address(s.places[v], bound), output.bytes());
-    outputs.push_back(std::move(output));
+    outputs.push_back(state.value(s, value, bound, state.output_device));
   }
-  state.take_old_values(s);
-  for (std::size_t a = 0; a < state.program.assignments.size(); ++a) {
-    const auto& assignment = state.program.assignments[a];
-    Parameter& parameter =
-        *state.program.parameters[static_cast<std::size_t>(assignment.parameter)];
+  if (effects) state.apply_effects(s, bound);
+  return outputs;
+}
+
+bool Program::State::execute(Specialised& s, std::span<Tensor> inputs, const Observer* observer) {
+  const bool kept = fixed_are_kept(s);
+  for (std::size_t i = 0; i < s.steps.size(); ++i) {
+    const ReadyStep& step = s.steps[i];
+    const bool idle = !step.plan || (step.fixed && kept);  // an alias is its operand's memory
+    const auto start = std::chrono::steady_clock::now();
+    if (!idle) {
+      const void* const* const in = s.pointers.data() + step.first_operand;
+      const Buffers buffers{in, s.pointers.data() + step.first_output,
+                            static_cast<char*>(arena->data()) + step.workspace,
+                            packed_for(step, in[1], kept)};
+      const bool joined = step.joined && observer == nullptr;
+      run_step(i, joined ? step.joined : step.plan, buffers);
+      if (joined) i += static_cast<std::size_t>(step.joined_steps) - 1;
+    }
+    if (observer != nullptr) {
+      if (!idle) DeviceRuntime::of(backend.device).wait(queue);
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+      const auto output = [&](int k) {
+        const Step& of = program.steps[i];
+        return value(s, of.outputs[static_cast<std::size_t>(k)], inputs, Device::cpu());
+      };
+      if (!(*observer)({i, idle ? 0 : took.count(), output})) return false;
+    } else if (static_cast<int>(i) == s.guard_step) {
+      if (!is_finite(value(s, program.guard, inputs, Device::cpu()))) return false;
+    }
+  }
+  last_run = &s;
+  return true;
+}
+
+void Program::State::apply_effects(Specialised& s, std::span<Tensor> inputs) {
+  take_old_values(s);
+  for (std::size_t a = 0; a < program.assignments.size(); ++a) {
+    const auto& assignment = program.assignments[a];
+    Parameter& parameter = *program.parameters[static_cast<std::size_t>(assignment.parameter)];
     if (!s.assigned_in_place[a]) {
       const Place& place = s.places[static_cast<std::size_t>(assignment.value)];
-      const void* value =
-          state.old_values[a].defined() ? state.old_values[a].data() : state.address(place, bound);
-      state.copy(parameter.value.data(), value, parameter.value.bytes());
+      const void* value = old_values[a].defined() ? old_values[a].data() : address(place, inputs);
+      copy(parameter.value.data(), value, parameter.value.bytes());
     }
     parameter.changed();
   }
-  return outputs;
 }
 
 const void* Program::State::packed_for(const ReadyStep& step, const void* weights,
@@ -268,7 +298,7 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
   std::vector<StepInfo> infos;
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const Step& step = state_->program.steps[i];
-    StepInfo info{step.path, step.op.get(), {}, {}, {}, s.steps[i].in_place};
+    StepInfo info{step.path, step.node, step.op.get(), {}, {}, {}, s.steps[i].in_place};
     for (int value : step.operands)
       info.operands.push_back(s.types[static_cast<std::size_t>(value)]);
     for (int value : step.outputs) info.outputs.push_back(s.types[static_cast<std::size_t>(value)]);
@@ -282,75 +312,40 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
   return infos;
 }
 
-void Program::set_profile(std::vector<double>* seconds) { state_->profile = seconds; }
-
-bool Program::State::finite(const Type& type, const void* data) const {
-  if (!is_floating(type.dtype)) return true;
-  Tensor host(type);
-  copy(host.data(), data, host.bytes());
-  for (std::int64_t i = 0; i < host.elements(); ++i) {
-    if (!std::isfinite(host.item(i))) return false;
+Cost Program::cost(std::int64_t batch) {
+  Cost sum;
+  for (const StepInfo& step : steps(batch)) {
+    const Cost cost = step.op->cost(step.operands, step.outputs);
+    sum.flops += cost.flops;
+    sum.macs += cost.macs;
+    sum.bytes += cost.bytes;
   }
-  return true;
+  return sum;
 }
 
 std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
   State& state = *state_;
   std::vector<Type> types;
-  std::vector<Tensor> bound = state.bind(inputs, types);
+  const std::vector<Tensor> bound = state.bind(inputs, types);
   for (std::size_t i = 0; i < bound.size(); ++i) {
-    if (!state.finite(bound[i].type(), bound[i].data())) return state.program.inputs[i].first;
+    if (!is_finite(bound[i].host())) return state.program.inputs[i].first;
   }
   for (const ParameterRef& parameter : state.program.parameters) {
-    if (!state.finite(parameter->value.type(), parameter->value.data())) return parameter->name;
+    if (!is_finite(parameter->value.host())) return parameter->name;
   }
-  // Step by step with memory of its own, so that no effect is applied in place.
-  std::vector<Tensor> values(state.program.values.size());
-  const auto value_at = [&](int v) -> Tensor& {
-    const Value& value = state.program.values[static_cast<std::size_t>(v)];
-    const auto source = static_cast<std::size_t>(value.source);
-    switch (value.kind) {
-      case Value::Kind::input:
-        return bound[source];
-      case Value::Kind::parameter:
-        return state.program.parameters[source]->value;
-      case Value::Kind::constant:
-        return state.program.constants[source];
-      case Value::Kind::computed:
-        break;
+  std::string found;
+  const auto look = [&](const ObservedStep& observed) {
+    const Step& step = state.program.steps[observed.index];
+    for (std::size_t k = 0; k < step.outputs.size() && found.empty(); ++k) {
+      if (!is_finite(observed.output(static_cast<int>(k)))) found = step.path;
     }
-    return values[static_cast<std::size_t>(v)];
+    return found.empty();
   };
-  const Specialised& s = state.ready(types);
-  for (std::size_t i = 0; i < s.steps.size(); ++i) {
-    const Step& step = state.program.steps[i];
-    if (const int aliased = step.op->alias(); aliased >= 0) {
-      value_at(step.outputs[0]) =
-          value_at(step.operands[static_cast<std::size_t>(aliased)])
-              .reshape(s.types[static_cast<std::size_t>(step.outputs[0])].shape);
-      continue;
-    }
-    std::vector<const void*> in;
-    std::vector<void*> out;
-    for (int v : step.operands) in.push_back(value_at(v).data());
-    in.push_back(nullptr);
-    for (int v : step.outputs) {
-      value_at(v) = Tensor(s.types[static_cast<std::size_t>(v)], state.backend.device);
-      out.push_back(value_at(v).data());
-    }
-    Tensor workspace(
-        Type{DType::u8, {static_cast<std::int64_t>(s.steps[i].plan.workspace_bytes())}},
-        state.backend.device);
-    state.run_step(i, s.steps[i].plan, {in.data(), out.data(), workspace.data()});
-    for (int v : step.outputs) {
-      if (!state.finite(value_at(v).type(), value_at(v).data())) return step.path;
-    }
-  }
-  return "";
+  run(inputs, look, false);
+  return found;
 }
 
 // --- Tape's side
-// -----------------------------------------------------------------------------------
 
 Program Tape::compile(std::span<const Var> outputs, const Effects& effects) {
   return Program(*this, outputs, effects, {});

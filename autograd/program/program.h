@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "autograd/tape.h"
+#include "engine/thread_pool.h"
 
 namespace tapescope {
 
@@ -47,11 +48,21 @@ struct MemoryPlan {
 // One node of a Program with what it runs on, for `--plan`, profiles and layer tables.
 struct StepInfo {
   std::string path;
+  std::uint32_t node = 0;  // its index on the tape
   const Op* op = nullptr;
   std::vector<Type> operands, outputs;
   std::string variant;  // the kernel that was chosen
   bool in_place = false;
 };
+
+// A step that has just run, for whoever looks on.
+struct ObservedStep {
+  std::size_t index = 0;            // into Program::steps()
+  double seconds = 0;               // of its kernel; 0 where there was nothing to do
+  FunctionRef<Tensor(int)> output;  // a copy of one of its outputs, on the CPU
+};
+// Whether to go on.
+using Observer = FunctionRef<bool(const ObservedStep&)>;
 
 struct NamedTensor {
   std::string_view name;
@@ -76,20 +87,27 @@ class Program {
     return run(std::span<const NamedTensor>(inputs.begin(), inputs.size()));
   }
 
+  // The same with a look at every step: each runs by itself, and is waited for. Where the observer
+  // says no the run ends, with no outputs. Without `effects` no parameter changes.
+  std::vector<Tensor> run(std::span<const NamedTensor> inputs, Observer observer,
+                          bool effects = true);
+
   // What this Program reads: names and recorded types.
   const std::vector<std::pair<std::string, Type>>& inputs() const;
   // For a leading axis of `batch` rows in place of the recorded one (0: as recorded). Allocates
   // nothing.
   MemoryPlan plan(std::int64_t batch = 0);
   std::vector<StepInfo> steps(std::int64_t batch = 0);
-  // While set (one element a step), run() adds the seconds that each step's kernel takes.
-  void set_profile(std::vector<double>* seconds);
+  // Of all steps together.
+  Cost cost(std::int64_t batch = 0);
   // Computes everything again without effects and returns the path of the first node whose output
   // is not finite, or "".
   std::string first_non_finite(std::span<const NamedTensor> inputs);
 
  private:
   struct State;
+  std::vector<Tensor> run(std::span<const NamedTensor> inputs, const Observer* observer,
+                          bool effects);
   std::unique_ptr<State> state_;
 };
 

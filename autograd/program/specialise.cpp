@@ -15,7 +15,7 @@ class Specialiser {
  public:
   Specialiser(const LoweredProgram& program, std::span<const Type> input_types,
               const Backend& backend, const SpecialiseOptions& options)
-      : program_(program) {
+      : program_(program), effects_(options.effects) {
     infer(input_types);
     prepare(backend);
     fixed_.assign(program_.values.size(), false);
@@ -171,7 +171,7 @@ class Specialiser {
   bool may_take(int operand, int output) {
     const Value& value = program_.values[at(operand)];
     if (value.kind == Value::Kind::computed) return true;
-    if (value.kind != Value::Kind::parameter) return false;
+    if (value.kind != Value::Kind::parameter || !effects_) return false;
     for (std::size_t a = 0; a < program_.assignments.size(); ++a) {
       const auto& assignment = program_.assignments[a];
       if (assignment.parameter == value.source && assignment.value == output) {
@@ -312,6 +312,7 @@ class Specialiser {
   }
 
   const LoweredProgram& program_;
+  bool effects_;
   Specialised result_;
   std::vector<int> root_, first_, last_;  // by value; lives by root, in steps
   std::vector<bool> fixed_;               // by value

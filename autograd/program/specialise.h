@@ -48,6 +48,7 @@ struct SpecialiseOptions {
   // What depends on parameters and constants only is kept from run to run, and so is what kernels
   // make of it; the arena is this program's own.
   bool keep_fixed = false;
+  bool effects = true;  // a step may write a parameter's new value in its place
 };
 // `input_types` in the order of program.inputs.
 Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,

@@ -55,8 +55,8 @@ Effects Optimizer::update(Tape& tape, std::span<const ParameterRef> parameters,
   gradient_norm_ = sqrt(total);
   if (config_.clip_gradient > 0) {
     // min(1, clip / norm), with PyTorch's 1e-6 beside the norm.
-    const Var factor = minimum(
-        div(tape.scalar(config_.clip_gradient), affine(gradient_norm_, 1, 1e-6)), tape.scalar(1));
+    const Var clip = tape.scalar(config_.clip_gradient), one = tape.scalar(1);
+    const Var factor = minimum(div(clip, affine(gradient_norm_, 1, 1e-6)), one);
     for (Var& gradient : used) gradient = mul(gradient, factor);
   }
   Var count;  // AdamW counts steps from 1
@@ -78,8 +78,9 @@ Effects Optimizer::update(Tape& tape, std::span<const ParameterRef> parameters,
       options.weight_decay = decay;
       const ParameterRef first = state(*parameter, "exp_avg");
       const ParameterRef second = state(*parameter, "exp_avg_sq");
-      const AdamWResult result = adamw_update(value, used[i], tape.pending(first),
-                                              tape.pending(second), learning_rate, count, options);
+      const Var mean = tape.pending(first), square = tape.pending(second);
+      const AdamWResult result =
+          adamw_update(value, used[i], mean, square, learning_rate, count, options);
       tape.assign(parameter, result.parameter);
       tape.assign(first, result.first_moment);
       tape.assign(second, result.second_moment);

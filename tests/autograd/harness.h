@@ -35,6 +35,17 @@ Problems check_rows_independent(const Case& c);  // c built with 7 rows
 Problems check_overwrite(const Case& c);
 Problems check_threads(const Case& c);
 Problems check_nonnegative(const Case& c);
+// The same of what explanations ask: each claim of op.h under its name (harness_facts.cpp).
+Problems check_moves(const Case& c);
+Problems check_selects(const Case& c);
+Problems check_weight_operand(const Case& c);
+Problems check_channel_axis(const Case& c);
+Problems check_nonnegative_factors(const Case& c);
+Problems check_keeps_signs(const Case& c);
+Problems check_constant_part(const Case& c);
+Problems check_channels_last(const Case& c);
+Problems check_channel_affine(const Case& c);
+Problems check_without_padding(const Case& c);
 // Recorded at 3 rows and run at 7, against a recording at 7; both cases of one sample.
 Problems check_batch_size(const Case& at3, const Case& at7);
 

@@ -35,6 +35,13 @@ TEST_P(OpHarness, RowsAreIndependentWhereClaimed) { expect_none(check_rows_indep
 TEST_P(OpHarness, OverwritingWhereAllowed) { expect_none(check_overwrite); }
 TEST_P(OpHarness, ThreadsChangeNoBit) { expect_none(check_threads); }
 TEST_P(OpHarness, NonnegativeWhereClaimed) { expect_none(check_nonnegative); }
+TEST_P(OpHarness, IsWhatItTellsExplanations) {
+  for (const auto check : {check_moves, check_selects, check_weight_operand, check_channel_axis,
+                           check_nonnegative_factors, check_keeps_signs, check_constant_part,
+                           check_channels_last, check_channel_affine, check_without_padding}) {
+    expect_none(check);
+  }
+}
 TEST_P(OpHarness, RunsAtAnotherBatchSize) {
   const std::vector<Case> at3 = cases_of(GetParam(), 3), at7 = cases_of(GetParam(), 7);
   for (std::size_t i = 0; i < at3.size(); ++i) {

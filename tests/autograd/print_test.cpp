@@ -1,4 +1,4 @@
-#include "autograd/print.h"
+#include "autograd/program/print.h"
 
 #include <gtest/gtest.h>
 

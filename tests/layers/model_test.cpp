@@ -185,8 +185,7 @@ TEST(SeedNet, ChannelsCountsAndCost) {
   EXPECT_EQ(tape.find("conv6").shape(), (Shape{16, 28, 28, 1000}));
   EXPECT_EQ(tape.find("conv7").shape(), (Shape{16, 14, 14, 10}));
   int dropouts = 0;
-  for (const Node* node : tape.nodes())
-    dropouts += (node->op->name() == "dropout" || node->op->name() == "relu_dropout");
+  for (const Node* node : tape.nodes()) dropouts += node->op->name() == "dropout";
   EXPECT_EQ(dropouts, 3);
   // Forward and both gradients: three times the multiply-adds, two operations each.
   EXPECT_NEAR(6 * macs(tape, "conv2d"), 7.5e12, 0.05e12);

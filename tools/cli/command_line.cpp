@@ -49,6 +49,11 @@ Option& Option::group(const char* heading) {
   return *this;
 }
 
+Option& Option::excludes(const Option& other) {
+  option_.excludes(&other.option_);
+  return *this;
+}
+
 Option& Option::note_if_given(bool& given) {
   option_.each([&given](const std::string&) { given = true; });
   return *this;

@@ -29,6 +29,7 @@ class Option {
   Option& one_of(std::initializer_list<const char*> words);
   Option& many();  // every word that is given, not the last alone
   Option& group(const char* heading);
+  Option& excludes(const Option& other);  // a usage error where both are given
   // True once the option was given.
   Option& note_if_given(bool& given);
 

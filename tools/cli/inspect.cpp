@@ -29,8 +29,8 @@ std::unique_ptr<tasks::Run> ModelSource::open() const {
 namespace {
 
 std::function<int()> setup(CommandLine& line) {
-  return line.words(
-      {&kInspectStructure, &kInspectParameters, &kInspectActivations, &kInspectTraining});
+  return line.words({&kInspectStructure, &kInspectParameters, &kInspectActivations,
+                     &kInspectTraining, &kInspectTape});
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 namespace tapescope::cli {
 
 extern const Subcommand kInspectStructure, kInspectParameters, kInspectActivations,
-    kInspectTraining;
+    kInspectTraining, kInspectTape;
 
 // --run RUN, or --model NAME with its sizes: a trained model or a new one.
 struct ModelSource {

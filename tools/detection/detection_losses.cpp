@@ -27,27 +27,40 @@ Var penalty_reduced_focal_loss(Var logits, Var heat) {
   Tape& tape = logits.tape();
   const Var p = sigmoid(logits), missing = affine(p, -1, 1);
   const Var centre = is_centre(heat);
-  const Var at_centres = mul(centre, mul(square(missing), softplus(neg(logits))));
-  const Var elsewhere = mul(square(square(affine(heat, -1, 1))), mul(square(p), softplus(logits)));
-  return shared_out(per_sample(add(at_centres, elsewhere)), maximum(sum(centre), tape.scalar(1)));
+  const Var missed = square(missing), found = square(p);
+  const Var at_centres = mul(centre, mul(missed, softplus(neg(logits))));
+  const Var distance = square(square(affine(heat, -1, 1)));
+  const Var elsewhere = mul(distance, mul(found, softplus(logits)));
+  const Var count = sum(centre), one = tape.scalar(1);
+  const Var lost = per_sample(add(at_centres, elsewhere));
+  return shared_out(lost, maximum(count, one));
 }
 
 Var centres_per_sample(Var heat) { return per_sample(is_centre(heat)); }
 
 Var generalised_iou(Var a, Var b) {
   constexpr double kEpsilon = 1e-7;  // beside areas only: an IoU keeps its value
+  const Var left_a = part(a, 0), top_a = part(a, 1), right_a = part(a, 2), bottom_a = part(a, 3);
+  const Var left_b = part(b, 0), top_b = part(b, 1), right_b = part(b, 2), bottom_b = part(b, 3);
   const auto extent = [](Var low, Var high) { return relu(sub(high, low)); };
-  const auto area = [&](Var box) {
-    return mul(sub(part(box, 2), part(box, 0)), sub(part(box, 3), part(box, 1)));
+  const auto area = [](Var left, Var top, Var right, Var bottom) {
+    const Var width = sub(right, left), height = sub(bottom, top);
+    return mul(width, height);
   };
-  const Var both = mul(extent(maximum(part(a, 0), part(b, 0)), minimum(part(a, 2), part(b, 2))),
-                       extent(maximum(part(a, 1), part(b, 1)), minimum(part(a, 3), part(b, 3))));
-  const Var either = affine(sub(add(area(a), area(b)), both), 1, kEpsilon);
-  const Var hull =
-      affine(mul(extent(minimum(part(a, 0), part(b, 0)), maximum(part(a, 2), part(b, 2))),
-                 extent(minimum(part(a, 1), part(b, 1)), maximum(part(a, 3), part(b, 3)))),
-             1, kEpsilon);
-  return sub(div(both, either), div(sub(hull, either), hull));
+  const Var left = maximum(left_a, left_b), right = minimum(right_a, right_b);
+  const Var top = maximum(top_a, top_b), bottom = minimum(bottom_a, bottom_b);
+  const Var shared_width = extent(left, right), shared_height = extent(top, bottom);
+  const Var both = mul(shared_width, shared_height);
+  const Var area_a = area(left_a, top_a, right_a, bottom_a);
+  const Var area_b = area(left_b, top_b, right_b, bottom_b);
+  const Var either = affine(sub(add(area_a, area_b), both), 1, kEpsilon);
+  const Var outer_left = minimum(left_a, left_b), outer_right = maximum(right_a, right_b);
+  const Var outer_top = minimum(top_a, top_b), outer_bottom = maximum(bottom_a, bottom_b);
+  const Var outer_width = extent(outer_left, outer_right);
+  const Var outer_height = extent(outer_top, outer_bottom);
+  const Var hull = affine(mul(outer_width, outer_height), 1, kEpsilon);
+  const Var overlap = div(both, either);
+  return sub(overlap, div(sub(hull, either), hull));
 }
 
 Var decode_sides(Var ltrb, std::int64_t stride) {
@@ -64,13 +77,14 @@ Var decode_sides(Var ltrb, std::int64_t stride) {
     }
   }
   for (std::size_t k = 0; k < 4; ++k) sign.values<float>()[k] = k < 2 ? -1.0f : 1.0f;
-  return add(mul(ltrb, tape.constant(sign.to(tape.device()))),
-             tape.constant(corner.to(tape.device())));
+  const Var from_corner = mul(ltrb, tape.constant(sign));
+  return add(from_corner, tape.constant(corner));
 }
 
 Var box_loss(Var boxes, Var sides, Var weight) {
   const Var lost = mul(weight, affine(generalised_iou(boxes, sides), -1, 1));
-  return affine(shared_out(per_sample(lost), affine(sum(weight), 1, 1e-4)), 5);
+  const Var each = per_sample(lost);
+  return affine(shared_out(each, affine(sum(weight), 1, 1e-4)), 5);
 }
 
 }  // namespace tapescope::detection

@@ -46,8 +46,8 @@ LedgerTable ledger_of(std::string_view method, const explain::Explainer::Record&
   }
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const Var image = tape.input("image", picture.to(backend.device));
-  const Var target =
-      explain::class_logit(record(tape, image), tape.constant(index.to(backend.device)));
+  const Var logits = record(tape, image);
+  const Var target = explain::class_logit(logits, tape.constant(index.to(backend.device)));
   const Var wrt[] = {image};
   explain::Ledger ledger;
   const std::optional<explain::Composite> composite =

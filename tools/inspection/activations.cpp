@@ -7,7 +7,7 @@
 #include "autograd/leaf.h"
 #include "autograd/ops/ops.h"
 #include "autograd/program/program.h"
-#include "tools/inspection/backward.h"
+#include "autograd/reach.h"
 #include "tools/inspection/spectrum.h"
 
 namespace tapescope::inspection {
@@ -126,7 +126,7 @@ ActivationProbe::ActivationProbe(const Record& record, const Shape& image,
   State& s = *state_;
   const Var input = s.tape.input("image", DType::f32,
                                  image.with_leading(std::max<std::int64_t>(1, options.batch_size)));
-  const std::vector<bool> needed = needed_by(s.tape, record(s.tape, input));
+  const std::vector<bool> needed = leading_to(s.tape, record(s.tape, input), Through::everything);
   std::vector<Var> outputs;
   const std::vector<Node*> nodes(s.tape.nodes().begin(), s.tape.nodes().end());
   for (const Node* node : nodes) {
@@ -316,7 +316,7 @@ std::vector<Var> swapped(std::span<const Var> outputs, const std::string& from,
     }
   }
   Tape& tape = outputs[0].tape();
-  const std::vector<bool> needed = needed_by(tape, outputs);
+  const std::vector<bool> needed = leading_to(tape, outputs, Through::everything);
   std::vector<const Node*> copies(needed.size(), nullptr);  // of nodes that come to differ
   int found = 0;
   const Tape::Scope in(tape, "swapped");

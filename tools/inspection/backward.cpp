@@ -1,7 +1,6 @@
 #include "tools/inspection/backward.h"
 
 #include <map>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "autograd/leaf.h"
@@ -10,14 +9,41 @@
 namespace tapescope::inspection {
 namespace {
 
-// Batch norm has two ops of one layer; everything else has the same path on both tapes.
-std::string common_name(std::string path) {
-  for (const std::string_view suffix : {"_training", "_inference"}) {
-    if (const std::size_t at = path.rfind(suffix); at != std::string::npos) {
-      path.erase(at, suffix.size());
-    }
+const Parameter* parameter_of(const Node& node) {
+  for (const Var& operand : node.operands()) {
+    const auto* leaf = dynamic_cast<const ParameterOp*>(operand.node->op.get());
+    if (leaf != nullptr) return leaf->parameter.get();
   }
-  return path;
+  return nullptr;
+}
+
+// Whether two recordings of one model mean the same by these nodes. A batch normalisation has an op
+// for training and one for evaluation, but the same parameters.
+bool alike(const Node& a, const Node& b) {
+  const Parameter* parameter = parameter_of(a);
+  if (parameter != nullptr) return parameter == parameter_of(b);
+  return describe(*a.op) == describe(*b.op) && a.types()[0] == b.types()[0];
+}
+
+// By node of `tape`, up to its end: the row that it belongs to. The model is recorded in the order
+// in which `evaluation` was; what exists in training only belongs to the row before.
+std::vector<std::size_t> owners(const Structure& structure, const Tape& evaluation,
+                                const Tape& tape, std::span<const Var> outputs) {
+  const std::vector<bool> needed = leading_to(tape, outputs, Through::everything);
+  std::vector<std::size_t> owner(tape.nodes().size(), 0);
+  std::size_t current = 0, next = 0;
+  for (const Node* node : tape.nodes()) {
+    if (needed[node->index] && !node->op->is_leaf()) {
+      for (std::size_t row = next; row < structure.rows.size(); ++row) {
+        if (!alike(*node, *evaluation.nodes()[structure.rows[row].node])) continue;
+        current = row;
+        next = row + 1;
+        break;
+      }
+    }
+    owner[node->index] = current;
+  }
+  return owner;
 }
 
 Var without_aliases(Var value) {
@@ -30,11 +56,13 @@ Var without_aliases(Var value) {
 // Seconds a step, averaged over options.repeats runs after one that is not counted.
 std::vector<double> profile(Program& program, std::span<const NamedTensor> inputs, int repeats) {
   program.run(inputs);
-  std::vector<double> seconds;
-  program.set_profile(&seconds);
-  for (int i = 0; i < repeats; ++i) program.run(inputs);
-  program.set_profile(nullptr);
-  for (double& value : seconds) value /= repeats;
+  std::vector<double> seconds(program.steps().size(), 0.0);
+  for (int i = 0; i < repeats; ++i) {
+    program.run(inputs, [&](const ObservedStep& step) {
+      seconds[step.index] += step.seconds / repeats;
+      return true;
+    });
+  }
   return seconds;
 }
 
@@ -50,8 +78,8 @@ Tensor pattern(const Shape& shape) {
 
 }  // namespace
 
-void add_backward(Structure& structure, const Record& record, const Shape& image,
-                  const StructureOptions& options) {
+void add_backward(Structure& structure, const Tape& evaluation, const Record& record,
+                  const Shape& image, const StructureOptions& options) {
   Tape tape(options.backend.device, Mode::training, {0, options.backend.choices});
   const Var input = tape.input("image", DType::f32, image.with_leading(1));
   const std::vector<Var> outputs = record(tape, input);
@@ -63,42 +91,28 @@ void add_backward(Structure& structure, const Record& record, const Shape& image
   }
   if (wrt.empty()) return;
 
-  std::map<std::string, std::size_t> row_of_name;
-  for (std::size_t i = 0; i < structure.rows.size(); ++i) {
-    row_of_name[common_name(structure.rows[i].path)] = i;
-  }
-  // The row that each node of this tape belongs to, gradients to that of the node they are of.
-  std::unordered_map<std::uint32_t, std::size_t> owner;
-  std::size_t current = 0;
-  for (std::uint32_t i = 0; i < forward_end; ++i) {
-    const Node* node = tape.nodes()[i];
-    if (node->op->is_leaf()) continue;
-    if (const auto it = row_of_name.find(common_name(node->path())); it != row_of_name.end()) {
-      current = it->second;
-    }
-    owner[i] = current;
-  }
+  std::vector<std::size_t> owner = owners(structure, evaluation, tape, outputs);
   std::vector<Seed> seeds;
   std::vector<std::string> seed_names;
   for (const Var& output : outputs) {
     seed_names.push_back(fmt::format("seed {}", seeds.size()));
     seeds.push_back({output, tape.input(seed_names.back(), output.dtype(), output.shape())});
   }
-  const std::vector<Var> gradients = walk(tape, seeds, wrt,
-                                          [&](const Node& node, std::span<const Var> cotangents,
-                                              unsigned wanted, std::span<Var> results) {
-                                            const Tape::Scope in = tape.scope_of("gradient", node);
-                                            const std::uint32_t begin = tape.mark();
+  const std::vector<Var> gradients = walk(tape, "gradient", seeds, wrt,
+                                          [](const Node& node, std::span<const Var> cotangents,
+                                             unsigned wanted, std::span<Var> results) {
                                             Vjp v(node, cotangents, wanted, results);
                                             node.op->vjp(v);
-                                            for (std::uint32_t i = begin; i < tape.mark(); ++i)
-                                              owner[i] = owner[node.index];
                                           });
+  owner.resize(tape.nodes().size(), 0);
+  for (std::uint32_t i = forward_end; i < tape.mark(); ++i) {
+    if (const Node* origin = tape.nodes()[i]->origin) owner[i] = owner[origin->index];
+  }
   std::vector<Var> reached;
   for (const Var& gradient : gradients) {
     if (gradient) reached.push_back(gradient);
   }
-  const std::vector<bool> needed = needed_by(tape, reached);
+  const std::vector<bool> needed = leading_to(tape, reached, Through::everything);
 
   std::unordered_set<std::uint64_t> saved;
   for (std::uint32_t i = forward_end; i < tape.mark(); ++i) {
@@ -128,15 +142,10 @@ void add_backward(Structure& structure, const Record& record, const Shape& image
                                          options.measure_batch))});
   }
   const std::vector<double> seconds = profile(program, inputs, options.repeats);
-  std::map<std::string, std::uint32_t> node_of_path;
-  for (const Node* node : tape.nodes()) node_of_path[node->path()] = node->index;
   const std::vector<StepInfo> steps = program.steps(options.measure_batch);
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    const auto node = node_of_path.find(steps[i].path);
-    if (node == node_of_path.end() || node->second < forward_end) continue;
-    if (const auto it = owner.find(node->second); it != owner.end()) {
-      structure.rows[it->second].backward_seconds += seconds[i];
-    }
+    if (steps[i].node < forward_end) continue;
+    structure.rows[owner[steps[i].node]].backward_seconds += seconds[i];
   }
 }
 
@@ -147,11 +156,11 @@ void measure_forward(Structure& structure, Tape& tape, std::span<const Var> outp
   const NamedTensor inputs[] = {{"image", images}};
   const std::vector<double> seconds = profile(program, inputs, options.repeats);
   const std::vector<StepInfo> steps = program.steps(options.measure_batch);
-  std::map<std::string, std::size_t> row_of_path;
-  for (std::size_t i = 0; i < structure.rows.size(); ++i) row_of_path[structure.rows[i].path] = i;
+  std::map<std::uint32_t, std::size_t> row_of;
+  for (std::size_t i = 0; i < structure.rows.size(); ++i) row_of[structure.rows[i].node] = i;
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    const auto it = row_of_path.find(steps[i].path);
-    if (it == row_of_path.end()) continue;
+    const auto it = row_of.find(steps[i].node);
+    if (it == row_of.end()) continue;
     structure.rows[it->second].forward_seconds += seconds[i];
     structure.rows[it->second].variant = steps[i].variant;
   }

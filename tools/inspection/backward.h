@@ -6,13 +6,11 @@
 
 namespace tapescope::inspection {
 
-// By node: whether `outputs` are computed from it.
-std::vector<bool> needed_by(const Tape& tape, std::span<const Var> outputs);
-
 // Fills in saved_bytes and, if wanted, backward_seconds: records the model once more on a training
 // tape, with its gradient. A node that exists in training only (dropout) counts for the row before.
-void add_backward(Structure& structure, const Record& record, const Shape& image,
-                  const StructureOptions& options);
+// `evaluation` is the tape that the rows were read from.
+void add_backward(Structure& structure, const Tape& evaluation, const Record& record,
+                  const Shape& image, const StructureOptions& options);
 
 // Fills in forward_seconds and variant; `outputs` are what the rows were read from.
 void measure_forward(Structure& structure, Tape& tape, std::span<const Var> outputs,

@@ -6,8 +6,8 @@
 #include "autograd/leaf.h"
 #include "autograd/ops/ops.h"
 #include "autograd/program/program.h"
+#include "autograd/reach.h"
 #include "tools/inspection/activations.h"
-#include "tools/inspection/backward.h"
 
 namespace tapescope::inspection {
 namespace {
@@ -51,7 +51,7 @@ PulseProbe::PulseProbe(const Record& record, const Shape& image, const Backend& 
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const std::vector<Var> outputs =
       record(tape, tape.input("image", DType::f32, image.with_leading(2)));
-  const std::vector<bool> needed = needed_by(tape, outputs);
+  const std::vector<bool> needed = leading_to(tape, outputs, Through::everything);
   const std::vector<Node*> nodes(tape.nodes().begin(), tape.nodes().end());
   std::vector<Var> activations, norms;
   for (const Node* node : nodes) {
@@ -61,8 +61,11 @@ PulseProbe::PulseProbe(const Record& record, const Shape& image, const Backend& 
       const Var z = node->operands()[0], a = node->out();
       const std::vector<int> axes = places_of(z);
       // 1 where the slope is nearly 0: |tanh| > 0.9747, sigmoid outside [0.0127, 0.9873].
-      const Var flat = op == "tanh"      ? sub(ones_like(a), inside(a, -0.974679, 0.974679))
-                       : op == "sigmoid" ? sub(ones_like(a), inside(a, 0.0126603, 0.9873397))
+      const auto outside = [&](double low, double high) {
+        return affine(inside(a, low, high), -1, 1);
+      };
+      const Var flat = op == "tanh"      ? outside(-0.974679, 0.974679)
+                       : op == "sigmoid" ? outside(0.0126603, 0.9873397)
                                          : is_zero(a);
       for (const Var& outcome :
            {reduce_mean(flat, axes), reduce_mean(is_zero(a), axes), reduce_mean(z, axes),

@@ -7,6 +7,7 @@
 
 #include "autograd/leaf.h"
 #include "autograd/ops/ops.h"
+#include "autograd/reach.h"
 #include "tools/inspection/backward.h"
 
 namespace tapescope::inspection {
@@ -105,23 +106,13 @@ void StructureCounts::add(const StructureCounts& other) {
   backward_seconds += other.backward_seconds;
 }
 
-std::vector<bool> needed_by(const Tape& tape, std::span<const Var> outputs) {
-  std::vector<bool> needed(tape.nodes().size(), false);
-  for (const Var& output : outputs) needed[output.node->index] = true;
-  for (std::size_t i = needed.size(); i-- > 0;) {
-    if (!needed[i]) continue;
-    for (const Var& operand : tape.nodes()[i]->operands()) needed[operand.node->index] = true;
-  }
-  return needed;
-}
-
 Structure structure_of(const Record& record, const Shape& image, const StructureOptions& options) {
   Tape tape(options.backend.device, Mode::evaluation, {0, options.backend.choices});
   const Var input = tape.input("image", DType::f32, image.with_leading(1));
   const std::vector<Var> outputs = record(tape, input);
   Structure structure;
   structure.input_bytes = static_cast<std::int64_t>(input.type().bytes());
-  const std::vector<bool> needed = needed_by(tape, outputs);
+  const std::vector<bool> needed = leading_to(tape, outputs, Through::everything);
   std::map<const Parameter*, std::size_t> first_use;  // row
   std::unordered_map<std::uint32_t, int> row_of;      // by node; -1: the input
   for (const Node* node : tape.nodes()) {
@@ -131,6 +122,7 @@ Structure structure_of(const Record& record, const Shape& image, const Structure
       continue;
     }
     StructureRow row;
+    row.node = node->index;
     row.path = node->path();
     row.op = node->op->name();
     row.attributes = describe(*node->op).substr(row.op.size());
@@ -173,7 +165,7 @@ Structure structure_of(const Record& record, const Shape& image, const Structure
     row_of[node->index] = static_cast<int>(structure.rows.size());
     structure.rows.push_back(std::move(row));
   }
-  add_backward(structure, record, image, options);
+  add_backward(structure, tape, record, image, options);
   if (options.measure_batch > 0) measure_forward(structure, tape, outputs, image, options);
   for (const StructureRow& row : structure.rows) structure.totals.add(row);
   structure.modules = modules_of(structure.rows);

@@ -33,6 +33,7 @@ struct StructureCounts {
 };
 
 struct StructureRow : StructureCounts {
+  std::uint32_t node = 0;      // its index on the tape that was read
   std::string path;            // "layer1/0/conv1/conv2d"
   std::string op;              // "conv2d"
   std::string attributes;      // "stride_h=2 pad_h=1 ..."

@@ -195,13 +195,7 @@ std::size_t Trainer::statistics_bytes() const {
 
 std::size_t Trainer::peak_bytes() const { return state_->peak; }
 
-double Trainer::step_flops() {
-  double flops = 0;
-  for (const StepInfo& step : state_->step->steps(state_->batch_size)) {
-    flops += step.op->cost(step.operands, step.outputs).flops;
-  }
-  return flops;
-}
+double Trainer::step_flops() { return state_->step->cost(state_->batch_size).flops; }
 
 std::int64_t Trainer::steps_per_epoch() const { return state_->train->batches(); }
 

@@ -1,69 +1,10 @@
-// Ops that move elements: transpose, pad and slice, concat. What is cut out of or put into an axis
-// is found from the operands' shapes when it runs, so that the batch axis may be one of them.
-#include "kernels/layout/layout.h"
-
-#include <algorithm>
-
-#include "autograd/ops/ops.h"
-#include "autograd/ops/samples.h"
+// Ops that take apart and put together: pad and slice, concat. What is cut out of or put into an
+// axis is found from the operands' shapes when it runs, so that the batch axis may be one of them.
+#include "autograd/ops/layout_op.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
 namespace {
-
-class LayoutOp : public Op {
- public:
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::routing; }
-  // What is read is what is written: an element that is not moved is not touched.
-  Cost cost(std::span<const Type>, std::span<const Type> outputs) const override {
-    return memory_cost(outputs, outputs, 0);
-  }
-  Footprint footprint() const override { return {Footprint::Kind::global}; }
-};
-
-Extents extents_of(const Shape& shape) {
-  Extents extents{};
-  std::copy(shape.begin(), shape.end(), extents.begin());
-  return extents;
-}
-
-class Transpose final : public LayoutOp {
- public:
-  explicit Transpose(const Shape& permutation) : permutation_(permutation) {}
-  std::string_view name() const override { return "transpose"; }
-  void attributes(AttributeVisitor& v) const override { v.visit("permutation", permutation_); }
-  Types infer(std::span<const Type> t) const override {
-    const int rank = t[0].shape.rank();
-    unsigned seen = 0;
-    for (std::int64_t axis : permutation_) seen |= axis < rank ? 1u << axis : 0u;
-    if (permutation_.rank() != rank || seen != (1u << rank) - 1u) {
-      throw usage_error("[transpose] {} is not an order of the {} axes of shape {}",
-                        to_string(permutation_), rank, to_string(t[0].shape));
-    }
-    return {{t[0].dtype, shape_of(t[0]).out()}};
-  }
-  Plan prepare(std::span<const Type> t, std::span<const Type>,
-               const Backend& backend) const override {
-    return prepare_from(transpose_variants(), shape_of(t[0]), t[0].dtype, backend);
-  }
-  void vjp(Vjp& v) const override {
-    Shape inverse = permutation_;
-    for (int a = 0; a < permutation_.rank(); ++a) inverse[static_cast<int>(permutation_[a])] = a;
-    v.give(0, v.tape().record(std::make_shared<Transpose>(inverse), {v.cotangent()}).out());
-  }
-  Role role(int) const override { return Role::signal; }
-  bool rows_independent() const override { return permutation_.rank() > 0 && permutation_[0] == 0; }
-
- private:
-  TransposeShape shape_of(const Type& x) const {
-    TransposeShape shape{x.dtype, x.shape, {}};
-    for (int a = 0; a < x.shape.rank(); ++a) {
-      shape.permutation[static_cast<std::size_t>(a)] = static_cast<std::uint8_t>(permutation_[a]);
-    }
-    return shape;
-  }
-  Shape permutation_;
-};
 
 // x[start : start + extents of like]
 class SliceLike final : public LayoutOp {
@@ -120,9 +61,7 @@ class PadLike final : public LayoutOp {
     return prepare_from(pad_variants(), shape, shape.dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    v.give(
-        0,
-        v.tape().record(std::make_shared<SliceLike>(start_), {v.cotangent(), v.operand(0)}).out());
+    v.give(0, record<SliceLike>({v.cotangent(), v.operand(0)}, start_));
   }
   Role role(int operand) const override { return operand == 0 ? Role::signal : Role::shape; }
   bool rows_independent() const override { return start_.rank() > 0 && start_[0] == 0; }
@@ -132,8 +71,7 @@ class PadLike final : public LayoutOp {
 };
 
 void SliceLike::vjp(Vjp& v) const {
-  v.give(0,
-         v.tape().record(std::make_shared<PadLike>(start_), {v.cotangent(), v.operand(0)}).out());
+  v.give(0, record<PadLike>({v.cotangent(), v.operand(0)}, start_));
 }
 
 class Slice final : public LayoutOp {
@@ -163,8 +101,7 @@ class Slice final : public LayoutOp {
   void vjp(Vjp& v) const override {
     Shape start = v.operand(0).shape();
     for (int a = 0; a < start.rank(); ++a) start[a] = a == axis_ ? begin_ : 0;
-    v.give(0,
-           v.tape().record(std::make_shared<PadLike>(start), {v.cotangent(), v.operand(0)}).out());
+    v.give(0, record<PadLike>({v.cotangent(), v.operand(0)}, start));
   }
   Role role(int) const override { return Role::signal; }
   bool rows_independent() const override { return axis_ != 0; }
@@ -202,14 +139,14 @@ class Pad final : public LayoutOp {
     return prepare_from(pad_variants(), shape_of(t[0]), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    v.give(
-        0,
-        v.tape().record(std::make_shared<SliceLike>(before_), {v.cotangent(), v.operand(0)}).out());
+    v.give(0, record<SliceLike>({v.cotangent(), v.operand(0)}, before_));
   }
   Role role(int) const override { return Role::signal; }
   bool rows_independent() const override {
     return before_.rank() > 0 && before_[0] == 0 && after_[0] == 0;
   }
+  bool keeps_signs() const override { return value_ >= 0; }
+  bool has_constant_part() const override { return true; }
 
  private:
   PadShape shape_of(const Type& x) const {
@@ -307,7 +244,7 @@ class Concat final : public LayoutOp {
     for (int k = 0; k < v.operand_count(); ++k) operands.push_back(v.operand(k));
     for (int k = 0; k < v.operand_count(); ++k) {
       if (v.wants(k)) {
-        v.give(k, v.tape().record(std::make_shared<ConcatPart>(axis_, k), operands).out());
+        v.give(k, record<ConcatPart>(operands, axis_, k));
       }
     }
   }
@@ -323,44 +260,28 @@ class Concat final : public LayoutOp {
 
 }  // namespace
 
-Var transpose(Var x, std::span<const int> permutation) {
-  std::vector<std::int64_t> axes(permutation.begin(), permutation.end());
-  return x.tape()
-      .record(std::make_shared<Transpose>(Shape(std::span<const std::int64_t>(axes))), {x})
-      .out();
-}
-
 Var pad(Var x, std::span<const std::int64_t> before, std::span<const std::int64_t> after,
         double value) {
-  return x.tape().record(std::make_shared<Pad>(Shape(before), Shape(after), value), {x}).out();
+  return record<Pad>({x}, Shape(before), Shape(after), value);
 }
 
 Var slice(Var x, int axis, std::int64_t begin, std::int64_t end) {
-  return x.tape().record(std::make_shared<Slice>(axis, begin, end), {x}).out();
+  return record<Slice>({x}, axis, begin, end);
 }
 
 Var concat(std::span<const Var> parts, int axis) {
   // One place is kept for the whole, which the gradient adds to the operands.
-  if (parts.empty() || parts.size() > 15) {
-    throw usage_error("[concat] {} parts; it joins 1 to 15, more in several steps", parts.size());
+  if (parts.empty() || parts.size() + 1 > kMostOperands) {
+    throw usage_error("[concat] {} parts; it joins 1 to {}, more in several steps", parts.size(),
+                      kMostOperands - 1);
   }
-  return parts[0].tape().record(std::make_shared<Concat>(axis), parts).out();
+  return record<Concat>(parts, axis);
 }
 
 Var concat_part(Var whole, std::span<const Var> parts, int axis, int part) {
   std::vector<Var> operands{whole};
   operands.insert(operands.end(), parts.begin(), parts.end());
-  return whole.tape().record(std::make_shared<ConcatPart>(axis, part), operands).out();
-}
-
-std::vector<Sample> transpose_samples() {
-  return {
-      {"channels first", std::make_shared<Transpose>(Shape{0, 3, 1, 2}), {normal({3, 4, 5, 6})}},
-      {"channels last", std::make_shared<Transpose>(Shape{0, 2, 3, 1}), {normal({3, 4, 5, 6})}},
-      {"matrix", std::make_shared<Transpose>(Shape{1, 0}), {fixed_extent(normal({17, 33}))}},
-      {"extent 1", std::make_shared<Transpose>(Shape{0, 2, 1}), {normal({3, 1, 7})}},
-      {"empty batch", std::make_shared<Transpose>(Shape{0, 2, 1}), {normal({0, 2, 7})}},
-  };
+  return record<ConcatPart>(operands, axis, part);
 }
 
 std::vector<Sample> pad_samples() {

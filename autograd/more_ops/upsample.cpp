@@ -15,6 +15,7 @@ class UpsampleBase : public Op {
   explicit UpsampleBase(Method method) : method_(method) {}
   RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::linear; }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
+  bool nonnegative_factors() const override { return true; }
 
  protected:
   double flops() const { return method_ == Method::nearest ? 0 : 8; }
@@ -88,8 +89,7 @@ class Upsample final : public UpsampleBase {
         kernel_shape(t[0], outputs[0].shape), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    const auto op = std::make_shared<UpsampleGradient>(method_);
-    v.give(0, v.tape().record(op, {v.cotangent(), v.operand(0)}).out());
+    v.give(0, record<UpsampleGradient>({v.cotangent(), v.operand(0)}, method_));
   }
   Role role(int) const override { return Role::signal; }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
@@ -102,8 +102,7 @@ class Upsample final : public UpsampleBase {
 
 void UpsampleGradient::vjp(Vjp& v) const {
   const Shape& y = v.operand(0).shape();
-  v.give(0,
-         v.tape().record(std::make_shared<Upsample>(method_, y[1], y[2]), {v.cotangent()}).out());
+  v.give(0, record<Upsample>({v.cotangent()}, method_, y[1], y[2]));
 }
 
 std::vector<Sample> forward_samples(Method method) {
@@ -129,20 +128,18 @@ std::vector<Sample> gradient_samples(Method method) {
   };
 }
 
-Var record(Method method, Var x, std::int64_t height, std::int64_t width) {
-  return x.tape().record(std::make_shared<Upsample>(method, height, width), {x}).out();
-}
-
 }  // namespace
 
 Var upsample_nearest(Var x, std::int64_t factor) {
+  require_operands("upsample_nearest", {x});
   const Shape& shape = x.shape();
   const bool image = shape.rank() == 4;  // another rank is infer's to report
-  return record(Method::nearest, x, image ? shape[1] * factor : 1, image ? shape[2] * factor : 1);
+  return record<Upsample>({x}, Method::nearest, image ? shape[1] * factor : 1,
+                          image ? shape[2] * factor : 1);
 }
 
 Var upsample_bilinear(Var x, std::int64_t height, std::int64_t width) {
-  return record(Method::bilinear, x, height, width);
+  return record<Upsample>({x}, Method::bilinear, height, width);
 }
 
 std::vector<Sample> upsample_nearest_samples() { return forward_samples(Method::nearest); }

@@ -24,11 +24,12 @@ class Cast final : public Op {
   }
   // Nothing flows through integers.
   Role role(int) const override { return is_floating(dtype_) ? Role::signal : Role::fixed; }
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::routing; }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::moves; }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return memory_cost(t, outputs, 0);
   }
   Footprint footprint() const override { return {}; }
+  bool keeps_signs() const override { return true; }
 
  private:
   DType dtype_;
@@ -37,8 +38,9 @@ class Cast final : public Op {
 }  // namespace
 
 Var cast(Var x, DType dtype) {
+  require_operands("cast", {x});
   if (x.dtype() == dtype) return x;
-  return x.tape().record(std::make_shared<Cast>(dtype), {x}).out();
+  return record<Cast>({x}, dtype);
 }
 
 std::vector<Sample> cast_samples() {

@@ -1,4 +1,4 @@
-#include "autograd/print.h"
+#include "autograd/program/print.h"
 
 #include <algorithm>
 #include <array>
@@ -12,9 +12,9 @@ std::string reference(const Var& var) {
                                      : fmt::format("%{}.{}", var.node->index, var.output);
 }
 
-std::string types_of(const Node& node) {
+std::string listed(std::span<const Type> types) {
   std::string text;
-  for (const Type& type : node.types()) text += (text.empty() ? "" : ", ") + to_string(type);
+  for (const Type& type : types) text += (text.empty() ? "" : ", ") + to_string(type);
   return text;
 }
 
@@ -50,7 +50,7 @@ struct Cluster {
       // Leaves are named by what they hold, other nodes by their op: the cluster says the rest.
       const std::string title = node->op->is_leaf() ? node->path() : describe(*node->op);
       text += fmt::format("{}n{} [label=\"{}\\n{}\"{}];\n", indent, node->index, escaped(title),
-                          types_of(*node), node->op->is_leaf() ? " shape=box" : "");
+                          listed(node->types()), node->op->is_leaf() ? " shape=box" : "");
     }
     for (const auto& [inner_name, cluster] : inner) {
       cluster.write(text, inner_name, depth + 1, count);
@@ -61,10 +61,24 @@ struct Cluster {
 
 }  // namespace
 
+std::string describe_briefly(const Op& op) {
+  std::string text = describe(op);
+  for (std::size_t h = text.find("_h="); h != std::string::npos; h = text.find("_h=", h + 1)) {
+    const std::size_t name = text.rfind(' ', h) + 1, end = std::min(text.find(' ', h), text.size());
+    const std::string value = text.substr(h + 3, end - h - 3);
+    const std::string twin = fmt::format(" {}_w={}", text.substr(name, h - name), value);
+    if (text.compare(end, twin.size(), twin) != 0) continue;
+    const std::size_t behind = end + twin.size();
+    if (behind < text.size() && text[behind] != ' ') continue;
+    text.erase(end, twin.size());
+    text.erase(h, 2);
+  }
+  return text;
+}
+
 std::string list_nodes(const Tape& tape, std::uint32_t first) {
-  constexpr std::size_t kColumns = 4;
+  constexpr std::size_t kColumns = 5;
   std::vector<std::array<std::string, kColumns>> rows;
-  std::vector<std::string> types;
   std::array<std::size_t, kColumns> width{};
   for (const Node* node : tape.nodes()) {
     if (node->index < first) continue;
@@ -72,17 +86,17 @@ std::string list_nodes(const Tape& tape, std::uint32_t first) {
     for (const Var& operand : node->operands()) {
       operands += (operands.empty() ? "" : ", ") + reference(operand);
     }
-    rows.push_back({fmt::format("%{}", node->index), node->path(), describe(*node->op),
-                    fmt::format("({})", operands)});
-    types.push_back(types_of(*node));
+    rows.push_back({fmt::format("%{}", node->index), node->path(), describe_briefly(*node->op),
+                    fmt::format("({})", operands), listed(node->types())});
+    if (node->origin != nullptr) rows.back()[4] += fmt::format("  of %{}", node->origin->index);
     for (std::size_t c = 0; c < kColumns; ++c) width[c] = std::max(width[c], rows.back()[c].size());
   }
   std::string text;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    for (std::size_t c = 0; c < kColumns; ++c) {
-      text += fmt::format("{:<{}}  ", rows[r][c], width[c]);
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c + 1 < kColumns; ++c) {
+      text += fmt::format("{:<{}}  ", row[c], width[c]);
     }
-    text += types[r] + "\n";
+    text += row[kColumns - 1] + "\n";
   }
   return text;
 }
@@ -104,6 +118,34 @@ std::string dot_graph(const Tape& tape, std::uint32_t first) {
   int count = 0;
   root.write(text, "", 1, count);
   return text + edges + "}\n";
+}
+
+std::string list_steps(Program& program, std::int64_t batch) {
+  constexpr std::size_t kColumns = 3;
+  std::vector<std::array<std::string, kColumns>> rows;
+  std::array<std::size_t, kColumns> width{};
+  const std::vector<StepInfo> steps = program.steps(batch);
+  for (const StepInfo& step : steps) {
+    rows.push_back({step.path, describe_briefly(*step.op),
+                    step.variant + (step.in_place ? ", in place" : "")});
+    for (std::size_t c = 0; c < kColumns; ++c) width[c] = std::max(width[c], rows.back()[c].size());
+  }
+  std::string text;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    text += fmt::format("{:>4}  ", i);
+    for (std::size_t c = 0; c < kColumns; ++c)
+      text += fmt::format("{:<{}}  ", rows[i][c], width[c]);
+    text += fmt::format("{} -> {}\n", listed(steps[i].operands), listed(steps[i].outputs));
+  }
+  const MemoryPlan plan = program.plan(batch);
+  return text +
+         fmt::format(
+             "\nmemory, bytes: {} in all\n"
+             "{:>14}  arena of intermediate values and workspaces ({} without sharing, {} live "
+             "at the busiest step)\n{:>14}  parameters\n{:>14}  kept of parameters by kernels\n"
+             "{:>14}  inputs\n{:>14}  outputs\n",
+             plan.total(), plan.arena, plan.unpacked, plan.lower_bound, plan.parameters,
+             plan.packed, plan.inputs, plan.outputs);
 }
 
 }  // namespace tapescope
