@@ -351,40 +351,46 @@ Plan prepare(const BatchNormShape& s) {
   return s.dtype == DType::bf16 ? for_bf16(s) : for_f32(s);
 }
 
-constexpr DTypes kDTypes{DType::f32, DType::bf16};
-constexpr std::string_view kTiledNote =
-    "a block 32 channels and 1024 rows, merged in order in double; then a thread an element";
+using Prepare = Plan (*)(const BatchNormShape&);
+
+constexpr Variant<BatchNormShape> tiled_row(Prepare prepare) {
+  return {
+      .name = "tiled",
+      .dtypes = {DType::f32, DType::bf16},
+      .note =
+          "a block 32 channels and 1024 rows, merged in order in double; then a thread an element",
+      .prepare = prepare,
+      .supports = supports_tiled};
+}
+constexpr Variant<BatchNormShape> naive_row(std::string_view note, Prepare prepare) {
+  return {.name = "naive", .dtypes = {DType::f32, DType::bf16}, .note = note, .prepare = prepare};
+}
 
 }  // namespace
 
-std::span<const Variant<BatchNormShape>> batch_norm_training_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {{"batch_norm_training", "tiled", kDevice, kDTypes, 1, kTiledNote, ""},
-       prepare<training_tiled_plan<float>, training_tiled_plan<bf16>>,
-       supports_tiled},
-      {{"batch_norm_training", "naive", kDevice, kDTypes, 1, "a thread a channel", ""},
-       prepare<training_naive_plan<float>, training_naive_plan<bf16>>},
+Rows<BatchNormShape> batch_norm_training_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      tiled_row(prepare<training_tiled_plan<float>, training_tiled_plan<bf16>>),
+      naive_row("a thread a channel",
+                prepare<training_naive_plan<float>, training_naive_plan<bf16>>),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BatchNormShape>> batch_norm_inference_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {{"batch_norm_inference", "naive", kDevice, kDTypes, 1, "a thread an element", ""},
-       prepare<inference_plan<float>, inference_plan<bf16>>},
+Rows<BatchNormShape> batch_norm_inference_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      naive_row("a thread an element", prepare<inference_plan<float>, inference_plan<bf16>>),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BatchNormShape>> batch_norm_gradient_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {{"batch_norm_gradient", "tiled", kDevice, kDTypes, 1, kTiledNote, ""},
-       prepare<gradient_tiled_plan<float>, gradient_tiled_plan<bf16>>,
-       supports_tiled},
-      {{"batch_norm_gradient", "naive", kDevice, kDTypes, 1, "a thread a channel", ""},
-       prepare<gradient_naive_plan<float>, gradient_naive_plan<bf16>>},
+Rows<BatchNormShape> batch_norm_gradient_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      tiled_row(prepare<gradient_tiled_plan<float>, gradient_tiled_plan<bf16>>),
+      naive_row("a thread a channel",
+                prepare<gradient_naive_plan<float>, gradient_naive_plan<bf16>>),
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

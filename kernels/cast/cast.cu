@@ -30,18 +30,14 @@ Plan prepare(const CastShape& s) {
 
 }  // namespace
 
-std::span<const Variant<CastShape>> cast_variants() {
-  static constexpr Variant<CastShape> table[] = {
-      {{"cast",
-        "naive",
-        kDevice,
-        {DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8},
-        1,
-        "a thread an element",
-        ""},
-       prepare},
+Rows<CastShape> cast_variants() {
+  static constexpr Variant<CastShape> rows[] = {
+      {.name = "naive",
+       .dtypes = {DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8},
+       .note = "a thread an element",
+       .prepare = prepare},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

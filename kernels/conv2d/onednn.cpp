@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/thread_pool.h"
-#include "kernels/common/onednn_support.h"
+#include "kernels/conv2d/onednn_support.h"
 
 namespace tapescope::onednn {
 

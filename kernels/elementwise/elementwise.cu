@@ -270,30 +270,39 @@ Plan prepare_binary(const BinaryShape& s) {
 
 // CUDA's and libm's elementary functions are within 2 units of the last place, where the reference
 // rounds once: its own note says how that is counted.
-constexpr VariantInfo wide_info(std::string_view family) {
-  return {family,  "vectorized",
-          kDevice, {DType::f32, DType::bf16},
-          2,       "a kernel a function, a thread 16 bytes: a quarter of the loads and stores",
-          ""};
+template <class Shape>
+constexpr Variant<Shape> vectorized_row(Plan (*prepare)(const Shape&)) {
+  return {.name = "vectorized",
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = 2,
+          .note = "a kernel a function, a thread 16 bytes: a quarter of the loads and stores",
+          .prepare = prepare};
 }
-constexpr VariantInfo naive_info(std::string_view family) {
-  return {family,  "naive",
-          kDevice, {DType::f32, DType::bf16},
-          2,       "a thread an element; one kernel for all functions",
-          ""};
+template <class Shape>
+constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
+  return {.name = "naive",
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = 2,
+          .note = "a thread an element; one kernel for all functions",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<UnaryShape>> unary_variants() {
-  static constexpr Variant<UnaryShape> table[] = {{wide_info("unary"), prepare_unary<true>},
-                                                  {naive_info("unary"), prepare_unary<false>}};
-  return table;
+Rows<UnaryShape> unary_variants() {
+  static constexpr Variant<UnaryShape> rows[] = {
+      vectorized_row(prepare_unary<true>),
+      naive_row(prepare_unary<false>),
+  };
+  return rows;
 }
-std::span<const Variant<BinaryShape>> binary_variants() {
-  static constexpr Variant<BinaryShape> table[] = {{wide_info("binary"), prepare_binary<true>},
-                                                   {naive_info("binary"), prepare_binary<false>}};
-  return table;
+
+Rows<BinaryShape> binary_variants() {
+  static constexpr Variant<BinaryShape> rows[] = {
+      vectorized_row(prepare_binary<true>),
+      naive_row(prepare_binary<false>),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

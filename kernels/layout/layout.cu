@@ -196,33 +196,47 @@ Plan concat(const ConcatShape& s) {
 }
 
 constexpr DTypes kAny{DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8};
-constexpr VariantInfo info(std::string_view family) {
-  return {family, "naive", kDevice, kAny, 1, "a thread an element of the result", ""};
+template <class Shape>
+constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
+  return {.name = "naive",
+          .dtypes = kAny,
+          .note = "a thread an element of the result",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<PadShape>> pad_variants() {
-  static constexpr Variant<PadShape> table[] = {{info("pad"), pad}};
-  return table;
-}
-std::span<const Variant<SliceShape>> slice_variants() {
-  static constexpr Variant<SliceShape> table[] = {{info("slice"), slice}};
-  return table;
-}
-std::span<const Variant<ConcatShape>> concat_variants() {
-  static constexpr Variant<ConcatShape> table[] = {{info("concat"), concat}};
-  return table;
-}
-std::span<const Variant<TransposeShape>> transpose_variants() {
-  static constexpr Variant<TransposeShape> table[] = {
-      {{"transpose", "tiled", kDevice, kAny, 1,
-        "32 x 32 tiles through shared memory: reads and writes both run along rows", ""},
-       transpose_by_tiles,
-       supports_tiled},
-      {info("transpose"), transpose},
+Rows<PadShape> pad_variants() {
+  static constexpr Variant<PadShape> rows[] = {
+      naive_row(pad),
   };
-  return table;
+  return rows;
+}
+
+Rows<SliceShape> slice_variants() {
+  static constexpr Variant<SliceShape> rows[] = {
+      naive_row(slice),
+  };
+  return rows;
+}
+
+Rows<ConcatShape> concat_variants() {
+  static constexpr Variant<ConcatShape> rows[] = {
+      naive_row(concat),
+  };
+  return rows;
+}
+
+Rows<TransposeShape> transpose_variants() {
+  static constexpr Variant<TransposeShape> rows[] = {
+      {.name = "tiled",
+       .dtypes = kAny,
+       .note = "32 x 32 tiles through shared memory: reads and writes both run along rows",
+       .prepare = transpose_by_tiles,
+       .supports = supports_tiled},
+      naive_row(transpose),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -119,40 +119,45 @@ Plan prepare(const UpsampleShape& s) {
                                 : plan_of<for_f32, float>(s, elements);
 }
 
-// The weights are rounded to f32.
-constexpr VariantInfo info(std::string_view family, double error_factor) {
-  return {family,
-          "naive",
-          kDevice,
-          {DType::f32, DType::bf16},
-          error_factor,
-          "a thread an element of the result; gradients gather",
-          ""};
+constexpr Variant<UpsampleShape> naive_row(double error_factor,
+                                           Plan (*prepare)(const UpsampleShape&)) {
+  return {.name = "naive",
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = error_factor,
+          .note = "a thread an element of the result; gradients gather",
+          .prepare = prepare};
 }
+
+constexpr double kWeightsInF32 = 2;  // error factor: the weights are rounded to f32
 
 }  // namespace
 
-std::span<const Variant<UpsampleShape>> upsample_nearest_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {info("upsample_nearest", 1), prepare<nearest<float>, nearest<bf16>, false>}};
-  return table;
+Rows<UpsampleShape> upsample_nearest_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      naive_row(1, prepare<nearest<float>, nearest<bf16>, false>),
+  };
+  return rows;
 }
-std::span<const Variant<UpsampleShape>> upsample_bilinear_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {info("upsample_bilinear", 2), prepare<bilinear<float>, bilinear<bf16>, false>}};
-  return table;
+
+Rows<UpsampleShape> upsample_bilinear_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      naive_row(kWeightsInF32, prepare<bilinear<float>, bilinear<bf16>, false>),
+  };
+  return rows;
 }
-std::span<const Variant<UpsampleShape>> upsample_nearest_gradient_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {info("upsample_nearest_gradient", 1),
-       prepare<nearest_gradient<float>, nearest_gradient<bf16>, true>}};
-  return table;
+
+Rows<UpsampleShape> upsample_nearest_gradient_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      naive_row(1, prepare<nearest_gradient<float>, nearest_gradient<bf16>, true>),
+  };
+  return rows;
 }
-std::span<const Variant<UpsampleShape>> upsample_bilinear_gradient_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {info("upsample_bilinear_gradient", 2),
-       prepare<bilinear_gradient<float>, bilinear_gradient<bf16>, true>}};
-  return table;
+
+Rows<UpsampleShape> upsample_bilinear_gradient_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      naive_row(kWeightsInF32, prepare<bilinear_gradient<float>, bilinear_gradient<bf16>, true>),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -238,35 +238,32 @@ Plan prepare(const SoftmaxShape& s) {
 bool any(const SoftmaxShape& s) { return s.rows < (std::int64_t{1} << 31); }
 
 // exp and log are within 2 units of the last place.
-constexpr VariantInfo info(std::string_view family, Rung rung, std::string_view note) {
-  return {family, kNames[static_cast<int>(rung)], kDevice, {DType::f32, DType::bf16}, 2, note, ""};
+template <class F, Rung rung>
+constexpr Variant<SoftmaxShape> row(std::string_view note) {
+  return {.name = kNames[static_cast<int>(rung)],
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = 2,
+          .note = note,
+          .prepare = prepare<F, rung>,
+          .supports = any};
 }
 
 template <class F>
-std::span<const Variant<SoftmaxShape>> table_of(std::string_view family) {
-  static const Variant<SoftmaxShape> table[] = {
-      {info(family, Rung::vectorized, "a warp a row that stays in registers: memory is read once"),
-       prepare<F, Rung::vectorized>, any},
-      {info(family, Rung::warp, "a warp a row: shuffles in place of barriers, one pass to reduce"),
-       prepare<F, Rung::warp>, any},
-      {info(family, Rung::shared, "a block a row: neighbouring threads read neighbouring elements"),
-       prepare<F, Rung::shared>, any},
-      {info(family, Rung::naive, "a thread a row"), prepare<F, Rung::naive>, any},
+Rows<SoftmaxShape> rows_of() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      row<F, Rung::vectorized>("a warp a row that stays in registers: memory is read once"),
+      row<F, Rung::warp>("a warp a row: shuffles in place of barriers, one pass to reduce"),
+      row<F, Rung::shared>("a block a row: neighbouring threads read neighbouring elements"),
+      row<F, Rung::naive>("a thread a row"),
   };
-  return table;
+  return rows;
 }
 
 }  // namespace
 
-std::span<const Variant<SoftmaxShape>> log_softmax_variants() {
-  return table_of<LogSoftmax>("log_softmax");
-}
-std::span<const Variant<SoftmaxShape>> softmax_variants() { return table_of<Softmax>("softmax"); }
-std::span<const Variant<SoftmaxShape>> log_softmax_gradient_variants() {
-  return table_of<LogSoftmaxGradient>("log_softmax_gradient");
-}
-std::span<const Variant<SoftmaxShape>> softmax_gradient_variants() {
-  return table_of<SoftmaxGradient>("softmax_gradient");
-}
+Rows<SoftmaxShape> log_softmax_variants() { return rows_of<LogSoftmax>(); }
+Rows<SoftmaxShape> softmax_variants() { return rows_of<Softmax>(); }
+Rows<SoftmaxShape> log_softmax_gradient_variants() { return rows_of<LogSoftmaxGradient>(); }
+Rows<SoftmaxShape> softmax_gradient_variants() { return rows_of<SoftmaxGradient>(); }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -86,23 +86,28 @@ Plan prepare_gradient(const SoftmaxShape& s) {
   return s.dtype == DType::bf16 ? gradient_plan<bf16>(s) : gradient_plan<float>(s);
 }
 
-constexpr VariantInfo info(std::string_view family) {
-  return {family,  "warp",
-          kDevice, {DType::f32, DType::bf16},
-          2,       "a warp a row; log-probabilities are never in memory",
-          ""};
+constexpr Variant<SoftmaxShape> warp_row(Plan (*prepare)(const SoftmaxShape&)) {
+  return {.name = "warp",
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = 2,
+          .note = "a warp a row; log-probabilities are never in memory",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<SoftmaxShape>> log_softmax_nll_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {{info("log_softmax_nll"), prepare_forward}};
-  return table;
+Rows<SoftmaxShape> log_softmax_nll_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      warp_row(prepare_forward),
+  };
+  return rows;
 }
-std::span<const Variant<SoftmaxShape>> log_softmax_nll_gradient_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {
-      {info("log_softmax_nll_gradient"), prepare_gradient}};
-  return table;
+
+Rows<SoftmaxShape> log_softmax_nll_gradient_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      warp_row(prepare_gradient),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

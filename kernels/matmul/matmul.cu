@@ -117,38 +117,35 @@ Plan prepare(const MatmulShape& s) {
 
 }  // namespace
 
-std::span<const Variant<MatmulShape>> matmul_variants() {
-  static constexpr Variant<MatmulShape> table[] = {
-      {{"matmul",
-        "tensor_core",
-        kDevice,
-        {DType::bf16},
-        1,
-        "mma on bf16, tiles three steps deep by cp.async: no register waits for memory",
-        ""},
-       matmul_tensor_core,
-       matmul_fits_int},
-      {{"matmul", "vectorized", kDevice, kMatmulDTypes, 1,
-        "4 x 4 or 8 x 8 results a thread in registers, 16-byte loads", ""},
-       prepare<vectorized_plan<float>, vectorized_plan<bf16>>,
-       matmul_fits_int},
-      {{"matmul", "tiled", kDevice, kMatmulDTypes, 1,
-        "32 x 32 tiles through shared memory: a 32nd of the reads", ""},
-       prepare<tiled_plan<float>, tiled_plan<bf16>>},
-      {{"matmul", "naive", kDevice, kMatmulDTypes, 1, "a thread a result", ""},
-       prepare<naive_plan<float>, naive_plan<bf16>>},
+Rows<MatmulShape> matmul_variants() {
+  static constexpr Variant<MatmulShape> rows[] = {
+      {.name = "tensor_core",
+       .dtypes = {DType::bf16},
+       .note = "mma on bf16, tiles three steps deep by cp.async: no register waits for memory",
+       .prepare = matmul_tensor_core,
+       .supports = matmul_fits_int},
+      {.name = "vectorized",
+       .dtypes = kMatmulDTypes,
+       .note = "4 x 4 or 8 x 8 results a thread in registers, 16-byte loads",
+       .prepare = prepare<vectorized_plan<float>, vectorized_plan<bf16>>,
+       .supports = matmul_fits_int},
+      {.name = "tiled",
+       .dtypes = kMatmulDTypes,
+       .note = "32 x 32 tiles through shared memory: a 32nd of the reads",
+       .prepare = prepare<tiled_plan<float>, tiled_plan<bf16>>},
+      {.name = "naive",
+       .dtypes = kMatmulDTypes,
+       .note = "a thread a result",
+       .prepare = prepare<naive_plan<float>, naive_plan<bf16>>},
       // Last, so that only its name chooses it: its arithmetic is not f32's.
-      {{"matmul",
-        "tensor_core_tf32",
-        kDevice,
-        {DType::f32},
-        kTf32ErrorFactor,
-        "mma on f32 rounded to tf32: eight times the arithmetic of f32's own units",
-        ""},
-       matmul_tensor_core,
-       matmul_fits_int},
+      {.name = "tensor_core_tf32",
+       .dtypes = {DType::f32},
+       .error_factor = kTf32ErrorFactor,
+       .note = "mma on f32 rounded to tf32: eight times the arithmetic of f32's own units",
+       .prepare = matmul_tensor_core,
+       .supports = matmul_fits_int},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -116,20 +116,36 @@ constexpr std::string_view kNaiveNote = "a thread an element";
 
 }  // namespace
 
-std::span<const Variant<SgdShape>> sgd_variants() {
-  static constexpr Variant<SgdShape> table[] = {
-      {{"sgd", "vectorized", kDevice, kDTypes, 2, kWideNote, ""}, prepare_sgd<true>},
-      {{"sgd", "naive", kDevice, kDTypes, 2, kNaiveNote, ""}, prepare_sgd<false>},
+Rows<SgdShape> sgd_variants() {
+  static constexpr Variant<SgdShape> rows[] = {
+      {.name = "vectorized",
+       .dtypes = kDTypes,
+       .error_factor = 2,
+       .note = kWideNote,
+       .prepare = prepare_sgd<true>},
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .error_factor = 2,
+       .note = kNaiveNote,
+       .prepare = prepare_sgd<false>},
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<AdamwShape>> adamw_variants() {
-  static constexpr Variant<AdamwShape> table[] = {
-      {{"adamw", "vectorized", kDevice, kDTypes, 2, kWideNote, ""}, prepare_adamw<true>},
-      {{"adamw", "naive", kDevice, kDTypes, 2, kNaiveNote, ""}, prepare_adamw<false>},
+Rows<AdamwShape> adamw_variants() {
+  static constexpr Variant<AdamwShape> rows[] = {
+      {.name = "vectorized",
+       .dtypes = kDTypes,
+       .error_factor = 2,
+       .note = kWideNote,
+       .prepare = prepare_adamw<true>},
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .error_factor = 2,
+       .note = kNaiveNote,
+       .prepare = prepare_adamw<false>},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

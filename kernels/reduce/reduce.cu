@@ -277,23 +277,26 @@ constexpr DTypes kDTypes{DType::f32, DType::bf16};
 
 }  // namespace
 
-std::span<const Variant<ReduceShape>> reduce_variants() {
-  static constexpr Variant<ReduceShape> table[] = {
-      {{"reduce", "block", kDevice, kDTypes, 1,
-        "a block a row or 32 columns, shuffles and shared memory; long ones in two launches", ""},
-       prepare_block,
-       supports_block},
-      {{"reduce", "naive", kDevice, kDTypes, 1, "a thread a result", ""}, prepare_naive},
+Rows<ReduceShape> reduce_variants() {
+  static constexpr Variant<ReduceShape> rows[] = {
+      {.name = "block",
+       .dtypes = kDTypes,
+       .note = "a block a row or 32 columns, shuffles and shared memory; long ones in two launches",
+       .prepare = prepare_block,
+       .supports = supports_block},
+      {.name = "naive", .dtypes = kDTypes, .note = "a thread a result", .prepare = prepare_naive},
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BroadcastShape>> broadcast_like_variants() {
-  static constexpr Variant<BroadcastShape> table[] = {
-      {{"broadcast_like", "naive", kDevice, kDTypes, 1, "a thread an element of the result", ""},
-       prepare_broadcast},
+Rows<BroadcastShape> broadcast_like_variants() {
+  static constexpr Variant<BroadcastShape> rows[] = {
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .note = "a thread an element of the result",
+       .prepare = prepare_broadcast},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU
