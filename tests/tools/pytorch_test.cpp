@@ -5,7 +5,7 @@
 #include <set>
 #include <sstream>
 
-#include "engine/philox.h"
+#include "engine/hash.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/safetensors.h"

@@ -1,5 +1,7 @@
 #include "tools/cli/explanation_options.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>

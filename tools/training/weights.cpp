@@ -1,5 +1,7 @@
 #include "tools/training/weights.h"
 
+#include <fmt/format.h>
+
 #include <fnmatch.h>
 
 #include <algorithm>
