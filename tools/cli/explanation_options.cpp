@@ -219,7 +219,7 @@ namespace {
 Var named_node(Classifier& model, Tape& tape, Var image, const std::string& name) {
   Tape alone(tape.device(), Mode::evaluation);
   const Var input = alone.input("image", image.dtype(), image.shape());
-  model(alone, {{"image", input}});
+  model({{"image", input}});
   const Var wanted = alone.find(name);
   if (wanted == input) return image;
   if (wanted.node->op->is_leaf()) {
@@ -232,7 +232,7 @@ Var named_node(Classifier& model, Tape& tape, Var image, const std::string& name
     place += node->op->is_leaf() ? 0 : 1;
   }
   const std::uint32_t before = tape.mark();
-  model(tape, {{"image", image}});
+  model({{"image", image}});
   for (const Node* node : tape.nodes().subspan(before)) {
     if (!node->op->is_leaf() && place-- == 0) return node->out(wanted.output);
   }
@@ -260,7 +260,7 @@ explain::Explainer::Record recorder_of(const LoadedModel& loaded,
   return [model = loaded.model.get(), against, node, log = options.log_probability](Tape& tape,
                                                                                     Var image) {
     if (!node.empty()) return flatten(named_node(*model, tape, image, node));
-    const Var logits = (*model)(tape, {{"image", image}}).at("logits");
+    const Var logits = (*model)({{"image", image}}).at("logits");
     if (log) return log_softmax(logits);
     return against < 0 ? logits : sub(logits, slice(logits, 1, against, against + 1));
   };

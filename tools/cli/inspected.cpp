@@ -146,9 +146,9 @@ InspectedModel ModelSource::open() {
 }
 
 inspection::Record record_of(Model& model) {
-  return [&model](Tape& tape, Var image) {
+  return [&model](Tape&, Var image) {
     std::vector<Var> outputs;
-    for (const auto& [name, output] : model(tape, {{"image", image}})) outputs.push_back(output);
+    for (const auto& [name, output] : model({{"image", image}})) outputs.push_back(output);
     return outputs;
   };
 }

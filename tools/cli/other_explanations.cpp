@@ -102,8 +102,8 @@ int explain_otherwise(const OtherCommand& asked) {
 }
 
 explain::Explainer::Record record_of(const LoadedModel& loaded) {
-  return [model = loaded.model.get()](Tape& tape, Var image) {
-    return (*model)(tape, {{"image", image}}).at("logits");
+  return [model = loaded.model.get()](Tape&, Var image) {
+    return (*model)({{"image", image}}).at("logits");
   };
 }
 

@@ -31,7 +31,7 @@ int run(const Options& options) {
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const Var image =
       tape.input("image", DType::f32, {1, config.image_size, config.image_size, config.channels});
-  const Var answer = softmax((*loaded.model)(tape, {{"image", image}}).at("logits"));
+  const Var answer = softmax((*loaded.model)({{"image", image}}).at("logits"));
   Program program = tape.compile(std::vector{answer}, {}, {.keep_fixed = true});
   nlohmann::ordered_json images = nlohmann::ordered_json::array();
   BadPictures bad;

@@ -55,7 +55,10 @@ LoadedDetector load_detector(const fs::path& run, const std::string& which,
   build_for(file,
             fmt::format("a centre-detector of width {} for {} classes and {}x{} pixels",
                         config.channel_scale, config.classes.size(), config.width, config.height),
-            [&] { loaded.model = std::make_unique<CentreDetector>(config); });
+            [&](std::shared_ptr<std::int64_t> room) {
+              config.room = std::move(room);
+              loaded.model = std::make_unique<CentreDetector>(config);
+            });
   load_exactly(*loaded.model, file, "a centre-detector", options);
   return loaded;
 }

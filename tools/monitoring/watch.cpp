@@ -19,8 +19,8 @@ Watch::Watch(const fs::path& folder, std::vector<std::string> methods, Classifie
     : methods_(std::move(methods)),
       info_(info),
       explainer_(
-          [&model](Tape& tape, Var image) {
-            return model(tape, {{"image", image}}).at("logits");
+          [&model](Tape&, Var image) {
+            return model({{"image", image}}).at("logits");
           },
           {info.config.image_size, info.config.image_size, info.config.channels}, backend.device,
           backend.choices),

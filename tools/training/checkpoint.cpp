@@ -138,7 +138,11 @@ LoadedModel load_model(const fs::path& run, const std::string& which, const Load
   build_for(file,
             fmt::format("a {} of width {} for {} classes and images of {}x{}", config.name,
                         config.width, config.classes, config.image_size, config.image_size),
-            [&] { loaded.model = make_model(config); });
+            [&](std::shared_ptr<std::int64_t> room) {
+              ModelConfig built = config;
+              built.room = std::move(room);
+              loaded.model = make_model(built);
+            });
   load_exactly(*loaded.model, file, "a " + config.name, options);
   return loaded;
 }
