@@ -12,7 +12,7 @@
 #include "engine/runtime.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define TAPESCOPE_POOL_BLOCKS 0  // one malloc a tensor, so that overruns and late reads are seen
+#define TAPESCOPE_POOL_BLOCKS 0  // one malloc per tensor, so that overruns and late reads are seen
 #else
 #define TAPESCOPE_POOL_BLOCKS 1
 #endif

@@ -1,4 +1,4 @@
-// Conversion between dtypes on a GPU: a thread an element.
+// Conversion between dtypes on a GPU: one thread per element.
 #include "kernels/cast/cast.h"
 
 #include "kernels/cast/convert.h"
@@ -34,7 +34,7 @@ Rows<CastShape> cast_variants() {
   static constexpr Variant<CastShape> rows[] = {
       {.name = "naive",
        .dtypes = {DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8},
-       .note = "a thread an element",
+       .note = "one thread per element",
        .prepare = prepare},
   };
   return rows;

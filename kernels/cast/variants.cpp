@@ -8,7 +8,7 @@
 namespace tapescope {
 namespace {
 
-constexpr std::int64_t kGrain = 32 * 1024;  // elements a chunk of parallel work
+constexpr std::int64_t kGrain = 32 * 1024;  // elements per chunk of parallel work
 
 // Null where the pair has no vector kernel.
 CastKernel simd_kernel(const CastShape& s) {

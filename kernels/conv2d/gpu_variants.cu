@@ -17,7 +17,7 @@ constexpr Variant<Conv2dShape> tensor_core_row(Prepare prepare) {
 constexpr Variant<Conv2dShape> implicit_gemm_row(Prepare prepare) {
   return {.name = "implicit_gemm",
           .dtypes = kConvDTypes,
-          .note = "4 x 4 or 8 x 8 results a thread in registers, 16-byte loads",
+          .note = "4 x 4 or 8 x 8 results per thread in registers, 16-byte loads",
           .prepare = prepare,
           .supports = conv_is_dense};
 }
@@ -32,7 +32,7 @@ constexpr Variant<Conv2dShape> tiled_row(Prepare prepare) {
 constexpr Variant<Conv2dShape> naive_row(Prepare prepare) {
   return {.name = "naive",
           .dtypes = kConvDTypes,
-          .note = "a thread a result; any groups",
+          .note = "one thread per result; any groups",
           .prepare = prepare,
           .supports = conv_fits_int};
 }

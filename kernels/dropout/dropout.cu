@@ -1,9 +1,9 @@
 // Dropout on a GPU, in rungs.
 //
-//   naive:      a thread an element, a Philox block each, of which one number in four is used
-//   vectorized: a thread four elements in a row: one Philox block, one 128-bit load and store. Ten
-//               rounds of Philox cost more than the load they hide behind, so a quarter of them is
-//               the difference between bound by arithmetic and bound by memory.
+//   naive:      one thread per element, a Philox block each, of which one number in four is used
+//   vectorized: four neighbouring elements per thread: one Philox block, one 128-bit load and
+//               store. Ten rounds of Philox cost more than the load they hide behind, so a quarter
+//               of them is the difference between bound by arithmetic and bound by memory.
 #include "kernels/dropout/dropout.h"
 
 #include <cmath>
@@ -126,11 +126,11 @@ Rows<DropoutShape> dropout_variants() {
   static constexpr Variant<DropoutShape> rows[] = {
       {.name = "vectorized",
        .dtypes = kDTypes,
-       .note = "a thread four elements: one Philox block, one wide load and store",
+       .note = "four elements per thread: one Philox block, one wide load and store",
        .prepare = vectorized_plan<false>},
       {.name = "naive",
        .dtypes = kDTypes,
-       .note = "a thread an element, a Philox block each",
+       .note = "one thread per element, a Philox block each",
        .prepare = naive_plan<false>},
   };
   return rows;
@@ -144,7 +144,7 @@ Rows<DropoutShape> relu_dropout_variants() {
        .prepare = vectorized_plan<true>},
       {.name = "naive",
        .dtypes = kDTypes,
-       .note = "both in one pass, a thread an element",
+       .note = "both in one pass, one thread per element",
        .prepare = naive_plan<true>},
   };
   return rows;

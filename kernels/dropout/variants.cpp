@@ -40,7 +40,7 @@ Rows<DropoutShape> dropout_variants() {
        .prepare = simd::dropout},
       {.name = "reference",
        .dtypes = kReference,
-       .note = "one Philox block an element; the oracle",
+       .note = "one Philox block per element; the oracle",
        .prepare = reference::dropout},
   };
   return rows;

@@ -1,9 +1,9 @@
 // Element-wise functions on a GPU, in rungs.
 //
-//   naive:      a thread an element, and one kernel for all functions: which one it is is the same
-//               for every thread, so the choice costs a branch that never diverges
-//   vectorized: a kernel a function, and a thread 16 bytes: a quarter of the instructions that move
-//               data, and enough bytes in flight to fill the memory's pipe
+//   naive:      one thread per element, and one kernel for all functions: which one it is is the
+//               same for every thread, so the choice costs a branch that never diverges
+//   vectorized: one kernel per function, and 16 bytes per thread: a quarter of the instructions
+//               that move data, and enough bytes in flight to fill the memory's pipe
 //
 // Operands that broadcast are read through an index that is computed from the merged loops of
 // broadcast.h; a scalar operand or one that is repeated whole costs nothing beside the read.
@@ -21,7 +21,7 @@ constexpr unsigned kThreads = 256;
 
 __device__ float logistic(float x) { return 1.0f / (1.0f + exp(-x)); }
 
-// One type a function: the kernels' template argument.
+// One type per function: the kernels' template argument.
 #define TAPESCOPE_BINARY(name, expression)
 #define TAPESCOPE_UNARY(name, expression)                                          \
   struct unary_##name {                                                            \
@@ -150,8 +150,7 @@ __global__ void binary_vectorized(const T* a, const T* b, T* y, std::int64_t n, 
   store_pack(y + at, result);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 template <class T>
 using UnaryKernel = void (*)(const Queue&, const T* x, T* y, std::int64_t n, float p0, float p1);
@@ -275,7 +274,7 @@ constexpr Variant<Shape> vectorized_row(Plan (*prepare)(const Shape&)) {
   return {.name = "vectorized",
           .dtypes = {DType::f32, DType::bf16},
           .error_factor = 2,
-          .note = "a kernel a function, a thread 16 bytes: a quarter of the loads and stores",
+          .note = "one kernel per function, 16 bytes per thread: a quarter of the loads and stores",
           .prepare = prepare};
 }
 template <class Shape>
@@ -283,7 +282,7 @@ constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
   return {.name = "naive",
           .dtypes = {DType::f32, DType::bf16},
           .error_factor = 2,
-          .note = "a thread an element; one kernel for all functions",
+          .note = "one thread per element; one kernel for all functions",
           .prepare = prepare};
 }
 

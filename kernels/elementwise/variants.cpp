@@ -6,7 +6,7 @@
 namespace tapescope {
 namespace {
 constexpr DTypes kReference{DType::f32, DType::f64, DType::bf16};
-constexpr std::string_view kReferenceNote = "one libm call an element; the oracle";
+constexpr std::string_view kReferenceNote = "one libm call per element; the oracle";
 constexpr std::string_view kSimdNote =
     "contiguous blocks of vectors, polynomials in place of libm calls (2 ulp)";
 }  // namespace

@@ -1,6 +1,6 @@
-// Gathers and scatters of one element a row on a GPU.
+// Gathers and scatters of one element per row on a GPU.
 //
-//   naive: a thread an element of the result. A kernel cannot throw: the row of an index outside
+//   naive: one thread per element of the result. A kernel cannot throw: the row of an index outside
 //          [0, C) becomes NaN, which training stops at.
 #include "kernels/gather/gather.h"
 
@@ -72,7 +72,7 @@ Plan prepare_one_hot(const GatherShape& s) {
 constexpr Variant<GatherShape> naive_row(Plan (*prepare)(const GatherShape&)) {
   return {.name = "naive",
           .dtypes = {DType::f32, DType::bf16},
-          .note = "a thread an element",
+          .note = "one thread per element",
           .prepare = prepare};
 }
 

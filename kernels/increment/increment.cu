@@ -25,7 +25,10 @@ Plan prepare(const IncrementShape& s) {
 
 Rows<IncrementShape> increment_variants() {
   static constexpr Variant<IncrementShape> rows[] = {
-      {.name = "naive", .dtypes = {DType::i64}, .note = "a thread an element", .prepare = prepare},
+      {.name = "naive",
+       .dtypes = {DType::i64},
+       .note = "one thread per element",
+       .prepare = prepare},
   };
   return rows;
 }

@@ -1,7 +1,7 @@
 // Kernels that move elements, on a GPU. Elements are plain bits of 1, 2, 4 or 8 bytes.
 //
-//   naive: pad, slice and transpose are one kernel: a thread an element of the result, which finds
-//          its source by one division an axis. concat is a copy of rows for each operand.
+//   naive: pad, slice and transpose are one kernel: one thread per element of the result, which
+//          finds its source by one division per axis. concat is a copy of rows for each operand.
 //   tiled: a transpose that swaps two groups of neighbouring axes is a matrix transpose. Tiles pass
 //          through shared memory, so that both reads and writes run along rows; the tile's rows are
 //          one element longer than its columns, so that a column lies in 32 different banks.
@@ -61,7 +61,7 @@ __global__ void copy_rows(const T* x, T* y, std::int64_t outer, std::int64_t run
   if (i < outer * run) y[i / run * y_stride + i % run] = x[i];
 }
 
-// x: {batch, rows, columns}, y: {batch, columns, rows}. A block of 32 x 8 threads a tile.
+// x: {batch, rows, columns}, y: {batch, columns, rows}. A block of 32 x 8 threads per tile.
 template <class T>
 __global__ void transpose_tiled(const T* x, T* y, std::int64_t rows, std::int64_t columns,
                                 std::int64_t column_tiles) {
@@ -80,8 +80,7 @@ __global__ void transpose_tiled(const T* x, T* y, std::int64_t rows, std::int64_
   }
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 Plan strided_plan(DType dtype, const Strided& s, double value = 0) {
   return with_element(dtype, [&](auto t) {
@@ -200,7 +199,7 @@ template <class Shape>
 constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
   return {.name = "naive",
           .dtypes = kAny,
-          .note = "a thread an element of the result",
+          .note = "one thread per element of the result",
           .prepare = prepare};
 }
 

@@ -50,9 +50,9 @@ Variants<SliceShape> slice_variants();
 struct ConcatShape {
   DType dtype = DType::f32;  // any
   std::int64_t outer = 1, inner = 1;
-  std::span<const std::int64_t> extents;  // one an operand; read by prepare only
+  std::span<const std::int64_t> extents;  // one per operand; read by prepare only
 };
-// in: one pointer an operand    out: y {outer, sum of extents, inner}
+// in: one pointer per operand    out: y {outer, sum of extents, inner}
 Variants<ConcatShape> concat_variants();
 
 // y[i_permutation[0], i_permutation[1], ...] = x[i_0, i_1, ...]: axis a of y is axis

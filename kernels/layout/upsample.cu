@@ -1,6 +1,6 @@
 // Resampling of images on a GPU.
 //
-//   naive: a thread an element of the result. The gradients gather: an input pixel adds up the
+//   naive: one thread per element of the result. The gradients gather: an input pixel adds up the
 //          output pixels that read it, in their order, so no atomics are needed.
 #include "kernels/common/gpu.h"
 #include "kernels/layout/element.h"
@@ -101,8 +101,7 @@ __global__ void bilinear_gradient(const T* dy, T* dx, UpsampleShape s) {
   dx[i] = static_cast<T>(sum);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 template <auto kernel, class T>
 Plan plan_of(const UpsampleShape& s, std::int64_t elements) {
@@ -124,7 +123,7 @@ constexpr Variant<UpsampleShape> naive_row(double error_factor,
   return {.name = "naive",
           .dtypes = {DType::f32, DType::bf16},
           .error_factor = error_factor,
-          .note = "a thread an element of the result; gradients gather",
+          .note = "one thread per element of the result; gradients gather",
           .prepare = prepare};
 }
 

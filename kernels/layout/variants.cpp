@@ -73,7 +73,7 @@ Rows<TransposeShape> transpose_variants() {
 
 Rows<UpsampleShape> upsample_nearest_variants() {
   static constexpr Variant<UpsampleShape> rows[] = {
-      runs_row(kFloating, runs::upsample_nearest, "pixels once a row, further rows copied"),
+      runs_row(kFloating, runs::upsample_nearest, "pixels once per row, further rows copied"),
       reference_row(kFloating, reference::upsample_nearest),
   };
   return rows;

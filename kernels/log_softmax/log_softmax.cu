@@ -1,15 +1,15 @@
 // Softmax, log-softmax and their gradients on a GPU, in rungs. Each reduces a row to a total and
 // then writes the row again from it.
 //
-//   naive:      a thread a row. Neighbouring threads read a whole row apart: one useful number a
-//               memory transaction.
-//   shared:     a block a row. Its threads read neighbouring elements, and their totals are folded
-//               in a tree through shared memory, with a barrier a level.
-//   warp:       a warp a row, totals folded by shuffles: no shared memory, no barrier, and short
-//               rows do not leave most of a block idle. Largest value and sum are found in one pass
-//               (the sum is rescaled when a larger value comes), so a row is read twice, not
-//               thrice.
-//   vectorized: 16 bytes a load, and the row stays in registers: it is read once.
+//   naive:      one thread per row. Neighbouring threads read a whole row apart: one useful number
+//               per memory transaction.
+//   shared:     one block per row. Its threads read neighbouring elements, and their totals are
+//               folded in a tree through shared memory, with a barrier per level.
+//   warp:       one warp per row, totals folded by shuffles: no shared memory, no barrier, and
+//               short rows do not leave most of a block idle. Largest value and sum are found in
+//               one pass (the sum is rescaled when a larger value comes), so a row is read twice,
+//               not thrice.
+//   vectorized: 16 bytes per load, and the row stays in registers: it is read once.
 #include "kernels/log_softmax/log_softmax.h"
 
 #include "kernels/common/gpu.h"
@@ -57,7 +57,7 @@ struct Softmax : SoftmaxTotal {
   __device__ static float result(Total t, float x, float) { return exp(x - t.largest) / t.sum; }
 };
 struct LogSoftmax : SoftmaxTotal {
-  // The logarithm once a row.
+  // The logarithm once per row.
   __device__ static Total finish(Total t) {
     t = SoftmaxTotal::finish(t);
     t.sum = log(t.sum);
@@ -188,8 +188,7 @@ __global__ void vectorized(const T* a, const T* b, T* y, std::int64_t rows, std:
   }
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 enum class Rung { naive, shared, warp, vectorized };
 constexpr std::string_view kNames[] = {"naive", "shared", "warp", "vectorized"};
@@ -251,10 +250,10 @@ constexpr Variant<SoftmaxShape> row(std::string_view note) {
 template <class F>
 Rows<SoftmaxShape> rows_of() {
   static constexpr Variant<SoftmaxShape> rows[] = {
-      row<F, Rung::vectorized>("a warp a row that stays in registers: memory is read once"),
-      row<F, Rung::warp>("a warp a row: shuffles in place of barriers, one pass to reduce"),
-      row<F, Rung::shared>("a block a row: neighbouring threads read neighbouring elements"),
-      row<F, Rung::naive>("a thread a row"),
+      row<F, Rung::vectorized>("one warp per row that stays in registers: memory is read once"),
+      row<F, Rung::warp>("one warp per row: shuffles in place of barriers, one pass to reduce"),
+      row<F, Rung::shared>("one block per row: neighbouring threads read neighbouring elements"),
+      row<F, Rung::naive>("one thread per row"),
   };
   return rows;
 }

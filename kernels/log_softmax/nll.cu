@@ -1,5 +1,5 @@
-// The fused loss on a GPU: a warp a row, which reads its logits once and writes one number (or, for
-// the gradient, twice and writes a row). Log-softmax and gather apart write and read the whole
+// The fused loss on a GPU: one warp per row, which reads its logits once and writes one number (or,
+// for the gradient, twice and writes a row). Log-softmax and gather apart write and read the whole
 // matrix of log-probabilities in between.
 #include "kernels/log_softmax/nll.h"
 
@@ -90,7 +90,7 @@ constexpr Variant<SoftmaxShape> warp_row(Plan (*prepare)(const SoftmaxShape&)) {
   return {.name = "warp",
           .dtypes = {DType::f32, DType::bf16},
           .error_factor = 2,
-          .note = "a warp a row; log-probabilities are never in memory",
+          .note = "one warp per row; log-probabilities are never in memory",
           .prepare = prepare};
 }
 

@@ -55,8 +55,7 @@ __global__ void adamw_many(Tensors<2> t, const float* lr, const std::int64_t* st
   adamw_element(t.w[k][i], t.g[k][i], t.state[0][k][i], t.state[1][k][i], now[0]);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 struct Sizes {
   std::vector<std::int64_t> n;

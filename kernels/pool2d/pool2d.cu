@@ -1,9 +1,8 @@
-// Pooling on a GPU, in rungs. Forward kernels have a thread an output, gradients a thread an input
+// Pooling on a GPU, in rungs. Forward kernels have one thread per output, gradients one per input
 // that adds up what the windows over it hand back: no atomics, and each element is rounded once.
 //
-//   naive:      a thread an element
-//   vectorized: a thread the channels that fill 16 bytes: as many times fewer loads, and the
-//   window's
+//   naive:      one thread per element
+//   vectorized: one thread per 16 bytes of channels: as many times fewer loads, and the window's
 //               index arithmetic is done once for all of them
 #include "kernels/pool2d/pool2d.h"
 
@@ -179,8 +178,7 @@ __global__ void avg_pool2d_gradient(const T* dy, T* dx, Pool s) {
   store_pack(dx + index(at, s.H, s.W, at.row, at.column, s.C), result);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 // `run` is called with the width as a template argument: 16 bytes where channels and the pointers
 // (operands and outputs of T; `k` needs less) allow it and `wide` asks for it, otherwise 1.
@@ -268,12 +266,12 @@ Rows<Pool2dShape> rows_of() {
   static constexpr Variant<Pool2dShape> rows[] = {
       {.name = "vectorized",
        .dtypes = kDTypes,
-       .note = "a thread 16 bytes of channels: fewer loads, index arithmetic once for all",
+       .note = "16 bytes of channels per thread: fewer loads, index arithmetic once for all",
        .prepare = prepare<Run, true, over_inputs>,
        .supports = fits_int},
       {.name = "naive",
        .dtypes = kDTypes,
-       .note = "a thread an element",
+       .note = "one thread per element",
        .prepare = prepare<Run, false, over_inputs>,
        .supports = fits_int},
   };

@@ -11,7 +11,7 @@ using Prepare = Plan (*)(const Pool2dShape&);
 constexpr Variant<Pool2dShape> simd_row(Prepare prepare) {
   return {.name = "simd",
           .dtypes = {DType::f32},
-          .note = "channels in vector lanes, one image a chunk of work",
+          .note = "channels in vector lanes, one image per chunk of work",
           .prepare = prepare};
 }
 constexpr Variant<Pool2dShape> reference_row(Prepare prepare) {

@@ -37,7 +37,7 @@ Rows<BroadcastShape> broadcast_like_variants() {
        .supports = simd::supports_broadcast},
       {.name = "reference",
        .dtypes = kReference,
-       .note = "one index computation an element; the oracle",
+       .note = "one index computation per element; the oracle",
        .prepare = reference::broadcast_like},
   };
   return rows;
