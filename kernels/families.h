@@ -1,6 +1,6 @@
-// The list of kernel families: the only one. A new family is an include and an entry here; its tables
-// are functions NAME_variants() in namespaces cpu (its variants.cpp or reference.cpp) and emulated
-// and cuda (its .cu), and one that is missing does not link.
+// The list of kernel families: the only one. A new family is an include and an entry here; its
+// tables are functions NAME_variants() in namespaces cpu (its variants.cpp or reference.cpp) and
+// emulated and cuda (its .cu), and one that is missing does not link.
 #pragma once
 
 #include "kernels/batch_norm/batch_norm.h"
