@@ -12,7 +12,7 @@
 #include "engine/runtime.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define TAPESCOPE_POOL_BLOCKS 0  // one malloc a tensor, so that overruns and late reads are seen
+#define TAPESCOPE_POOL_BLOCKS 0  // one malloc per tensor, so that overruns and late reads are seen
 #else
 #define TAPESCOPE_POOL_BLOCKS 1
 #endif
@@ -37,82 +37,23 @@ std::string human(std::size_t bytes) {
   return fmt::format("{:.2f} GiB", bytes / 1073741824.0);
 }
 
-class PoolAllocator final : public Allocator {
- public:
-  explicit PoolAllocator(Device device) : device_(device), runtime_(DeviceRuntime::of(device)) {
-    limit_ = number_from_environment("TAPESCOPE_MEMORY_LIMIT", 0, SIZE_MAX).value_or(0);
-  }
+}  // namespace
 
-  StorageRef allocate(std::size_t bytes, Purpose purpose, const char* label) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const std::size_t capacity = size_class(bytes);
-    if (limit_ != 0 && use_.live + capacity > limit_) throw out_of_memory(bytes, label);
-    void* data = take(capacity);
-    if (data == nullptr) throw out_of_memory(bytes, label);
-    Storage* storage = new_header();
-    storage->data = data;
-    storage->bytes = bytes;
-    storage->capacity = capacity;
-    storage->device = device_;
-    storage->purpose = purpose;
-    storage->label = label;
-    storage->references.store(1, std::memory_order_relaxed);
-    storage->previous = nullptr;
-    storage->next = live_;
-    if (live_ != nullptr) live_->previous = storage;
-    live_ = storage;
-    use_.bytes[static_cast<std::size_t>(purpose)] += capacity;
-    use_.live += capacity;
-    use_.peak = std::max(use_.peak, use_.live);
-    return StorageRef(storage);
-  }
-
-  MemoryUse use() const override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return use_;
-  }
-  void reset_peak() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    use_.peak = use_.live;
-  }
-  void set_limit(std::size_t bytes) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    limit_ = bytes;
-  }
-  void trim() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    release_pool();
-  }
-
- private:
-  void free(Storage* storage) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (storage->previous != nullptr) storage->previous->next = storage->next;
-    if (storage->next != nullptr) storage->next->previous = storage->previous;
-    if (live_ == storage) live_ = storage->next;
-    use_.bytes[static_cast<std::size_t>(storage->purpose)] -= storage->capacity;
-    use_.live -= storage->capacity;
-#if TAPESCOPE_POOL_BLOCKS
-    free_[storage->capacity].push_back(storage->data);
-    use_.pooled += storage->capacity;
-#else
-    runtime_.free(storage->data);
-#endif
-    headers_.push_back(storage);
-  }
+struct Allocator::Pool {
+  explicit Pool(Device where) : device(where), runtime(DeviceRuntime::of(where)) {}
 
   // A block of exactly this size class, from the pool or from the system; null if there is none.
   void* take(std::size_t capacity) {
 #if TAPESCOPE_POOL_BLOCKS
-    if (auto found = free_.find(capacity); found != free_.end() && !found->second.empty()) {
+    if (auto found = free.find(capacity); found != free.end() && !found->second.empty()) {
       void* data = found->second.back();
       found->second.pop_back();
-      use_.pooled -= capacity;
+      use.pooled -= capacity;
       return data;
     }
 #endif
     void* data = from_system(capacity);
-    if (data == nullptr && use_.pooled > 0) {
+    if (data == nullptr && use.pooled > 0) {
       release_pool();
       data = from_system(capacity);
     }
@@ -120,38 +61,38 @@ class PoolAllocator final : public Allocator {
   }
 
   void* from_system(std::size_t capacity) {
-    ++use_.blocks_from_system;
-    return runtime_.allocate(capacity);
+    ++use.blocks_from_system;
+    return runtime.allocate(capacity);
   }
 
   void release_pool() {
-    for (auto& [capacity, blocks] : free_) {
-      for (void* block : blocks) runtime_.free(block);
-      use_.pooled -= capacity * blocks.size();
+    for (auto& [capacity, blocks] : free) {
+      for (void* block : blocks) runtime.free(block);
+      use.pooled -= capacity * blocks.size();
     }
-    free_.clear();
+    free.clear();
   }
 
   Storage* new_header() {
-    if (headers_.empty()) return new Storage;
-    Storage* header = headers_.back();
-    headers_.pop_back();
+    if (headers.empty()) return new Storage;
+    Storage* header = headers.back();
+    headers.pop_back();
     return header;
   }
 
   Error out_of_memory(std::size_t bytes, const char* label) const {
     std::string text =
-        fmt::format("out of memory on {}: {} asked for by '{}'", name_of(device_.kind),
-                    human(bytes), *label != '\0' ? label : "unnamed");
-    text += fmt::format(" with {} in use", human(use_.live));
-    if (limit_ != 0) text += fmt::format(" of a limit of {}", human(limit_));
+        fmt::format("out of memory on {}: {} asked for by '{}'", name_of(device.kind), human(bytes),
+                    *label != '\0' ? label : "unnamed");
+    text += fmt::format(" with {} in use", human(use.live));
+    if (limit != 0) text += fmt::format(" of a limit of {}", human(limit));
     text += "\n  in use by purpose:";
     for (int p = 0; p < kPurposes; ++p) {
       text += fmt::format(" {} {}", name_of(static_cast<Purpose>(p)),
-                          human(use_.bytes[static_cast<std::size_t>(p)]));
+                          human(use.bytes[static_cast<std::size_t>(p)]));
     }
     std::vector<const Storage*> blocks;
-    for (const Storage* s = live_; s != nullptr; s = s->next) blocks.push_back(s);
+    for (const Storage* s = live; s != nullptr; s = s->next) blocks.push_back(s);
     const auto shown = std::min<std::ptrdiff_t>(5, static_cast<std::ptrdiff_t>(blocks.size()));
     std::partial_sort(blocks.begin(), blocks.begin() + shown, blocks.end(),
                       [](auto* a, auto* b) { return a->bytes > b->bytes; });
@@ -161,21 +102,78 @@ class PoolAllocator final : public Allocator {
       text += fmt::format("\n    {:>10}  {}  {}", human(s->bytes), name_of(s->purpose),
                           *s->label != '\0' ? s->label : "unnamed");
     }
-    text += "\n  try a smaller --batch-size, --image-size or --width";
+    text += "\n  try a smaller batch, smaller images or a narrower model";
     return Error(Blame::failure, std::move(text));
   }
 
-  const Device device_;
-  DeviceRuntime& runtime_;
-  mutable std::mutex mutex_;
-  MemoryUse use_;
-  std::size_t limit_ = 0;
-  Storage* live_ = nullptr;
-  std::vector<Storage*> headers_;                   // headers to use again
-  std::map<std::size_t, std::vector<void*>> free_;  // by capacity
+  const Device device;
+  DeviceRuntime& runtime;
+  mutable std::mutex mutex;
+  MemoryUse use;
+  std::size_t limit = 0;
+  Storage* live = nullptr;
+  std::vector<Storage*> headers;                   // headers to use again
+  std::map<std::size_t, std::vector<void*>> free;  // by capacity
 };
 
-}  // namespace
+Allocator::Allocator(Device device) : pool_(new Pool(device)) {
+  pool_->limit = number_from_environment("TAPESCOPE_MEMORY_LIMIT", 0, SIZE_MAX).value_or(0);
+}
+
+StorageRef Allocator::allocate(std::size_t bytes, Purpose purpose, const char* label) {
+  Pool& p = *pool_;
+  const std::lock_guard<std::mutex> lock(p.mutex);
+  const std::size_t capacity = size_class(bytes);
+  if (p.limit != 0 && p.use.live + capacity > p.limit) throw p.out_of_memory(bytes, label);
+  void* data = p.take(capacity);
+  if (data == nullptr) throw p.out_of_memory(bytes, label);
+  Storage* storage = p.new_header();
+  storage->data = data;
+  storage->bytes = bytes;
+  storage->capacity = capacity;
+  storage->device = p.device;
+  storage->purpose = purpose;
+  storage->label = label;
+  storage->references.store(1, std::memory_order_relaxed);
+  storage->previous = nullptr;
+  storage->next = p.live;
+  if (p.live != nullptr) p.live->previous = storage;
+  p.live = storage;
+  p.use.bytes[static_cast<std::size_t>(purpose)] += capacity;
+  p.use.live += capacity;
+  p.use.peak = std::max(p.use.peak, p.use.live);
+  return StorageRef(storage);
+}
+
+void Allocator::free(Storage* storage) {
+  Pool& p = *pool_;
+  const std::lock_guard<std::mutex> lock(p.mutex);
+  if (storage->previous != nullptr) storage->previous->next = storage->next;
+  if (storage->next != nullptr) storage->next->previous = storage->previous;
+  if (p.live == storage) p.live = storage->next;
+  p.use.bytes[static_cast<std::size_t>(storage->purpose)] -= storage->capacity;
+  p.use.live -= storage->capacity;
+#if TAPESCOPE_POOL_BLOCKS
+  p.free[storage->capacity].push_back(storage->data);
+  p.use.pooled += storage->capacity;
+#else
+  p.runtime.free(storage->data);
+#endif
+  p.headers.push_back(storage);
+}
+
+MemoryUse Allocator::use() const {
+  const std::lock_guard<std::mutex> lock(pool_->mutex);
+  return pool_->use;
+}
+void Allocator::reset_peak() {
+  const std::lock_guard<std::mutex> lock(pool_->mutex);
+  pool_->use.peak = pool_->use.live;
+}
+void Allocator::set_limit(std::size_t bytes) {
+  const std::lock_guard<std::mutex> lock(pool_->mutex);
+  pool_->limit = bytes;
+}
 
 std::string_view name_of(Purpose purpose) {
   constexpr std::string_view names[] = {"parameter", "activation", "gradient", "workspace", "data"};
@@ -198,13 +196,13 @@ const char* intern(std::string_view text) {
 
 Allocator& Allocator::of(Device device) {
   // Never destroyed: tensors in static storage may outlive any order of destruction.
-  static auto* cpu = new PoolAllocator(Device::cpu());
+  static auto* cpu = new Allocator(Device::cpu());
   if (device.kind == DeviceKind::cpu) return *cpu;
   if (device.kind == DeviceKind::emulated) {
-    static auto* emulated = new PoolAllocator(Device::emulated());
+    static auto* emulated = new Allocator(Device::emulated());
     return *emulated;
   }
-  static auto* cuda = new PoolAllocator(Device::cuda());
+  static auto* cuda = new Allocator(Device::cuda());
   return *cuda;
 }
 

@@ -64,28 +64,30 @@ struct MemoryUse {
   std::uint64_t blocks_from_system = 0;        // how often the system had to be asked, ever
 };
 
-// The pool of one device. Safe to use from several threads.
+// The pool of one device. Safe to use from several threads; lives as long as the process.
 class Allocator {
  public:
   static Allocator& of(Device device);
-  virtual ~Allocator() = default;
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
 
   // At least `bytes` bytes aligned to 64, contents undefined. Throws a failure on out of memory
   // that names the bytes asked for, the use by purpose, the five largest live blocks with their
   // labels, and what to try.
-  virtual StorageRef allocate(std::size_t bytes, Purpose purpose, const char* label = "") = 0;
+  StorageRef allocate(std::size_t bytes, Purpose purpose, const char* label = "");
 
-  virtual MemoryUse use() const = 0;
-  virtual void reset_peak() = 0;
+  MemoryUse use() const;
+  void reset_peak();
   // Refuses to let live memory pass this many bytes (0: no limit). TAPESCOPE_MEMORY_LIMIT sets it
   // at start.
-  virtual void set_limit(std::size_t bytes) = 0;
-  // Gives pooled blocks back to the system.
-  virtual void trim() = 0;
+  void set_limit(std::size_t bytes);
 
- protected:
+ private:
   friend class StorageRef;
-  virtual void free(Storage* storage) = 0;
+  struct Pool;
+  explicit Allocator(Device device);
+  void free(Storage* storage);
+  Pool* const pool_;
 };
 
 }  // namespace tapescope

@@ -17,7 +17,7 @@ void* cuda_symbol(const char* name);
 DeviceRuntime* cuda_runtime();
 
 // What program and library must have in common to work on each other's structures.
-constexpr int kCudaLibraryVersion = 1;
+constexpr int kCudaLibraryVersion = 2;
 
 // The functions that the library exports.
 extern "C" {

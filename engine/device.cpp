@@ -21,7 +21,7 @@ Device device_from_name(std::string_view name) {
   for (DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::emulated}) {
     if (name != name_of(kind)) continue;
     if (std::string reason = why_unavailable(kind); !reason.empty()) {
-      throw usage_error("device '{}' cannot be used: {}; try --device cpu", name, reason);
+      throw usage_error("device '{}' cannot be used: {}; try cpu", name, reason);
     }
     return {kind};
   }

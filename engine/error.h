@@ -1,7 +1,7 @@
 // Errors that name the thing, the cause and the remedy.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <stdexcept>
 #include <string>
@@ -25,15 +25,18 @@ class Error : public std::runtime_error {
   Blame blame_;
 };
 
+// Formats out of line: error.h is in every file.
+Error error_of(Blame blame, fmt::string_view text, fmt::format_args values);
+
 // throw usage_error("[conv2d] {} input channels but the weights expect {}; ...", 3, 4);
 template <class... Args>
 Error usage_error(fmt::format_string<Args...> text, Args&&... args) {
-  return Error(Blame::usage, fmt::format(text, std::forward<Args>(args)...));
+  return error_of(Blame::usage, text, fmt::make_format_args(args...));
 }
 
 template <class... Args>
 Error failure(fmt::format_string<Args...> text, Args&&... args) {
-  return Error(Blame::failure, fmt::format(text, std::forward<Args>(args)...));
+  return error_of(Blame::failure, text, fmt::make_format_args(args...));
 }
 
 }  // namespace tapescope

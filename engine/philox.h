@@ -5,7 +5,8 @@
 
 #include <array>
 #include <cstdint>
-#include <string_view>
+
+#include "engine/hash.h"
 
 namespace tapescope {
 
@@ -28,21 +29,6 @@ constexpr PhiloxBlock philox(PhiloxKey key, PhiloxBlock counter) {
 // 24 random bits to [0, 1): exact in f32.
 constexpr float uniform_f32(std::uint32_t bits) {
   return static_cast<float>(bits >> 8) * (1.0f / 16777216.0f);
-}
-
-// FNV-1a, 64 bits: the stable hash used for scope paths and names in random keys.
-constexpr std::uint64_t stable_hash(std::string_view text,
-                                    std::uint64_t hash = 0xcbf29ce484222325ull) {
-  for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
-  return hash;
-}
-
-// splitmix64's finaliser: folds any number of 64-bit values into a well mixed one.
-constexpr std::uint64_t mix(std::uint64_t a, std::uint64_t b = 0) {
-  std::uint64_t z = a + 0x9E3779B97F4A7C15ull * (b + 1);
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-  return z ^ (z >> 31);
 }
 
 constexpr PhiloxKey philox_key(std::uint64_t value) {

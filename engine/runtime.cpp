@@ -48,13 +48,14 @@ class HostRuntime final : public DeviceRuntime {
     if (bytes > 0) std::memset(memory, 0, bytes);
   }
   void wait(const Queue&) override {}
-  void* make_event() override { return nullptr; }
-  void free_event(void*) override {}
-  void record(void*, const Queue&) override {}
-  void wait(const Queue&, void*) override {}
-  void wait(void*) override {}
 
  private:
+  void* make_event() override { return nullptr; }
+  void free_event(void*) override {}
+  void record_event(void*, const Queue&) override {}
+  void wait_for_event(void*, const Queue&) override {}
+  void wait_for_event(void*) override {}
+
   Queue queue_;
 };
 

@@ -38,12 +38,31 @@ class DeviceRuntime {
   // Waits until all of the queue's work is done.
   virtual void wait(const Queue& queue) = 0;
 
-  // A point in a queue that others wait for: made once, recorded as often as wanted.
+ protected:  // what an Event is made of
+  friend class Event;
   virtual void* make_event() = 0;
   virtual void free_event(void* event) = 0;
-  virtual void record(void* event, const Queue& queue) = 0;
-  virtual void wait(const Queue& queue, void* event) = 0;  // the queue waits, the host does not
-  virtual void wait(void* event) = 0;                      // the host waits
+  virtual void record_event(void* event, const Queue& queue) = 0;
+  virtual void wait_for_event(void* event, const Queue& queue) = 0;
+  virtual void wait_for_event(void* event) = 0;
+};
+
+// A point in a queue that others wait for: made once, recorded as often as wanted. One that was
+// never recorded counts as reached.
+class Event {
+ public:
+  explicit Event(DeviceRuntime& runtime) : runtime_(&runtime), event_(runtime.make_event()) {}
+  ~Event() { runtime_->free_event(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void record(const Queue& queue) { runtime_->record_event(event_, queue); }
+  void hold(const Queue& queue) const { runtime_->wait_for_event(event_, queue); }  // not the host
+  void wait() const { runtime_->wait_for_event(event_); }                           // the host
+
+ private:
+  DeviceRuntime* runtime_;
+  void* event_;
 };
 
 }  // namespace tapescope

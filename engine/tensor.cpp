@@ -125,6 +125,12 @@ void Tensor::copy_from(const Tensor& source) {
 }
 
 Tensor Tensor::view(StorageRef storage, std::size_t byte_offset, Type type) {
+  const std::size_t bytes = storage ? storage->bytes : 0;
+  if (byte_offset > bytes || type.bytes() > bytes - byte_offset ||
+      byte_offset % size_of(type.dtype) != 0) {
+    throw failure("[view] a tensor of type {} does not lie at byte {} of a block of {} bytes",
+                  to_string(type), byte_offset, bytes);
+  }
   Tensor tensor;
   tensor.type_ = type;
   tensor.storage_ = std::move(storage);

@@ -82,7 +82,8 @@ class Tensor {
   Tensor host() const { return to(Device::cpu()); }
   // Overwrites this tensor's elements. Types must be equal; devices may differ.
   void copy_from(const Tensor& source);
-  // A view of `storage` as a tensor of this type, starting at a byte offset.
+  // A view of `storage` as a tensor of this type, starting at a byte offset. Throws a failure where
+  // it would reach beyond it, or starts where the dtype cannot.
   static Tensor view(StorageRef storage, std::size_t byte_offset, Type type);
 
  private:

@@ -64,7 +64,7 @@ class Pool {
       } catch (const std::system_error& error) {
         stop();
         throw failure(
-            "thread {} of {} cannot be started ({}); try a smaller --threads, or raise the limits "
+            "thread {} of {} cannot be started ({}); try fewer threads, or raise the limits "
             "of processes and memory (ulimit -u, ulimit -v)",
             i + 1, threads, error.code().message());
       }

@@ -1,5 +1,7 @@
 #include "engine/type.h"
 
+#include <fmt/format.h>
+
 #include "engine/error.h"
 
 namespace tapescope {

@@ -1,50 +1,48 @@
-// The list of kernel families. A new family is one line here.
+// The CPU tables of all families, and the listing of every device's.
+#include "kernels/families.h"
+
 #include "engine/cuda_library.h"
-#include "kernels/batch_norm/batch_norm.h"
-#include "kernels/cast/cast.h"
 #include "kernels/common/variant.h"
-#include "kernels/conv2d/conv2d.h"
 #include "kernels/cuda/library_variants.h"
-#include "kernels/dropout/dropout.h"
-#include "kernels/elementwise/elementwise.h"
-#include "kernels/gather/gather.h"
-#include "kernels/increment/increment.h"
-#include "kernels/layout/layout.h"
-#include "kernels/log_softmax/log_softmax.h"
-#include "kernels/log_softmax/nll.h"
-#include "kernels/matmul/matmul.h"
-#include "kernels/optimizer/many.h"
-#include "kernels/optimizer/optimizer.h"
-#include "kernels/pool2d/pool2d.h"
-#include "kernels/reduce/reduce.h"
 
 namespace tapescope {
+
+// cpu::NAME_variants() are a family's rows; NAME_variants() knows their family as well.
+#define TAPESCOPE_ON_CPU(name, Shape) \
+  namespace cpu {                     \
+  Rows<Shape> name##_variants();      \
+  }                                   \
+  Variants<Shape> name##_variants() { return {#name, cpu::name##_variants()}; }
+#define TAPESCOPE_NOTHING(name, Shape)
+TAPESCOPE_FAMILIES(TAPESCOPE_ON_CPU, TAPESCOPE_NOTHING)
+
 namespace {
 
-// One family: its table for the CPU (if it has one), then those of the other devices. Where there
-// is no CUDA the rungs are listed all the same, with the reason.
 template <class Shape>
-void append(std::vector<VariantInfo>& all, std::span<const Variant<Shape>> cpu,
-            std::string_view family = {}) {
-  if (family.empty()) family = cpu.front().family;
-  all.insert(all.end(), cpu.begin(), cpu.end());
+void append(std::vector<VariantInfo>& all, DeviceKind device, const Variants<Shape>& variants,
+            std::string_view why_not = {}) {
+  for (const Variant<Shape>& v : variants) {
+    all.push_back({variants.family, device, v.name, v.dtypes, v.error_factor, v.note,
+                   why_not.empty() ? v.reason : why_not});
+  }
+}
+
+// Where there is no CUDA its variants are listed all the same, with the reason.
+template <class Shape>
+void append_gpus(std::vector<VariantInfo>& all, std::string_view family) {
   const auto emulated = gpu_variants<Shape>(DeviceKind::emulated, family);
-  all.insert(all.end(), emulated.begin(), emulated.end());
+  append(all, DeviceKind::emulated, emulated);
   static const std::string why = why_unavailable(DeviceKind::cuda);
   if (why.empty()) {
-    const auto cuda = gpu_variants<Shape>(DeviceKind::cuda, family);
-    all.insert(all.end(), cuda.begin(), cuda.end());
+    append(all, DeviceKind::cuda, gpu_variants<Shape>(DeviceKind::cuda, family));
     return;
   }
-  for (VariantInfo info : kLibraryVariants) {
-    info.reason = why;
-    if (info.family == family) all.push_back(info);
+  for (const LibraryVariant& library : kLibraryVariants) {
+    if (library.family != family) continue;
+    const auto row = library_row<Shape>(library);
+    append(all, DeviceKind::cuda, Variants<Shape>{family, {&row, 1}}, why);
   }
-  for (VariantInfo info : emulated) {
-    info.device = DeviceKind::cuda;
-    info.reason = why;
-    all.push_back(info);
-  }
+  append(all, DeviceKind::cuda, emulated, why);
 }
 
 }  // namespace
@@ -72,47 +70,11 @@ GpuTables gpu_tables(DeviceKind device) {
 
 std::vector<VariantInfo> all_variants() {
   std::vector<VariantInfo> all;
-  append(all, conv2d_variants());
-  append(all, conv2d_data_gradient_variants());
-  append(all, conv2d_weight_gradient_variants());
-  append(all, unary_variants());
-  append(all, binary_variants());
-  append(all, cast_variants());
-  append(all, reduce_variants());
-  append(all, broadcast_like_variants());
-  append(all, log_softmax_variants());
-  append(all, softmax_variants());
-  append(all, log_softmax_nll_variants());
-  append(all, log_softmax_nll_gradient_variants());
-  append(all, log_softmax_gradient_variants());
-  append(all, softmax_gradient_variants());
-  append(all, batch_norm_training_variants());
-  append(all, batch_norm_inference_variants());
-  append(all, batch_norm_gradient_variants());
-  append(all, dropout_variants());
-  append(all, relu_dropout_variants());
-  append(all, pad_variants());
-  append(all, slice_variants());
-  append(all, concat_variants());
-  append(all, transpose_variants());
-  append(all, upsample_nearest_variants());
-  append(all, upsample_bilinear_variants());
-  append(all, upsample_nearest_gradient_variants());
-  append(all, upsample_bilinear_gradient_variants());
-  append(all, gather_rows_element_variants());
-  append(all, scatter_rows_element_variants());
-  append(all, one_hot_variants());
-  append(all, sgd_variants());
-  append(all, adamw_variants());
-  append<SgdManyShape>(all, {}, "sgd_many");
-  append<AdamwManyShape>(all, {}, "adamw_many");
-  append(all, matmul_variants());
-  append(all, max_pool2d_variants());
-  append(all, max_pool2d_scatter_variants());
-  append(all, max_pool2d_gather_variants());
-  append(all, avg_pool2d_variants());
-  append(all, avg_pool2d_gradient_variants());
-  append(all, increment_variants());
+#define TAPESCOPE_LIST_GPUS(name, Shape) append_gpus<Shape>(all, #name);
+#define TAPESCOPE_LIST(name, Shape)                \
+  append(all, DeviceKind::cpu, name##_variants()); \
+  TAPESCOPE_LIST_GPUS(name, Shape)
+  TAPESCOPE_FAMILIES(TAPESCOPE_LIST, TAPESCOPE_LIST_GPUS)
   return all;
 }
 

@@ -4,58 +4,55 @@
 
 namespace tapescope {
 
-Conv2d::Conv2d(const Build& build, std::int64_t in, std::int64_t out, std::int64_t kernel,
-               const ConvOptions& options)
-    : Layer(build), options_{options.stride,   options.stride,   options.padding, options.padding,
-                             options.dilation, options.dilation, options.groups} {
+using Kind = Parameter::Kind;
+
+Conv2d::Conv2d(Module& parent, std::string_view name, std::int64_t in, std::int64_t out,
+               std::int64_t kernel, const ConvOptions& options)
+    : Layer(parent, name), options_{options.stride,  options.stride,   options.padding,
+                                    options.padding, options.dilation, options.dilation,
+                                    options.groups} {
   const std::int64_t per_group = in / options.groups;
-  weight_ = add_parameter("weight",
-                          initialise::he_normal(build, "weight", {out, kernel, kernel, per_group},
-                                                kernel * kernel * per_group),
-                          Parameter::Kind::weight);
-  if (options.bias) {
-    bias_ = add_parameter("bias", initialise::constant({out}, 0), Parameter::Kind::bias);
-  }
+  weight_ = add_parameter("weight", Kind::weight, {out, kernel, kernel, per_group},
+                          initialise::he_normal(kernel * kernel * per_group));
+  if (options.bias) bias_ = add_parameter("bias", Kind::bias, {out}, initialise::constant(0));
 }
 
-Var Conv2d::forward(Var x) {
+Var Conv2d::forward(Var x) const {
   Tape& tape = x.tape();
   const Var weight = tape.parameter(weight_);
   return conv2d(x, weight, bias_ ? tape.parameter(bias_) : Var{}, options_);
 }
 
-Linear::Linear(const Build& build, std::int64_t in, std::int64_t out, const LinearOptions& options)
-    : Layer(build) {
+Linear::Linear(Module& parent, std::string_view name, std::int64_t in, std::int64_t out,
+               const LinearOptions& options)
+    : Layer(parent, name) {
   using namespace initialise;
   const bool he = options.relu_follows;
-  weight_ = add_parameter("weight",
-                          he ? he_normal(build, "weight", {out, in}, in)
-                             : uniform_fan_in(build, "weight", {out, in}, in),
-                          Parameter::Kind::weight);
+  weight_ =
+      add_parameter("weight", Kind::weight, {out, in}, he ? he_normal(in) : uniform_fan_in(in));
   if (options.bias) {
-    bias_ =
-        add_parameter("bias", he ? constant({out}, 0) : uniform_fan_in(build, "bias", {out}, in),
-                      Parameter::Kind::bias);
+    bias_ = add_parameter("bias", Kind::bias, {out}, he ? constant(0) : uniform_fan_in(in));
   }
 }
 
-Var Linear::forward(Var x) {
+Var Linear::forward(Var x) const {
   Tape& tape = x.tape();
   const Var weight = tape.parameter(weight_);
   return linear(x, weight, bias_ ? tape.parameter(bias_) : Var{});
 }
 
-BatchNorm2d::BatchNorm2d(const Build& build, std::int64_t channels) : Layer(build) {
-  using Kind = Parameter::Kind;
+BatchNorm2d::BatchNorm2d(Module& parent, std::string_view name, std::int64_t channels)
+    : Layer(parent, name) {
+  using initialise::constant;
   // Scale and shift get no weight decay, so both count as biases.
-  weight_ = add_parameter("weight", initialise::constant({channels}, 1), Kind::bias);
-  bias_ = add_parameter("bias", initialise::constant({channels}, 0), Kind::bias);
-  running_mean_ = add_parameter("running_mean", initialise::constant({channels}, 0), Kind::buffer);
-  running_var_ = add_parameter("running_var", initialise::constant({channels}, 1), Kind::buffer);
-  num_batches_tracked_ = add_parameter("num_batches_tracked", Tensor::scalar_i64(0), Kind::buffer);
+  weight_ = add_parameter("weight", Kind::bias, {channels}, constant(1));
+  bias_ = add_parameter("bias", Kind::bias, {channels}, constant(0));
+  running_mean_ = add_parameter("running_mean", Kind::buffer, {channels}, constant(0));
+  running_var_ = add_parameter("running_var", Kind::buffer, {channels}, constant(1));
+  num_batches_tracked_ = add_parameter("num_batches_tracked", Kind::buffer, Tensor::scalar_i64(0));
 }
 
-Var BatchNorm2d::forward(Var x) {
+Var BatchNorm2d::forward(Var x) const {
   constexpr double kMomentum = 0.1;
   Tape& tape = x.tape();
   const Var scale = tape.parameter(weight_), shift = tape.parameter(bias_);
@@ -79,29 +76,29 @@ Var BatchNorm2d::forward(Var x) {
   return result.y;
 }
 
-Var with_relu(Layer& layer, Var x) {
+Var with_relu(const Layer& layer, Var x) {
   const Tape::Scope in(x.tape(), layer.scope_name());
   return relu(layer.forward(x));
 }
 
-BasicBlock::BasicBlock(const Build& build, std::int64_t in, std::int64_t out, std::int64_t stride)
-    : Layer(build) {
-  conv1_ = add_child<Conv2d>("conv1", in, out, 3,
-                             ConvOptions{.stride = stride, .padding = 1, .bias = false});
-  bn1_ = add_child<BatchNorm2d>("bn1", out);
-  conv2_ = add_child<Conv2d>("conv2", out, out, 3, ConvOptions{.padding = 1, .bias = false});
-  bn2_ = add_child<BatchNorm2d>("bn2", out);
+BasicBlock::BasicBlock(Module& parent, std::string_view name, std::int64_t in, std::int64_t out,
+                       std::int64_t stride)
+    : Layer(parent, name),
+      conv1_(*this, "conv1", in, out, 3, {.stride = stride, .padding = 1, .bias = false}),
+      bn1_(*this, "bn1", out),
+      conv2_(*this, "conv2", out, out, 3, {.padding = 1, .bias = false}),
+      bn2_(*this, "bn2", out),
+      downsample_(*this, "downsample") {
   if (stride != 1 || in != out) {
-    downsample_ = add_child<Sequential>("downsample");
-    downsample_->append<Conv2d>(in, out, 1, ConvOptions{.stride = stride, .bias = false})
+    downsample_.append<Conv2d>(in, out, 1, ConvOptions{.stride = stride, .bias = false})
         .append<BatchNorm2d>(out);
   }
 }
 
-Var BasicBlock::forward(Var x) {
-  const Var shortcut = downsample_ ? (*downsample_)(x) : x;
-  const Var hidden = relu((*bn1_)((*conv1_)(x)));
-  return relu(add((*bn2_)((*conv2_)(hidden)), shortcut));
+Var BasicBlock::forward(Var x) const {
+  const Var shortcut = downsample_.empty() ? x : downsample_(x);
+  const Var hidden = relu(bn1_(conv1_(x)));
+  return relu(add(bn2_(conv2_(hidden)), shortcut));
 }
 
 }  // namespace tapescope

@@ -15,9 +15,9 @@ struct ConvOptions {
 // weight {O, K, K, I / groups} (He), bias {O} (zero).
 class Conv2d final : public Layer {
  public:
-  Conv2d(const Build& build, std::int64_t in, std::int64_t out, std::int64_t kernel,
-         const ConvOptions& options = {});
-  Var forward(Var x) override;
+  Conv2d(Module& parent, std::string_view name, std::int64_t in, std::int64_t out,
+         std::int64_t kernel, const ConvOptions& options = {});
+  Var forward(Var x) const override;
 
  private:
   Conv2dOptions options_;
@@ -33,8 +33,9 @@ struct LinearOptions {
 // ReLU follows, and as PyTorch does, +-1/sqrt(in), where none does: class scores start small.
 class Linear final : public Layer {
  public:
-  Linear(const Build& build, std::int64_t in, std::int64_t out, const LinearOptions& options = {});
-  Var forward(Var x) override;
+  Linear(Module& parent, std::string_view name, std::int64_t in, std::int64_t out,
+         const LinearOptions& options = {});
+  Var forward(Var x) const override;
 
  private:
   ParameterRef weight_, bias_;
@@ -46,8 +47,8 @@ class Linear final : public Layer {
 // tape they are used.
 class BatchNorm2d final : public Layer {
  public:
-  BatchNorm2d(const Build& build, std::int64_t channels);
-  Var forward(Var x) override;
+  BatchNorm2d(Module& parent, std::string_view name, std::int64_t channels);
+  Var forward(Var x) const override;
 
  private:
   ParameterRef weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
@@ -56,22 +57,22 @@ class BatchNorm2d final : public Layer {
 // Identity on an evaluation tape.
 class Dropout final : public Layer {
  public:
-  Dropout(const Build& build, double p) : Layer(build), p_(p) {}
-  Var forward(Var x) override { return dropout(x, p_); }
+  Dropout(Module& parent, std::string_view name, double p) : Layer(parent, name), p_(p) {}
+  Var forward(Var x) const override { return dropout(x, p_); }
 
  private:
   double p_;
 };
 
 // The layer and a ReLU in its scope: "conv1/conv2d", "conv1/relu".
-Var with_relu(Layer& layer, Var x);
+Var with_relu(const Layer& layer, Var x);
 
-// A function as a layer: Function(build, relu), Function(build, flatten), ...
+// A function as a layer: relu, flatten, ...
 class Function final : public Layer {
  public:
-  Function(const Build& build, std::function<Var(Var)> function)
-      : Layer(build), function_(std::move(function)) {}
-  Var forward(Var x) override { return function_(x); }
+  Function(Module& parent, std::string_view name, std::function<Var(Var)> function)
+      : Layer(parent, name), function_(std::move(function)) {}
+  Var forward(Var x) const override { return function_(x); }
 
  private:
   std::function<Var(Var)> function_;
@@ -83,29 +84,34 @@ class Sequential final : public Layer {
   using Layer::Layer;
   template <class L, class... Args>
   Sequential& append(Args&&... args) {
-    layers_.push_back(add_child<L>(std::to_string(layers_.size()), std::forward<Args>(args)...));
+    layers_.push_back(
+        std::make_unique<L>(*this, std::to_string(layers_.size()), std::forward<Args>(args)...));
     return *this;
   }
-  Var forward(Var x) override {
+  bool empty() const { return layers_.empty(); }
+  Var forward(Var x) const override {
     for (const auto& layer : layers_) x = (*layer)(x);
     return x;
   }
 
  private:
-  std::vector<std::shared_ptr<Layer>> layers_;
+  std::vector<std::unique_ptr<Layer>> layers_;
 };
 
 // conv3x3 - bn - relu - conv3x3 - bn, plus the input (through conv1x1 - bn, called "downsample",
 // where its size or channels change), - relu (He et al. 2016, arXiv 1512.03385).
 class BasicBlock final : public Layer {
  public:
-  BasicBlock(const Build& build, std::int64_t in, std::int64_t out, std::int64_t stride);
-  Var forward(Var x) override;
+  BasicBlock(Module& parent, std::string_view name, std::int64_t in, std::int64_t out,
+             std::int64_t stride);
+  Var forward(Var x) const override;
 
  private:
-  std::shared_ptr<Conv2d> conv1_, conv2_;
-  std::shared_ptr<BatchNorm2d> bn1_, bn2_;
-  std::shared_ptr<Sequential> downsample_;
+  Conv2d conv1_;
+  BatchNorm2d bn1_;
+  Conv2d conv2_;
+  BatchNorm2d bn2_;
+  Sequential downsample_;  // empty where the input is added as it is
 };
 
 }  // namespace tapescope

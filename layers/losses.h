@@ -1,4 +1,4 @@
-// Classification losses, one value a sample {N}: the caller takes the mean. Logits and
+// Classification losses, one value per sample {N}: the caller takes the mean. Logits and
 // log-probabilities are {N, C}, labels i64 {N}; a label outside [0, C) is a usage error when it is
 // met.
 #pragma once

@@ -5,18 +5,23 @@
 
 namespace tapescope {
 
+Module::Module(Module& parent, std::string_view name)
+    : seed_(parent.seed_), room_(parent.room_), path_(parent.path_of(name)) {
+  parent.members_.push_back({nullptr, this});
+}
+
+std::string Module::path_of(std::string_view name) const {
+  return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+}
+
 std::vector<ParameterRef> Module::parameters() const {
   std::vector<ParameterRef> all;
   for (const Member& member : members_) {
     if (member.parameter) {
       all.push_back(member.parameter);
-      continue;
-    }
-    for (ParameterRef& parameter : member.module->parameters()) {
-      // A child that stands in two places counts once.
-      if (std::find(all.begin(), all.end(), parameter) == all.end()) {
-        all.push_back(std::move(parameter));
-      }
+    } else {
+      const std::vector<ParameterRef> below = member.module->parameters();
+      all.insert(all.end(), below.begin(), below.end());
     }
   }
   return all;
@@ -29,27 +34,32 @@ std::vector<ParameterRef> Module::trained_parameters() const {
 }
 
 std::string_view Module::scope_name() const {
-  const std::string_view path(build_.path);
+  const std::string_view path(path_);
   const std::size_t dot = path.rfind('.');
   return dot == std::string_view::npos ? path : path.substr(dot + 1);
 }
 
-ParameterRef Module::add_parameter(std::string_view name, Tensor value, Parameter::Kind kind) {
-  members_.push_back(
-      {std::make_shared<Parameter>(build_.child(name).path, std::move(value), kind), nullptr});
+ParameterRef Module::add_parameter(std::string_view name, Parameter::Kind kind, Shape shape,
+                                   const InitialValue& draw) {
+  const Type type{DType::f32, shape};
+  if (room_ != nullptr) {
+    if ((*room_ -= type.elements()) < 0) throw usage_error("no room for {}", to_string(type));
+    return add_parameter(name, kind, Tensor::zeros(type, Device::cpu(), Purpose::parameter));
+  }
+  PhiloxStream random(mix(seed_, stable_hash(path_of(name))));
+  Tensor value(type, Device::cpu(), Purpose::parameter);
+  for (float& element : value.values<float>()) element = static_cast<float>(draw(random));
+  return add_parameter(name, kind, std::move(value));
+}
+
+ParameterRef Module::add_parameter(std::string_view name, Parameter::Kind kind, Tensor value) {
+  members_.push_back({std::make_shared<Parameter>(path_of(name), std::move(value), kind), nullptr});
   return members_.back().parameter;
 }
 
-void Module::add_module(std::shared_ptr<Module> module) {
-  members_.push_back({nullptr, std::move(module)});
-}
-
-NamedVars Classifier::operator()(Tape& tape, const NamedVars& inputs) {
+NamedVars Classifier::operator()(const NamedVars& inputs) const {
   const auto image = inputs.find("image");
   if (image == inputs.end()) throw usage_error("[{}] needs an input 'image'", config_.name);
-  if (image->second.node->tape != &tape) {
-    throw usage_error("[{}] the input 'image' is on another tape", config_.name);
-  }
   const Shape& shape = image->second.shape();
   if (shape.rank() != 4 || shape[3] != config_.channels) {
     throw usage_error("[{}] the image must be {{N, H, W, {}}}, not {}", config_.name,

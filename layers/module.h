@@ -1,6 +1,7 @@
 // Modules own parameters and record nodes; models are modules with named inputs and outputs.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,26 +10,27 @@
 
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
+#include "engine/philox.h"
 
 namespace tapescope {
 
-// What a module is built with: where it stands in the model and which random numbers are its own.
-// Initial values are keyed by (seed, full parameter name), so they do not depend on the order in
-// which modules are made.
-struct Build {
-  std::uint64_t seed = 0;
-  std::string path;  // "layer1.0.conv1", empty for the model itself
+// Gives one initial value after the other from the stream of its parameter.
+using InitialValue = std::function<double(PhiloxStream&)>;
 
-  Build child(std::string_view name) const {
-    return {seed, path.empty() ? std::string(name) : path + "." + std::string(name)};
-  }
-};
-
-// Parameters are named as PyTorch's state_dict names them: "layer1.0.conv1.weight". A module can
-// be called several times: each call records nodes of its own, the parameters are shared.
+// Parameters are named as PyTorch's state_dict names them: "layer1.0.conv1.weight". Modules are
+// values: a member `Conv2d conv1_{*this, "conv1", ...}` registers itself with the module it is a
+// member of, and stays where it is. A module can be called several times: each call records nodes
+// of its own, the parameters are shared.
 class Module {
  public:
-  explicit Module(const Build& build) : build_(build) {}
+  // One that stands in no other. Initial values are keyed by (seed, full parameter name), so they
+  // do not depend on the order in which modules are made. Where `room` is not null parameters start
+  // as zeros, for a file to bring their values; their elements are taken from it, and a usage error
+  // says where they are more.
+  explicit Module(std::uint64_t seed = 0, std::shared_ptr<std::int64_t> room = nullptr)
+      : seed_(seed), room_(std::move(room)) {}
+  // Stands in `parent` under `name`: registered there, and drawn from the parent's seed.
+  Module(Module& parent, std::string_view name);
   virtual ~Module() = default;
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
@@ -38,28 +40,25 @@ class Module {
   std::vector<ParameterRef> parameters() const;
   // Those an optimiser updates.
   std::vector<ParameterRef> trained_parameters() const;
-  const std::string& path() const { return build_.path; }
+  const std::string& path() const { return path_; }  // "layer1.0.conv1", empty for a whole model
   // The last part of the path: the scope that its nodes are recorded in.
   std::string_view scope_name() const;
 
  protected:
-  ParameterRef add_parameter(std::string_view name, Tensor value, Parameter::Kind kind);
-  // Builds and registers a child called `name`.
-  template <class M, class... Args>
-  std::shared_ptr<M> add_child(std::string_view name, Args&&... args) {
-    auto module = std::make_shared<M>(build_.child(name), std::forward<Args>(args)...);
-    add_module(module);
-    return module;
-  }
-  void add_module(std::shared_ptr<Module> module);
-  const Build& build() const { return build_; }
+  // f32, its elements drawn one after the other (initialise.h); or of given value.
+  ParameterRef add_parameter(std::string_view name, Parameter::Kind kind, Shape shape,
+                             const InitialValue& draw);
+  ParameterRef add_parameter(std::string_view name, Parameter::Kind kind, Tensor value);
 
  private:
-  Build build_;
   struct Member {  // a parameter or a child, in order of registration
     ParameterRef parameter;
-    std::shared_ptr<Module> module;
+    const Module* module;
   };
+  std::string path_of(std::string_view name) const;
+  std::uint64_t seed_;
+  std::shared_ptr<std::int64_t> room_;
+  std::string path_;
   std::vector<Member> members_;
 };
 
@@ -67,11 +66,11 @@ class Module {
 class Layer : public Module {
  public:
   using Module::Module;
-  Var operator()(Var x) {
+  Var operator()(Var x) const {
     const Tape::Scope in(x.tape(), scope_name());
     return forward(x);
   }
-  virtual Var forward(Var x) = 0;
+  virtual Var forward(Var x) const = 0;
 };
 
 using NamedVars = std::map<std::string, Var, std::less<>>;
@@ -80,24 +79,26 @@ using NamedVars = std::map<std::string, Var, std::less<>>;
 class Model : public Module {
  public:
   using Module::Module;
-  virtual NamedVars operator()(Tape& tape, const NamedVars& inputs) = 0;
+  virtual NamedVars operator()(const NamedVars& inputs) const = 0;
 };
 
 struct ModelConfig {
   std::string name = "lenet";
   std::int64_t classes = 10;
-  std::int64_t channels = 1;     // of the input images
-  std::int64_t image_size = 28;  // height and width of the input images
-  double width = 1.0;            // scales hidden channel counts
-  std::uint64_t seed = 0;        // of the initial values
+  std::int64_t channels = 1;                     // of the input images
+  std::int64_t image_size = 28;                  // height and width of the input images
+  double width = 1.0;                            // scales hidden channel counts
+  std::uint64_t seed = 0;                        // of the initial values
+  std::shared_ptr<std::int64_t> room = nullptr;  // see Module
 };
 
 // {"image": {N, H, W, channels}} to {"logits": {N, classes}}.
 class Classifier : public Model {
  public:
-  explicit Classifier(const ModelConfig& config) : Model(Build{config.seed, ""}), config_(config) {}
-  NamedVars operator()(Tape& tape, const NamedVars& inputs) final;
-  virtual Var logits(Var image) = 0;
+  explicit Classifier(const ModelConfig& config)
+      : Model(config.seed, config.room), config_(config) {}
+  NamedVars operator()(const NamedVars& inputs) const final;
+  virtual Var logits(Var image) const = 0;
   const ModelConfig& config() const { return config_; }
 
  protected:

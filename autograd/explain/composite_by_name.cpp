@@ -1,5 +1,7 @@
 #include "autograd/explain/composite_by_name.h"
 
+#include <fmt/format.h>
+
 #include <fnmatch.h>
 
 #include <algorithm>

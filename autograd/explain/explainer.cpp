@@ -1,5 +1,7 @@
 #include "autograd/explain/explainer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 

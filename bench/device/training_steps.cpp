@@ -22,10 +22,10 @@ double seconds_of_a_step(Device device, const std::string& name, std::int64_t si
   Tape tape(device, Mode::training);
   const Var image = tape.input("image", DType::f32, {N, size, size, channels});
   const Var label = tape.input("label", DType::i64, {N});
-  const Var loss = mean(cross_entropy((*model)(tape, {{"image", image}}).at("logits"), label));
+  const Var loss = mean(cross_entropy((*model)({{"image", image}}).at("logits"), label));
   const std::vector<ParameterRef> parameters = model->trained_parameters();
   Optimizer optimizer(OptimizerConfig{});
-  const Effects effects = optimizer.update(tape, parameters, tape.gradient(loss, parameters));
+  const Effects effects = optimizer.update(parameters, tape.gradient(loss, parameters));
   CompileOptions options;
   options.keep_on_device = true;  // no step waits for the one before
   const Var outputs[] = {loss};

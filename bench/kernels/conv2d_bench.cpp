@@ -15,8 +15,8 @@ Conv2dShape shape_of(const benchmark::State& state) {
   return c;
 }
 
-void measure(benchmark::State& state, std::span<const Variant<Conv2dShape>> table,
-             const char* variant, int in0, int in1, int out) {
+void measure(benchmark::State& state, const Variants<Conv2dShape>& table, const char* variant,
+             int in0, int in1, int out) {
   const Conv2dShape c = shape_of(state);
   const std::int64_t elements[] = {c.N * c.H * c.W * c.I, c.O * c.KH * c.KW * c.I,
                                    c.N * c.P() * c.Q() * c.O};

@@ -16,9 +16,9 @@ namespace tapescope::bench {
 
 // The plan of a variant by name, on the CPU.
 template <class Shape>
-Plan prepare(std::span<const Variant<Shape>> table, std::string_view variant, const Shape& shape) {
+Plan prepare(const Variants<Shape>& table, std::string_view variant, const Shape& shape) {
   Backend backend;
-  backend.choices[std::string(table.front().family)] = std::string(variant);
+  backend.choices[std::string(table.family)] = std::string(variant);
   return prepare_from(table, shape, shape.dtype, backend);
 }
 

@@ -16,8 +16,8 @@ void pad(benchmark::State& state, const Shape& in) {
   bench::measure(state, bench::prepare(pad_variants(), "runs", s), {in.elements()},
                  {s.out().elements()});
 }
-void upsample(benchmark::State& state, std::span<const Variant<UpsampleShape>> table,
-              const UpsampleShape& s, bool gradient) {
+void upsample(benchmark::State& state, const Variants<UpsampleShape>& table, const UpsampleShape& s,
+              bool gradient) {
   const std::int64_t small = s.N * s.H * s.W * s.C, large = s.N * s.P * s.Q * s.C;
   bench::measure(state, prepare_from(table, s, DType::f32, Backend{}), {gradient ? large : small},
                  {gradient ? small : large});

@@ -5,7 +5,7 @@
 namespace tapescope {
 namespace {
 
-void softmax(benchmark::State& state, std::span<const Variant<SoftmaxShape>> table, int operands,
+void softmax(benchmark::State& state, const Variants<SoftmaxShape>& table, int operands,
              const char* variant) {
   const SoftmaxShape shape{DType::f32, state.range(0), state.range(1)};
   const std::int64_t n = shape.rows * shape.C;

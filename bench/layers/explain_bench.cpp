@@ -15,8 +15,8 @@ namespace {
 void explanation(benchmark::State& state, const char* name, std::int64_t side, const char* method) {
   const auto model = make_model({.name = name, .classes = 1000, .channels = 3, .image_size = side});
   explain::Explainer explainer(
-      [&](Tape& tape, Var image) {
-        return (*model)(tape, {{"image", image}}).at("logits");
+      [&](Tape&, Var image) {
+        return (*model)({{"image", image}}).at("logits");
       },
       {side, side, 3});
   Tensor image({DType::f32, {1, side, side, 3}});

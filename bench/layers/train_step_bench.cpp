@@ -22,10 +22,10 @@ void train_step(benchmark::State& state, const char* name, std::int64_t size,
   Tape tape(Device::cpu(), Mode::training);
   const Var image = tape.input("image", DType::f32, {N, size, size, channels});
   const Var label = tape.input("label", DType::i64, {N});
-  const Var loss = mean(cross_entropy((*model)(tape, {{"image", image}}).at("logits"), label));
+  const Var loss = mean(cross_entropy((*model)({{"image", image}}).at("logits"), label));
   const std::vector<ParameterRef> parameters = model->trained_parameters();
   Optimizer optimizer(OptimizerConfig{});
-  const Effects effects = optimizer.update(tape, parameters, tape.gradient(loss, parameters));
+  const Effects effects = optimizer.update(parameters, tape.gradient(loss, parameters));
   Program step = tape.compile({loss}, effects);
 
   Tensor images({DType::f32, {N, size, size, channels}}), labels({DType::i64, {N}});

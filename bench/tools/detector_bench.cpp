@@ -21,8 +21,7 @@ void detector(benchmark::State& state) {
   const DetectorConfig& config = model.config();
   Tape tape(Device::cpu(), Mode::evaluation);
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
-  const Var predictions =
-      DetectionTask(config, nullptr).predictions(model(tape, {{"image", image}}));
+  const Var predictions = DetectionTask(config, nullptr).predictions(model({{"image", image}}));
   Program program = tape.compile(std::vector{predictions}, {}, {.keep_fixed = true});
   Tensor input({DType::f32, {1, config.height, config.width, 3}});
   PhiloxStream random(1);

@@ -1,10 +1,10 @@
 // Batch normalisation on a GPU, in rungs.
 //
-//   naive: a thread a channel, one row after the other; sums in double
-//   tiled: a block 32 channels (neighbouring threads, neighbouring elements) and 1024 rows, so that
-//          a few channels still fill the GPU. A block centres its rows at their own mean; blocks
-//          are merged in double in their order (Chan, Golub and LeVeque, 1979), by a second launch;
-//          a third writes the result, one element a thread.
+//   naive: one thread per channel, one row after the other; sums in double
+//   tiled: one block per 32 channels (neighbouring threads, neighbouring elements) and 1024 rows,
+//          so that a few channels still fill the GPU. A block centres its rows at their own mean;
+//          blocks are merged in double in their order (Chan, Golub and LeVeque, 1979), by a second
+//          launch; a third writes the result, one element per thread.
 #include "kernels/batch_norm/batch_norm.h"
 
 #include "kernels/common/gpu.h"
@@ -37,8 +37,7 @@ __device__ Moments merged(Moments a, Moments b) {
           a.squares + b.squares + apart * apart * (a.count * b.count / count)};
 }
 
-// --- training
-// ----------------------------------------------------------------------------------------
+// --- training ---
 
 // The moments of rows begin, begin + step, ... below `end` of channel c.
 template <class T>
@@ -96,7 +95,7 @@ __global__ void tile_moments(const T* x, Moments* moments, std::int64_t rows, st
   moments[blockIdx.y * C + c] = all;
 }
 
-// What an element becomes: (x - mean) * factor + shift. A thread a channel.
+// What an element becomes: (x - mean) * factor + shift. One thread per channel.
 struct Channel {
   float mean, factor, shift;
 };
@@ -117,7 +116,7 @@ __global__ void merge_moments(const Moments* moments, const T* scale, const T* s
       number_or(shift, c, 0)};
 }
 
-// A thread an element.
+// One thread per element.
 template <class T>
 __global__ void normalise(const T* x, const Channel* channels, T* y, std::int64_t n,
                           std::int64_t C) {
@@ -127,8 +126,7 @@ __global__ void normalise(const T* x, const Channel* channels, T* y, std::int64_
   y[i] = static_cast<T>((number(x, i) - channel.mean) * channel.factor + channel.shift);
 }
 
-// --- inference
-// ---------------------------------------------------------------------------------------
+// --- inference ---
 
 template <class T>
 __global__ void inference(const T* x, const T* scale, const T* shift, const T* mean,
@@ -140,8 +138,7 @@ __global__ void inference(const T* x, const T* scale, const T* shift, const T* m
   y[i] = static_cast<T>((number(x, i) - number(mean, c)) * factor + number_or(shift, c, 0));
 }
 
-// --- gradient
-// ----------------------------------------------------------------------------------------
+// --- gradient ---
 
 // Sums over rows of dy and of dy * xhat.
 struct Sums {
@@ -248,8 +245,7 @@ __global__ void gradient_elements(const T* dy, const T* x, const GradientChannel
   if (i < n) dx[i] = gradient_element<T>(channels[i % C], number(dy, i), number(x, i));
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 template <class T>
 const T* in(const Buffers& b, int k) {
@@ -351,40 +347,46 @@ Plan prepare(const BatchNormShape& s) {
   return s.dtype == DType::bf16 ? for_bf16(s) : for_f32(s);
 }
 
-constexpr DTypes kDTypes{DType::f32, DType::bf16};
-constexpr std::string_view kTiledNote =
-    "a block 32 channels and 1024 rows, merged in order in double; then a thread an element";
+using Prepare = Plan (*)(const BatchNormShape&);
+
+constexpr Variant<BatchNormShape> tiled_row(Prepare prepare) {
+  return {.name = "tiled",
+          .dtypes = {DType::f32, DType::bf16},
+          .note =
+              "one block per 32 channels and 1024 rows, merged in order in double; then one thread "
+              "per element",
+          .prepare = prepare,
+          .supports = supports_tiled};
+}
+constexpr Variant<BatchNormShape> naive_row(std::string_view note, Prepare prepare) {
+  return {.name = "naive", .dtypes = {DType::f32, DType::bf16}, .note = note, .prepare = prepare};
+}
 
 }  // namespace
 
-std::span<const Variant<BatchNormShape>> batch_norm_training_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {{"batch_norm_training", "tiled", kDevice, kDTypes, 1, kTiledNote, ""},
-       prepare<training_tiled_plan<float>, training_tiled_plan<bf16>>,
-       supports_tiled},
-      {{"batch_norm_training", "naive", kDevice, kDTypes, 1, "a thread a channel", ""},
-       prepare<training_naive_plan<float>, training_naive_plan<bf16>>},
+Rows<BatchNormShape> batch_norm_training_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      tiled_row(prepare<training_tiled_plan<float>, training_tiled_plan<bf16>>),
+      naive_row("one thread per channel",
+                prepare<training_naive_plan<float>, training_naive_plan<bf16>>),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BatchNormShape>> batch_norm_inference_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {{"batch_norm_inference", "naive", kDevice, kDTypes, 1, "a thread an element", ""},
-       prepare<inference_plan<float>, inference_plan<bf16>>},
+Rows<BatchNormShape> batch_norm_inference_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      naive_row("one thread per element", prepare<inference_plan<float>, inference_plan<bf16>>),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BatchNormShape>> batch_norm_gradient_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {{"batch_norm_gradient", "tiled", kDevice, kDTypes, 1, kTiledNote, ""},
-       prepare<gradient_tiled_plan<float>, gradient_tiled_plan<bf16>>,
-       supports_tiled},
-      {{"batch_norm_gradient", "naive", kDevice, kDTypes, 1, "a thread a channel", ""},
-       prepare<gradient_naive_plan<float>, gradient_naive_plan<bf16>>},
+Rows<BatchNormShape> batch_norm_gradient_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      tiled_row(prepare<gradient_tiled_plan<float>, gradient_tiled_plan<bf16>>),
+      naive_row("one thread per channel",
+                prepare<gradient_naive_plan<float>, gradient_naive_plan<bf16>>),
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -12,8 +12,6 @@
 // centred at their own mean and merged in f64 (Chan, Golub and LeVeque, 1979).
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -27,12 +25,12 @@ struct BatchNormShape {
 
 // in: x {rows, C}, scale {C} or null (1), shift {C} or null (0)
 // out: y {rows, C}, mean {C}, variance {C} (biased)
-std::span<const Variant<BatchNormShape>> batch_norm_training_variants();
+Variants<BatchNormShape> batch_norm_training_variants();
 // in: x {rows, C}, scale {C} or null, shift {C} or null, mean {C}, variance {C}
 // out: y {rows, C}; may be x
-std::span<const Variant<BatchNormShape>> batch_norm_inference_variants();
+Variants<BatchNormShape> batch_norm_inference_variants();
 // in: dy {rows, C}, x {rows, C}, mean {C}, variance {C}, scale {C} or null
 // out: dx {rows, C}, dscale {C}, dshift {C}; each may be null, dx may be dy
-std::span<const Variant<BatchNormShape>> batch_norm_gradient_variants();
+Variants<BatchNormShape> batch_norm_gradient_variants();
 
 }  // namespace tapescope

@@ -6,51 +6,53 @@
 namespace tapescope {
 namespace {
 
-constexpr VariantInfo reference_info(std::string_view family) {
-  return {family,
-          "reference",
-          DeviceKind::cpu,
-          {DType::f32, DType::f64, DType::bf16},
-          1,
-          "one channel at a time, two passes in f64; the oracle",
-          ""};
+using Prepare = Plan (*)(const BatchNormShape&);
+
+constexpr Variant<BatchNormShape> reference_row(Prepare prepare) {
+  return {.name = "reference",
+          .dtypes = {DType::f32, DType::f64, DType::bf16},
+          .note = "one channel at a time, two passes in f64; the oracle",
+          .prepare = prepare};
 }
 
-constexpr VariantInfo simd_info(std::string_view family) {
-  return {
-      family,
-      "simd",
-      DeviceKind::cpu,
-      {DType::f32},
-      1,
-      "blocks of rows that stay in cache, merged in f64; few channels are repeated to fill vectors",
-      ""};
+constexpr Variant<BatchNormShape> simd_row(Prepare prepare) {
+  return {.name = "simd",
+          .dtypes = {DType::f32},
+          .note =
+              "blocks of rows that stay in cache, merged in f64; few channels are repeated to fill "
+              "vectors",
+          .prepare = prepare,
+          .supports = simd::supports_batch_norm};
 }
 
 }  // namespace
 
-std::span<const Variant<BatchNormShape>> batch_norm_training_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {simd_info("batch_norm_training"), simd::batch_norm_training, simd::supports_batch_norm},
-      {reference_info("batch_norm_training"), reference::batch_norm_training},
+namespace cpu {
+
+Rows<BatchNormShape> batch_norm_training_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      simd_row(simd::batch_norm_training),
+      reference_row(reference::batch_norm_training),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BatchNormShape>> batch_norm_inference_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {simd_info("batch_norm_inference"), simd::batch_norm_inference, simd::supports_batch_norm},
-      {reference_info("batch_norm_inference"), reference::batch_norm_inference},
+Rows<BatchNormShape> batch_norm_inference_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      simd_row(simd::batch_norm_inference),
+      reference_row(reference::batch_norm_inference),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BatchNormShape>> batch_norm_gradient_variants() {
-  static constexpr Variant<BatchNormShape> table[] = {
-      {simd_info("batch_norm_gradient"), simd::batch_norm_gradient, simd::supports_batch_norm},
-      {reference_info("batch_norm_gradient"), reference::batch_norm_gradient},
+Rows<BatchNormShape> batch_norm_gradient_variants() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      simd_row(simd::batch_norm_gradient),
+      reference_row(reference::batch_norm_gradient),
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

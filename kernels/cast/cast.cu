@@ -1,4 +1,4 @@
-// Conversion between dtypes on a GPU: a thread an element.
+// Conversion between dtypes on a GPU: one thread per element.
 #include "kernels/cast/cast.h"
 
 #include "kernels/cast/convert.h"
@@ -30,18 +30,14 @@ Plan prepare(const CastShape& s) {
 
 }  // namespace
 
-std::span<const Variant<CastShape>> cast_variants() {
-  static constexpr Variant<CastShape> table[] = {
-      {{"cast",
-        "naive",
-        kDevice,
-        {DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8},
-        1,
-        "a thread an element",
-        ""},
-       prepare},
+Rows<CastShape> cast_variants() {
+  static constexpr Variant<CastShape> rows[] = {
+      {.name = "naive",
+       .dtypes = {DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8},
+       .note = "one thread per element",
+       .prepare = prepare},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

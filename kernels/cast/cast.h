@@ -6,8 +6,6 @@
 // zero and saturates (NaN becomes 0); i64 to u8 saturates.
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -20,6 +18,6 @@ struct CastShape {
 
 // in: x {n} of dtype `from`    out: y {n} of dtype `to`, which is not x. The dtype asked of the
 // table is `from`.
-std::span<const Variant<CastShape>> cast_variants();
+Variants<CastShape> cast_variants();
 
 }  // namespace tapescope

@@ -8,7 +8,7 @@
 namespace tapescope {
 namespace {
 
-constexpr std::int64_t kGrain = 32 * 1024;  // elements a chunk of parallel work
+constexpr std::int64_t kGrain = 32 * 1024;  // elements per chunk of parallel work
 
 // Null where the pair has no vector kernel.
 CastKernel simd_kernel(const CastShape& s) {
@@ -48,19 +48,27 @@ Plan simd_cast(const CastShape& s) {
       });
 }
 
+constexpr DTypes kAny{DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8};
+
 }  // namespace
 
-std::span<const Variant<CastShape>> cast_variants() {
-  static constexpr DTypes kAny{DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8};
-  static constexpr Variant<CastShape> table[] = {
-      {{"cast", "simd", DeviceKind::cpu, kAny, 1,
-        "f32 to and from bf16 and f64, u8 and i64 to f32, in vectors; the same bits", ""},
-       simd_cast,
-       simd_supports},
-      {{"cast", "reference", DeviceKind::cpu, kAny, 1, "any dtype to any, one by one", ""},
-       reference::cast},
+namespace cpu {
+
+Rows<CastShape> cast_variants() {
+  static constexpr Variant<CastShape> rows[] = {
+      {.name = "simd",
+       .dtypes = kAny,
+       .note = "f32 to and from bf16 and f64, u8 and i64 to f32, in vectors; the same bits",
+       .prepare = simd_cast,
+       .supports = simd_supports},
+      {.name = "reference",
+       .dtypes = kAny,
+       .note = "any dtype to any, one by one",
+       .prepare = reference::cast},
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

@@ -200,7 +200,7 @@ void launch_gemm(const Queue& queue, const A& a, const B& b, const Store& store,
 }
 
 // The tiles that rungs use.
-using ScalarTile = GemmTile<16, 16, 16, 1, 1>;  // a result a thread: shared memory alone
+using ScalarTile = GemmTile<16, 16, 16, 1, 1>;  // one result per thread: shared memory alone
 using SmallTile = GemmTile<64, 64, 16, 4, 4>;
 using NarrowTile = GemmTile<128, 32, 16, 4, 4>;  // few columns
 using LargeTile = GemmTile<128, 128, 16, 8, 8>;

@@ -33,7 +33,7 @@
 #else
 #define TAPESCOPE_UNROLL _Pragma("GCC unroll 16")
 #endif
-// The static variable is one a declaration (and instance of a template): the array's key.
+// The static variable is one per declaration (and instance of a template): the array's key.
 #define TAPESCOPE_SHARED(T, name, extents)                                               \
   static char name##_key;                                                                \
   using name##_type = T extents;                                                         \

@@ -14,8 +14,8 @@ namespace tapescope {
 // The memory a prepared kernel works on. What the operands and outputs are, and in which order,
 // is said in the header of each family; an optional operand may be null.
 struct Buffers {
-  const void* const* in;         // one pointer an operand
-  void* const* out;              // one pointer an output
+  const void* const* in;         // one pointer per operand
+  void* const* out;              // one pointer per output
   void* workspace;               // Plan::workspace_bytes() bytes, aligned to 64
   const void* packed = nullptr;  // what Plan::pack() made of operand 1, where it was kept
 };

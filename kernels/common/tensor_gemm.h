@@ -15,7 +15,7 @@
 
 namespace tapescope::TAPESCOPE_GPU {
 
-// BM x BN results a block of WarpRows x WarpColumns warps, BK elements of k a step.
+// BM x BN results per block of WarpRows x WarpColumns warps, BK elements of k per step.
 template <int BM, int BN, int WarpRows, int WarpColumns>
 struct TensorTile {
   static constexpr int kBM = BM, kBN = BN, kWarpRows = WarpRows, kWarpColumns = WarpColumns;

@@ -30,24 +30,44 @@ class DTypes {
   unsigned bits_ = 0;
 };
 
-// What `tapescope kernels` prints and the harness walks.
-struct VariantInfo {
-  std::string_view family;  // "conv2d"
-  std::string_view name;    // "reference", "onednn", "simd", ...
-  DeviceKind device = DeviceKind::cpu;
+// One variant of a family whose kernels are described by `Shape` (which knows its dtype): a row of
+// the family's table for a device.
+template <class Shape>
+struct Variant {
+  std::string_view name;  // "reference", "onednn", "simd", ...
   DTypes dtypes;
   // How much larger its rounding error may be than that of plain summation in the same dtype; the
   // derivation is given where a variant declares more than 1.
   double error_factor = 1;
-  std::string_view note;    // one sentence: what it does, or what changed from the rung before
-  std::string_view reason;  // empty, or why this build or processor cannot run it
-};
-
-// One variant of a family whose kernels are described by `Shape` (which knows its dtype).
-template <class Shape>
-struct Variant : VariantInfo {
+  std::string_view note;         // one sentence: what it does, or what changed from the rung before
+  std::string_view reason = {};  // empty, or why this build or processor cannot run it
   Plan (*prepare)(const Shape&) = nullptr;
   bool (*supports)(const Shape&) = nullptr;  // null: any shape
+};
+
+// A family's table for one device, best first. What a family's source files write.
+template <class Shape>
+using Rows = std::span<const Variant<Shape>>;
+
+// A table and whose it is. What a family's header hands out for the CPU: families.cpp puts the name
+// to the rows.
+template <class Shape>
+struct Variants {
+  std::string_view family;  // "conv2d"
+  Rows<Shape> rows;
+
+  auto begin() const { return rows.begin(); }
+  auto end() const { return rows.end(); }
+};
+
+// What `tapescope kernels` prints and the harness walks.
+struct VariantInfo {
+  std::string_view family;
+  DeviceKind device = DeviceKind::cpu;
+  std::string_view name;
+  DTypes dtypes;
+  double error_factor = 1;
+  std::string_view note, reason;
 };
 
 // `--kernel FAMILY=VARIANT`: the variants asked for by name.
@@ -68,12 +88,12 @@ struct Backend {
 // name is taken or refused with the reason, never replaced. `cpu` is the table for the CPU; those
 // of other devices are found by its family's name.
 template <class Shape>
-Plan prepare_from(std::span<const Variant<Shape>> cpu, const Shape& shape, DType dtype,
+Plan prepare_from(const Variants<Shape>& cpu, const Shape& shape, DType dtype,
                   const Backend& backend) {
-  const std::string_view family = cpu.front().family;
-  const std::span<const Variant<Shape>> table =
-      backend.device.kind == DeviceKind::cpu ? cpu
-                                             : gpu_variants<Shape>(backend.device.kind, family);
+  const std::string_view family = cpu.family;
+  const Variants<Shape> table = backend.device.kind == DeviceKind::cpu
+                                    ? cpu
+                                    : gpu_variants<Shape>(backend.device.kind, family);
   std::string_view wanted, reason;
   if (!backend.choices.empty()) {
     if (auto it = backend.choices.find(family); it != backend.choices.end()) wanted = it->second;
@@ -88,7 +108,7 @@ Plan prepare_from(std::span<const Variant<Shape>> cpu, const Shape& shape, DType
   throw_no_variant(family, wanted, reason, dtype, backend.device.kind);
 }
 
-// Every variant of every family on every device, in the order of kernels/families.cpp. What cannot
+// Every variant of every family on every device, in the order of kernels/families.h. What cannot
 // run here has a reason.
 std::vector<VariantInfo> all_variants();
 

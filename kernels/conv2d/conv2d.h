@@ -7,8 +7,6 @@
 // With G groups the input channels of group g are [g*I/G, (g+1)*I/G), and likewise the outputs.
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -34,10 +32,10 @@ struct Conv2dShape {
 };
 
 // in: x {N,H,W,I}, w {O,KH,KW,I/groups}, bias {O} or null    out: y {N,P,Q,O}
-std::span<const Variant<Conv2dShape>> conv2d_variants();
+Variants<Conv2dShape> conv2d_variants();
 // in: dy {N,P,Q,O}, w {O,KH,KW,I/groups}                      out: dx {N,H,W,I}
-std::span<const Variant<Conv2dShape>> conv2d_data_gradient_variants();
+Variants<Conv2dShape> conv2d_data_gradient_variants();
 // in: x {N,H,W,I}, dy {N,P,Q,O}                               out: dw {O,KH,KW,I/groups}
-std::span<const Variant<Conv2dShape>> conv2d_weight_gradient_variants();
+Variants<Conv2dShape> conv2d_weight_gradient_variants();
 
 }  // namespace tapescope

@@ -1,8 +1,8 @@
 // The three convolutions as matrix products, for any rung that can multiply. A rung is
 //
-//   Rung{queue, pieces}, .wide               where it runs, how a long sum is cut, wide loads or
-//   not rung(a, b, store, M, N, K)               multiplies; see kernels/common/gemm.h kName<T>,
-//   kRows, kColumns, kStep<T>      its name, its tile, and what pieces are multiples of
+//   Rung{queue, pieces}, .wide        where it runs, how a long sum is cut, wide loads or not
+//   rung(a, b, store, M, N, K)        multiplies; see kernels/common/gemm.h
+//   kName<T>, kRows, kColumns, kStep<T>    its name, its tile, what pieces are multiples of
 //
 // The weight gradient adds up over all pixels of the batch: pieces of that sum go to different
 // blocks, and a second launch adds them in their order. No atomics, the same bits every time.

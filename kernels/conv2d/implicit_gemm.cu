@@ -1,9 +1,9 @@
 // Convolution and its gradients on a GPU as matrix products whose matrices are never in memory:
 // operands.h says where their elements lie, kernels/common/gemm.h multiplies.
 //
-//   tiled:         16 x 16 tiles through shared memory, a result a thread: a 16th of the reads of
-//                  naive, and padding is decided while loading instead of in the innermost loop.
-//   implicit_gemm: 4 x 4 or 8 x 8 results a thread in registers, 16-byte loads where channels and
+//   tiled:         16 x 16 tiles through shared memory, one result per thread: a 16th of the reads
+//                  of naive, and padding is decided while loading instead of in the innermost loop.
+//   implicit_gemm: 4 x 4 or 8 x 8 results per thread in registers, 16-byte loads where channels and
 //                  alignment allow: four to eight times the arithmetic for each read of shared
 //                  memory, which `tiled` waits for.
 #include "kernels/conv2d/implicit.h"
@@ -11,7 +11,7 @@
 namespace tapescope::TAPESCOPE_GPU {
 namespace {
 
-// How a rung multiplies: a result a thread, or blocks of registers.
+// How a rung multiplies: one result per thread, or blocks of registers.
 struct Tiled {
   template <class T>
   static constexpr std::string_view kName = "tiled";

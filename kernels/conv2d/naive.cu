@@ -1,4 +1,4 @@
-// Convolution and its gradients on a GPU, first rung: a thread a result, and the equation of
+// Convolution and its gradients on a GPU, first rung: one thread per result, and the equation of
 // conv2d.h as it stands. Neighbouring threads have neighbouring channels: their reads of weights
 // lie together, those of pixels are one broadcast. Everything is read from memory as often as it is
 // used.

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/thread_pool.h"
-#include "kernels/common/onednn_support.h"
+#include "kernels/conv2d/onednn_support.h"
 
 namespace tapescope::onednn {
 
@@ -222,7 +222,7 @@ void reorder(const Prepared& p, const memory::desc& from_desc, const void* from,
 // or the threads: they may change how oneDNN adds up.
 struct Images {
   std::vector<Band> bands;
-  std::vector<std::shared_ptr<const Prepared>> prepared;  // one a band
+  std::vector<std::shared_ptr<const Prepared>> prepared;  // one per band
 
   const Prepared& first() const { return *prepared[0]; }
   // Of c.N images.

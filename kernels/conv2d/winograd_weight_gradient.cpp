@@ -36,7 +36,7 @@ void cut(Problem& p) {
   const std::int64_t tiles = Tiles(p.N, p.P, p.Q).count();
   p.chunks = std::max<std::int64_t>(
       1, std::min({kMostChunks, tiles / kLeastTiles, kSumFloats / p.sum_floats()}));
-  // The sums are read and written once a block: it is large where they are.
+  // The sums are read and written once per block: it is large where they are.
   const std::int64_t cached = 160 * 1024 / (kElements * (p.padded_I() + p.padded_O()));  // floats
   p.block = std::clamp<std::int64_t>(cached, p.I * p.O >= 128 * 128 ? 64 : 32, 128);
   p.workers = p.chunks < kFewChunks ? 1 : std::min<std::int64_t>(thread_count(), p.chunks);

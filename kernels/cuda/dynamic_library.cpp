@@ -58,7 +58,7 @@ void check_aligned(const char* library, const void* pointer) {
   if (reinterpret_cast<std::uintptr_t>(pointer) % kLibraryAlignment == 0) return;
   throw failure(
       "[{}] an operand is not aligned to {} bytes (rows of a larger tensor?); clone() it, "
-      "or choose one of our own kernels with --kernel",
+      "or choose one of our own kernels by name",
       library, kLibraryAlignment);
 }
 

@@ -64,24 +64,23 @@ class CudaRuntime final : public DeviceRuntime {
   }
   void wait(const Queue& queue) override { check(cudaStreamSynchronize(stream(queue)), "wait"); }
 
+ private:
   void* make_event() override {
     cudaEvent_t event = nullptr;
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "event creation");
     return event;
   }
   void free_event(void* event) override { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
-  void record(void* event, const Queue& queue) override {
+  void record_event(void* event, const Queue& queue) override {
     check(cudaEventRecord(static_cast<cudaEvent_t>(event), stream(queue)), "event");
   }
-  // An event that was never recorded counts as reached.
-  void wait(const Queue& queue, void* event) override {
+  void wait_for_event(void* event, const Queue& queue) override {
     check(cudaStreamWaitEvent(stream(queue), static_cast<cudaEvent_t>(event), 0), "wait");
   }
-  void wait(void* event) override {
+  void wait_for_event(void* event) override {
     check(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "wait");
   }
 
- private:
   static cudaStream_t stream(const Queue& queue) {
     return static_cast<cudaStream_t>(queue.native());
   }

@@ -1,9 +1,9 @@
 // Dropout on a GPU, in rungs.
 //
-//   naive:      a thread an element, a Philox block each, of which one number in four is used
-//   vectorized: a thread four elements in a row: one Philox block, one 128-bit load and store. Ten
-//               rounds of Philox cost more than the load they hide behind, so a quarter of them is
-//               the difference between bound by arithmetic and bound by memory.
+//   naive:      one thread per element, a Philox block each, of which one number in four is used
+//   vectorized: four neighbouring elements per thread: one Philox block, one 128-bit load and
+//               store. Ten rounds of Philox cost more than the load they hide behind, so a quarter
+//               of them is the difference between bound by arithmetic and bound by memory.
 #include "kernels/dropout/dropout.h"
 
 #include <cmath>
@@ -122,26 +122,32 @@ constexpr DTypes kDTypes{DType::f32, DType::bf16};
 
 }  // namespace
 
-std::span<const Variant<DropoutShape>> dropout_variants() {
-  static constexpr Variant<DropoutShape> table[] = {
-      {{"dropout", "vectorized", kDevice, kDTypes, 1,
-        "a thread four elements: one Philox block, one wide load and store", ""},
-       vectorized_plan<false>},
-      {{"dropout", "naive", kDevice, kDTypes, 1, "a thread an element, a Philox block each", ""},
-       naive_plan<false>},
+Rows<DropoutShape> dropout_variants() {
+  static constexpr Variant<DropoutShape> rows[] = {
+      {.name = "vectorized",
+       .dtypes = kDTypes,
+       .note = "four elements per thread: one Philox block, one wide load and store",
+       .prepare = vectorized_plan<false>},
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .note = "one thread per element, a Philox block each",
+       .prepare = naive_plan<false>},
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<DropoutShape>> relu_dropout_variants() {
-  static constexpr Variant<DropoutShape> table[] = {
-      {{"relu_dropout", "vectorized", kDevice, kDTypes, 1,
-        "both in one pass: half the memory traffic of one after the other", ""},
-       vectorized_plan<true>},
-      {{"relu_dropout", "naive", kDevice, kDTypes, 1, "both in one pass, a thread an element", ""},
-       naive_plan<true>},
+Rows<DropoutShape> relu_dropout_variants() {
+  static constexpr Variant<DropoutShape> rows[] = {
+      {.name = "vectorized",
+       .dtypes = kDTypes,
+       .note = "both in one pass: half the memory traffic of one after the other",
+       .prepare = vectorized_plan<true>},
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .note = "both in one pass, one thread per element",
+       .prepare = naive_plan<true>},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

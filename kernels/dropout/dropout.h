@@ -7,8 +7,6 @@
 // batch and on any device. The map is linear in x, so its VJP is this kernel applied to dy.
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -22,8 +20,8 @@ struct DropoutShape {
 };
 
 // in: x {rows, row_elements}, step {} i64    out: y {rows, row_elements}; may be x
-std::span<const Variant<DropoutShape>> dropout_variants();
+Variants<DropoutShape> dropout_variants();
 // The same of max(x, 0), in one pass. Its VJP needs no mask: y > 0 says where both let pass.
-std::span<const Variant<DropoutShape>> relu_dropout_variants();
+Variants<DropoutShape> relu_dropout_variants();
 
 }  // namespace tapescope

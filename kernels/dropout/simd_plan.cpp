@@ -10,7 +10,7 @@
 
 namespace tapescope::simd {
 namespace {
-constexpr std::int64_t kGrain = 16 * 1024;  // elements a chunk of parallel work, a multiple of 4
+constexpr std::int64_t kGrain = 16 * 1024;  // elements per chunk of parallel work, a multiple of 4
 }
 
 Plan dropout(const DropoutShape& s) {

@@ -26,50 +26,40 @@ Plan one_after_the_other(const DropoutShape& s) {
   });
 }
 
+constexpr DTypes kReference{DType::f32, DType::f64, DType::bf16};
+
 }  // namespace
 
-std::span<const Variant<DropoutShape>> dropout_variants() {
-  static constexpr Variant<DropoutShape> table[] = {
-      {{"dropout",
-        "simd",
-        DeviceKind::cpu,
-        {DType::f32},
-        1,
-        "sixteen Philox blocks side by side in vectors; the same bits",
-        ""},
-       simd::dropout},
-      {{"dropout",
-        "reference",
-        DeviceKind::cpu,
-        {DType::f32, DType::f64, DType::bf16},
-        1,
-        "one Philox block an element; the oracle",
-        ""},
-       reference::dropout},
+namespace cpu {
+
+Rows<DropoutShape> dropout_variants() {
+  static constexpr Variant<DropoutShape> rows[] = {
+      {.name = "simd",
+       .dtypes = {DType::f32},
+       .note = "sixteen Philox blocks side by side in vectors; the same bits",
+       .prepare = simd::dropout},
+      {.name = "reference",
+       .dtypes = kReference,
+       .note = "one Philox block per element; the oracle",
+       .prepare = reference::dropout},
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<DropoutShape>> relu_dropout_variants() {
-  static constexpr Variant<DropoutShape> table[] = {
-      {{"relu_dropout",
-        "simd",
-        DeviceKind::cpu,
-        {DType::f32},
-        1,
-        "relu, then dropout in place",
-        ""},
-       one_after_the_other<simd::unary, simd::dropout>},
-      {{"relu_dropout",
-        "reference",
-        DeviceKind::cpu,
-        {DType::f32, DType::f64, DType::bf16},
-        1,
-        "relu, then dropout in place; the oracle",
-        ""},
-       one_after_the_other<reference::unary, reference::dropout>},
+Rows<DropoutShape> relu_dropout_variants() {
+  static constexpr Variant<DropoutShape> rows[] = {
+      {.name = "simd",
+       .dtypes = {DType::f32},
+       .note = "relu, then dropout in place",
+       .prepare = one_after_the_other<simd::unary, simd::dropout>},
+      {.name = "reference",
+       .dtypes = kReference,
+       .note = "relu, then dropout in place; the oracle",
+       .prepare = one_after_the_other<reference::unary, reference::dropout>},
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

@@ -1,9 +1,9 @@
 // Element-wise functions on a GPU, in rungs.
 //
-//   naive:      a thread an element, and one kernel for all functions: which one it is is the same
-//               for every thread, so the choice costs a branch that never diverges
-//   vectorized: a kernel a function, and a thread 16 bytes: a quarter of the instructions that move
-//               data, and enough bytes in flight to fill the memory's pipe
+//   naive:      one thread per element, and one kernel for all functions: which one it is is the
+//               same for every thread, so the choice costs a branch that never diverges
+//   vectorized: one kernel per function, and 16 bytes per thread: a quarter of the instructions
+//               that move data, and enough bytes in flight to fill the memory's pipe
 //
 // Operands that broadcast are read through an index that is computed from the merged loops of
 // broadcast.h; a scalar operand or one that is repeated whole costs nothing beside the read.
@@ -21,7 +21,7 @@ constexpr unsigned kThreads = 256;
 
 __device__ float logistic(float x) { return 1.0f / (1.0f + exp(-x)); }
 
-// One type a function: the kernels' template argument.
+// One type per function: the kernels' template argument.
 #define TAPESCOPE_BINARY(name, expression)
 #define TAPESCOPE_UNARY(name, expression)                                          \
   struct unary_##name {                                                            \
@@ -150,8 +150,7 @@ __global__ void binary_vectorized(const T* a, const T* b, T* y, std::int64_t n, 
   store_pack(y + at, result);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 template <class T>
 using UnaryKernel = void (*)(const Queue&, const T* x, T* y, std::int64_t n, float p0, float p1);
@@ -270,30 +269,39 @@ Plan prepare_binary(const BinaryShape& s) {
 
 // CUDA's and libm's elementary functions are within 2 units of the last place, where the reference
 // rounds once: its own note says how that is counted.
-constexpr VariantInfo wide_info(std::string_view family) {
-  return {family,  "vectorized",
-          kDevice, {DType::f32, DType::bf16},
-          2,       "a kernel a function, a thread 16 bytes: a quarter of the loads and stores",
-          ""};
+template <class Shape>
+constexpr Variant<Shape> vectorized_row(Plan (*prepare)(const Shape&)) {
+  return {.name = "vectorized",
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = 2,
+          .note = "one kernel per function, 16 bytes per thread: a quarter of the loads and stores",
+          .prepare = prepare};
 }
-constexpr VariantInfo naive_info(std::string_view family) {
-  return {family,  "naive",
-          kDevice, {DType::f32, DType::bf16},
-          2,       "a thread an element; one kernel for all functions",
-          ""};
+template <class Shape>
+constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
+  return {.name = "naive",
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = 2,
+          .note = "one thread per element; one kernel for all functions",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<UnaryShape>> unary_variants() {
-  static constexpr Variant<UnaryShape> table[] = {{wide_info("unary"), prepare_unary<true>},
-                                                  {naive_info("unary"), prepare_unary<false>}};
-  return table;
+Rows<UnaryShape> unary_variants() {
+  static constexpr Variant<UnaryShape> rows[] = {
+      vectorized_row(prepare_unary<true>),
+      naive_row(prepare_unary<false>),
+  };
+  return rows;
 }
-std::span<const Variant<BinaryShape>> binary_variants() {
-  static constexpr Variant<BinaryShape> table[] = {{wide_info("binary"), prepare_binary<true>},
-                                                   {naive_info("binary"), prepare_binary<false>}};
-  return table;
+
+Rows<BinaryShape> binary_variants() {
+  static constexpr Variant<BinaryShape> rows[] = {
+      vectorized_row(prepare_binary<true>),
+      naive_row(prepare_binary<false>),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

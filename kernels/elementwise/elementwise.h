@@ -7,7 +7,6 @@
 // What each function computes, its parameters and its VJPs: functions.inc.
 #pragma once
 
-#include <span>
 #include <string_view>
 
 #include "kernels/common/broadcast.h"
@@ -49,8 +48,8 @@ struct BinaryShape {
 };
 
 // in: x, n elements    out: y, n elements; may be x itself
-std::span<const Variant<UnaryShape>> unary_variants();
+Variants<UnaryShape> unary_variants();
 // in: a of shape `a`, b of shape `b`    out: y of shape out(); may be an operand of that shape
-std::span<const Variant<BinaryShape>> binary_variants();
+Variants<BinaryShape> binary_variants();
 
 }  // namespace tapescope

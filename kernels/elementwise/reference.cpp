@@ -8,7 +8,7 @@
 namespace tapescope::reference {
 namespace {
 
-constexpr std::int64_t kGrain = 32 * 1024;  // elements a chunk of parallel work
+constexpr std::int64_t kGrain = 32 * 1024;  // elements per chunk of parallel work
 
 template <class T>
 T logistic(T x) {

@@ -10,7 +10,7 @@
 namespace tapescope::simd {
 namespace {
 
-constexpr std::int64_t kGrain = 32 * 1024;  // elements a chunk of parallel work
+constexpr std::int64_t kGrain = 32 * 1024;  // elements per chunk of parallel work
 constexpr std::int64_t kSegment = 1024;     // repeated operands are written out by segments
 constexpr std::int64_t kDirect = 256;       // runs at least this long are read where they are
 

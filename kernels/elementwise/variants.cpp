@@ -6,31 +6,45 @@
 namespace tapescope {
 namespace {
 constexpr DTypes kReference{DType::f32, DType::f64, DType::bf16};
-constexpr std::string_view kReferenceNote = "one libm call an element; the oracle";
+constexpr std::string_view kReferenceNote = "one libm call per element; the oracle";
 constexpr std::string_view kSimdNote =
     "contiguous blocks of vectors, polynomials in place of libm calls (2 ulp)";
 }  // namespace
 
-std::span<const Variant<UnaryShape>> unary_variants() {
-  static constexpr Variant<UnaryShape> table[] = {
-      {{"unary", "simd", DeviceKind::cpu, {DType::f32, DType::bf16}, 2, kSimdNote, ""},
-       simd::unary,
-       simd::supports_unary},
-      {{"unary", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},
-       reference::unary},
+namespace cpu {
+
+Rows<UnaryShape> unary_variants() {
+  static constexpr Variant<UnaryShape> rows[] = {
+      {.name = "simd",
+       .dtypes = {DType::f32, DType::bf16},
+       .error_factor = 2,
+       .note = kSimdNote,
+       .prepare = simd::unary,
+       .supports = simd::supports_unary},
+      {.name = "reference",
+       .dtypes = kReference,
+       .note = kReferenceNote,
+       .prepare = reference::unary},
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BinaryShape>> binary_variants() {
-  static constexpr Variant<BinaryShape> table[] = {
-      {{"binary", "simd", DeviceKind::cpu, {DType::f32, DType::bf16}, 2, kSimdNote, ""},
-       simd::binary,
-       simd::supports_binary},
-      {{"binary", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},
-       reference::binary},
+Rows<BinaryShape> binary_variants() {
+  static constexpr Variant<BinaryShape> rows[] = {
+      {.name = "simd",
+       .dtypes = {DType::f32, DType::bf16},
+       .error_factor = 2,
+       .note = kSimdNote,
+       .prepare = simd::binary,
+       .supports = simd::supports_binary},
+      {.name = "reference",
+       .dtypes = kReference,
+       .note = kReferenceNote,
+       .prepare = reference::binary},
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "engine/error.h"
-#include "engine/philox.h"
+#include "engine/hash.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>

@@ -28,8 +28,7 @@ namespace tapescope::emulated {
 using emulator::dim3;
 using emulator::uint3;
 
-// --- vectors: aligned as CUDA's
-// --------------------------------------------------------------------
+// --- vectors: aligned as CUDA's ---
 struct alignas(8) float2 {
   float x, y;
 };
@@ -55,8 +54,7 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return
 inline int2 make_int2(int x, int y) { return {x, y}; }
 inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 
-// --- arithmetic
-// --------------------------------------------------------------------------------------
+// --- arithmetic ---
 using std::erf;
 using std::exp;
 using std::expm1;
@@ -101,8 +99,7 @@ T __ldg(const T* pointer) {
   return *pointer;
 }
 
-// --- atomics
-// -----------------------------------------------------------------------------------------
+// --- atomics ---
 template <class T, class F>
 T atomic_update(T* address, F&& f) {
   std::atomic_ref<T> target(*address);
@@ -134,8 +131,7 @@ T atomicCAS(T* address, T compare, T value) {
 }
 inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
-// --- barriers and warp collectives
-// -------------------------------------------------------------------
+// --- barriers and warp collectives ---
 inline void __syncthreads(std::source_location at = std::source_location::current()) {
   emulator::Thread& self = *emulator::current;
   self.block->barrier(self, {"__syncthreads", at});

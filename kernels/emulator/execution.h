@@ -43,7 +43,7 @@ struct Grid {
   std::string_view kernel;  // its name, for reports
   dim3 blocks, threads;
   std::size_t dynamic_shared_bytes;
-  FunctionRef<void()> body;  // the kernel: called once a thread
+  FunctionRef<void()> body;  // the kernel: called once per thread
 };
 // Runs all of it before returning. Throws a failure that names kernel, block and thread where the
 // execution model is violated.

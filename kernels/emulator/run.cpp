@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/error.h"
-#include "engine/philox.h"
+#include "engine/hash.h"
 #include "kernels/emulator/block.h"
 
 namespace tapescope::emulator {

@@ -1,6 +1,6 @@
-// Gathers and scatters of one element a row on a GPU.
+// Gathers and scatters of one element per row on a GPU.
 //
-//   naive: a thread an element of the result. A kernel cannot throw: the row of an index outside
+//   naive: one thread per element of the result. A kernel cannot throw: the row of an index outside
 //          [0, C) becomes NaN, which training stops at.
 #include "kernels/gather/gather.h"
 
@@ -69,23 +69,34 @@ Plan prepare_one_hot(const GatherShape& s) {
   return s.dtype == DType::bf16 ? scatter_plan<bf16, true>(s) : scatter_plan<float, true>(s);
 }
 
-constexpr VariantInfo info(std::string_view family) {
-  return {family, "naive", kDevice, {DType::f32, DType::bf16}, 1, "a thread an element", ""};
+constexpr Variant<GatherShape> naive_row(Plan (*prepare)(const GatherShape&)) {
+  return {.name = "naive",
+          .dtypes = {DType::f32, DType::bf16},
+          .note = "one thread per element",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<GatherShape>> gather_rows_element_variants() {
-  static constexpr Variant<GatherShape> table[] = {{info("gather_rows_element"), prepare_gather}};
-  return table;
+Rows<GatherShape> gather_rows_element_variants() {
+  static constexpr Variant<GatherShape> rows[] = {
+      naive_row(prepare_gather),
+  };
+  return rows;
 }
-std::span<const Variant<GatherShape>> scatter_rows_element_variants() {
-  static constexpr Variant<GatherShape> table[] = {{info("scatter_rows_element"), prepare_scatter}};
-  return table;
+
+Rows<GatherShape> scatter_rows_element_variants() {
+  static constexpr Variant<GatherShape> rows[] = {
+      naive_row(prepare_scatter),
+  };
+  return rows;
 }
-std::span<const Variant<GatherShape>> one_hot_variants() {
-  static constexpr Variant<GatherShape> table[] = {{info("one_hot"), prepare_one_hot}};
-  return table;
+
+Rows<GatherShape> one_hot_variants() {
+  static constexpr Variant<GatherShape> rows[] = {
+      naive_row(prepare_one_hot),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

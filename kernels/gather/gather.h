@@ -8,8 +8,6 @@
 // kernel cannot throw, its row becomes NaN.
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -21,10 +19,10 @@ struct GatherShape {
 };
 
 // in: x {N, C}, index {N} i64    out: y {N}
-std::span<const Variant<GatherShape>> gather_rows_element_variants();
+Variants<GatherShape> gather_rows_element_variants();
 // in: g {N}, index {N} i64       out: y {N, C}
-std::span<const Variant<GatherShape>> scatter_rows_element_variants();
+Variants<GatherShape> scatter_rows_element_variants();
 // in: index {N} i64              out: y {N, C}
-std::span<const Variant<GatherShape>> one_hot_variants();
+Variants<GatherShape> one_hot_variants();
 
 }  // namespace tapescope

@@ -5,33 +5,38 @@
 namespace tapescope {
 namespace {
 
-constexpr VariantInfo reference_info(std::string_view family) {
-  return {family,
-          "reference",
-          DeviceKind::cpu,
-          {DType::f32, DType::f64, DType::bf16},
-          1,
-          "one row at a time, indices checked",
-          ""};
+constexpr Variant<GatherShape> reference_row(Plan (*prepare)(const GatherShape&)) {
+  return {.name = "reference",
+          .dtypes = {DType::f32, DType::f64, DType::bf16},
+          .note = "one row at a time, indices checked",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<GatherShape>> gather_rows_element_variants() {
-  static constexpr Variant<GatherShape> table[] = {
-      {reference_info("gather_rows_element"), reference::gather_rows_element}};
-  return table;
+namespace cpu {
+
+Rows<GatherShape> gather_rows_element_variants() {
+  static constexpr Variant<GatherShape> rows[] = {
+      reference_row(reference::gather_rows_element),
+  };
+  return rows;
 }
 
-std::span<const Variant<GatherShape>> scatter_rows_element_variants() {
-  static constexpr Variant<GatherShape> table[] = {
-      {reference_info("scatter_rows_element"), reference::scatter_rows_element}};
-  return table;
+Rows<GatherShape> scatter_rows_element_variants() {
+  static constexpr Variant<GatherShape> rows[] = {
+      reference_row(reference::scatter_rows_element),
+  };
+  return rows;
 }
 
-std::span<const Variant<GatherShape>> one_hot_variants() {
-  static constexpr Variant<GatherShape> table[] = {{reference_info("one_hot"), reference::one_hot}};
-  return table;
+Rows<GatherShape> one_hot_variants() {
+  static constexpr Variant<GatherShape> rows[] = {
+      reference_row(reference::one_hot),
+  };
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

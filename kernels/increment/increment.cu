@@ -23,11 +23,14 @@ Plan prepare(const IncrementShape& s) {
 
 }  // namespace
 
-std::span<const Variant<IncrementShape>> increment_variants() {
-  static constexpr Variant<IncrementShape> table[] = {
-      {{"increment", "naive", kDevice, {DType::i64}, 1, "a thread an element", ""}, prepare},
+Rows<IncrementShape> increment_variants() {
+  static constexpr Variant<IncrementShape> rows[] = {
+      {.name = "naive",
+       .dtypes = {DType::i64},
+       .note = "one thread per element",
+       .prepare = prepare},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

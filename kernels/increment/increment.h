@@ -1,8 +1,6 @@
 // Counting: y[i] = x[i] + 1 for integers (batches tracked, optimiser steps).
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -12,6 +10,6 @@ struct IncrementShape {
 };
 
 // in: x {n} i64    out: y {n} i64; may be x
-std::span<const Variant<IncrementShape>> increment_variants();
+Variants<IncrementShape> increment_variants();
 
 }  // namespace tapescope

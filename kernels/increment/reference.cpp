@@ -13,12 +13,15 @@ Plan increment(const IncrementShape& shape) {
 
 }  // namespace
 
-std::span<const Variant<IncrementShape>> increment_variants() {
-  static constexpr Variant<IncrementShape> table[] = {
-      {{"increment", "reference", DeviceKind::cpu, DTypes{DType::i64}, 1, "one loop", ""},
-       increment},
+namespace cpu {
+
+Rows<IncrementShape> increment_variants() {
+  static constexpr Variant<IncrementShape> rows[] = {
+      {.name = "reference", .dtypes = {DType::i64}, .note = "one loop", .prepare = increment},
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

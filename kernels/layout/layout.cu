@@ -1,7 +1,7 @@
 // Kernels that move elements, on a GPU. Elements are plain bits of 1, 2, 4 or 8 bytes.
 //
-//   naive: pad, slice and transpose are one kernel: a thread an element of the result, which finds
-//          its source by one division an axis. concat is a copy of rows for each operand.
+//   naive: pad, slice and transpose are one kernel: one thread per element of the result, which
+//          finds its source by one division per axis. concat is a copy of rows for each operand.
 //   tiled: a transpose that swaps two groups of neighbouring axes is a matrix transpose. Tiles pass
 //          through shared memory, so that both reads and writes run along rows; the tile's rows are
 //          one element longer than its columns, so that a column lies in 32 different banks.
@@ -61,7 +61,7 @@ __global__ void copy_rows(const T* x, T* y, std::int64_t outer, std::int64_t run
   if (i < outer * run) y[i / run * y_stride + i % run] = x[i];
 }
 
-// x: {batch, rows, columns}, y: {batch, columns, rows}. A block of 32 x 8 threads a tile.
+// x: {batch, rows, columns}, y: {batch, columns, rows}. A block of 32 x 8 threads per tile.
 template <class T>
 __global__ void transpose_tiled(const T* x, T* y, std::int64_t rows, std::int64_t columns,
                                 std::int64_t column_tiles) {
@@ -80,8 +80,7 @@ __global__ void transpose_tiled(const T* x, T* y, std::int64_t rows, std::int64_
   }
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 Plan strided_plan(DType dtype, const Strided& s, double value = 0) {
   return with_element(dtype, [&](auto t) {
@@ -196,33 +195,47 @@ Plan concat(const ConcatShape& s) {
 }
 
 constexpr DTypes kAny{DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8};
-constexpr VariantInfo info(std::string_view family) {
-  return {family, "naive", kDevice, kAny, 1, "a thread an element of the result", ""};
+template <class Shape>
+constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
+  return {.name = "naive",
+          .dtypes = kAny,
+          .note = "one thread per element of the result",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<PadShape>> pad_variants() {
-  static constexpr Variant<PadShape> table[] = {{info("pad"), pad}};
-  return table;
-}
-std::span<const Variant<SliceShape>> slice_variants() {
-  static constexpr Variant<SliceShape> table[] = {{info("slice"), slice}};
-  return table;
-}
-std::span<const Variant<ConcatShape>> concat_variants() {
-  static constexpr Variant<ConcatShape> table[] = {{info("concat"), concat}};
-  return table;
-}
-std::span<const Variant<TransposeShape>> transpose_variants() {
-  static constexpr Variant<TransposeShape> table[] = {
-      {{"transpose", "tiled", kDevice, kAny, 1,
-        "32 x 32 tiles through shared memory: reads and writes both run along rows", ""},
-       transpose_by_tiles,
-       supports_tiled},
-      {info("transpose"), transpose},
+Rows<PadShape> pad_variants() {
+  static constexpr Variant<PadShape> rows[] = {
+      naive_row(pad),
   };
-  return table;
+  return rows;
+}
+
+Rows<SliceShape> slice_variants() {
+  static constexpr Variant<SliceShape> rows[] = {
+      naive_row(slice),
+  };
+  return rows;
+}
+
+Rows<ConcatShape> concat_variants() {
+  static constexpr Variant<ConcatShape> rows[] = {
+      naive_row(concat),
+  };
+  return rows;
+}
+
+Rows<TransposeShape> transpose_variants() {
+  static constexpr Variant<TransposeShape> rows[] = {
+      {.name = "tiled",
+       .dtypes = kAny,
+       .note = "32 x 32 tiles through shared memory: reads and writes both run along rows",
+       .prepare = transpose_by_tiles,
+       .supports = supports_tiled},
+      naive_row(transpose),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -26,7 +26,7 @@ struct PadShape {
   }
 };
 // in: x of shape `in`    out: y of shape out()
-std::span<const Variant<PadShape>> pad_variants();
+Variants<PadShape> pad_variants();
 
 // y = x[start[0]:stop[0], start[1]:stop[1], ...]. The adjoint is pad with 0.
 struct SliceShape {
@@ -43,17 +43,17 @@ struct SliceShape {
   }
 };
 // in: x of shape `in`    out: y of shape out()
-std::span<const Variant<SliceShape>> slice_variants();
+Variants<SliceShape> slice_variants();
 
 // The operands one behind the other along one axis: with `outer` the product of the extents in
 // front of it and `inner` of those behind it, operand k is {outer, extents[k], inner}.
 struct ConcatShape {
   DType dtype = DType::f32;  // any
   std::int64_t outer = 1, inner = 1;
-  std::span<const std::int64_t> extents;  // one an operand; read by prepare only
+  std::span<const std::int64_t> extents;  // one per operand; read by prepare only
 };
-// in: one pointer an operand    out: y {outer, sum of extents, inner}
-std::span<const Variant<ConcatShape>> concat_variants();
+// in: one pointer per operand    out: y {outer, sum of extents, inner}
+Variants<ConcatShape> concat_variants();
 
 // y[i_permutation[0], i_permutation[1], ...] = x[i_0, i_1, ...]: axis a of y is axis
 // permutation[a] of x, as in NumPy.
@@ -70,7 +70,7 @@ struct TransposeShape {
   }
 };
 // in: x of shape `in`    out: y of shape out()
-std::span<const Variant<TransposeShape>> transpose_variants();
+Variants<TransposeShape> transpose_variants();
 
 // Images {N, H, W, C} -> {N, P, Q, C}. Floating dtypes.
 //
@@ -83,10 +83,10 @@ struct UpsampleShape {
   std::int64_t N = 0, H = 0, W = 0, C = 0, P = 0, Q = 0;
 };
 // in: x {N, H, W, C}    out: y {N, P, Q, C}
-std::span<const Variant<UpsampleShape>> upsample_nearest_variants();
-std::span<const Variant<UpsampleShape>> upsample_bilinear_variants();
+Variants<UpsampleShape> upsample_nearest_variants();
+Variants<UpsampleShape> upsample_bilinear_variants();
 // in: dy {N, P, Q, C}    out: dx {N, H, W, C}
-std::span<const Variant<UpsampleShape>> upsample_nearest_gradient_variants();
-std::span<const Variant<UpsampleShape>> upsample_bilinear_gradient_variants();
+Variants<UpsampleShape> upsample_nearest_gradient_variants();
+Variants<UpsampleShape> upsample_bilinear_gradient_variants();
 
 }  // namespace tapescope

@@ -9,7 +9,7 @@
 namespace tapescope::reference {
 namespace {
 
-constexpr std::int64_t kGrain = 32 * 1024;  // elements a chunk of parallel work
+constexpr std::int64_t kGrain = 32 * 1024;  // elements per chunk of parallel work
 
 // Calls f(i, position) for every element i of a tensor of this shape, with its position per axis.
 template <class F>

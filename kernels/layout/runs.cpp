@@ -11,7 +11,7 @@
 namespace tapescope::runs {
 namespace {
 
-constexpr std::int64_t kGrain = 128 * 1024;  // bytes a chunk of parallel work
+constexpr std::int64_t kGrain = 128 * 1024;  // bytes per chunk of parallel work
 
 std::int64_t rows_per_chunk(std::int64_t row_bytes) {
   return std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, row_bytes));

@@ -1,6 +1,6 @@
 // Resampling of images on a GPU.
 //
-//   naive: a thread an element of the result. The gradients gather: an input pixel adds up the
+//   naive: one thread per element of the result. The gradients gather: an input pixel adds up the
 //          output pixels that read it, in their order, so no atomics are needed.
 #include "kernels/common/gpu.h"
 #include "kernels/layout/element.h"
@@ -101,8 +101,7 @@ __global__ void bilinear_gradient(const T* dy, T* dx, UpsampleShape s) {
   dx[i] = static_cast<T>(sum);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 template <auto kernel, class T>
 Plan plan_of(const UpsampleShape& s, std::int64_t elements) {
@@ -119,40 +118,45 @@ Plan prepare(const UpsampleShape& s) {
                                 : plan_of<for_f32, float>(s, elements);
 }
 
-// The weights are rounded to f32.
-constexpr VariantInfo info(std::string_view family, double error_factor) {
-  return {family,
-          "naive",
-          kDevice,
-          {DType::f32, DType::bf16},
-          error_factor,
-          "a thread an element of the result; gradients gather",
-          ""};
+constexpr Variant<UpsampleShape> naive_row(double error_factor,
+                                           Plan (*prepare)(const UpsampleShape&)) {
+  return {.name = "naive",
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = error_factor,
+          .note = "one thread per element of the result; gradients gather",
+          .prepare = prepare};
 }
+
+constexpr double kWeightsInF32 = 2;  // error factor: the weights are rounded to f32
 
 }  // namespace
 
-std::span<const Variant<UpsampleShape>> upsample_nearest_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {info("upsample_nearest", 1), prepare<nearest<float>, nearest<bf16>, false>}};
-  return table;
+Rows<UpsampleShape> upsample_nearest_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      naive_row(1, prepare<nearest<float>, nearest<bf16>, false>),
+  };
+  return rows;
 }
-std::span<const Variant<UpsampleShape>> upsample_bilinear_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {info("upsample_bilinear", 2), prepare<bilinear<float>, bilinear<bf16>, false>}};
-  return table;
+
+Rows<UpsampleShape> upsample_bilinear_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      naive_row(kWeightsInF32, prepare<bilinear<float>, bilinear<bf16>, false>),
+  };
+  return rows;
 }
-std::span<const Variant<UpsampleShape>> upsample_nearest_gradient_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {info("upsample_nearest_gradient", 1),
-       prepare<nearest_gradient<float>, nearest_gradient<bf16>, true>}};
-  return table;
+
+Rows<UpsampleShape> upsample_nearest_gradient_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      naive_row(1, prepare<nearest_gradient<float>, nearest_gradient<bf16>, true>),
+  };
+  return rows;
 }
-std::span<const Variant<UpsampleShape>> upsample_bilinear_gradient_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {info("upsample_bilinear_gradient", 2),
-       prepare<bilinear_gradient<float>, bilinear_gradient<bf16>, true>}};
-  return table;
+
+Rows<UpsampleShape> upsample_bilinear_gradient_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      naive_row(kWeightsInF32, prepare<bilinear_gradient<float>, bilinear_gradient<bf16>, true>),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -10,96 +10,99 @@ namespace {
 constexpr DTypes kAny{DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8};
 constexpr DTypes kFloating{DType::f32, DType::f64, DType::bf16};
 
-constexpr VariantInfo reference_info(std::string_view family, DTypes dtypes) {
-  return {family, "reference", DeviceKind::cpu, dtypes, 1, "one element at a time; the oracle", ""};
+template <class Shape>
+constexpr Variant<Shape> reference_row(DTypes dtypes, Plan (*prepare)(const Shape&)) {
+  return {.name = "reference",
+          .dtypes = dtypes,
+          .note = "one element at a time; the oracle",
+          .prepare = prepare};
 }
 
-constexpr VariantInfo runs_info(std::string_view family, DTypes dtypes, std::string_view note) {
-  return {family, "runs", DeviceKind::cpu, dtypes, 1, note, ""};
+template <class Shape>
+constexpr Variant<Shape> runs_row(
+    DTypes dtypes, Plan (*prepare)(const Shape&),
+    std::string_view note = "copies the longest pieces that lie together on both sides") {
+  return {.name = "runs", .dtypes = dtypes, .note = note, .prepare = prepare};
 }
-constexpr std::string_view kRunsNote = "copies the longest pieces that lie together on both sides";
 
-constexpr VariantInfo simd_info(std::string_view family) {
-  return {family,
-          "simd",
-          DeviceKind::cpu,
-          {DType::f32},
-          2,
-          "a row at a time, channels in vectors; weights rounded to f32",
-          ""};
+constexpr Variant<UpsampleShape> simd_row(Plan (*prepare)(const UpsampleShape&)) {
+  return {.name = "simd",
+          .dtypes = {DType::f32},
+          .error_factor = 2,
+          .note = "a row at a time, channels in vectors; weights rounded to f32",
+          .prepare = prepare,
+          .supports = simd::supports_upsample};
 }
 
 }  // namespace
 
-std::span<const Variant<PadShape>> pad_variants() {
-  static constexpr Variant<PadShape> table[] = {
-      {runs_info("pad", kAny, kRunsNote), runs::pad},
-      {reference_info("pad", kAny), reference::pad},
+namespace cpu {
+
+Rows<PadShape> pad_variants() {
+  static constexpr Variant<PadShape> rows[] = {
+      runs_row(kAny, runs::pad),
+      reference_row(kAny, reference::pad),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<SliceShape>> slice_variants() {
-  static constexpr Variant<SliceShape> table[] = {
-      {runs_info("slice", kAny, kRunsNote), runs::slice},
-      {reference_info("slice", kAny), reference::slice},
+Rows<SliceShape> slice_variants() {
+  static constexpr Variant<SliceShape> rows[] = {
+      runs_row(kAny, runs::slice),
+      reference_row(kAny, reference::slice),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<ConcatShape>> concat_variants() {
-  static constexpr Variant<ConcatShape> table[] = {
-      {runs_info("concat", kAny, kRunsNote), runs::concat},
-      {reference_info("concat", kAny), reference::concat},
+Rows<ConcatShape> concat_variants() {
+  static constexpr Variant<ConcatShape> rows[] = {
+      runs_row(kAny, runs::concat),
+      reference_row(kAny, reference::concat),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<TransposeShape>> transpose_variants() {
-  static constexpr Variant<TransposeShape> table[] = {
-      {runs_info("transpose", kAny,
-                 "runs where the last axis stays, else tiles that stay in the L1 cache"),
-       runs::transpose},
-      {reference_info("transpose", kAny), reference::transpose},
+Rows<TransposeShape> transpose_variants() {
+  static constexpr Variant<TransposeShape> rows[] = {
+      runs_row(kAny, runs::transpose,
+               "runs where the last axis stays, else tiles that stay in the L1 cache"),
+      reference_row(kAny, reference::transpose),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<UpsampleShape>> upsample_nearest_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {runs_info("upsample_nearest", kFloating, "pixels once a row, further rows copied"),
-       runs::upsample_nearest},
-      {reference_info("upsample_nearest", kFloating), reference::upsample_nearest},
+Rows<UpsampleShape> upsample_nearest_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      runs_row(kFloating, runs::upsample_nearest, "pixels once per row, further rows copied"),
+      reference_row(kFloating, reference::upsample_nearest),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<UpsampleShape>> upsample_bilinear_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {simd_info("upsample_bilinear"), simd::upsample_bilinear, simd::supports_upsample},
-      {reference_info("upsample_bilinear", kFloating), reference::upsample_bilinear},
+Rows<UpsampleShape> upsample_bilinear_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      simd_row(simd::upsample_bilinear),
+      reference_row(kFloating, reference::upsample_bilinear),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<UpsampleShape>> upsample_nearest_gradient_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {simd_info("upsample_nearest_gradient"), simd::upsample_nearest_gradient,
-       simd::supports_upsample},
-      {reference_info("upsample_nearest_gradient", kFloating),
-       reference::upsample_nearest_gradient},
+Rows<UpsampleShape> upsample_nearest_gradient_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      simd_row(simd::upsample_nearest_gradient),
+      reference_row(kFloating, reference::upsample_nearest_gradient),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<UpsampleShape>> upsample_bilinear_gradient_variants() {
-  static constexpr Variant<UpsampleShape> table[] = {
-      {simd_info("upsample_bilinear_gradient"), simd::upsample_bilinear_gradient,
-       simd::supports_upsample},
-      {reference_info("upsample_bilinear_gradient", kFloating),
-       reference::upsample_bilinear_gradient},
+Rows<UpsampleShape> upsample_bilinear_gradient_variants() {
+  static constexpr Variant<UpsampleShape> rows[] = {
+      simd_row(simd::upsample_bilinear_gradient),
+      reference_row(kFloating, reference::upsample_bilinear_gradient),
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

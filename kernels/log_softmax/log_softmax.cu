@@ -1,15 +1,15 @@
 // Softmax, log-softmax and their gradients on a GPU, in rungs. Each reduces a row to a total and
 // then writes the row again from it.
 //
-//   naive:      a thread a row. Neighbouring threads read a whole row apart: one useful number a
-//               memory transaction.
-//   shared:     a block a row. Its threads read neighbouring elements, and their totals are folded
-//               in a tree through shared memory, with a barrier a level.
-//   warp:       a warp a row, totals folded by shuffles: no shared memory, no barrier, and short
-//               rows do not leave most of a block idle. Largest value and sum are found in one pass
-//               (the sum is rescaled when a larger value comes), so a row is read twice, not
-//               thrice.
-//   vectorized: 16 bytes a load, and the row stays in registers: it is read once.
+//   naive:      one thread per row. Neighbouring threads read a whole row apart: one useful number
+//               per memory transaction.
+//   shared:     one block per row. Its threads read neighbouring elements, and their totals are
+//               folded in a tree through shared memory, with a barrier per level.
+//   warp:       one warp per row, totals folded by shuffles: no shared memory, no barrier, and
+//               short rows do not leave most of a block idle. Largest value and sum are found in
+//               one pass (the sum is rescaled when a larger value comes), so a row is read twice,
+//               not thrice.
+//   vectorized: 16 bytes per load, and the row stays in registers: it is read once.
 #include "kernels/log_softmax/log_softmax.h"
 
 #include "kernels/common/gpu.h"
@@ -57,7 +57,7 @@ struct Softmax : SoftmaxTotal {
   __device__ static float result(Total t, float x, float) { return exp(x - t.largest) / t.sum; }
 };
 struct LogSoftmax : SoftmaxTotal {
-  // The logarithm once a row.
+  // The logarithm once per row.
   __device__ static Total finish(Total t) {
     t = SoftmaxTotal::finish(t);
     t.sum = log(t.sum);
@@ -188,8 +188,7 @@ __global__ void vectorized(const T* a, const T* b, T* y, std::int64_t rows, std:
   }
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 enum class Rung { naive, shared, warp, vectorized };
 constexpr std::string_view kNames[] = {"naive", "shared", "warp", "vectorized"};
@@ -238,35 +237,32 @@ Plan prepare(const SoftmaxShape& s) {
 bool any(const SoftmaxShape& s) { return s.rows < (std::int64_t{1} << 31); }
 
 // exp and log are within 2 units of the last place.
-constexpr VariantInfo info(std::string_view family, Rung rung, std::string_view note) {
-  return {family, kNames[static_cast<int>(rung)], kDevice, {DType::f32, DType::bf16}, 2, note, ""};
+template <class F, Rung rung>
+constexpr Variant<SoftmaxShape> row(std::string_view note) {
+  return {.name = kNames[static_cast<int>(rung)],
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = 2,
+          .note = note,
+          .prepare = prepare<F, rung>,
+          .supports = any};
 }
 
 template <class F>
-std::span<const Variant<SoftmaxShape>> table_of(std::string_view family) {
-  static const Variant<SoftmaxShape> table[] = {
-      {info(family, Rung::vectorized, "a warp a row that stays in registers: memory is read once"),
-       prepare<F, Rung::vectorized>, any},
-      {info(family, Rung::warp, "a warp a row: shuffles in place of barriers, one pass to reduce"),
-       prepare<F, Rung::warp>, any},
-      {info(family, Rung::shared, "a block a row: neighbouring threads read neighbouring elements"),
-       prepare<F, Rung::shared>, any},
-      {info(family, Rung::naive, "a thread a row"), prepare<F, Rung::naive>, any},
+Rows<SoftmaxShape> rows_of() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      row<F, Rung::vectorized>("one warp per row that stays in registers: memory is read once"),
+      row<F, Rung::warp>("one warp per row: shuffles in place of barriers, one pass to reduce"),
+      row<F, Rung::shared>("one block per row: neighbouring threads read neighbouring elements"),
+      row<F, Rung::naive>("one thread per row"),
   };
-  return table;
+  return rows;
 }
 
 }  // namespace
 
-std::span<const Variant<SoftmaxShape>> log_softmax_variants() {
-  return table_of<LogSoftmax>("log_softmax");
-}
-std::span<const Variant<SoftmaxShape>> softmax_variants() { return table_of<Softmax>("softmax"); }
-std::span<const Variant<SoftmaxShape>> log_softmax_gradient_variants() {
-  return table_of<LogSoftmaxGradient>("log_softmax_gradient");
-}
-std::span<const Variant<SoftmaxShape>> softmax_gradient_variants() {
-  return table_of<SoftmaxGradient>("softmax_gradient");
-}
+Rows<SoftmaxShape> log_softmax_variants() { return rows_of<LogSoftmax>(); }
+Rows<SoftmaxShape> softmax_variants() { return rows_of<Softmax>(); }
+Rows<SoftmaxShape> log_softmax_gradient_variants() { return rows_of<LogSoftmaxGradient>(); }
+Rows<SoftmaxShape> softmax_gradient_variants() { return rows_of<SoftmaxGradient>(); }
 
 }  // namespace tapescope::TAPESCOPE_GPU

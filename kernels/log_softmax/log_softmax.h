@@ -6,8 +6,6 @@
 //   softmax_gradient:     dx = y * (dy - sum_c dy_c y_c)
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -19,10 +17,10 @@ struct SoftmaxShape {
 };
 
 // in: x {rows, C}    out: y {rows, C}; may be x
-std::span<const Variant<SoftmaxShape>> log_softmax_variants();
-std::span<const Variant<SoftmaxShape>> softmax_variants();
+Variants<SoftmaxShape> log_softmax_variants();
+Variants<SoftmaxShape> softmax_variants();
 // in: dy {rows, C}, y {rows, C} (the forward result)    out: dx {rows, C}; may be dy
-std::span<const Variant<SoftmaxShape>> log_softmax_gradient_variants();
-std::span<const Variant<SoftmaxShape>> softmax_gradient_variants();
+Variants<SoftmaxShape> log_softmax_gradient_variants();
+Variants<SoftmaxShape> softmax_gradient_variants();
 
 }  // namespace tapescope

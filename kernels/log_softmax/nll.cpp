@@ -19,7 +19,7 @@ void check(const char* family, const std::int64_t* label, const SoftmaxShape& s)
   }
 }
 
-Plan softmax_plan(std::span<const Variant<SoftmaxShape>> table, std::string_view variant,
+Plan softmax_plan(const Variants<SoftmaxShape>& table, std::string_view variant,
                   const SoftmaxShape& s) {
   for (const Variant<SoftmaxShape>& v : table) {
     if (v.name == variant) return v.prepare(s);
@@ -68,26 +68,24 @@ Plan gradient(const SoftmaxShape& s, std::string_view variant) {
   });
 }
 
-constexpr VariantInfo simd_info(std::string_view family) {
-  return {family,
-          "simd",
-          DeviceKind::cpu,
-          {DType::f32},
-          2,
-          "the row's softmax in vectors, then the label's element",
-          ""};
+constexpr Variant<SoftmaxShape> simd_row(Plan (*prepare)(const SoftmaxShape&)) {
+  return {.name = "simd",
+          .dtypes = {DType::f32},
+          .error_factor = 2,
+          .note = "the row's softmax in vectors, then the label's element",
+          .prepare = prepare};
 }
 // bf16's probabilities are rounded once before the label is taken off.
-constexpr VariantInfo reference_info(std::string_view family) {
-  return {family,
-          "reference",
-          DeviceKind::cpu,
-          {DType::f32, DType::f64, DType::bf16},
-          2,
-          "the reference softmax, then the label's element",
-          ""};
+constexpr Variant<SoftmaxShape> reference_row(Plan (*prepare)(const SoftmaxShape&)) {
+  return {.name = "reference",
+          .dtypes = {DType::f32, DType::f64, DType::bf16},
+          .error_factor = 2,
+          .note = "the reference softmax, then the label's element",
+          .prepare = prepare};
 }
 
+Plan simd_forward(const SoftmaxShape& s) { return forward<float>(s, "simd"); }
+Plan simd_gradient(const SoftmaxShape& s) { return gradient<float>(s, "simd"); }
 Plan reference_forward(const SoftmaxShape& s) {
   return with_floating(s.dtype, [&](auto t) { return forward<decltype(t)>(s, "reference"); });
 }
@@ -97,22 +95,24 @@ Plan reference_gradient(const SoftmaxShape& s) {
 
 }  // namespace
 
-std::span<const Variant<SoftmaxShape>> log_softmax_nll_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {
-      {simd_info("log_softmax_nll"),
-       [](const SoftmaxShape& s) { return forward<float>(s, "simd"); }},
-      {reference_info("log_softmax_nll"), reference_forward},
+namespace cpu {
+
+Rows<SoftmaxShape> log_softmax_nll_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      simd_row(simd_forward),
+      reference_row(reference_forward),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<SoftmaxShape>> log_softmax_nll_gradient_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {
-      {simd_info("log_softmax_nll_gradient"),
-       [](const SoftmaxShape& s) { return gradient<float>(s, "simd"); }},
-      {reference_info("log_softmax_nll_gradient"), reference_gradient},
+Rows<SoftmaxShape> log_softmax_nll_gradient_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      simd_row(simd_gradient),
+      reference_row(reference_gradient),
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

@@ -1,5 +1,5 @@
-// The fused loss on a GPU: a warp a row, which reads its logits once and writes one number (or, for
-// the gradient, twice and writes a row). Log-softmax and gather apart write and read the whole
+// The fused loss on a GPU: one warp per row, which reads its logits once and writes one number (or,
+// for the gradient, twice and writes a row). Log-softmax and gather apart write and read the whole
 // matrix of log-probabilities in between.
 #include "kernels/log_softmax/nll.h"
 
@@ -86,23 +86,28 @@ Plan prepare_gradient(const SoftmaxShape& s) {
   return s.dtype == DType::bf16 ? gradient_plan<bf16>(s) : gradient_plan<float>(s);
 }
 
-constexpr VariantInfo info(std::string_view family) {
-  return {family,  "warp",
-          kDevice, {DType::f32, DType::bf16},
-          2,       "a warp a row; log-probabilities are never in memory",
-          ""};
+constexpr Variant<SoftmaxShape> warp_row(Plan (*prepare)(const SoftmaxShape&)) {
+  return {.name = "warp",
+          .dtypes = {DType::f32, DType::bf16},
+          .error_factor = 2,
+          .note = "one warp per row; log-probabilities are never in memory",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<SoftmaxShape>> log_softmax_nll_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {{info("log_softmax_nll"), prepare_forward}};
-  return table;
+Rows<SoftmaxShape> log_softmax_nll_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      warp_row(prepare_forward),
+  };
+  return rows;
 }
-std::span<const Variant<SoftmaxShape>> log_softmax_nll_gradient_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {
-      {info("log_softmax_nll_gradient"), prepare_gradient}};
-  return table;
+
+Rows<SoftmaxShape> log_softmax_nll_gradient_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      warp_row(prepare_gradient),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -13,8 +13,8 @@
 namespace tapescope {
 
 // in: x {rows, C}, label {rows} i64               out: y {rows}
-std::span<const Variant<SoftmaxShape>> log_softmax_nll_variants();
+Variants<SoftmaxShape> log_softmax_nll_variants();
 // in: dy {rows}, x {rows, C}, label {rows} i64    out: dx {rows, C}; may be x
-std::span<const Variant<SoftmaxShape>> log_softmax_nll_gradient_variants();
+Variants<SoftmaxShape> log_softmax_nll_gradient_variants();
 
 }  // namespace tapescope

@@ -10,30 +10,25 @@
 namespace tapescope {
 namespace {
 
-constexpr VariantInfo reference_info(std::string_view family) {
-  return {family,
-          "reference",
-          DeviceKind::cpu,
-          {DType::f32, DType::f64, DType::bf16},
-          1,
-          "loops as the textbook writes them; the oracle",
-          ""};
+constexpr Variant<SoftmaxShape> reference_row(Plan (*prepare)(const SoftmaxShape&)) {
+  return {.name = "reference",
+          .dtypes = {DType::f32, DType::f64, DType::bf16},
+          .note = "loops as the textbook writes them; the oracle",
+          .prepare = prepare};
 }
 
 // exp and log of simd_math.h are within 1 ulp, twice what libm promises.
-constexpr VariantInfo simd_info(std::string_view family) {
-  return {family,
-          "simd",
-          DeviceKind::cpu,
-          {DType::f32},
-          2,
-          "one row after the other, its elements in vectors; sums end in f64",
-          ""};
+constexpr Variant<SoftmaxShape> simd_row(Plan (*prepare)(const SoftmaxShape&)) {
+  return {.name = "simd",
+          .dtypes = {DType::f32},
+          .error_factor = 2,
+          .note = "one row after the other, its elements in vectors; sums end in f64",
+          .prepare = prepare};
 }
 
 // `member` picks the kernel of the instruction set in use.
 template <SoftmaxKernel SoftmaxKernels::*member, int operands>
-Plan simd(const SoftmaxShape& s) {
+Plan by_rows(const SoftmaxShape& s) {
   return Plan(
       "simd", 0,
       [s, kernel = TAPESCOPE_ISA_TABLE(softmax_kernels).*member](const Queue&, const Buffers& b) {
@@ -51,36 +46,40 @@ Plan simd(const SoftmaxShape& s) {
 
 }  // namespace
 
-std::span<const Variant<SoftmaxShape>> log_softmax_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {
-      {simd_info("log_softmax"), simd<&SoftmaxKernels::log_softmax, 1>},
-      {reference_info("log_softmax"), reference::log_softmax},
+namespace cpu {
+
+Rows<SoftmaxShape> log_softmax_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      simd_row(by_rows<&SoftmaxKernels::log_softmax, 1>),
+      reference_row(reference::log_softmax),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<SoftmaxShape>> softmax_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {
-      {simd_info("softmax"), simd<&SoftmaxKernels::softmax, 1>},
-      {reference_info("softmax"), reference::softmax},
+Rows<SoftmaxShape> softmax_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      simd_row(by_rows<&SoftmaxKernels::softmax, 1>),
+      reference_row(reference::softmax),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<SoftmaxShape>> log_softmax_gradient_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {
-      {simd_info("log_softmax_gradient"), simd<&SoftmaxKernels::log_softmax_gradient, 2>},
-      {reference_info("log_softmax_gradient"), reference::log_softmax_gradient},
+Rows<SoftmaxShape> log_softmax_gradient_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      simd_row(by_rows<&SoftmaxKernels::log_softmax_gradient, 2>),
+      reference_row(reference::log_softmax_gradient),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<SoftmaxShape>> softmax_gradient_variants() {
-  static constexpr Variant<SoftmaxShape> table[] = {
-      {simd_info("softmax_gradient"), simd<&SoftmaxKernels::softmax_gradient, 2>},
-      {reference_info("softmax_gradient"), reference::softmax_gradient},
+Rows<SoftmaxShape> softmax_gradient_variants() {
+  static constexpr Variant<SoftmaxShape> rows[] = {
+      simd_row(by_rows<&SoftmaxKernels::softmax_gradient, 2>),
+      reference_row(reference::softmax_gradient),
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

@@ -1,12 +1,12 @@
-// The matrix product on a GPU, in rungs. All add up over k in its order, one accumulator a result,
-// so a row's bits do not depend on how many rows there are.
+// The matrix product on a GPU, in rungs. All add up over k in its order, one accumulator per
+// result, so a row's bits do not depend on how many rows there are.
 //
-//   naive:      a thread a result. Every value of a is read N times and every value of b M times,
-//               all from memory (or its caches).
-//   tiled:      a block 32 x 32 results: tiles of a and b pass through shared memory, so memory is
-//               read a 32nd as often. Now shared memory is what all wait for: two reads a
-//               multiply-add.
-//   vectorized: a thread 4 x 4 or 8 x 8 results in registers: 16 or 64 multiply-adds for 8 or 16
+//   naive:      one thread per result. Every value of a is read N times and every value of b M
+//               times, all from memory (or its caches).
+//   tiled:      one block per 32 x 32 results: tiles of a and b pass through shared memory, so
+//               memory is read a 32nd as often. Now shared memory is what all wait for: two reads
+//               per multiply-add.
+//   vectorized: 4 x 4 or 8 x 8 results per thread, in registers: 16 or 64 multiply-adds for 8 or 16
 //               reads. Tiles are loaded 16 bytes at a time. See kernels/common/gemm.h.
 //   tensor_core: tensor_core.cu
 #include "kernels/matmul/matmul.h"
@@ -40,7 +40,7 @@ __global__ void naive(const T* a, const T* b, const T* bias, T* c, std::int64_t 
   c[i] = static_cast<T>(sum);
 }
 
-// A block of 32 x 32 threads, one a result.
+// A block of 32 x 32 threads, one per result.
 template <class T>
 __global__ void __launch_bounds__(kTile* kTile)
     tiled(const T* a, const T* b, const T* bias, T* c, std::int64_t M, std::int64_t N,
@@ -66,8 +66,7 @@ __global__ void __launch_bounds__(kTile* kTile)
   c[m * N + n] = static_cast<T>(sum);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 Layout layout_of(const MatmulShape& s) {
   return {s.transpose_a ? 1 : s.K, s.transpose_a ? s.M : 1, s.transpose_b ? 1 : s.N,
@@ -117,38 +116,35 @@ Plan prepare(const MatmulShape& s) {
 
 }  // namespace
 
-std::span<const Variant<MatmulShape>> matmul_variants() {
-  static constexpr Variant<MatmulShape> table[] = {
-      {{"matmul",
-        "tensor_core",
-        kDevice,
-        {DType::bf16},
-        1,
-        "mma on bf16, tiles three steps deep by cp.async: no register waits for memory",
-        ""},
-       matmul_tensor_core,
-       matmul_fits_int},
-      {{"matmul", "vectorized", kDevice, kMatmulDTypes, 1,
-        "4 x 4 or 8 x 8 results a thread in registers, 16-byte loads", ""},
-       prepare<vectorized_plan<float>, vectorized_plan<bf16>>,
-       matmul_fits_int},
-      {{"matmul", "tiled", kDevice, kMatmulDTypes, 1,
-        "32 x 32 tiles through shared memory: a 32nd of the reads", ""},
-       prepare<tiled_plan<float>, tiled_plan<bf16>>},
-      {{"matmul", "naive", kDevice, kMatmulDTypes, 1, "a thread a result", ""},
-       prepare<naive_plan<float>, naive_plan<bf16>>},
+Rows<MatmulShape> matmul_variants() {
+  static constexpr Variant<MatmulShape> rows[] = {
+      {.name = "tensor_core",
+       .dtypes = {DType::bf16},
+       .note = "mma on bf16, tiles three steps deep by cp.async: no register waits for memory",
+       .prepare = matmul_tensor_core,
+       .supports = matmul_fits_int},
+      {.name = "vectorized",
+       .dtypes = kMatmulDTypes,
+       .note = "4 x 4 or 8 x 8 results per thread in registers, 16-byte loads",
+       .prepare = prepare<vectorized_plan<float>, vectorized_plan<bf16>>,
+       .supports = matmul_fits_int},
+      {.name = "tiled",
+       .dtypes = kMatmulDTypes,
+       .note = "32 x 32 tiles through shared memory: a 32nd of the reads",
+       .prepare = prepare<tiled_plan<float>, tiled_plan<bf16>>},
+      {.name = "naive",
+       .dtypes = kMatmulDTypes,
+       .note = "one thread per result",
+       .prepare = prepare<naive_plan<float>, naive_plan<bf16>>},
       // Last, so that only its name chooses it: its arithmetic is not f32's.
-      {{"matmul",
-        "tensor_core_tf32",
-        kDevice,
-        {DType::f32},
-        kTf32ErrorFactor,
-        "mma on f32 rounded to tf32: eight times the arithmetic of f32's own units",
-        ""},
-       matmul_tensor_core,
-       matmul_fits_int},
+      {.name = "tensor_core_tf32",
+       .dtypes = {DType::f32},
+       .error_factor = kTf32ErrorFactor,
+       .note = "mma on f32 rounded to tf32: eight times the arithmetic of f32's own units",
+       .prepare = matmul_tensor_core,
+       .supports = matmul_fits_int},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

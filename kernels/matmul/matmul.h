@@ -4,8 +4,6 @@
 // order whatever M is and wherever a tile ends, so a batch answers as its samples do one by one.
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -19,6 +17,6 @@ struct MatmulShape {
 };
 
 // in: a {M,K}, b {K,N} (or transposed), bias {N} or null    out: c {M,N}
-std::span<const Variant<MatmulShape>> matmul_variants();
+Variants<MatmulShape> matmul_variants();
 
 }  // namespace tapescope

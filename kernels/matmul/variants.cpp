@@ -3,19 +3,21 @@
 #include "kernels/matmul/reference.h"
 #include "kernels/matmul/simd_plans.h"
 
-namespace tapescope {
+namespace tapescope::cpu {
 
-std::span<const Variant<MatmulShape>> matmul_variants() {
-  static constexpr Variant<MatmulShape> table[] = {
-      {{"matmul", "simd", DeviceKind::cpu, DTypes{DType::f32}, 1,
-        "register tiles over packed panels: each element of a and b is read from cache, not memory",
-        ""},
-       simd::matmul},
-      {{"matmul", "reference", DeviceKind::cpu, DTypes{DType::f32, DType::f64, DType::bf16}, 1,
-        "the textbook's three loops; the oracle", ""},
-       reference::matmul},
+Rows<MatmulShape> matmul_variants() {
+  static constexpr Variant<MatmulShape> rows[] = {
+      {.name = "simd",
+       .dtypes = {DType::f32},
+       .note = "register tiles over packed panels: each element of a and b is read from cache, not "
+               "memory",
+       .prepare = simd::matmul},
+      {.name = "reference",
+       .dtypes = {DType::f32, DType::f64, DType::bf16},
+       .note = "the textbook's three loops; the oracle",
+       .prepare = reference::matmul},
   };
-  return table;
+  return rows;
 }
 
-}  // namespace tapescope
+}  // namespace tapescope::cpu

@@ -55,8 +55,7 @@ __global__ void adamw_many(Tensors<2> t, const float* lr, const std::int64_t* st
   adamw_element(t.w[k][i], t.g[k][i], t.state[0][k][i], t.state[1][k][i], now[0]);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 struct Sizes {
   std::vector<std::int64_t> n;
@@ -120,22 +119,29 @@ Plan prepare_adamw(const AdamwManyShape& shape) {
               });
 }
 
-constexpr VariantInfo info(std::string_view family) {
-  return {family,  "one_launch",
-          kDevice, {DType::f32},
-          2,       "64 tensors a launch, their pointers in its arguments",
-          ""};
+template <class Shape>
+constexpr Variant<Shape> one_launch_row(Plan (*prepare)(const Shape&)) {
+  return {.name = "one_launch",
+          .dtypes = {DType::f32},
+          .error_factor = 2,
+          .note = "64 tensors a launch, their pointers in its arguments",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<SgdManyShape>> sgd_many_variants() {
-  static constexpr Variant<SgdManyShape> table[] = {{info("sgd_many"), prepare_sgd}};
-  return table;
+Rows<SgdManyShape> sgd_many_variants() {
+  static constexpr Variant<SgdManyShape> rows[] = {
+      one_launch_row(prepare_sgd),
+  };
+  return rows;
 }
-std::span<const Variant<AdamwManyShape>> adamw_many_variants() {
-  static constexpr Variant<AdamwManyShape> table[] = {{info("adamw_many"), prepare_adamw}};
-  return table;
+
+Rows<AdamwManyShape> adamw_many_variants() {
+  static constexpr Variant<AdamwManyShape> rows[] = {
+      one_launch_row(prepare_adamw),
+  };
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -1,9 +1,8 @@
 // Optimiser steps on a GPU, in rungs.
 //
-//   naive:      a thread an element
-//   vectorized: a thread 16 bytes of every tensor. AdamW moves seven floats an element, so memory
-//   is
-//               all that matters.
+//   naive:      one thread per element
+//   vectorized: 16 bytes per thread of every tensor. AdamW moves seven floats per element, so
+//               memory is all that matters.
 //
 // What an element becomes is in update.h; many.cu does all parameters in one launch.
 #include "kernels/optimizer/optimizer.h"
@@ -56,8 +55,7 @@ __global__ void adamw(const float* w, const float* g, const float* m, const floa
   store_pack(next_v + at, second);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 // Whether every pointer of a list can be read in packs of four floats, null ones aside.
 bool all_aligned(const void* const* pointers, int count) {
@@ -111,25 +109,41 @@ Plan prepare_adamw(const AdamwShape& s) {
 }
 
 constexpr DTypes kDTypes{DType::f32};
-constexpr std::string_view kWideNote = "a thread 16 bytes of every tensor";
-constexpr std::string_view kNaiveNote = "a thread an element";
+constexpr std::string_view kWideNote = "16 bytes per thread of every tensor";
+constexpr std::string_view kNaiveNote = "one thread per element";
 
 }  // namespace
 
-std::span<const Variant<SgdShape>> sgd_variants() {
-  static constexpr Variant<SgdShape> table[] = {
-      {{"sgd", "vectorized", kDevice, kDTypes, 2, kWideNote, ""}, prepare_sgd<true>},
-      {{"sgd", "naive", kDevice, kDTypes, 2, kNaiveNote, ""}, prepare_sgd<false>},
+Rows<SgdShape> sgd_variants() {
+  static constexpr Variant<SgdShape> rows[] = {
+      {.name = "vectorized",
+       .dtypes = kDTypes,
+       .error_factor = 2,
+       .note = kWideNote,
+       .prepare = prepare_sgd<true>},
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .error_factor = 2,
+       .note = kNaiveNote,
+       .prepare = prepare_sgd<false>},
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<AdamwShape>> adamw_variants() {
-  static constexpr Variant<AdamwShape> table[] = {
-      {{"adamw", "vectorized", kDevice, kDTypes, 2, kWideNote, ""}, prepare_adamw<true>},
-      {{"adamw", "naive", kDevice, kDTypes, 2, kNaiveNote, ""}, prepare_adamw<false>},
+Rows<AdamwShape> adamw_variants() {
+  static constexpr Variant<AdamwShape> rows[] = {
+      {.name = "vectorized",
+       .dtypes = kDTypes,
+       .error_factor = 2,
+       .note = kWideNote,
+       .prepare = prepare_adamw<true>},
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .error_factor = 2,
+       .note = kNaiveNote,
+       .prepare = prepare_adamw<false>},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -10,8 +10,6 @@
 //       w' = w1 - lr * (m' / (1 - beta1^t)) / (sqrt(v' / (1 - beta2^t)) + eps)
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -24,7 +22,7 @@ struct SgdShape {
   double weight_decay = 0;
 };
 // in: w {n}, g {n}, u {n} or null, lr {}    out: w' {n}, u' {n} or null. All of one dtype.
-std::span<const Variant<SgdShape>> sgd_variants();
+Variants<SgdShape> sgd_variants();
 
 struct AdamwShape {
   DType dtype = DType::f32;
@@ -32,6 +30,6 @@ struct AdamwShape {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.01;
 };
 // in: w {n}, g {n}, m {n}, v {n}, lr {}, step {} i64    out: w' {n}, m' {n}, v' {n}
-std::span<const Variant<AdamwShape>> adamw_variants();
+Variants<AdamwShape> adamw_variants();
 
 }  // namespace tapescope

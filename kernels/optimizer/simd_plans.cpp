@@ -9,7 +9,7 @@
 namespace tapescope::simd {
 namespace {
 
-constexpr std::int64_t kGrain = 16 * 1024;  // elements a chunk of parallel work
+constexpr std::int64_t kGrain = 16 * 1024;  // elements per chunk of parallel work
 
 const float* in(const Buffers& b, int k) { return static_cast<const float*>(b.in[k]); }
 float* out(const Buffers& b, int k) { return static_cast<float*>(b.out[k]); }

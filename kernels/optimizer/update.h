@@ -28,7 +28,7 @@ struct Adamw {
   double beta1, beta2, eps, weight_decay;
 };
 inline Adamw adamw_of(const AdamwShape& s) { return {s.beta1, s.beta2, s.eps, s.weight_decay}; }
-// What depends on the step and not on the element: computed once a block, in double.
+// What depends on the step and not on the element: computed once per block, in double.
 struct AdamwStep {
   float shrink, rate, root, beta1, rest1, beta2, rest2, eps;
 };

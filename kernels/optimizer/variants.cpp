@@ -10,21 +10,38 @@ constexpr std::string_view kReferenceNote = "loops as the papers write them; the
 constexpr std::string_view kSimdNote = "one pass in vectors over all the state, products fused";
 }  // namespace
 
-std::span<const Variant<SgdShape>> sgd_variants() {
-  static constexpr Variant<SgdShape> table[] = {
-      {{"sgd", "simd", DeviceKind::cpu, {DType::f32}, 2, kSimdNote, ""}, simd::sgd},
-      {{"sgd", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""}, reference::sgd},
+namespace cpu {
+
+Rows<SgdShape> sgd_variants() {
+  static constexpr Variant<SgdShape> rows[] = {
+      {.name = "simd",
+       .dtypes = {DType::f32},
+       .error_factor = 2,
+       .note = kSimdNote,
+       .prepare = simd::sgd},
+      {.name = "reference",
+       .dtypes = kReference,
+       .note = kReferenceNote,
+       .prepare = reference::sgd},
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<AdamwShape>> adamw_variants() {
-  static constexpr Variant<AdamwShape> table[] = {
-      {{"adamw", "simd", DeviceKind::cpu, {DType::f32}, 2, kSimdNote, ""}, simd::adamw},
-      {{"adamw", "reference", DeviceKind::cpu, kReference, 1, kReferenceNote, ""},
-       reference::adamw},
+Rows<AdamwShape> adamw_variants() {
+  static constexpr Variant<AdamwShape> rows[] = {
+      {.name = "simd",
+       .dtypes = {DType::f32},
+       .error_factor = 2,
+       .note = kSimdNote,
+       .prepare = simd::adamw},
+      {.name = "reference",
+       .dtypes = kReference,
+       .note = kReferenceNote,
+       .prepare = reference::adamw},
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

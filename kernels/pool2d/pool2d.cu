@@ -1,9 +1,8 @@
-// Pooling on a GPU, in rungs. Forward kernels have a thread an output, gradients a thread an input
+// Pooling on a GPU, in rungs. Forward kernels have one thread per output, gradients one per input
 // that adds up what the windows over it hand back: no atomics, and each element is rounded once.
 //
-//   naive:      a thread an element
-//   vectorized: a thread the channels that fill 16 bytes: as many times fewer loads, and the
-//   window's
+//   naive:      one thread per element
+//   vectorized: one thread per 16 bytes of channels: as many times fewer loads, and the window's
 //               index arithmetic is done once for all of them
 #include "kernels/pool2d/pool2d.h"
 
@@ -179,8 +178,7 @@ __global__ void avg_pool2d_gradient(const T* dy, T* dx, Pool s) {
   store_pack(dx + index(at, s.H, s.W, at.row, at.column, s.C), result);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 // `run` is called with the width as a template argument: 16 bytes where channels and the pointers
 // (operands and outputs of T; `k` needs less) allow it and `wide` asks for it, otherwise 1.
@@ -262,39 +260,30 @@ bool fits_int(const Pool2dShape& s) {
   return s.H * s.W * s.C < (std::int64_t{1} << 31) && s.P() * s.Q() * s.C < (std::int64_t{1} << 31);
 }
 
-constexpr VariantInfo wide_info(std::string_view family) {
-  return {family,  "vectorized",
-          kDevice, {DType::f32, DType::bf16},
-          1,       "a thread 16 bytes of channels: fewer loads, index arithmetic once for all",
-          ""};
-}
-constexpr VariantInfo naive_info(std::string_view family) {
-  return {family, "naive", kDevice, {DType::f32, DType::bf16}, 1, "a thread an element", ""};
-}
 template <class Run, bool over_inputs>
-std::span<const Variant<Pool2dShape>> table_of(std::string_view family) {
-  static const Variant<Pool2dShape> table[] = {
-      {wide_info(family), prepare<Run, true, over_inputs>, fits_int},
-      {naive_info(family), prepare<Run, false, over_inputs>, fits_int}};
-  return table;
+Rows<Pool2dShape> rows_of() {
+  static constexpr DTypes kDTypes{DType::f32, DType::bf16};
+  static constexpr Variant<Pool2dShape> rows[] = {
+      {.name = "vectorized",
+       .dtypes = kDTypes,
+       .note = "16 bytes of channels per thread: fewer loads, index arithmetic once for all",
+       .prepare = prepare<Run, true, over_inputs>,
+       .supports = fits_int},
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .note = "one thread per element",
+       .prepare = prepare<Run, false, over_inputs>,
+       .supports = fits_int},
+  };
+  return rows;
 }
 
 }  // namespace
 
-std::span<const Variant<Pool2dShape>> max_pool2d_variants() {
-  return table_of<RunMax, false>("max_pool2d");
-}
-std::span<const Variant<Pool2dShape>> max_pool2d_scatter_variants() {
-  return table_of<RunScatter, true>("max_pool2d_scatter");
-}
-std::span<const Variant<Pool2dShape>> max_pool2d_gather_variants() {
-  return table_of<RunGather, false>("max_pool2d_gather");
-}
-std::span<const Variant<Pool2dShape>> avg_pool2d_variants() {
-  return table_of<RunAvg, false>("avg_pool2d");
-}
-std::span<const Variant<Pool2dShape>> avg_pool2d_gradient_variants() {
-  return table_of<RunAvgGradient, true>("avg_pool2d_gradient");
-}
+Rows<Pool2dShape> max_pool2d_variants() { return rows_of<RunMax, false>(); }
+Rows<Pool2dShape> max_pool2d_scatter_variants() { return rows_of<RunScatter, true>(); }
+Rows<Pool2dShape> max_pool2d_gather_variants() { return rows_of<RunGather, false>(); }
+Rows<Pool2dShape> avg_pool2d_variants() { return rows_of<RunAvg, false>(); }
+Rows<Pool2dShape> avg_pool2d_gradient_variants() { return rows_of<RunAvgGradient, true>(); }
 
 }  // namespace tapescope::TAPESCOPE_GPU

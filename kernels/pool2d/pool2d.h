@@ -10,8 +10,6 @@
 //   avg_pool2d_gradient: the exact transpose
 #pragma once
 
-#include <span>
-
 #include "kernels/common/variant.h"
 
 namespace tapescope {
@@ -31,14 +29,14 @@ struct Pool2dShape {
 constexpr std::int64_t kLargestWindow = 255;
 
 // in: x {N,H,W,C}                      out: y {N,P,Q,C}, k {N,P,Q,C} u8
-std::span<const Variant<Pool2dShape>> max_pool2d_variants();
+Variants<Pool2dShape> max_pool2d_variants();
 // in: dy {N,P,Q,C}, k {N,P,Q,C} u8     out: dx {N,H,W,C}
-std::span<const Variant<Pool2dShape>> max_pool2d_scatter_variants();
+Variants<Pool2dShape> max_pool2d_scatter_variants();
 // in: x {N,H,W,C}, k {N,P,Q,C} u8      out: y {N,P,Q,C}
-std::span<const Variant<Pool2dShape>> max_pool2d_gather_variants();
+Variants<Pool2dShape> max_pool2d_gather_variants();
 // in: x {N,H,W,C}                      out: y {N,P,Q,C}
-std::span<const Variant<Pool2dShape>> avg_pool2d_variants();
+Variants<Pool2dShape> avg_pool2d_variants();
 // in: dy {N,P,Q,C}                     out: dx {N,H,W,C}
-std::span<const Variant<Pool2dShape>> avg_pool2d_gradient_variants();
+Variants<Pool2dShape> avg_pool2d_gradient_variants();
 
 }  // namespace tapescope

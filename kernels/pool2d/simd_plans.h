@@ -1,4 +1,4 @@
-// Pooling of f32 images with vector instructions, one image a chunk of parallel work.
+// Pooling of f32 images with vector instructions, one image per chunk of parallel work.
 #pragma once
 
 #include "kernels/pool2d/pool2d.h"

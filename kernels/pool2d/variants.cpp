@@ -8,56 +8,62 @@ namespace {
 
 using Prepare = Plan (*)(const Pool2dShape&);
 
-constexpr Variant<Pool2dShape> simd_variant(std::string_view family, Prepare prepare) {
-  return {{family, "simd", DeviceKind::cpu, DTypes{DType::f32}, 1,
-           "channels in vector lanes, one image a chunk of work", ""},
-          prepare};
+constexpr Variant<Pool2dShape> simd_row(Prepare prepare) {
+  return {.name = "simd",
+          .dtypes = {DType::f32},
+          .note = "channels in vector lanes, one image per chunk of work",
+          .prepare = prepare};
 }
-constexpr Variant<Pool2dShape> reference_variant(std::string_view family, Prepare prepare) {
-  return {{family, "reference", DeviceKind::cpu, DTypes{DType::f32, DType::f64, DType::bf16}, 1,
-           "window by window; the oracle", ""},
-          prepare};
+constexpr Variant<Pool2dShape> reference_row(Prepare prepare) {
+  return {.name = "reference",
+          .dtypes = {DType::f32, DType::f64, DType::bf16},
+          .note = "window by window; the oracle",
+          .prepare = prepare};
 }
 
 }  // namespace
 
-std::span<const Variant<Pool2dShape>> max_pool2d_variants() {
-  static constexpr Variant<Pool2dShape> table[] = {
-      simd_variant("max_pool2d", simd::max_pool2d),
-      reference_variant("max_pool2d", reference::max_pool2d),
+namespace cpu {
+
+Rows<Pool2dShape> max_pool2d_variants() {
+  static constexpr Variant<Pool2dShape> rows[] = {
+      simd_row(simd::max_pool2d),
+      reference_row(reference::max_pool2d),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<Pool2dShape>> max_pool2d_scatter_variants() {
-  static constexpr Variant<Pool2dShape> table[] = {
-      simd_variant("max_pool2d_scatter", simd::max_pool2d_scatter),
-      reference_variant("max_pool2d_scatter", reference::max_pool2d_scatter),
+Rows<Pool2dShape> max_pool2d_scatter_variants() {
+  static constexpr Variant<Pool2dShape> rows[] = {
+      simd_row(simd::max_pool2d_scatter),
+      reference_row(reference::max_pool2d_scatter),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<Pool2dShape>> max_pool2d_gather_variants() {
-  static constexpr Variant<Pool2dShape> table[] = {
-      reference_variant("max_pool2d_gather", reference::max_pool2d_gather),
+Rows<Pool2dShape> max_pool2d_gather_variants() {
+  static constexpr Variant<Pool2dShape> rows[] = {
+      reference_row(reference::max_pool2d_gather),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<Pool2dShape>> avg_pool2d_variants() {
-  static constexpr Variant<Pool2dShape> table[] = {
-      simd_variant("avg_pool2d", simd::avg_pool2d),
-      reference_variant("avg_pool2d", reference::avg_pool2d),
+Rows<Pool2dShape> avg_pool2d_variants() {
+  static constexpr Variant<Pool2dShape> rows[] = {
+      simd_row(simd::avg_pool2d),
+      reference_row(reference::avg_pool2d),
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<Pool2dShape>> avg_pool2d_gradient_variants() {
-  static constexpr Variant<Pool2dShape> table[] = {
-      simd_variant("avg_pool2d_gradient", simd::avg_pool2d_gradient),
-      reference_variant("avg_pool2d_gradient", reference::avg_pool2d_gradient),
+Rows<Pool2dShape> avg_pool2d_gradient_variants() {
+  static constexpr Variant<Pool2dShape> rows[] = {
+      simd_row(simd::avg_pool2d_gradient),
+      reference_row(reference::avg_pool2d_gradient),
   };
-  return table;
+  return rows;
 }
+
+}  // namespace cpu
 
 }  // namespace tapescope

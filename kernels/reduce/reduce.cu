@@ -1,11 +1,13 @@
 // Sums, means and maxima over axes on a GPU, in rungs. No atomics: the order of additions depends
 // on the shape alone, and on nothing of axis 0 where that is kept.
 //
-//   naive: a thread a result, one element after the other. Neighbouring threads read neighbouring
-//          columns, which is right where the last axis is kept and slow where it is reduced.
-//   block: a block a result (the last axis reduced: its threads run along it) or a block 32 columns
-//          (the last axis kept: 8 rows at a time, added up through shared memory). A long reduction
-//          is cut into pieces of a fixed length first, whose results a second launch adds up.
+//   naive: one thread per result, one element after the other. Neighbouring threads read
+//          neighbouring columns, which is right where the last axis is kept and slow where it is
+//          reduced.
+//   block: one block per result (the last axis reduced: its threads run along it) or one block per
+//          32 columns (the last axis kept: 8 rows at a time, added up through shared memory). A
+//          long reduction is cut into pieces of a fixed length first, whose results a second launch
+//          adds up.
 #include "kernels/reduce/reduce.h"
 
 #include <memory>
@@ -80,7 +82,7 @@ __global__ void reduce_rows(const From* x, To* y, std::int64_t results, std::int
   if (threadIdx.x == 0) y[blockIdx.y * results + i] = static_cast<To>(total * scale);
 }
 
-// Block (tile, piece) reduces 32 neighbouring results, a thread a column, 8 rows side by side.
+// Block (tile, piece) reduces 32 neighbouring results, one thread per column, 8 rows side by side.
 // y: {pieces, results}
 template <class Op, class From, class To>
 __global__ void reduce_columns(const From* x, To* y, std::int64_t results, std::int64_t count,
@@ -111,8 +113,7 @@ __global__ void broadcast(const T* x, T* y, std::int64_t n, const __grid_constan
   if (i < n) y[i] = static_cast<T>(number(x[offset_of(i, axes)]) * scale);
 }
 
-// --- host
-// ------------------------------------------------------------------------------------------
+// --- host ---
 
 // The axes of `in` that `mask` picks; neighbours that lie behind each other in memory become one.
 Axes axes_of(const Shape& in, std::uint32_t mask) {
@@ -239,7 +240,7 @@ Plan prepare_block(const ReduceShape& s) {
 Plan prepare_naive(const ReduceShape& s) {
   return s.dtype == DType::bf16 ? naive_plan<bf16>(s) : naive_plan<float>(s);
 }
-// A block a result needs an index below 2^31.
+// One block per result needs an index below 2^31.
 bool supports_block(const ReduceShape& s) { return s.out().elements() < (std::int64_t{1} << 31); }
 
 template <class T>
@@ -277,23 +278,30 @@ constexpr DTypes kDTypes{DType::f32, DType::bf16};
 
 }  // namespace
 
-std::span<const Variant<ReduceShape>> reduce_variants() {
-  static constexpr Variant<ReduceShape> table[] = {
-      {{"reduce", "block", kDevice, kDTypes, 1,
-        "a block a row or 32 columns, shuffles and shared memory; long ones in two launches", ""},
-       prepare_block,
-       supports_block},
-      {{"reduce", "naive", kDevice, kDTypes, 1, "a thread a result", ""}, prepare_naive},
+Rows<ReduceShape> reduce_variants() {
+  static constexpr Variant<ReduceShape> rows[] = {
+      {.name = "block",
+       .dtypes = kDTypes,
+       .note = "one block per row or per 32 columns, shuffles and shared memory; long ones in two "
+               "launches",
+       .prepare = prepare_block,
+       .supports = supports_block},
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .note = "one thread per result",
+       .prepare = prepare_naive},
   };
-  return table;
+  return rows;
 }
 
-std::span<const Variant<BroadcastShape>> broadcast_like_variants() {
-  static constexpr Variant<BroadcastShape> table[] = {
-      {{"broadcast_like", "naive", kDevice, kDTypes, 1, "a thread an element of the result", ""},
-       prepare_broadcast},
+Rows<BroadcastShape> broadcast_like_variants() {
+  static constexpr Variant<BroadcastShape> rows[] = {
+      {.name = "naive",
+       .dtypes = kDTypes,
+       .note = "one thread per element of the result",
+       .prepare = prepare_broadcast},
   };
-  return table;
+  return rows;
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

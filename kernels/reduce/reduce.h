@@ -8,8 +8,6 @@
 // depends neither on how many rows there are nor on the number of threads.
 #pragma once
 
-#include <span>
-
 #include "kernels/common/broadcast.h"
 #include "kernels/common/variant.h"
 
@@ -56,8 +54,8 @@ struct BroadcastShape {
 };
 
 // in: x of shape `in`    out: y, out().elements() elements. f32, f64, bf16.
-std::span<const Variant<ReduceShape>> reduce_variants();
+Variants<ReduceShape> reduce_variants();
 // in: x of shape `in`    out: y of shape `out`
-std::span<const Variant<BroadcastShape>> broadcast_like_variants();
+Variants<BroadcastShape> broadcast_like_variants();
 
 }  // namespace tapescope

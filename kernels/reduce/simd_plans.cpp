@@ -10,7 +10,7 @@
 namespace tapescope::simd {
 namespace {
 
-constexpr std::int64_t kGrain = 32 * 1024;  // elements a chunk of parallel work
+constexpr std::int64_t kGrain = 32 * 1024;  // elements per chunk of parallel work
 constexpr std::int64_t kTile = 4096;        // columns a chunk takes at most
 
 std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }

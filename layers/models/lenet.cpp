@@ -1,31 +1,35 @@
 #include "layers/models/lenet.h"
 
 namespace tapescope {
+namespace {
 
-LeNet::LeNet(const ModelConfig& config) : Classifier(config) {
-  const std::int64_t narrow = scaled(24), wide = scaled(48), hidden = scaled(256);
-  const std::int64_t side = config.image_size / 2 / 2;  // after two poolings
-  conv1_ = add_child<Conv2d>("conv1", config.channels, narrow, 5, ConvOptions{.padding = 2});
-  conv2_ = add_child<Conv2d>("conv2", narrow, wide, 5, ConvOptions{.padding = 2});
-  fc1_ = add_child<Linear>("fc1", wide * side * side, hidden);
-  dropout_ = add_child<Dropout>("dropout", 0.5);
-  fc2_ = add_child<Linear>("fc2", hidden, config.classes, LinearOptions{.relu_follows = false});
+std::int64_t pixels_after_two_poolings(const ModelConfig& c) {
+  const std::int64_t side = c.image_size / 2 / 2;
+  return side * side;
 }
 
-Var LeNet::logits(Var image) {
-  Var x = max_pool2d(with_relu(*conv1_, image), {});
-  x = max_pool2d(with_relu(*conv2_, x), {});
-  return (*fc2_)((*dropout_)(with_relu(*fc1_, flatten(x))));
+}  // namespace
+
+LeNet::LeNet(const ModelConfig& c)
+    : Classifier(c),
+      conv1_(*this, "conv1", c.channels, scaled(24), 5, {.padding = 2}),
+      conv2_(*this, "conv2", scaled(24), scaled(48), 5, {.padding = 2}),
+      fc1_(*this, "fc1", scaled(48) * pixels_after_two_poolings(c), scaled(256)),
+      dropout_(*this, "dropout", 0.5),
+      fc2_(*this, "fc2", scaled(256), c.classes, {.relu_follows = false}) {}
+
+Var LeNet::logits(Var image) const {
+  Var x = max_pool2d(with_relu(conv1_, image), {});
+  x = max_pool2d(with_relu(conv2_, x), {});
+  return fc2_(dropout_(with_relu(fc1_, flatten(x))));
 }
 
-Mlp::Mlp(const ModelConfig& config) : Classifier(config) {
-  const std::int64_t pixels = config.image_size * config.image_size * config.channels;
-  const std::int64_t hidden1 = scaled(256), hidden2 = scaled(128);
-  fc1_ = add_child<Linear>("fc1", pixels, hidden1);
-  fc2_ = add_child<Linear>("fc2", hidden1, hidden2);
-  fc3_ = add_child<Linear>("fc3", hidden2, config.classes, LinearOptions{.relu_follows = false});
-}
+Mlp::Mlp(const ModelConfig& c)
+    : Classifier(c),
+      fc1_(*this, "fc1", c.image_size * c.image_size * c.channels, scaled(256)),
+      fc2_(*this, "fc2", scaled(256), scaled(128)),
+      fc3_(*this, "fc3", scaled(128), c.classes, {.relu_follows = false}) {}
 
-Var Mlp::logits(Var image) { return (*fc3_)(with_relu(*fc2_, with_relu(*fc1_, flatten(image)))); }
+Var Mlp::logits(Var image) const { return fc3_(with_relu(fc2_, with_relu(fc1_, flatten(image)))); }
 
 }  // namespace tapescope

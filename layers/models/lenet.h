@@ -9,22 +9,23 @@ namespace tapescope {
 class LeNet final : public Classifier {
  public:
   explicit LeNet(const ModelConfig& config);
-  Var logits(Var image) override;
+  Var logits(Var image) const override;
 
  private:
-  std::shared_ptr<Conv2d> conv1_, conv2_;
-  std::shared_ptr<Linear> fc1_, fc2_;
-  std::shared_ptr<Dropout> dropout_;
+  Conv2d conv1_, conv2_;
+  Linear fc1_;
+  Dropout dropout_;
+  Linear fc2_;
 };
 
 // flatten - fc - relu - fc - relu - fc.
 class Mlp final : public Classifier {
  public:
   explicit Mlp(const ModelConfig& config);
-  Var logits(Var image) override;
+  Var logits(Var image) const override;
 
  private:
-  std::shared_ptr<Linear> fc1_, fc2_, fc3_;
+  Linear fc1_, fc2_, fc3_;
 };
 
 }  // namespace tapescope

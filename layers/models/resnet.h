@@ -10,13 +10,13 @@ namespace tapescope {
 class ResNet18 final : public Classifier {
  public:
   explicit ResNet18(const ModelConfig& config);
-  Var logits(Var image) override;
+  Var logits(Var image) const override;
 
  private:
-  std::shared_ptr<Conv2d> conv1_;
-  std::shared_ptr<BatchNorm2d> bn1_;
-  std::vector<std::shared_ptr<Sequential>> stages_;
-  std::shared_ptr<Linear> fc_;
+  Conv2d conv1_;
+  BatchNorm2d bn1_;
+  Sequential layer1_, layer2_, layer3_, layer4_;
+  Linear fc_;
 };
 
 // The CIFAR form: conv3x3 - bn - relu - three stages of three blocks (16, 32, 64) - global mean -
@@ -24,13 +24,13 @@ class ResNet18 final : public Classifier {
 class ResNet20 final : public Classifier {
  public:
   explicit ResNet20(const ModelConfig& config);
-  Var logits(Var image) override;
+  Var logits(Var image) const override;
 
  private:
-  std::shared_ptr<Conv2d> conv1_;
-  std::shared_ptr<BatchNorm2d> bn1_;
-  std::vector<std::shared_ptr<Sequential>> stages_;
-  std::shared_ptr<Linear> fc_;
+  Conv2d conv1_;
+  BatchNorm2d bn1_;
+  Sequential layer1_, layer2_, layer3_;
+  Linear fc_;
 };
 
 }  // namespace tapescope

@@ -12,25 +12,24 @@ Var window_mean(Var x, std::int64_t window) {
 
 }  // namespace
 
-SeedNet::SeedNet(const ModelConfig& config) : Classifier(config) {
-  const std::int64_t narrow = scaled(64), middle = scaled(128), wide = scaled(1000);
-  const std::int64_t channels[] = {config.channels, narrow, narrow, middle, middle, wide, wide};
-  const auto add_conv = [&](int i, std::int64_t out, std::int64_t kernel) {
-    convs_.push_back(add_child<Conv2d>("conv" + std::to_string(i + 1), channels[i], out, kernel,
-                                       ConvOptions{.padding = kernel / 2}));
-  };
-  for (int i = 0; i < 6; ++i) add_conv(i, channels[i + 1], 3);
-  add_conv(6, config.classes, 1);
-  dropout1_ = add_child<Dropout>("dropout1", 0.5);
-  dropout2_ = add_child<Dropout>("dropout2", 0.5);
-  dropout3_ = add_child<Dropout>("dropout3", 0.5);
-}
+SeedNet::SeedNet(const ModelConfig& c)
+    : Classifier(c),
+      conv1_(*this, "conv1", c.channels, scaled(64), 3, {.padding = 1}),
+      conv2_(*this, "conv2", scaled(64), scaled(64), 3, {.padding = 1}),
+      conv3_(*this, "conv3", scaled(64), scaled(128), 3, {.padding = 1}),
+      conv4_(*this, "conv4", scaled(128), scaled(128), 3, {.padding = 1}),
+      conv5_(*this, "conv5", scaled(128), scaled(1000), 3, {.padding = 1}),
+      conv6_(*this, "conv6", scaled(1000), scaled(1000), 3, {.padding = 1}),
+      conv7_(*this, "conv7", scaled(1000), c.classes, 1),
+      dropout1_(*this, "dropout1", 0.5),
+      dropout2_(*this, "dropout2", 0.5),
+      dropout3_(*this, "dropout3", 0.5) {}
 
-Var SeedNet::logits(Var x) {
-  for (std::size_t i = 0; i < 5; ++i) x = with_relu(*convs_[i], x);
-  x = window_mean((*dropout1_)(x), 8);
-  x = window_mean((*dropout2_)((*convs_[5])(x)), 2);
-  return global_avg_pool2d((*dropout3_)((*convs_[6])(x)));
+Var SeedNet::logits(Var x) const {
+  for (const Conv2d* conv : {&conv1_, &conv2_, &conv3_, &conv4_, &conv5_}) x = with_relu(*conv, x);
+  x = window_mean(dropout1_(x), 8);
+  x = window_mean(dropout2_(conv6_(x)), 2);
+  return global_avg_pool2d(dropout3_(conv7_(x)));
 }
 
 }  // namespace tapescope

@@ -13,11 +13,11 @@ namespace tapescope {
 class SeedNet final : public Classifier {
  public:
   explicit SeedNet(const ModelConfig& config);
-  Var logits(Var image) override;
+  Var logits(Var image) const override;
 
  private:
-  std::vector<std::shared_ptr<Conv2d>> convs_;
-  std::shared_ptr<Dropout> dropout1_, dropout2_, dropout3_;
+  Conv2d conv1_, conv2_, conv3_, conv4_, conv5_, conv6_, conv7_;
+  Dropout dropout1_, dropout2_, dropout3_;
 };
 
 }  // namespace tapescope

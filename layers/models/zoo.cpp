@@ -54,8 +54,8 @@ std::unique_ptr<Classifier> make_model(const ModelConfig& config) {
   const Entry& entry = entry_of(config.name);
   if (config.image_size < entry.description.smallest_image) {
     throw usage_error(
-        "images of {0}x{0} are too small for {1}: it needs at least {2}x{2}; use a "
-        "larger --image-size or another --model",
+        "images of {0}x{0} are too small for {1}: it needs at least {2}x{2}; use larger images or "
+        "another model",
         config.image_size, config.name, entry.description.smallest_image);
   }
   if (config.classes < 2 || config.classes > kMostClasses || config.channels < 1 ||

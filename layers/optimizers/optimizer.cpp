@@ -26,7 +26,7 @@ ParameterRef Optimizer::state(const Parameter& parameter, std::string_view name)
   return states_.back();
 }
 
-Effects Optimizer::update(Tape& tape, std::span<const ParameterRef> parameters,
+Effects Optimizer::update(std::span<const ParameterRef> parameters,
                           std::span<const Var> gradients) {
   if (parameters.size() != gradients.size() || parameters.empty()) {
     throw usage_error(
@@ -44,6 +44,7 @@ Effects Optimizer::update(Tape& tape, std::span<const ParameterRef> parameters,
     throw usage_error("[{}] all {} parameters are frozen or buffers: there is nothing to train",
                       config_.name, parameters.size());
   }
+  Tape& tape = used.front().tape();
   const Tape::Scope in(tape, "optimizer");
   const Var learning_rate = tape.input("learning_rate", DType::f32, {});
   Var total;

@@ -22,12 +22,11 @@ class Optimizer {
   explicit Optimizer(OptimizerConfig config);
 
   // Appends the update of each parameter from its gradient. Buffers and frozen parameters may be
-  // among them and stay as they are. The tape must be given the inputs "learning_rate" (f32 scalar)
-  // and, for AdamW, "step" (i64 scalar, counting from 0) at each run.
-  // Returns every effect recorded on the tape so far, those of batch norms as well: what to give to
+  // among them and stay as they are. The gradients' tape must be given the inputs "learning_rate"
+  // (f32 scalar) and, for AdamW, "step" (i64 scalar, counting from 0) at each run. Returns every
+  // effect recorded on the tape so far, those of batch norms as well: what to give to
   // Tape::compile, with nothing to add.
-  Effects update(Tape& tape, std::span<const ParameterRef> parameters,
-                 std::span<const Var> gradients);
+  Effects update(std::span<const ParameterRef> parameters, std::span<const Var> gradients);
 
   // The moments, named "<parameter>.momentum", "<parameter>.exp_avg", ...: for the state file.
   const std::vector<ParameterRef>& states() const { return states_; }

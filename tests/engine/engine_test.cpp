@@ -88,6 +88,29 @@ TEST(Tensor, SharesMemoryUntilCloned) {
   EXPECT_EQ(Tensor::zeros({DType::f32, {0, 3}}).clone().elements(), 0);
 }
 
+// Every range of a block that is a tensor can be viewed, and no other.
+TEST(Tensor, AViewStaysInItsBlock) {
+  const Tensor block({DType::u8, {48}});
+  for (DType dtype : {DType::u8, DType::bf16, DType::f32, DType::f64}) {
+    const auto size = static_cast<std::int64_t>(size_of(dtype));
+    for (std::int64_t offset = 0; offset <= 64; ++offset) {
+      for (std::int64_t elements = 0; elements <= 64; ++elements) {
+        const Type type{dtype, {elements}};
+        const auto make = [&] {
+          return Tensor::view(block.storage(), static_cast<std::size_t>(offset), type);
+        };
+        if (offset % size == 0 && offset + elements * size <= 48) {
+          ASSERT_EQ(make().data(), static_cast<const char*>(block.data()) + offset);
+        } else {
+          ASSERT_THROW(make(), Error) << offset << " " << elements;
+        }
+      }
+    }
+  }
+  EXPECT_THROW(Tensor::view(block.storage(), SIZE_MAX - 3, {DType::u8, {16}}), Error);
+  EXPECT_THROW(Tensor::view(StorageRef(), 0, {DType::f32, {1}}), Error);
+}
+
 TEST(Allocator, UsesItsBlocksAgainAndCountsByPurpose) {
   Allocator& allocator = Allocator::of(Device::cpu());
   const Type type{DType::f32, {1000}};
@@ -117,7 +140,7 @@ TEST(Allocator, OutOfMemorySaysWhoHoldsWhatAndWhatToTry) {
   }
   allocator.set_limit(0);
   for (const char* part :
-       {"16.0 MiB asked for by 'conv2/conv2d'", "activation", "conv1/conv2d", "--batch-size"}) {
+       {"16.0 MiB asked for by 'conv2/conv2d'", "activation", "conv1/conv2d", "smaller batch"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
   }
 }

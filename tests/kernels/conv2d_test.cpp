@@ -72,14 +72,14 @@ void expect_sums(const std::vector<T>& y, const Sums& exact, double error_factor
 
 // Runs every variant of the table that covers the shape, with one and with three threads.
 template <class T>
-int check_variants(std::span<const Variant<Conv2dShape>> table, const Conv2dShape& c,
+int check_variants(const Variants<Conv2dShape>& table, const Conv2dShape& c,
                    std::vector<const void*> in, const Sums& exact, const char* only) {
   int checked = 0;
   for (const Variant<Conv2dShape>& variant : table) {
     if (only != nullptr && variant.name != only) continue;
     if (!variant.reason.empty() || !variant.dtypes.contains(dtype_of<T>())) continue;
     if (variant.supports != nullptr && !variant.supports(c)) continue;
-    SCOPED_TRACE(std::string(variant.family) + " " + std::string(variant.name));
+    SCOPED_TRACE(std::string(table.family) + " " + std::string(variant.name));
     std::vector<T> first;
     for_threads([&] {
       auto y = poisoned<T>(static_cast<std::int64_t>(exact.value.size()));
@@ -198,9 +198,8 @@ TEST(Conv2d, AnImageDoesNotDependOnTheBatch) {
       Conv2dShape one = c;
       one.N = 1;
       const Case image(one);
-      const auto compare = [&](std::span<const Variant<Conv2dShape>> table,
-                               const std::vector<float>& in, std::int64_t in_size,
-                               std::int64_t out_size) {
+      const auto compare = [&](const Variants<Conv2dShape>& table, const std::vector<float>& in,
+                               std::int64_t in_size, std::int64_t out_size) {
         for (const Variant<Conv2dShape>& variant : table) {
           if (!variant.reason.empty()) continue;
           if (variant.supports != nullptr && !variant.supports(c)) continue;

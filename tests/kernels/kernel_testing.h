@@ -48,14 +48,14 @@ inline void run(const Plan& plan, std::vector<const void*> in, std::vector<void*
 
 // The plan of a variant by name.
 template <class Shape>
-Plan prepare(std::span<const Variant<Shape>> table, std::string_view variant, const Shape& shape,
+Plan prepare(const Variants<Shape>& table, std::string_view variant, const Shape& shape,
              DType dtype) {
   Backend backend;
-  backend.choices[std::string(table.front().family)] = std::string(variant);
+  backend.choices[std::string(table.family)] = std::string(variant);
   return prepare_from(table, shape, dtype, backend);
 }
 template <class Shape>
-Plan prepare(std::span<const Variant<Shape>> table, std::string_view variant, const Shape& shape) {
+Plan prepare(const Variants<Shape>& table, std::string_view variant, const Shape& shape) {
   return prepare(table, variant, shape, shape.dtype);
 }
 

@@ -33,10 +33,10 @@ std::size_t index_of(const Extents& position, const Shape& shape) {
 }
 
 template <class T, class S>
-void expect_values(std::span<const Variant<S>> table, const S& shape,
-                   const std::vector<const void*>& in, const std::vector<T>& expected) {
+void expect_values(const Variants<S>& table, const S& shape, const std::vector<const void*>& in,
+                   const std::vector<T>& expected) {
   for (const char* variant : {"reference", "runs"}) {
-    SCOPED_TRACE(std::string(table.front().family) + " " + variant);
+    SCOPED_TRACE(std::string(table.family) + " " + variant);
     for_threads([&] {
       auto y = poisoned<T>(static_cast<std::int64_t>(expected.size()));
       run(prepare(table, variant, shape), in, {y.data()});
@@ -165,11 +165,11 @@ void check_resample(const UpsampleShape& s) {
   const std::int64_t small = s.N * s.H * s.W * s.C, large = s.N * s.P * s.Q * s.C;
   const auto x = random_values(small, 1), dy = random_values(large, 2);
   struct Pair {
-    std::span<const Variant<UpsampleShape>> forward, gradient;
+    Variants<UpsampleShape> forward, gradient;
   };
   for (const Pair& pair : {Pair{upsample_nearest_variants(), upsample_nearest_gradient_variants()},
                            {upsample_bilinear_variants(), upsample_bilinear_gradient_variants()}}) {
-    SCOPED_TRACE(pair.forward.front().family);
+    SCOPED_TRACE(pair.forward.family);
     std::vector<float> y(dy.size()), dx(x.size());
     run(prepare(pair.forward, "reference", s), {x.data()}, {y.data()});
     run(prepare(pair.gradient, "reference", s), {dy.data()}, {dx.data()});

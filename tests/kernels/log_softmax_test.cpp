@@ -28,10 +28,10 @@ std::vector<double> direct_log_softmax(std::int64_t rows, std::int64_t C, const 
 }
 
 template <class F>
-void compare(std::span<const Variant<SoftmaxShape>> table, const SoftmaxShape& s,
+void compare(const Variants<SoftmaxShape>& table, const SoftmaxShape& s,
              std::vector<const void*> in, F&& expected, double tolerance) {
   for (const char* variant : {"reference", "simd"}) {
-    SCOPED_TRACE(std::string(table.front().family) + " " + variant);
+    SCOPED_TRACE(std::string(table.family) + " " + variant);
     Rows first;
     for_threads([&] {
       auto y = poisoned(s.rows * s.C);

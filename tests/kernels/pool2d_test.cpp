@@ -24,12 +24,11 @@ void for_each_place(const Pool2dShape& s, F&& f) {
 }
 
 template <class T, class Check>
-void for_each_variant(std::span<const Variant<Pool2dShape>> table, const Pool2dShape& s,
-                      Check&& check) {
+void for_each_variant(const Variants<Pool2dShape>& table, const Pool2dShape& s, Check&& check) {
   for (const Variant<Pool2dShape>& variant : table) {
     if (!variant.reason.empty() || !variant.dtypes.contains(dtype_of<T>())) continue;
     if (variant.supports != nullptr && !variant.supports(s)) continue;
-    SCOPED_TRACE(std::string(variant.family) + " " + std::string(variant.name));
+    SCOPED_TRACE(std::string(table.family) + " " + std::string(variant.name));
     for_threads([&] { check(variant.prepare(s)); });
   }
 }

@@ -61,9 +61,7 @@ TEST(ExplainSpelling, LeNetAsModulesAndAsFunctions) {
       make_model({.name = "lenet", .classes = 4, .channels = 1, .image_size = 12, .width = 0.25});
   const std::vector<ParameterRef> p = model->parameters();
   ASSERT_EQ(p.size(), 8u);
-  const auto as_modules = [&](Tape& tape, Var x) {
-    return (*model)(tape, {{"image", x}}).at("logits");
-  };
+  const auto as_modules = [&](Tape&, Var x) { return (*model)({{"image", x}}).at("logits"); };
   const auto as_functions = [&](Tape& tape, Var x) {
     const auto at = [&](std::size_t i) { return tape.parameter(p[i]); };
     const Conv2dOptions same{.pad_h = 2, .pad_w = 2};
@@ -82,9 +80,9 @@ TEST(ExplainSpelling, LeNetAsModulesAndAsFunctions) {
 }
 
 TEST(ExplainSpelling, OneModuleUsedTwiceAndTwoCopies) {
-  const Build build{3, ""};
+  Module root(3);
   const ConvOptions same{.padding = 1};
-  Conv2d once(build.child("a"), 3, 3, 3, same), copy(build.child("b"), 3, 3, 3, same);
+  Conv2d once(root, "a", 3, 3, 3, same), copy(root, "b", 3, 3, 3, same);
   for (std::size_t i = 0; i < once.parameters().size(); ++i) {
     copy.parameters()[i]->value.copy_from(once.parameters()[i]->value);
   }

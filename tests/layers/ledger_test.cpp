@@ -32,7 +32,7 @@ double gap(const Net& net, const explain::NamedComposite& named, Device device) 
   for (float& v : pictures.values<float>()) v = static_cast<float>(random.normal());
   Tape tape(device, Mode::evaluation);
   const Var x = tape.input("x", pictures.to(device)), wrt[] = {x};
-  const Var target = explain::unit((*model)(tape, {{"image", x}}).at("logits"), 1);
+  const Var target = explain::unit((*model)({{"image", x}}).at("logits"), 1);
   explain::Ledger ledger;
   explain::relevance(tape, target, wrt, named.make({}), {}, &ledger);
   double worst = 0;

@@ -51,7 +51,7 @@ class Quadratic {
         add(sum(affine(mul(c, square(tape.parameter(weight))), 0.5)), sum(tape.parameter(bias)));
     const std::vector<ParameterRef> both = {weight, bias};
     const std::vector<Var> gradients = tape.gradient(loss, both);
-    const Effects effects = optimizer.update(tape, both, gradients);
+    const Effects effects = optimizer.update(both, gradients);
     program = std::make_unique<Program>(tape.compile({loss, optimizer.gradient_norm()}, effects));
   }
   std::vector<Tensor> step(std::int64_t count, double rate) {
@@ -137,8 +137,9 @@ TEST(Optimizer, ClipsTheNormOfAllGradientsTogether) {
 }
 
 TEST(Optimizer, LeavesBuffersAndFrozenParametersAlone) {
-  BatchNorm2d norm(Build{0, "bn"}, 2);
-  Conv2d conv(Build{0, "conv"}, 2, 2, 1);
+  Module root;
+  BatchNorm2d norm(root, "bn", 2);
+  Conv2d conv(root, "conv", 2, 2, 1);
   conv.parameters()[1]->frozen = true;
   std::vector<ParameterRef> all = conv.parameters();
   for (const ParameterRef& p : norm.parameters()) all.push_back(p);
@@ -147,7 +148,7 @@ TEST(Optimizer, LeavesBuffersAndFrozenParametersAlone) {
   const Var image = tape.input("image", DType::f32, {2, 2, 2, 2});
   const Var loss = mean(square(sub(norm(conv(image)), image)));
   Optimizer optimizer({.name = "sgd"});
-  const Effects effects = optimizer.update(tape, all, tape.gradient(loss, all));
+  const Effects effects = optimizer.update(all, tape.gradient(loss, all));
   Tensor pixels({DType::f32, {2, 2, 2, 2}});
   int k = 0;
   for (float& pixel : pixels.values<float>()) pixel = static_cast<float>(std::cos(1.7 * k++));
@@ -161,7 +162,7 @@ TEST(Optimizer, LeavesBuffersAndFrozenParametersAlone) {
   for (const ParameterRef& p : all) p->frozen = true;
   Tape frozen(Device::cpu(), Mode::training);
   const Var again = mean(conv(frozen.input("image", DType::f32, {2, 2, 2, 2})));
-  EXPECT_THROW(optimizer.update(frozen, all, frozen.gradient(again, all)), Error);
+  EXPECT_THROW(optimizer.update(all, frozen.gradient(again, all)), Error);
 }
 
 TEST(Optimizer, Errors) {
@@ -170,7 +171,7 @@ TEST(Optimizer, Errors) {
   EXPECT_THROW(Optimizer({.clip_gradient = std::nan("")}), Error);
   Tape tape(Device::cpu(), Mode::training);
   const std::vector<ParameterRef> one = {parameter("w", {1}, Parameter::Kind::weight)};
-  EXPECT_THROW(Optimizer({}).update(tape, one, {}), Error);
+  EXPECT_THROW(Optimizer({}).update(one, {}), Error);
 }
 
 // --- batch norm
@@ -201,7 +202,8 @@ Tensor wave(Shape shape, double phase) {
 }
 
 TEST(BatchNorm, RunningStatisticsAtAnyBatchSize) {
-  BatchNorm2d norm(Build{0, "bn"}, 2);
+  Module root;
+  BatchNorm2d norm(root, "bn", 2);
   Tape tape(Device::cpu(), Mode::training);
   const Var y = norm(tape.input("image", DType::f32, {3, 2, 3, 2}));
   Program program = tape.compile({y}, tape.effects());
@@ -235,7 +237,8 @@ TEST(BatchNorm, RunningStatisticsAtAnyBatchSize) {
 }
 
 TEST(BatchNorm, ReusedUpdatesTwiceInOrder) {
-  BatchNorm2d norm(Build{0, "bn"}, 2);
+  Module root;
+  BatchNorm2d norm(root, "bn", 2);
   Tape tape(Device::cpu(), Mode::training);
   const Tensor a = wave({2, 2, 2, 2}, 0), b = wave({4, 1, 3, 2}, 2);
   const Var first = norm(tape.input("a", DType::f32, a.shape()));
@@ -255,7 +258,8 @@ TEST(BatchNorm, ReusedUpdatesTwiceInOrder) {
 }
 
 TEST(BatchNorm, OneValueHasNoUnbiasedVariance) {
-  BatchNorm2d norm(Build{0, "bn"}, 2);
+  Module root;
+  BatchNorm2d norm(root, "bn", 2);
   Tape tape(Device::cpu(), Mode::training);
   const Var y = norm(tape.input("image", DType::f32, {1, 1, 1, 2}));
   const std::vector<Tensor> out =
@@ -275,12 +279,12 @@ TEST(Optimizer, OneLaunchForAllParametersGivesTheSameBits) {
       Tape tape(Device::emulated(), Mode::training);
       const Var image = tape.input("image", DType::f32, {4, 8, 8, 1});
       const Var label = tape.input("label", DType::i64, {4});
-      const Var loss = mean(cross_entropy((*model)(tape, {{"image", image}}).at("logits"), label));
+      const Var loss = mean(cross_entropy((*model)({{"image", image}}).at("logits"), label));
       const std::vector<ParameterRef> parameters = model->trained_parameters();
       OptimizerConfig config;
       config.name = name;
       Optimizer optimizer(config);
-      const Effects effects = optimizer.update(tape, parameters, tape.gradient(loss, parameters));
+      const Effects effects = optimizer.update(parameters, tape.gradient(loss, parameters));
       CompileOptions options;
       options.join_steps = join;
       const Var outputs[] = {loss};

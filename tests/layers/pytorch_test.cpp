@@ -18,11 +18,7 @@ namespace {
 class TinyNet final : public Classifier {
  public:
   TinyNet() : Classifier({.name = "tiny", .classes = 3, .channels = 2, .image_size = 5}) {
-    conv1_ = add_child<Conv2d>("conv1", 2, 3, 3, ConvOptions{.padding = 1, .bias = false});
-    bn1_ = add_child<BatchNorm2d>("bn1", 3);
-    layer1_ = add_child<Sequential>("layer1");
-    layer1_->append<BasicBlock>(3, 4, 2);
-    fc_ = add_child<Linear>("fc", 4, 3);
+    layer1_.append<BasicBlock>(3, 4, 2);
     int i = 0;
     for (const ParameterRef& parameter : trained_parameters()) {
       const bool norm_scale =
@@ -30,8 +26,8 @@ class TinyNet final : public Classifier {
       fill(parameter->value, 0.3, 0.7 * i++, norm_scale ? 1.0f : 0.0f);
     }
   }
-  Var logits(Var x) override {
-    return (*fc_)(global_avg_pool2d((*layer1_)(relu((*bn1_)((*conv1_)(x))))));
+  Var logits(Var x) const override {
+    return fc_(global_avg_pool2d(layer1_(relu(bn1_(conv1_(x))))));
   }
   static void fill(Tensor& tensor, double scale, double phase, float offset) {
     double k = 0;
@@ -42,10 +38,10 @@ class TinyNet final : public Classifier {
   }
 
  private:
-  std::shared_ptr<Conv2d> conv1_;
-  std::shared_ptr<BatchNorm2d> bn1_;
-  std::shared_ptr<Sequential> layer1_;
-  std::shared_ptr<Linear> fc_;
+  Conv2d conv1_{*this, "conv1", 2, 3, 3, {.padding = 1, .bias = false}};
+  BatchNorm2d bn1_{*this, "bn1", 3};
+  Sequential layer1_{*this, "layer1"};
+  Linear fc_{*this, "fc", 4, 3};
 };
 
 using Fixture = std::map<std::string, std::vector<double>>;  // names that come twice are appended
@@ -93,13 +89,13 @@ TEST_P(PyTorch, TwoStepsAgree) {
   Tape tape(Device::cpu(), Mode::training);
   const Var image = tape.input("image", DType::f32, pixels.shape());
   const Var label = tape.input("label", DType::i64, {4});
-  const Var logits = net(tape, {{"image", image}}).at("logits");
+  const Var logits = net({{"image", image}}).at("logits");
   const Var loss = mean(cross_entropy(logits, label, 0.1));
   const std::vector<ParameterRef> parameters = net.parameters();
   const std::vector<ParameterRef> trained = net.trained_parameters();
   std::vector<Var> outputs = tape.gradient(loss, trained);
   Optimizer optimizer(run.config);
-  const Effects effects = optimizer.update(tape, trained, outputs);
+  const Effects effects = optimizer.update(trained, outputs);
   outputs.insert(outputs.end(), {logits, loss, optimizer.gradient_norm()});
   Program program = tape.compile(outputs, effects);
   for (std::int64_t step = 0; step < 2; ++step) {
@@ -124,7 +120,7 @@ TEST_P(PyTorch, TwoStepsAgree) {
     compare(parameter->name, parameter->value, fixture[run.name + "/" + parameter->name], 2e-5);
   }
   Tape look(Device::cpu(), Mode::evaluation);
-  const Var seen = net(look, {{"image", look.input("image", pixels)}}).at("logits");
+  const Var seen = net({{"image", look.input("image", pixels)}}).at("logits");
   compare("evaluation", seen.value(), fixture[run.name + "/evaluation"], 5e-5);
 }
 

@@ -41,7 +41,7 @@ void list_training(const std::string& name, const std::string& optimizer) {
   Tape tape(Device::cpu(), Mode::training);
   const Var image = tape.input("image", DType::f32, net.image);
   const Var label = tape.input("label", DType::i64, {2});
-  const Var logits = (*net.model)(tape, {{"image", image}}).at("logits");
+  const Var logits = (*net.model)({{"image", image}}).at("logits");
   const Var loss = optimizer == "sgd" ? mean(cross_entropy(logits, label, 0.1))
                                       : mean(focal_loss(logits, label, 1.5));
   const std::vector<ParameterRef> parameters = net.model->trained_parameters();
@@ -57,11 +57,11 @@ void list_evaluation(const std::string& name, const std::string& what, Append ap
   Tape tape(Device::cpu(), Mode::evaluation);
   const Var image = tape.input("image", DType::f32, net.image);
   const Var index = tape.input("class", DType::i64, {2});
-  const Var logits = (*net.model)(tape, {{"image", image}}).at("logits");
+  const Var logits = (*net.model)({{"image", image}}).at("logits");
   const Var target = explain::class_logit(logits, index);
   const std::uint32_t first = tape.mark();
   append(tape, target, image, [&](Var other) {
-    return explain::class_logit((*net.model)(tape, {{"image", other}}).at("logits"), index);
+    return explain::class_logit((*net.model)({{"image", other}}).at("logits"), index);
   });
   print(name + ", " + what, tape, what == "gradient" ? 0 : first);
 }

@@ -24,8 +24,8 @@ CentreDetector& detector() {
 
 explain::Explainer explainer_at(int cell_x, const KernelChoices& kernels = {}) {
   return explain::Explainer(
-      [cell_x](Tape& tape, Var image) {
-        const Var heat = detector()(tape, {{"image", image}}).at("heat");
+      [cell_x](Tape&, Var image) {
+        const Var heat = detector()({{"image", image}}).at("heat");
         return reshape(slice(slice(heat, 1, 4, 5), 2, cell_x, cell_x + 1), {2});
       },
       {kHeight, kWidth, 3}, Device::cpu(), kernels);
@@ -57,8 +57,8 @@ const Tensor kClass = Tensor::from<std::int64_t>({1}, {1});
 
 TEST(BoxExplanation, NothingComesFromBeyondTheReceptiveField) {
   const inspection::Structure structure = inspection::structure_of(
-      [](Tape& tape, Var image) {
-        return std::vector{detector()(tape, {{"image", image}}).at("heat")};
+      [](Tape&, Var image) {
+        return std::vector{detector()({{"image", image}}).at("heat")};
       },
       {kHeight, kWidth, 3}, {});
   std::int64_t field = 0;

@@ -5,8 +5,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -71,12 +73,10 @@ class PlantedNet final : public Classifier {
       : Classifier({.name = "planted", .classes = 4, .channels = 1, .image_size = kSide}),
         kind_(kind) {
     const int depth = kind == Net::exploding ? 20 : 3;
-    std::int64_t in = kSide * kSide;
     for (int i = 0; i < depth; ++i) {
-      layers_.push_back(add_child<Linear>("fc" + std::to_string(i + 1), in, 32, LinearOptions{}));
-      in = 32;
+      layers_.emplace_back(*this, "fc" + std::to_string(i + 1), i == 0 ? kSide * kSide : 32, 32);
     }
-    last_ = add_child<Linear>("head", in, 4, LinearOptions{.relu_follows = false});
+    last_.emplace(*this, "head", 32, 4, LinearOptions{.relu_follows = false});
     for (const ParameterRef& parameter : parameters()) {
       const auto values = parameter->value.values<float>();
       if (kind == Net::exploding && parameter->name.ends_with("weight")) {
@@ -90,19 +90,19 @@ class PlantedNet final : public Classifier {
       }
     }
   }
-  Var logits(Var x) override {
+  Var logits(Var x) const override {
     x = flatten(x);
-    for (const auto& layer : layers_) {
-      const Tape::Scope in(x.tape(), layer->scope_name());
-      x = kind_ == Net::saturated ? tanh(layer->forward(x)) : relu(layer->forward(x));
+    for (const Linear& layer : layers_) {
+      const Tape::Scope in(x.tape(), layer.scope_name());
+      x = kind_ == Net::saturated ? tanh(layer.forward(x)) : relu(layer.forward(x));
     }
     return (*last_)(x);
   }
 
  private:
   Net kind_;
-  std::vector<std::shared_ptr<Linear>> layers_;
-  std::shared_ptr<Linear> last_;
+  std::deque<Linear> layers_;
+  std::optional<Linear> last_;
 };
 
 struct Case {
@@ -136,8 +136,8 @@ History history_of(const Case& c) {
   const Pipeline pipeline({ToTensor{}, Normalize{{0.4}, {0.3}}});
   Trainer trainer(net, task, train, validation, pipeline, pipeline, options);
   inspection::PulseProbe probe(
-      [&](Tape& tape, Var image) {
-        return std::vector{net(tape, {{"image", image}}).at("logits")};
+      [&](Tape&, Var image) {
+        return std::vector{net({{"image", image}}).at("logits")};
       },
       {kSide, kSide, 1}, {});
   Loader loader(validation, pipeline, {.batch_size = 32, .threads = 0});

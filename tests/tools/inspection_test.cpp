@@ -15,9 +15,7 @@ namespace tapescope::inspection {
 namespace {
 
 Record record_of(Classifier& model) {
-  return [&model](Tape& tape, Var image) {
-    return std::vector{model(tape, {{"image", image}}).at("logits")};
-  };
+  return [&model](Tape&, Var image) { return std::vector{model({{"image", image}}).at("logits")}; };
 }
 
 const StructureRow& row_at(const Structure& structure, const std::string& path) {
@@ -30,21 +28,16 @@ const StructureRow& row_at(const Structure& structure, const std::string& path) 
 // torchinfo's single-input CNN: conv 1->10 5x5, pool, conv 10->20 5x5, pool, 320->50, 50->10.
 class TorchinfoNet final : public Classifier {
  public:
-  TorchinfoNet() : Classifier({.name = "torchinfo", .classes = 10, .channels = 1}) {
-    conv1_ = add_child<Conv2d>("conv1", 1, 10, 5, ConvOptions{});
-    conv2_ = add_child<Conv2d>("conv2", 10, 20, 5, ConvOptions{});
-    fc1_ = add_child<Linear>("fc1", 320, 50, LinearOptions{});
-    fc2_ = add_child<Linear>("fc2", 50, 10, LinearOptions{});
-  }
-  Var logits(Var x) override {
-    x = relu(max_pool2d((*conv1_)(x), {}));
-    x = relu(max_pool2d((*conv2_)(x), {}));
-    return (*fc2_)(relu((*fc1_)(flatten(x))));
+  TorchinfoNet() : Classifier({.name = "torchinfo", .classes = 10, .channels = 1}) {}
+  Var logits(Var x) const override {
+    x = relu(max_pool2d(conv1_(x), {}));
+    x = relu(max_pool2d(conv2_(x), {}));
+    return fc2_(relu(fc1_(flatten(x))));
   }
 
  private:
-  std::shared_ptr<Conv2d> conv1_, conv2_;
-  std::shared_ptr<Linear> fc1_, fc2_;
+  Conv2d conv1_{*this, "conv1", 1, 10, 5}, conv2_{*this, "conv2", 10, 20, 5};
+  Linear fc1_{*this, "fc1", 320, 50}, fc2_{*this, "fc2", 50, 10};
 };
 
 TEST(Structure, EqualsTorchinfosCounts) {
@@ -99,18 +92,15 @@ TEST(Structure, KnowsResNet18) {
 class TwoLayers final : public Classifier {
  public:
   explicit TwoLayers(bool again = false)
-      : Classifier({.name = "two", .classes = 5, .channels = 1, .image_size = 2}), again_(again) {
-    first_ = add_child<Linear>("first", 4, 4, LinearOptions{});
-    second_ = add_child<Linear>("second", 4, 5, LinearOptions{});
-  }
-  Var logits(Var x) override {
-    x = relu((*first_)(flatten(x)));
-    if (again_) x = relu((*first_)(x));
-    return (*second_)(x);
+      : Classifier({.name = "two", .classes = 5, .channels = 1, .image_size = 2}), again_(again) {}
+  Var logits(Var x) const override {
+    x = relu(first_(flatten(x)));
+    if (again_) x = relu(first_(x));
+    return second_(x);
   }
 
  private:
-  std::shared_ptr<Linear> first_, second_;
+  Linear first_{*this, "first", 4, 4}, second_{*this, "second", 4, 5};
   bool again_;
 };
 

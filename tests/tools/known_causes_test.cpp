@@ -94,8 +94,8 @@ class KnownCauses : public testing::Test {
   // Of one method after the other.
   std::vector<Map> maps_of(Classifier& model, std::span<const std::string_view> methods) const {
     explain::Explainer explainer(
-        [&](Tape& tape, Var image) {
-          return model(tape, {{"image", image}}).at("logits");
+        [&](Tape&, Var image) {
+          return model({{"image", image}}).at("logits");
         },
         {kSide, kSide, 3});
     std::vector<Map> maps;

@@ -5,7 +5,7 @@
 #include <set>
 #include <sstream>
 
-#include "engine/philox.h"
+#include "engine/hash.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
@@ -109,7 +109,7 @@ TEST_P(PyTorch, ItsWeightsGiveItsLogits) {
   const std::vector<float> pixels = fill("image", shape.elements());
   Tape tape(Device::cpu(), Mode::evaluation);
   const Var image = tape.input("image", Tensor::from<float>(shape, std::span<const float>(pixels)));
-  const Tensor logits = (*model)(tape, {{"image", image}}).at("logits").value();
+  const Tensor logits = (*model)({{"image", image}}).at("logits").value();
   ASSERT_EQ(logits.elements(), static_cast<std::int64_t>(net.logits.size()));
   double largest = 0;
   for (double value : net.logits) largest = std::max(largest, std::abs(value));

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "engine/philox.h"
+#include "engine/hash.h"
 #include "tests/tools/temporary_folder.h"
 
 namespace tapescope {

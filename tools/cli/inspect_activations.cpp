@@ -26,9 +26,9 @@ struct Options {
 class Swapped final : public Model {
  public:
   Swapped(Model& inner, std::string from, std::string to)
-      : Model(Build{}), inner_(inner), from_(std::move(from)), to_(std::move(to)) {}
-  NamedVars operator()(Tape& tape, const NamedVars& inputs) override {
-    NamedVars named = inner_(tape, inputs);
+      : inner_(inner), from_(std::move(from)), to_(std::move(to)) {}
+  NamedVars operator()(const NamedVars& inputs) const override {
+    NamedVars named = inner_(inputs);
     std::vector<Var> outputs;
     for (const auto& [name, output] : named) outputs.push_back(output);
     outputs = inspection::swapped(outputs, from_, to_);

@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "engine/philox.h"
+#include "engine/hash.h"
 #include "tools/cli/cli.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/folders.h"

@@ -9,7 +9,7 @@
 #include <unordered_set>
 
 #include "engine/error.h"
-#include "engine/philox.h"
+#include "engine/hash.h"
 #include "tools/files/text.h"
 
 namespace tapescope {

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "engine/error.h"
-#include "engine/philox.h"
+#include "engine/hash.h"
 #include "tools/data/image_folder.h"
 #include "tools/detection/annotation_formats.h"
 #include "tools/files/folders.h"

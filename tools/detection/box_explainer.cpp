@@ -63,8 +63,8 @@ std::int64_t BoxExplainer::index_of(const CellNumber& what) const {
 explain::Explainer& BoxExplainer::of(bool sides, std::int64_t against) {
   const auto found = explainers_.find({sides, against});
   if (found != explainers_.end()) return found->second;
-  const auto record = [this, sides, against](Tape& tape, Var image) {
-    const Var map = model_(tape, {{"image", image}}).at(sides ? "ltrb" : "heat");
+  const auto record = [this, sides, against](Tape&, Var image) {
+    const Var map = model_({{"image", image}}).at(sides ? "ltrb" : "heat");
     const Shape& s = map.shape();
     const Var numbers = reshape(map, {s[1] * s[2] * s[3]});
     return against < 0 ? numbers : sub(numbers, slice(numbers, 1, against, against + 1));

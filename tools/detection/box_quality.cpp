@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/philox.h"
+#include "engine/hash.h"
 
 namespace tapescope::detection {
 namespace {

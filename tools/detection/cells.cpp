@@ -18,7 +18,7 @@ Program compile(CentreDetector& model, const Backend& backend) {
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const DetectorConfig& config = model.config();
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
-  const NamedVars out = model(tape, {{"image", image}});
+  const NamedVars out = model({{"image", image}});
   const Var boxes = decode_sides(out.at("ltrb"), kStride);
   return tape.compile(std::vector{sigmoid(out.at("heat")), boxes}, {}, {.keep_fixed = true});
 }

@@ -18,6 +18,7 @@ struct DetectorConfig {
   std::vector<std::string> category_ids =
       {};                    // by class, in the data's JSON, as JSON text; or none
   Exif exif = Exif::ignore;  // how its pictures are read; model files of before say nothing
+  std::shared_ptr<std::int64_t> room = nullptr;  // see Module
 };
 
 // Zhou et al. 2019 (arXiv 1904.07850) found objects as points; Liu et al. 2019 (arXiv 1909.00700)
@@ -30,16 +31,16 @@ struct DetectorConfig {
 class CentreDetector final : public Model {
  public:
   explicit CentreDetector(const DetectorConfig& config);
-  NamedVars operator()(Tape& tape, const NamedVars& inputs) override;
+  NamedVars operator()(const NamedVars& inputs) const override;
   const DetectorConfig& config() const { return config_; }
 
  private:
   std::int64_t scaled(std::int64_t channels) const;
   DetectorConfig config_;
-  std::vector<std::shared_ptr<Sequential>> levels_;     // to strides 4, 8, 16
-  std::vector<std::shared_ptr<Conv2d>> laterals_;       // of strides 16, 8, 4
-  std::vector<std::shared_ptr<Sequential>> smoothing_;  // of strides 8, 4
-  std::shared_ptr<Sequential> heat_, ltrb_;
+  Sequential level4_, level8_, level16_;    // to strides 4, 8, 16
+  Conv2d lateral16_, lateral8_, lateral4_;  // of strides 16, 8, 4
+  Sequential smooth8_, smooth4_;            // of strides 8, 4
+  Sequential heat_, ltrb_;
 };
 
 }  // namespace tapescope::detection

@@ -19,8 +19,7 @@ Program compile(CentreDetector& model, const Backend& backend) {
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const DetectorConfig& config = model.config();
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
-  const Var predictions =
-      DetectionTask(config, nullptr).predictions(model(tape, {{"image", image}}));
+  const Var predictions = DetectionTask(config, nullptr).predictions(model({{"image", image}}));
   return tape.compile(std::vector{predictions}, {}, {.keep_fixed = true});
 }
 

@@ -65,7 +65,10 @@ LoadedDetector load_detector(SafetensorsFile& file, const LoadOptions& options) 
   build_for(file,
             fmt::format("a centre-detector of width {} for {} classes and {}x{} pixels",
                         config.channel_scale, config.classes.size(), config.width, config.height),
-            [&] { loaded.model = std::make_unique<CentreDetector>(config); });
+            [&](std::shared_ptr<std::int64_t> room) {
+              config.room = std::move(room);
+              loaded.model = std::make_unique<CentreDetector>(config);
+            });
   load_exactly(*loaded.model, file, "a centre-detector", options);
   return loaded;
 }

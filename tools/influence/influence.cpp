@@ -130,7 +130,7 @@ std::vector<std::vector<double>> tracin(const std::vector<KeptCheckpoint>& check
     const Classification task(model.info.config, {.name = model.info.loss});
     const auto record = [&](Tape& tape) {
       const NamedVars inputs = task.inputs(tape, 1);
-      return task.loss(inputs, (*model.model)(tape, {{"image", inputs.at("image")}})).samples;
+      return task.loss(inputs, (*model.model)({{"image", inputs.at("image")}})).samples;
     };
     explain::SampleGradients gradients(record, chosen(*model.model, parameters), backend);
     const auto gradient = [&](const Tensor& image, std::int64_t label) {

@@ -1,5 +1,7 @@
 #include "tools/inspection/activations.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>

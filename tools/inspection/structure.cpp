@@ -1,5 +1,7 @@
 #include "tools/inspection/structure.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/philox.h"
+#include "engine/hash.h"
 #include "layers/models/zoo.h"
 
 namespace tapescope::quality {

@@ -17,9 +17,9 @@ OtherAnswer Run::explain_otherwise(const OtherCommand&) const {
 }
 
 inspection::Record record_of(Model& model) {
-  return [&model](Tape& tape, Var image) {
+  return [&model](Tape&, Var image) {
     std::vector<Var> outputs;
-    for (const auto& [name, output] : model(tape, {{"image", image}})) outputs.push_back(output);
+    for (const auto& [name, output] : model({{"image", image}})) outputs.push_back(output);
     return outputs;
   };
 }

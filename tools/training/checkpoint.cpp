@@ -3,8 +3,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "engine/hash.h"
 #include "engine/isa.h"
-#include "engine/philox.h"
 #include "tools/data/image.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"

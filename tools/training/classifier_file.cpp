@@ -104,7 +104,11 @@ LoadedModel load_model(SafetensorsFile& file, const LoadOptions& options) {
   build_for(file,
             fmt::format("a {} of width {} for {} classes and images of {}x{}", config.name,
                         config.width, config.classes, config.image_size, config.image_size),
-            [&] { loaded.model = make_model(config); });
+            [&](std::shared_ptr<std::int64_t> room) {
+              ModelConfig built = config;
+              built.room = std::move(room);
+              loaded.model = make_model(built);
+            });
   load_exactly(*loaded.model, file, "a " + config.name, options);
   return loaded;
 }

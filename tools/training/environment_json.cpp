@@ -4,8 +4,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "engine/hash.h"
 #include "engine/isa.h"
-#include "engine/philox.h"
 #include "engine/runtime.h"
 #include "engine/thread_pool.h"
 #include "kernels/conv2d/onednn.h"

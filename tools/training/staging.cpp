@@ -4,13 +4,10 @@
 
 namespace tapescope {
 
-Staging::Staging(Device device) : device_(device), runtime_(DeviceRuntime::of(device)) {
-  if (device_.kind == DeviceKind::cpu) return;
-  for (Slot& slot : slots_) {
-    slot.copied = runtime_.make_event();
-    slot.used = runtime_.make_event();
-  }
-}
+Staging::Staging(Device device)
+    : device_(device),
+      runtime_(DeviceRuntime::of(device)),
+      slots_{Slot(runtime_), Slot(runtime_)} {}
 
 Staging::~Staging() {
   if (device_.kind == DeviceKind::cpu) return;
@@ -18,8 +15,6 @@ Staging::~Staging() {
   runtime_.wait(runtime_.compute_queue());
   for (Slot& slot : slots_) {
     for (auto& [name, buffer] : slot.buffers) runtime_.free_pinned(buffer.pinned);
-    runtime_.free_event(slot.copied);
-    runtime_.free_event(slot.used);
   }
 }
 
@@ -28,8 +23,8 @@ std::vector<NamedTensor> Staging::stage(std::vector<NamedTensor> inputs) {
   current_ = 1 - current_;
   Slot& slot = slots_[current_];
   const Queue copies = runtime_.copy_queue();
-  runtime_.wait(slot.copied);        // the host may write the pinned memory again
-  runtime_.wait(copies, slot.used);  // and the copies the device's
+  slot.copied.wait();      // the host may write the pinned memory again
+  slot.used.hold(copies);  // and the copies the device's
   for (NamedTensor& input : inputs) {
     Buffer& buffer = slot.buffers[std::string(input.name)];
     const std::size_t bytes = input.value.bytes();
@@ -53,14 +48,14 @@ std::vector<NamedTensor> Staging::stage(std::vector<NamedTensor> inputs) {
     runtime_.copy(buffer.device.data(), buffer.pinned, bytes, copies);
     input.value = buffer.device;
   }
-  runtime_.record(slot.copied, copies);
-  runtime_.wait(runtime_.compute_queue(), slot.copied);
+  slot.copied.record(copies);
+  slot.copied.hold(runtime_.compute_queue());
   return inputs;
 }
 
 void Staging::done() {
   if (device_.kind == DeviceKind::cpu) return;
-  runtime_.record(slots_[current_].used, runtime_.compute_queue());
+  slots_[current_].used.record(runtime_.compute_queue());
 }
 
 }  // namespace tapescope

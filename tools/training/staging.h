@@ -34,8 +34,9 @@ class Staging {
   };
   struct Slot {
     std::map<std::string, Buffer, std::less<>> buffers;  // by input
-    void* copied = nullptr;  // event: the copies into this slot have ended
-    void* used = nullptr;    // event: the work that read it has ended
+    Event copied;                                        // the copies into this slot have ended
+    Event used;                                          // the work that read it has ended
+    explicit Slot(DeviceRuntime& runtime) : copied(runtime), used(runtime) {}
   };
   Device device_;
   DeviceRuntime& runtime_;

@@ -52,7 +52,7 @@ StepStatistics::StepStatistics(Model& model, const Task& task, std::int64_t batc
   {
     Tape tape(backend.device, Mode::training, {seed, backend.choices});
     const NamedVars inputs = task.inputs(tape, batch_size);
-    const Var loss = mean(task.loss(inputs, model(tape, inputs)).samples);
+    const Var loss = mean(task.loss(inputs, model(inputs)).samples);
     std::vector<Var> squares;
     for (const Var& gradient : tape.gradient(loss, s.parameters)) {
       squares.push_back(sum(square(gradient)));

@@ -39,7 +39,7 @@ class Evaluator {
                          const Backend& backend, std::shared_ptr<Tensor> arena) {
     Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
     const NamedVars inputs = task.inputs(tape, batch_size);
-    const NamedVars outputs = model(tape, inputs);
+    const NamedVars outputs = model(inputs);
     CompileOptions options;
     options.arena = std::move(arena);
     const Var wanted[] = {task.loss(inputs, outputs).samples, task.predictions(outputs)};
@@ -144,14 +144,14 @@ Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSou
   }
   Tape tape(options.device, Mode::training, {options.seed, options.kernels});
   const NamedVars inputs = task.inputs(tape, options.batch_size);
-  const Loss of_samples = task.loss(inputs, model(tape, inputs));
+  const Loss of_samples = task.loss(inputs, model(inputs));
   const Var loss = mean(of_samples.samples);
   const std::vector<ParameterRef> parameters = model.trained_parameters();
   if (parameters.empty()) {
     throw usage_error("there is nothing to train: --freeze covers every parameter");
   }
   const std::vector<Var> gradients = tape.gradient(loss, parameters);
-  const Effects effects = s.optimizer.update(tape, parameters, gradients);
+  const Effects effects = s.optimizer.update(parameters, gradients);
   CompileOptions compile;
   compile.guard = loss;  // parameters stay as they were before a loss that is not finite
   compile.arena = std::make_shared<Tensor>();

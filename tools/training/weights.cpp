@@ -1,5 +1,7 @@
 #include "tools/training/weights.h"
 
+#include <fmt/format.h>
+
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -7,7 +9,6 @@
 #include <map>
 #include <set>
 
-#include "layers/initialise.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
@@ -194,7 +195,7 @@ Tensor moved_axes(const Tensor& from, bool to_pytorch) {
 }
 
 void build_for(const SafetensorsFile& file, const std::string& what,
-               const std::function<void()>& build) {
+               const std::function<void(std::shared_ptr<std::int64_t>)>& build) {
   std::int64_t values = 0;
   for (const Entry& entry : file.entries()) {
     std::int64_t elements = 1;
@@ -203,15 +204,11 @@ void build_for(const SafetensorsFile& file, const std::string& what,
     values += std::min(elements, static_cast<std::int64_t>(entry.end - entry.begin));
   }
   // So much more that a file that lacks a tensor or two gets its list of names below.
-  std::int64_t room = 2 * values + (std::int64_t{1} << 20);
-  struct Scope {
-    explicit Scope(std::int64_t* room) { initialise::room = room; }
-    ~Scope() { initialise::room = nullptr; }
-  } const scope(&room);
+  const auto room = std::make_shared<std::int64_t>(2 * values + (std::int64_t{1} << 20));
   try {
-    build();
+    build(room);
   } catch (const Error& error) {
-    if (room >= 0) {
+    if (*room >= 0) {
       throw usage_error("'{}' says that it holds {}: {}", printable(file.path().string()), what,
                         error.what());
     }

@@ -21,11 +21,12 @@ struct LoadOptions {
 // back. Tensors of other ranks are the same in both.
 Tensor moved_axes(const Tensor& from, bool to_pytorch);
 
-// Calls build(), which makes the model that `file` says it holds: its parameters are zeros, and a
-// usage error ends it as soon as they are far more than the file has values, whatever its metadata
-// promise. `what` is the model in words: "a lenet of width 1 for images of 28x28".
+// Calls build(room), which makes the model that `file` says it holds: with that room (see Module)
+// its parameters are zeros, and a usage error ends it as soon as they are far more than the file
+// has values, whatever its metadata promise. `what` is the model in words: "a lenet of width 1 for
+// images of 28x28".
 void build_for(const SafetensorsFile& file, const std::string& what,
-               const std::function<void()>& build);
+               const std::function<void(std::shared_ptr<std::int64_t>)>& build);
 
 // Copies the model's tensors from the file. A usage error naming what is missing or of another
 // shape, `what` being what the file should have held; or, with its count and first place, the

@@ -19,7 +19,7 @@ Map scored_map(std::string_view method, const Tensor& map, const Tensor& picture
 }  // namespace
 
 explain::Explainer::Record logits_of(Classifier& model) {
-  return [&model](Tape& tape, Var image) { return model(tape, {{"image", image}}).at("logits"); };
+  return [&model](Tape&, Var image) { return model({{"image", image}}).at("logits"); };
 }
 
 ClassExplainer::ClassExplainer(Classifier& model, ClassLogits net, const ExplainOptions& options)

@@ -80,7 +80,7 @@ std::string visualize_feature(const OtherCommand& command, const ClassificationR
     const NodeIndex channel = parsed_node("--channel", command.other.channel);
     explain::Explainer explainer(
         [model = &run.model(), channel](Tape& tape, Var image) {
-          (*model)(tape, {{"image", image}});
+          (*model)({{"image", image}});
           const Var node = tape.find(channel.node);
           if (node.shape().rank() != 4 || channel.index >= node.shape()[3]) {
             throw usage_error(

@@ -1,4 +1,4 @@
-// Stands in for every onednn.cpp in a build without oneDNN.
+// Stands in for onednn.cpp in a build without oneDNN.
 #include "kernels/conv2d/onednn.h"
 
 namespace tapescope::onednn {

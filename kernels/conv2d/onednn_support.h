@@ -1,4 +1,5 @@
-// What the onednn.cpp files share. Included by them only: dnnl.hpp is heavy.
+// oneDNN's engine and streams as this project uses them. Included by onednn.cpp only: dnnl.hpp is
+// heavy.
 #pragma once
 
 #include <omp.h>
