@@ -61,7 +61,7 @@ LoadedDetector load_detector(const fs::path& run, const std::string& which,
 LoadedDetector load_detector(SafetensorsFile& file, const LoadOptions& options) {
   LoadedDetector loaded;
   loaded.path = file.path();
-  const DetectorConfig config = config_of(file);
+  DetectorConfig config = config_of(file);
   build_for(file,
             fmt::format("a centre-detector of width {} for {} classes and {}x{} pixels",
                         config.channel_scale, config.classes.size(), config.width, config.height),
