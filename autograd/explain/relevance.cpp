@@ -139,7 +139,8 @@ void append_gradient(const Decision& decision, std::span<const Var> cotangents,
   Vjp v(node, cotangents, wanted, results);
   node.op->vjp(v);
   if (taken == nullptr) return;
-  if (node.op->has_constant_part() && results[0] != cotangents[0]) {  // a margin's relevance: what the way back leaves out
+  if (node.op->has_constant_part() &&
+      results[0] != cotangents[0]) {  // a margin's relevance: what the way back leaves out
     const Node& back = *results[0].node;
     const Var ones[] = {ones_like(results[0])};
     std::array<Var, kMostOperands> kept{};

@@ -1,4 +1,5 @@
 // `tapescope inspect tape` on small nets.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/program.h"
