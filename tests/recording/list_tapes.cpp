@@ -46,7 +46,7 @@ void list_training(const std::string& name, const std::string& optimizer) {
                                       : mean(focal_loss(logits, label, 1.5));
   const std::vector<ParameterRef> parameters = net.model->trained_parameters();
   const std::vector<Var> gradients = tape.gradient(loss, parameters);
-  Optimizer({.name = optimizer, .clip_gradient = 1}).update(tape, parameters, gradients);
+  Optimizer({.name = optimizer, .clip_gradient = 1}).update(parameters, gradients);
   print(name + ", training by " + optimizer, tape);
 }
 
