@@ -28,6 +28,7 @@ const Call kCalls[] = {
     {"div", 2, [](V v) { div(v[0], v[1]); }},
     {"maximum", 2, [](V v) { maximum(v[0], v[1]); }},
     {"minimum", 2, [](V v) { minimum(v[0], v[1]); }},
+    {"binary_cross_entropy", 2, [](V v) { binary_cross_entropy(v[0], v[1]); }},
     {"safe_divide", 2, [](V v) { safe_divide(v[0], v[1]); }},
     {"equal", 2, [](V v) { equal(v[0], v[1]); }},
     {"greater", 2, [](V v) { greater(v[0], v[1]); }},

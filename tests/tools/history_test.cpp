@@ -73,7 +73,7 @@ TEST(Diagnosis, SpikesAreCountedByTheMedianOfAllStepsBefore) {
   for (int i = 0; i < 300; ++i) {
     StepRecord step;
     step.gradient_norm =
-        i % 7 == 3 ? NAN : std::pow(10.0, static_cast<double>(random.below(300)) / 150);
+        i % 7 == 3 ? NAN : std::pow(10.0, static_cast<double>(random.below(300)) / 100);
     if (i >= 5) {
       std::vector<double> sorted;
       for (double v : before) {
