@@ -102,11 +102,31 @@ int end_output(int status) {
                                                   : "an earlier write failed"));
 }
 
+namespace {
+
+// The library says what would help, the command line which options do.
+std::string with_options(std::string sentence) {
+  constexpr std::pair<const char*, const char*> kOptions[] = {
+      {"try a smaller batch, smaller images or a narrower model",
+       " (--batch-size, --image-size, --width)"},
+      {"use larger images or another model", " (--image-size, --model)"},
+      {"try fewer threads", " (--threads)"},
+      {"choose one of our own kernels", " (--kernel)"},
+      {"; try cpu", " (--device cpu)"}};
+  for (const auto& [remedy, options] : kOptions) {
+    const std::size_t at = sentence.find(remedy);
+    if (at != std::string::npos) sentence.insert(at + std::strlen(remedy), options);
+  }
+  return sentence;
+}
+
+}  // namespace
+
 int status_of(int (*command)(int argc, char** argv), int argc, char** argv) {
   try {
     return command(argc, argv);
   } catch (const Error& error) {
-    return say(error.blame() == Blame::usage ? 2 : 1, error.what());
+    return say(error.blame() == Blame::usage ? 2 : 1, with_options(error.what()));
   } catch (const std::bad_alloc&) {
     return say(1, "out of memory; try a smaller --batch-size, --image-size or --threads");
   } catch (const std::length_error&) {  // a container that no memory could hold
