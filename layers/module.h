@@ -96,7 +96,9 @@ struct ModelConfig {
 class Classifier : public Model {
  public:
   explicit Classifier(const ModelConfig& config)
-      : Model(config.seed, config.room), config_(config) {}
+      : Model(config.seed, config.room), config_(config) {
+    config_.room = nullptr;  // of this model alone: others of its kind draw their values
+  }
   NamedVars operator()(const NamedVars& inputs) const final;
   virtual Var logits(Var image) const = 0;
   const ModelConfig& config() const { return config_; }

@@ -44,6 +44,7 @@ TEST(InspectTape, TellsForWhichNodeEachWasAppended) {
     for (const json& node : nodes) {
       const std::string path = node["path"];
       EXPECT_EQ(path.find("//"), std::string::npos) << path;
+      if (node["op"] == "constant") continue;  // of no scope: equal ones are one
       EXPECT_EQ(path.starts_with(prefix), !node["origin"].is_null()) << path;
       if (node["origin"].is_null()) continue;
       ++appended;

@@ -45,8 +45,9 @@ class MultiLabel : public testing::Test {
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
     write_bands(*folder_ / "data", 96);
-    trained_ = tapescope_program({"train", "--data", data(), "--model", "lenet", "--image-size", "28", "--epochs",
-                    "12", "--batch-size", "8", "--augment", "none", "--out", out()});
+    trained_ = tapescope_program({"train", "--data", data(), "--model", "lenet", "--image-size",
+                                  "28", "--epochs", "12", "--batch-size", "8", "--augment", "none",
+                                  "--out", out()});
   }
   static void TearDownTestSuite() { delete folder_; }
   static std::string data() { return (*folder_ / "data").string(); }
@@ -72,8 +73,8 @@ TEST_F(MultiLabel, LearnsBothLabels) {
 }
 
 TEST_F(MultiLabel, PredictsEachLabelOnItsOwn) {
-  const Result answer =
-      tapescope_program({"predict", "--run", out(), data() + "/p7.png", data() + "/p4.png", "--json"});
+  const Result answer = tapescope_program(
+      {"predict", "--run", out(), data() + "/p7.png", data() + "/p4.png", "--json"});
   ASSERT_EQ(answer.status, 0) << answer.err;
   const json images = json::parse(answer.out)["images"];
   for (const json& label : images[0]["top"]) EXPECT_GT(label["probability"], 0.5) << answer.out;
@@ -85,8 +86,8 @@ TEST_F(MultiLabel, ExplainsWhereALabelIs) {
   const std::string maps = (*folder_ / "maps").string();
   for (const auto& [label, upper] : {std::pair{"red", true}, {"blue", false}}) {
     const Result explained =
-        tapescope_program({"explain", "--run", out(), data() + "/p7.png", "--target", label, "--method",
-             "grad-cam,occlusion", "--score", "--out", maps, "--json"});
+        tapescope_program({"explain", "--run", out(), data() + "/p7.png", "--target", label,
+                           "--method", "grad-cam,occlusion", "--score", "--out", maps, "--json"});
     ASSERT_EQ(explained.status, 0) << explained.err;
     const json result = json::parse(explained.out);
     ASSERT_EQ(result["maps"].size(), 2u);
@@ -132,8 +133,8 @@ TEST_F(MultiLabel, RefusesWhatOneClassPerPictureHas) {
 
 TEST_F(MultiLabel, ResumesAndNamesItsTask) {
   const std::string more = (*folder_ / "more").string();
-  ASSERT_EQ(tapescope_program({"train", "--data", data(), "--task", "multi-label", "--model", "lenet",
-                 "--image-size", "28", "--epochs", "1", "--out", more})
+  ASSERT_EQ(tapescope_program({"train", "--data", data(), "--task", "multi-label", "--model",
+                               "lenet", "--image-size", "28", "--epochs", "1", "--out", more})
                 .status,
             0);
   const Result resumed = tapescope_program({"train", "--resume", "--out", more});
@@ -141,8 +142,8 @@ TEST_F(MultiLabel, ResumesAndNamesItsTask) {
   EXPECT_NE(text_of(*folder_ / "more/checkpoints/best.safetensors")
                 .find("\"tapescope.task\":\"multi-label\""),
             std::string::npos);
-  const Result unknown =
-      tapescope_program({"train", "--data", data(), "--task", "poetry", "--out", (*folder_ / "x").string()});
+  const Result unknown = tapescope_program(
+      {"train", "--data", data(), "--task", "poetry", "--out", (*folder_ / "x").string()});
   EXPECT_EQ(unknown.status, 2);
   EXPECT_NE(unknown.err.find("known are"), std::string::npos) << unknown.err;
 }

@@ -102,12 +102,16 @@ TEST_P(OldRuns, AreInspected) {
 INSTANTIATE_TEST_SUITE_P(EveryTask, OldRuns, testing::Values("whole", "boxes"),
                          [](const auto& info) { return std::string(info.param); });
 
+// Its dropout draws from other keys since, so that bits differ: which is said.
 TEST(OldRun, ThatWasStoppedGoesOn) {
   TemporaryFolder folder;
   fs::copy(kRuns / "part", folder / "run", fs::copy_options::recursive);
   const Result result = tapescope_program({"train", "--resume", "--out", (folder / "run").string(),
                                            "--data", (kRuns / "data/images").string()});
   ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.err.find("continuing at step 3"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("started by an older version"), std::string::npos) << result.err;
+  EXPECT_EQ(json::parse(text_of(folder / "run/metrics.json"))["epochs"], 3);
   const Safetensors got = read_safetensors(folder / "run/checkpoints/last.safetensors"),
                     want = read_safetensors(kRuns / "whole/checkpoints/last.safetensors");
   ASSERT_EQ(got.tensors.size(), want.tensors.size());
@@ -115,9 +119,6 @@ TEST(OldRun, ThatWasStoppedGoesOn) {
     const Tensor* tensor = got.find(stored.name);
     ASSERT_NE(tensor, nullptr) << stored.name;
     ASSERT_EQ(tensor->type(), stored.tensor.type());
-    for (std::int64_t i = 0; i < tensor->elements(); ++i) {
-      ASSERT_NEAR(tensor->item(i), stored.tensor.item(i), 1e-5) << stored.name;
-    }
   }
 }
 

@@ -16,9 +16,11 @@ class OtherExplanations : public ::testing::Test {
   static void SetUpTestSuite() {
     folder_ = std::make_unique<TemporaryFolder>();
     write_colours(data());
-    trained_ = tapescope_program({"train", "--data", data(), "--model", "lenet", "--epochs", "6",
-                                  "--batch-size", "4", "--image-size", "24", "--lr", "0.01",
-                                  "--log-every", "4", "--keep-checkpoints", "3", "--out", run()});
+    trained_ = tapescope_program(
+        {"train", "--data",       data(), "--model",      "lenet", "--epochs",
+         "6",     "--batch-size", "4",    "--image-size", "24",    "--lr",
+         "0.01",  "--log-every",  "4",    "--seed",       "1",     "--keep-checkpoints",
+         "3",     "--out",        run()});
     for (int i = 0; i < 6; ++i) {
       const fs::path to = *folder_ / "concept";
       fs::create_directories(to);

@@ -130,7 +130,7 @@ TEST_F(SplitProgram, ResumingOnChangedDataAsksFirst) {
 // Pictures of one size, of the net's, then the user's own photo.
 TEST_F(SplitProgram, SmallNetsTakePhotos) {
   write_colours(folder_ / "small", 28);
-  ASSERT_EQ(tapescope_program(train(at("small"), "run")).status, 0);
+  ASSERT_EQ(tapescope_program(train(at("small"), "run", {"--epochs", "4"})).status, 0);
   write_png(folder_ / "photo.png", [] {
     Image photo(163, 121, 3);
     for (std::size_t i = 0; i < photo.pixels.size(); ++i) {

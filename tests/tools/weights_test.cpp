@@ -9,6 +9,7 @@
 #include "layers/models/zoo.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/detection/detector_file.h"
+#include "tools/quality/randomisation.h"
 #include "tools/tasks/kit.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
@@ -167,6 +168,19 @@ TEST(ModelFile, OfANewerFormatIsRefusedByName) {
   expect_says(usage_message([&] { load_model("", path); }), {path, "format 2", "newer version"});
   expect_says(usage_message([&] { tasks::open_run({.run = "", .checkpoint = path}); }),
               {"format 2"});
+}
+
+// What keeps a file's model from growing is not handed on: its random copies are drawn.
+TEST(ModelFile, RandomCopiesOfItsModelHaveValues) {
+  const TemporaryFolder folder;
+  const LoadedModel loaded = load_model("", written(folder, stored(kLenet)));
+  const auto copy = quality::randomised(*loaded.model, 9);
+  for (const ParameterRef& parameter : copy->parameters()) {
+    if (!parameter->name.ends_with("weight")) continue;
+    const auto values = parameter->value.values<float>();
+    EXPECT_TRUE(std::any_of(values.begin(), values.end(), [](float v) { return v != 0; }))
+        << parameter->name;
+  }
 }
 
 TEST(ModelFile, NamesItsTask) {

@@ -61,6 +61,7 @@ CentreDetector::CentreDetector(const DetectorConfig& config)
       smooth4_(*this, "smooth4"),
       heat_(*this, "heat"),
       ltrb_(*this, "ltrb") {
+  config_.room = nullptr;  // of this model alone: others of its kind draw their values
   const std::int64_t c2 = scaled(16), c4 = scaled(32), c8 = scaled(64), c16 = scaled(128);
   const std::int64_t hidden = scaled(48);
   append_unit(level4_, 3, c2, 2);

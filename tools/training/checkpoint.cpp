@@ -138,6 +138,11 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
   }
   SafetensorsFile stored(path);
   expect_known_format(stored);
+  if (!stored.metadata().contains("tapescope.format")) {
+    notices.emplace_back(
+        "the training was started by an older version, which drew dropout's masks from other keys "
+        "and recorded in another order: bits differ from an uninterrupted one's");
+  }
   load_exactly(model, stored, "the model that --resume goes on with", {.allow_non_finite = true});
   const auto name = stored.metadata().find("tapescope.state");
   const auto hash = stored.metadata().find("tapescope.state_hash");
