@@ -35,13 +35,17 @@ TEST(History, ListsOfUnequalLengthsAreLeftOut) {
            R"(, "half_gradient": [], "batch": 1, "half": 0}})";
   };
   put(folder / "history.jsonl", one_line(start_line(R"(["a"])", "[1, 1000]")) +
+                                    one_line(start_line(R"(["a", "b"])", "[]")) +
                                     one_line(statistics("[1, 2, 3]", "[1]", "[1, 2, 3]")) +
                                     one_line(statistics("[1]", "[1, 2, 3]", "[1, 2, 3]")) +
                                     one_line(statistics("[1, 2, 3]", "[1, 2, 3]", "[1]")));
   const History damaged = read_history(folder.path());
   EXPECT_FALSE(damaged.has_start);
   EXPECT_TRUE(damaged.statistics.empty());
-  EXPECT_EQ(damaged.notes.size(), 4u);
+  EXPECT_EQ(damaged.notes.size(), 5u);
+  EXPECT_TRUE(damaged.start.classes.empty());
+  diagnose(damaged);
+  to_json(damaged, {});
   put(folder / "history.jsonl", one_line(start_line(R"(["a", "b"])", "[1, 1000]")) +
                                     one_line(statistics("[1, 2, 3]", "[1, 2, 3]", "[1, 2, 3]")));
   const History whole = read_history(folder.path());

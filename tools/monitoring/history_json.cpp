@@ -93,7 +93,7 @@ void expect_equal(std::size_t one, std::size_t other) {
 }
 
 void take_start(History& history, const Json& s, const fs::path& path) {
-  HistoryStart& start = history.start;
+  HistoryStart start;  // all of it or nothing
   start.version = s.value("version", 0);
   if (start.version > kHistoryVersion) {
     throw usage_error(
@@ -109,9 +109,10 @@ void take_start(History& history, const Json& s, const fs::path& path) {
   start.learning_rate = s.at("learning_rate");
   start.classes = s.at("classes").get<std::vector<std::string>>();
   start.images = s.at("images").get<std::vector<std::int64_t>>();
-  if (!start.images.empty()) expect_equal(start.images.size(), start.classes.size());
+  expect_equal(start.images.size(), start.classes.size());
   start.validation_images = s.at("validation_images");
   start.parameters = s.at("parameters").get<std::vector<std::string>>();
+  history.start = std::move(start);
   history.has_start = true;
 }
 
