@@ -7,6 +7,8 @@
 //          one element longer than its columns, so that a column lies in 32 different banks.
 #include "kernels/layout/layout.h"
 
+#include <memory>
+
 #include "kernels/common/gpu.h"
 #include "kernels/layout/element.h"
 

@@ -2,6 +2,8 @@
 // kernel's argument, and a block finds the tensor it belongs to among them.
 #include "kernels/optimizer/many.h"
 
+#include <memory>
+
 #include <algorithm>
 #include <vector>
 
