@@ -11,7 +11,7 @@
 namespace tapescope {
 namespace {
 
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 // The CPU, and the emulator, whose memory is the host's too. Work is done when a call returns, so
@@ -29,7 +29,7 @@ class HostRuntime final : public DeviceRuntime {
     // Large blocks start on a huge page: the first touch of a 51 MB tensor in 4 KiB pages costs
     // more than a ReLU over it.
     const bool large = bytes >= kHugePage;
-    const std::size_t alignment = large ? kHugePage : kAlignment;
+    const std::size_t alignment = large ? kHugePage : kCacheLine;
     const std::size_t size = (bytes + alignment - 1) / alignment * alignment;
     void* memory = std::aligned_alloc(alignment, size);
     if (memory != nullptr && large) madvise(memory, size, MADV_HUGEPAGE);

@@ -10,14 +10,14 @@ namespace tapescope::explain {
 namespace {
 
 constexpr int kAllButRows[] = {1, 2, 3};
-constexpr int kChannels[] = {3};
+constexpr int kLastAxis[] = {3};
 
 // {N,h,w,K} -> {N,H,W,1}. As the authors' code has it, channels keep their share of each other:
 // they are scaled together, then added up.
 Var psi(Var part, Var x) {
   const Var size = abs(part);
   const Var shifted = sub(size, neg(reduce_max(neg(size), kAllButRows)));
-  const Var scaled = reduce_sum(safe_divide(shifted, reduce_max(shifted, kAllButRows)), kChannels);
+  const Var scaled = reduce_sum(safe_divide(shifted, reduce_max(shifted, kAllButRows)), kLastAxis);
   const bool same = part.shape()[1] == x.shape()[1] && part.shape()[2] == x.shape()[2];
   return same ? scaled : upsample_bilinear(scaled, x.shape()[1], x.shape()[2]);
 }

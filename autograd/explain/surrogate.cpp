@@ -42,19 +42,19 @@ Estimate empty_estimate(const Tensor& x, int points) {
 }
 
 // Which rows of a design a fit takes: the error comes from fits to every other pair.
-enum class Rows : unsigned char { all, even_pairs, odd_pairs };
-bool takes(Rows rows, std::size_t k) {
-  return rows == Rows::all || (k / 2 % 2 == 0) == (rows == Rows::even_pairs);
+enum class DesignRows : unsigned char { all, even_pairs, odd_pairs };
+bool takes(DesignRows rows, std::size_t k) {
+  return rows == DesignRows::all || (k / 2 % 2 == 0) == (rows == DesignRows::even_pairs);
 }
 
 // Sample n's values as a map: each position gets its feature's value over `parts` of the feature.
 // The error is half of the largest difference between fits to every other pair; unknown where
 // `halves_suffice` is false (a ridge would still give an answer) or one of them is not determined.
 // False, and nothing written, where the values themselves are not.
-using Fitted = std::function<std::vector<double>(Rows)>;
+using Fitted = std::function<std::vector<double>(DesignRows)>;
 bool write_fit(Estimate& result, std::size_t n, const Fitted& fitted, const Segments& segments,
                const std::vector<double>& parts, bool drawn, bool halves_suffice) {
-  const std::vector<double> values = fitted(Rows::all);
+  const std::vector<double> values = fitted(DesignRows::all);
   if (values.empty()) return false;
   const std::size_t places = segments.id.size();
   for (std::size_t p = 0; p < places; ++p) {
@@ -64,8 +64,8 @@ bool write_fit(Estimate& result, std::size_t n, const Fitted& fitted, const Segm
   }
   if (!drawn) return true;
   std::vector<double> even, odd;
-  if (halves_suffice) even = fitted(Rows::even_pairs);
-  if (halves_suffice) odd = fitted(Rows::odd_pairs);
+  if (halves_suffice) even = fitted(DesignRows::even_pairs);
+  if (halves_suffice) odd = fitted(DesignRows::odd_pairs);
   double largest = even.empty() || odd.empty() ? kUnknown : 0;
   for (std::size_t i = 0; i < values.size() && !std::isnan(largest); ++i) {
     largest = larger_error(largest, std::fabs(even[i] - odd[i]) / 2 / parts[i]);
@@ -142,7 +142,7 @@ Estimate kernel_shap(const Scores& scores, const Tensor& x, const Tensor& baseli
   for (std::size_t sample = 0; sample < samples; ++sample) {
     const double nothing = score[sample], change = score[samples + sample] - nothing;
     // The last feature's value is what the others leave of the change.
-    const auto fitted = [&](Rows rows) -> std::vector<double> {
+    const auto fitted = [&](DesignRows rows) -> std::vector<double> {
       if (n == 1) return {change};
       Fit fit(n - 1);
       std::vector<double> row(n - 1);
@@ -184,7 +184,7 @@ Estimate lime(const Scores& scores, const Tensor& x, const Tensor& baseline,
   Estimate result = empty_estimate(x, static_cast<int>(coalitions.size()));
   const std::vector<double> whole(n, 1.0);  // a coefficient stands at each position
   for (std::size_t sample = 0; sample < samples; ++sample) {
-    const auto fitted = [&](Rows rows) {
+    const auto fitted = [&](DesignRows rows) {
       Fit fit(n + 1);  // the last coefficient is the constant, which has no ridge
       std::vector<double> row(n + 1, 1.0);
       for (std::size_t k = 0; k < coalitions.size(); ++k) {

@@ -6,17 +6,11 @@
 
 #include "engine/error.h"
 #include "engine/philox.h"
+#include "tools/data/overloaded.h"
 #include "tools/data/resize.h"
 
 namespace tapescope {
 namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
 
 void check_size(const Transform& transform, int height, int width) {
   constexpr int kLargest = 1 << 15;

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
+#include "tools/data/overloaded.h"
 #include "tools/data/transforms.h"
 #include "tools/files/json_text.h"
 
@@ -10,13 +11,6 @@ namespace {
 
 using nlohmann::json;
 using Ordered = nlohmann::ordered_json;
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
 
 Ordered to_object(const Transform& transform) {
   return std::visit(

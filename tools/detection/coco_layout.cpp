@@ -17,12 +17,12 @@ constexpr std::pair<std::string_view, int> kKinds[] = {
     {"panoptic", kNever}, {"stuff", kNever},         {"info", kNever}};
 
 // Where JSON lies: of the folder, or of a folder in it that is named after a split.
-struct Layout {
+struct FolderLayout {
   const char* name;
   const char* files;
   bool of_splits;
 };
-constexpr Layout kLayouts[] = {
+constexpr FolderLayout kCocoLayouts[] = {
     {"COCO, annotations/*.json", "annotations", false},
     {"COCO, a JSON file beside the folders of pictures", ".", false},
     {"COCO, a folder a split", ".", true},
@@ -76,7 +76,7 @@ CocoLayout coco_layout_of(const fs::path& folder) {
     int kind;
   };
   std::vector<Candidate> candidates;
-  for (const Layout& layout : kLayouts) {
+  for (const FolderLayout& layout : kCocoLayouts) {
     std::vector<std::pair<fs::path, Split>> places;
     if (layout.of_splits) {
       for (const fs::path& inside : folders_in(folder)) {

@@ -183,12 +183,12 @@ std::vector<VocSet> split_folders(const fs::path& folder, Search&) {
   return sets;
 }
 
-struct Layout {
+struct ListLayout {
   const char* name;
   bool own;
   std::vector<VocSet> (*sets)(const fs::path& folder, Search& search);  // none: not this one
 };
-constexpr Layout kLayouts[] = {
+constexpr ListLayout kVocLayouts[] = {
     {"Pascal VOC, Annotations and JPEGImages or images", true, own},
     {"Pascal VOC, a folder a year", true, years},
     {"Pascal VOC's XML, a folder a split", false, split_folders},
@@ -200,7 +200,7 @@ constexpr Layout kLayouts[] = {
 std::optional<VocLayout> voc_layout_of(const fs::path& folder, bool own, NamedFiles& files,
                                        Complaints& complaints) {
   Search search{files, complaints};
-  for (const Layout& layout : kLayouts) {
+  for (const ListLayout& layout : kVocLayouts) {
     if (layout.own != own) continue;
     std::vector<VocSet> sets = layout.sets(folder, search);
     if (!sets.empty()) return VocLayout{layout.name, std::move(sets)};

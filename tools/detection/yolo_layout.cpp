@@ -17,7 +17,6 @@ namespace tapescope::detection {
 namespace {
 
 namespace fs = std::filesystem;
-using Layout = YoloLayout;
 
 // Pictures in a folder and all that is below it.
 std::vector<fs::path> pictures_in(const fs::path& folder) {
@@ -96,7 +95,7 @@ fs::path place_of(const std::string& entry, const std::string& key, const fs::pa
       yaml.string(), key, shown(entry), shown(base.string()));
 }
 
-void read_map(const YAML::Node& root, const fs::path& yaml, Layout& layout, NamedFiles& files) {
+void read_map(const YAML::Node& root, const fs::path& yaml, YoloLayout& layout, NamedFiles& files) {
   if (!root.IsMap()) {
     throw usage_error("'{}' is no map of keys (path, train, val, test, names)", yaml.string());
   }
@@ -133,7 +132,7 @@ void read_map(const YAML::Node& root, const fs::path& yaml, Layout& layout, Name
   }
 }
 
-void read_yaml(const fs::path& yaml, Layout& layout, NamedFiles& files) {
+void read_yaml(const fs::path& yaml, YoloLayout& layout, NamedFiles& files) {
   try {
     read_map(YAML::Load(read_text(yaml)), yaml, layout, files);
   } catch (const YAML::Exception& error) {
@@ -144,7 +143,7 @@ void read_yaml(const fs::path& yaml, Layout& layout, NamedFiles& files) {
 }
 
 // --- folders without data.yaml -----------------------------------------------------------------
-void look_for_splits(const fs::path& folder, Layout& layout, Complaints& complaints) {
+void look_for_splits(const fs::path& folder, YoloLayout& layout, Complaints& complaints) {
   for (const fs::path& list : files_in(folder, ".txt")) {
     const std::string stem = list.stem().string();
     auto* part = words_in(stem).size() == 1 ? layout.part(stem) : nullptr;
@@ -180,7 +179,7 @@ void look_for_splits(const fs::path& folder, Layout& layout, Complaints& complai
 
 YoloLayout yolo_layout_of(const fs::path& place, NamedFiles& files, Complaints& complaints) {
   const bool is_yaml = !is_folder(place);
-  Layout layout;
+  YoloLayout layout;
   layout.folder = is_yaml ? place.parent_path() : place;
   if (layout.folder.empty()) layout.folder = ".";
   const std::optional<fs::path> yaml = is_yaml ? place : yaml_of(place);

@@ -11,7 +11,7 @@
 namespace tapescope::quality {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 constexpr MetricInfo kMetrics[] = {
     {"deletion", -1, false, "area under the class's probability as the map's first pixels go"},
@@ -41,15 +41,15 @@ Panel score(const Subject& subject, const Judged& judged, const PanelOptions& op
   v.push_back(road(p, subject.x, map, options.seed, options.chunk));
   const Drawn infidelity = square_infidelity(p, subject.x, subject.baseline, map,
                                              options.infidelity_draws, options.seed, options.chunk);
-  panel.errors.assign(std::size(kMetrics), kNan);
+  panel.errors.assign(std::size(kMetrics), kUnknown);
   panel.errors[v.size()] = infidelity.standard_error;
   v.push_back(infidelity.value);
   v.push_back(judged.map_of ? max_sensitivity(judged.map_of, subject.x, map, options.radius,
                                               options.sensitivity_draws, options.seed)
-                            : kNan);
+                            : kUnknown);
   v.push_back(sparseness(map.values));
   v.push_back(complexity(map.values));
-  v.push_back(judged.of_random_model.values.empty() ? kNan
+  v.push_back(judged.of_random_model.values.empty() ? kUnknown
                                                     : similarity(map, judged.of_random_model));
   if (subject.mask) {
     const double tolerance = options.tolerance * std::min(map.height, map.width);
@@ -57,7 +57,7 @@ Panel score(const Subject& subject, const Judged& judged, const PanelOptions& op
     v.push_back(rank_accuracy(map, *subject.mask));
     v.push_back(pointing_game(map, *subject.mask, tolerance));
   } else {
-    v.insert(v.end(), 3, kNan);
+    v.insert(v.end(), 3, kUnknown);
   }
   return panel;
 }
@@ -85,7 +85,7 @@ std::string to_text(const std::vector<PanelRow>& rows, std::span<const MetricInf
     for (std::size_t c = 0; c < metrics.size(); ++c) {
       if (!shown(c)) continue;
       const double value = row.panel.values[c];
-      const double error = c < row.panel.errors.size() ? row.panel.errors[c] : kNan;
+      const double error = c < row.panel.errors.size() ? row.panel.errors[c] : kUnknown;
       text += std::isnan(value) ? fmt::format(" {:>11}", "-")
               : std::isnan(error)
                   ? fmt::format(" {:>11.3f}", value)
@@ -108,10 +108,10 @@ PanelMean mean_of(const std::vector<Panel>& panels) {
       squares += v * v;
       count += 1;
     }
-    const double mean = count > 0 ? sum / count : kNan;
+    const double mean = count > 0 ? sum / count : kUnknown;
     const double variance = std::max(0.0, squares / count - mean * mean);
     result.mean.values.push_back(mean);
-    result.standard_error.values.push_back(count > 1 ? std::sqrt(variance / (count - 1)) : kNan);
+    result.standard_error.values.push_back(count > 1 ? std::sqrt(variance / (count - 1)) : kUnknown);
   }
   return result;
 }
