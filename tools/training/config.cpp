@@ -218,6 +218,25 @@ KernelChoices parse_kernels(const std::string& text) {
   return choices;
 }
 
+TrainerOptions trainer_options(const TrainConfig& c, Device device) {
+  TrainerOptions t;
+  t.epochs = c.epochs;
+  t.batch_size = c.batch_size;
+  t.seed = c.seed;
+  t.loader_threads = static_cast<int>(c.loader_threads);
+  t.log_every = c.log_every;
+  t.statistics_every = c.statistics_every;
+  t.checkpoint_every = c.checkpoint_every;
+  t.device = device;
+  t.kernels = parse_kernels(c.kernel);
+  t.optimizer.name = c.optimizer;
+  t.optimizer.weight_decay = c.weight_decay;
+  t.optimizer.clip_gradient = c.clip_gradient;
+  t.schedule.name = c.schedule;
+  t.schedule.peak = c.lr;
+  return t;
+}
+
 ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   check_options(c);
   const Sizes sizes = sizes_of(*data.train);
@@ -275,23 +294,10 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   r.train_pipeline = Pipeline(train);
   r.test_pipeline = Pipeline(test);
 
-  TrainerOptions& t = r.trainer;
-  t.epochs = c.epochs;
-  t.batch_size = c.batch_size;
-  t.seed = c.seed;
-  t.loader_threads = static_cast<int>(c.loader_threads);
-  t.log_every = c.log_every;
-  t.statistics_every = c.statistics_every;
-  t.checkpoint_every = c.checkpoint_every;
-  t.device = device_from_name(c.device);
-  c.device = name_of(t.device.kind);
-  t.kernels = parse_kernels(c.kernel);
-  t.optimizer.name = c.optimizer;
-  t.optimizer.weight_decay = c.weight_decay;
-  t.optimizer.sgd = {.momentum = 0.9, .weight_decay = 0, .nesterov = true};
-  t.optimizer.clip_gradient = c.clip_gradient;
-  t.schedule.name = c.schedule;
-  t.schedule.peak = c.lr;
+  const Device device = device_from_name(c.device);
+  c.device = name_of(device.kind);
+  r.trainer = trainer_options(c, device);
+  r.trainer.optimizer.sgd.nesterov = true;
   return r;
 }
 

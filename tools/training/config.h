@@ -100,6 +100,9 @@ void write_config(const TrainConfig& config, const std::string& path);
 
 KernelChoices parse_kernels(const std::string& text);
 
+// What the trainer is given of the options, once the ones left to choose are chosen.
+TrainerOptions trainer_options(const TrainConfig& config, Device device);
+
 // Everything `train` needs once the data is known: sizes, pipelines and the trainer's options, with
 // what was left to choose filled in.
 struct ResolvedTraining {
