@@ -26,10 +26,10 @@ void tell_data(const DataSplits& data, const TrainConfig& config, const Training
 struct ClassifierParts {
   std::shared_ptr<const DataSplits> data;  // with training pictures
   std::vector<std::string> classes;        // of the net's outputs
-  const char* of_classes;                  // in sentences: "of {} classes"
-  const char* score_key;                   // of metrics.json: "test_accuracy"
+  const char* of_classes = "";             // in sentences: "of {} classes"
+  const char* score_key = "";              // of metrics.json: "test_accuracy"
   std::string loss;                        // as the run's files name it
-  std::vector<double> (*probabilities)(const Tensor& logits);
+  std::vector<double> (*probabilities)(const Tensor& logits) = nullptr;
   std::function<std::unique_ptr<Task>(const ModelConfig&)> task;
   std::function<std::shared_ptr<const SampleSource>(std::shared_ptr<const Dataset> split,
                                                     const Pipeline& pipeline)>
