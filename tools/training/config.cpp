@@ -218,6 +218,42 @@ KernelChoices parse_kernels(const std::string& text) {
   return choices;
 }
 
+namespace {
+
+// How pictures become inputs, with augmentation and without.
+void add_pipelines(const TrainConfig& c, const DataSplits& data, ResolvedTraining& r) {
+  const Normalize normalize =
+      c.model == "seednet" ? Normalize{{0.475}, {0.224}} : statistics(*data.train);
+  const int size = static_cast<int>(c.image_size);
+  // Always there: it costs nothing where the size fits, and pictures of any other size may come.
+  std::vector<Transform> train, test = {Resize{.height = size, .width = size}};
+  if (c.augment != "resized-crop") train.push_back(Resize{.height = size, .width = size});
+  const int padding = std::max(1, size / 8);
+  if (c.augment == "resized-crop") {
+    train.push_back(RandomResizedCrop{.height = size, .width = size, .smallest_area = 0.35});
+  } else if (c.augment == "crop" || c.augment == "crop-flip") {
+    train.push_back(RandomCrop{size, size, padding});
+  } else if (c.augment == "shift") {
+    train.push_back(RandomCrop{size, size, std::max(1, size / 14)});
+  } else if (c.augment != "none" && c.augment != "flip") {
+    throw usage_error(
+        "--augment is '{}'; it must be auto, none, flip, shift, crop, crop-flip or "
+        "resized-crop",
+        c.augment);
+  }
+  if (c.augment == "flip" || c.augment == "crop-flip" || c.augment == "resized-crop") {
+    train.push_back(RandomHorizontalFlip{});
+  }
+  for (auto* pipeline : {&train, &test}) {
+    pipeline->push_back(ToTensor{});
+    pipeline->push_back(normalize);
+  }
+  r.train_pipeline = Pipeline(train);
+  r.test_pipeline = Pipeline(test);
+}
+
+}  // namespace
+
 TrainerOptions trainer_options(const TrainConfig& c, Device device) {
   TrainerOptions t;
   t.epochs = c.epochs;
@@ -266,34 +302,7 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
              data.channels, c.image_size,
              c.width,       c.seed};
   r.loss = {c.loss, c.label_smoothing, 2};
-  const Normalize normalize =
-      c.model == "seednet" ? Normalize{{0.475}, {0.224}} : statistics(*data.train);
-  // Always there: it costs nothing where the size fits, and pictures of any other size may come.
-  std::vector<Transform> train, test = {Resize{.height = size, .width = size}};
-  if (c.augment != "resized-crop") train.push_back(Resize{.height = size, .width = size});
-  const int padding = std::max(1, size / 8);
-  if (c.augment == "resized-crop") {
-    train.push_back(RandomResizedCrop{.height = size, .width = size, .smallest_area = 0.35});
-  } else if (c.augment == "crop" || c.augment == "crop-flip") {
-    train.push_back(RandomCrop{size, size, padding});
-  } else if (c.augment == "shift") {
-    train.push_back(RandomCrop{size, size, std::max(1, size / 14)});
-  } else if (c.augment != "none" && c.augment != "flip") {
-    throw usage_error(
-        "--augment is '{}'; it must be auto, none, flip, shift, crop, crop-flip or "
-        "resized-crop",
-        c.augment);
-  }
-  if (c.augment == "flip" || c.augment == "crop-flip" || c.augment == "resized-crop") {
-    train.push_back(RandomHorizontalFlip{});
-  }
-  for (auto* pipeline : {&train, &test}) {
-    pipeline->push_back(ToTensor{});
-    pipeline->push_back(normalize);
-  }
-  r.train_pipeline = Pipeline(train);
-  r.test_pipeline = Pipeline(test);
-
+  add_pipelines(c, data, r);
   const Device device = device_from_name(c.device);
   c.device = name_of(device.kind);
   r.trainer = trainer_options(c, device);

@@ -1,4 +1,5 @@
 // train of a classifier: from a folder to what the trainer is given.
+#include "tools/data/layout.h"
 #include "tools/tasks/classification/classification.h"
 #include "tools/tasks/classification/classifier_training.h"
 
