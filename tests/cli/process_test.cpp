@@ -240,7 +240,7 @@ TEST_F(ProcessEdges, RemediesNameTheirOptions) {
   expect_a_sentence(
       tapescope_program({"inspect", "structure", "--model", "resnet18", "--image-size", "4"}), 2,
       "use larger images or another model (--image-size, --model)\n");
-  const Result tight = shell("TAPESCOPE_MEMORY_LIMIT=1000000 " + line(training("tight")));
+  const Result tight = shell("TAPESCOPE_MEMORY_LIMIT=100000 " + line(training("tight")));
   EXPECT_EQ(tight.status, 1);
   const char* remedy =
       "try a smaller batch, smaller images or a narrower model (--batch-size, --image-size, "
