@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/environment.h"
+#include "engine/remedy.h"
 #include "engine/runtime.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -80,11 +81,10 @@ struct Allocator::Pool {
     return header;
   }
 
-  Error out_of_memory(std::size_t bytes, const char* label) const {
-    std::string text =
-        fmt::format("out of memory on {}: {} asked for by '{}'", name_of(device.kind), human(bytes),
-                    *label != '\0' ? label : "unnamed");
-    text += fmt::format(" with {} in use", human(use.live));
+  ErrorWithRemedy out_of_memory(std::size_t bytes, const char* label) const {
+    std::string text = fmt::format("out of memory on {}: {} asked for by '{}' with {} in use",
+                                   name_of(device.kind), human(bytes),
+                                   *label != '\0' ? label : "unnamed", human(use.live));
     if (limit != 0) text += fmt::format(" of a limit of {}", human(limit));
     text += "\n  in use by purpose:";
     for (int p = 0; p < kPurposes; ++p) {
@@ -103,7 +103,7 @@ struct Allocator::Pool {
                           *s->label != '\0' ? s->label : "unnamed");
     }
     text += "\n  try a smaller batch, smaller images or a narrower model";
-    return Error(Blame::failure, std::move(text));
+    return {Remedy::smaller_step, Error(Blame::failure, std::move(text))};
   }
 
   const Device device;

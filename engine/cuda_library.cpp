@@ -36,16 +36,12 @@ struct Library {
     }
     const auto version =
         reinterpret_cast<TapescopeCudaVersion*>(dlsym(handle, "tapescope_cuda_version"));
-    if (version == nullptr || version() != kCudaLibraryVersion) {
-      why = "libtapescope_cuda.so belongs to another version of tapescope; build both anew";
-      return;
-    }
     const auto open = reinterpret_cast<TapescopeCudaOpen*>(dlsym(handle, "tapescope_cuda_open"));
-    if (open == nullptr) {
-      why = "libtapescope_cuda.so has no tapescope_cuda_open; build it anew";
-      return;
+    if (version == nullptr || version() != kCudaLibraryVersion || open == nullptr) {
+      why = "libtapescope_cuda.so belongs to another version of tapescope; build both anew";
+    } else {
+      runtime = open(&why);
     }
-    runtime = open(&why);
   }
 };
 
@@ -54,20 +50,21 @@ Library& library() {
   return *opened;
 }
 
+Library& usable_library() {
+  if (!library().why.empty()) throw usage_error("CUDA cannot be used: {}", library().why);
+  return library();
+}
+
 }  // namespace
 
 const std::string& why_no_cuda() { return library().why; }
 
 void* cuda_symbol(const char* name) {
-  if (!why_no_cuda().empty()) throw usage_error("CUDA cannot be used: {}", why_no_cuda());
-  void* symbol = dlsym(library().handle, name);
+  void* symbol = dlsym(usable_library().handle, name);
   if (symbol == nullptr) throw failure("libtapescope_cuda.so has no '{}'; build it anew", name);
   return symbol;
 }
 
-DeviceRuntime* cuda_runtime() {
-  if (!why_no_cuda().empty()) throw usage_error("CUDA cannot be used: {}", why_no_cuda());
-  return library().runtime;
-}
+DeviceRuntime* cuda_runtime() { return usable_library().runtime; }
 
 }  // namespace tapescope

@@ -1,7 +1,7 @@
 #include "engine/device.h"
 
 #include "engine/cuda_library.h"
-#include "engine/error.h"
+#include "engine/remedy.h"
 
 namespace tapescope {
 
@@ -21,7 +21,8 @@ Device device_from_name(std::string_view name) {
   for (DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::emulated}) {
     if (name != name_of(kind)) continue;
     if (std::string reason = why_unavailable(kind); !reason.empty()) {
-      throw usage_error("device '{}' cannot be used: {}; try cpu", name, reason);
+      throw ErrorWithRemedy(Remedy::cpu,
+                            usage_error("device '{}' cannot be used: {}; try cpu", name, reason));
     }
     return {kind};
   }

@@ -63,14 +63,7 @@ class HostRuntime final : public DeviceRuntime {
 
 DeviceRuntime& DeviceRuntime::of(Device device) {
   static HostRuntime cpu(Device::cpu()), emulated(Device::emulated());
-  switch (device.kind) {
-    case DeviceKind::cpu:
-      return cpu;
-    case DeviceKind::emulated:
-      return emulated;
-    case DeviceKind::cuda:
-      break;
-  }
+  if (device.kind != DeviceKind::cuda) return device.kind == DeviceKind::cpu ? cpu : emulated;
   static DeviceRuntime* const cuda = cuda_runtime();
   return *cuda;
 }

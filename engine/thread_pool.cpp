@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/environment.h"
+#include "engine/remedy.h"
 
 namespace tapescope {
 namespace {
@@ -63,10 +64,11 @@ class Pool {
         workers_.emplace_back([this, cpu] { serve(cpu); });
       } catch (const std::system_error& error) {
         stop();
-        throw failure(
-            "thread {} of {} cannot be started ({}); try fewer threads, or raise the limits "
-            "of processes and memory (ulimit -u, ulimit -v)",
-            i + 1, threads, error.code().message());
+        throw ErrorWithRemedy(
+            Remedy::fewer_threads,
+            failure("thread {} of {} cannot be started ({}); raise the limits of processes and "
+                    "memory (ulimit -u, ulimit -v), or try fewer threads",
+                    i + 1, threads, error.code().message()));
       }
     }
   }

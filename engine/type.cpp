@@ -1,29 +1,21 @@
 #include "engine/type.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "engine/error.h"
 
 namespace tapescope {
 namespace {
-constexpr std::array<std::pair<DType, std::string_view>, 5> kNames = {{
-    {DType::f32, "f32"},
-    {DType::bf16, "bf16"},
-    {DType::f64, "f64"},
-    {DType::i64, "i64"},
-    {DType::u8, "u8"},
-}};
+constexpr std::string_view kNames[] = {"f32", "bf16", "f64", "i64", "u8"};
 }  // namespace
 
-std::string_view name_of(DType dtype) {
-  for (const auto& [value, name] : kNames)
-    if (value == dtype) return name;
-  return "?";
-}
+std::string_view name_of(DType dtype) { return kNames[static_cast<std::size_t>(dtype)]; }
 
 DType dtype_from_name(std::string_view name) {
-  for (const auto& [value, known] : kNames)
-    if (known == name) return value;
+  const auto found = std::find(std::begin(kNames), std::end(kNames), name);
+  if (found != std::end(kNames)) return static_cast<DType>(found - std::begin(kNames));
   throw usage_error("unknown dtype '{}'; known are f32, bf16, f64, i64 and u8", name);
 }
 
@@ -47,14 +39,7 @@ Shape Shape::with_leading(std::int64_t extent) const {
   return Shape(std::span<const std::int64_t>(extents));
 }
 
-std::string to_string(const Shape& shape) {
-  std::string text = "{";
-  for (int axis = 0; axis < shape.rank(); ++axis) {
-    if (axis > 0) text += ", ";
-    text += std::to_string(shape[axis]);
-  }
-  return text + "}";
-}
+std::string to_string(const Shape& shape) { return fmt::format("{{{}}}", fmt::join(shape, ", ")); }
 
 std::string to_string(const Type& type) {
   return std::string(name_of(type.dtype)) + " " + to_string(type.shape);

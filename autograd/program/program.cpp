@@ -6,6 +6,7 @@
 
 #include "autograd/program/packed_weights.h"
 #include "autograd/program/specialise.h"
+#include "engine/remedy.h"
 #include "engine/runtime.h"
 
 namespace tapescope {
@@ -255,10 +256,15 @@ bool Program::State::fixed_are_kept(Specialised& s) {
 
 // A failure in a kernel is told in the name of the node that it belongs to.
 void Program::State::run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const {
+  const auto named = [&](const Error& error) {
+    return Error(error.blame(), fmt::format("'{}': {}", program.steps[i].path, error.what()));
+  };
   try {
     plan.run(queue, buffers);
+  } catch (const ErrorWithRemedy& error) {
+    throw ErrorWithRemedy(error.remedy, named(error));
   } catch (const Error& error) {
-    throw Error(error.blame(), fmt::format("'{}': {}", program.steps[i].path, error.what()));
+    throw named(error);
   }
 }
 

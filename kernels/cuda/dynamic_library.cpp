@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "engine/error.h"
+#include "engine/remedy.h"
 
 namespace tapescope::cuda {
 namespace {
@@ -56,10 +56,11 @@ DynamicLibrary::DynamicLibrary(std::initializer_list<const char*> names) {
 
 void check_aligned(const char* library, const void* pointer) {
   if (reinterpret_cast<std::uintptr_t>(pointer) % kLibraryAlignment == 0) return;
-  throw failure(
-      "[{}] an operand is not aligned to {} bytes (rows of a larger tensor?); clone() it, "
-      "or choose one of our own kernels by name",
-      library, kLibraryAlignment);
+  throw ErrorWithRemedy(
+      Remedy::own_kernel,
+      failure("[{}] an operand is not aligned to {} bytes (rows of a larger tensor?); clone() it, "
+              "or choose one of our own kernels by name",
+              library, kLibraryAlignment));
 }
 
 void* DynamicLibrary::symbol(const char* name) {

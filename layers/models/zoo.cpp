@@ -1,5 +1,6 @@
 #include "layers/models/zoo.h"
 
+#include "engine/remedy.h"
 #include "layers/models/lenet.h"
 #include "layers/models/resnet.h"
 #include "layers/models/seednet.h"
@@ -53,10 +54,12 @@ const ModelDescription& describe_model(std::string_view name) { return entry_of(
 std::unique_ptr<Classifier> make_model(const ModelConfig& config) {
   const Entry& entry = entry_of(config.name);
   if (config.image_size < entry.description.smallest_image) {
-    throw usage_error(
-        "images of {0}x{0} are too small for {1}: it needs at least {2}x{2}; use larger images or "
-        "another model",
-        config.image_size, config.name, entry.description.smallest_image);
+    throw ErrorWithRemedy(
+        Remedy::larger_images,
+        usage_error(
+            "images of {0}x{0} are too small for {1}: it needs at least {2}x{2}; use larger "
+            "images or another model",
+            config.image_size, config.name, entry.description.smallest_image));
   }
   if (config.classes < 2 || config.classes > kMostClasses || config.channels < 1 ||
       config.channels > 3 || !(config.width > 0) || config.width > kLargestWidth ||

@@ -148,5 +148,35 @@ TEST_F(MultiLabel, ResumesAndNamesItsTask) {
   EXPECT_NE(unknown.err.find("known are"), std::string::npos) << unknown.err;
 }
 
+// What is left out of the data, and what of it has changed, is told in every task.
+TEST_F(MultiLabel, TellsWhatIsLeftOutAndWhatHasChanged) {
+  const fs::path pictures = *folder_ / "changing";
+  const std::string more = (*folder_ / "left-out").string();
+  write_bands(pictures, 32);
+  std::ofstream(pictures / "p1.png") << "no picture";
+  const Result trained =
+      tapescope_program({"train", "--data", pictures.string(), "--model", "lenet", "--image-size",
+                         "28", "--epochs", "1", "--on-bad-image", "skip", "--out", more});
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_NE(trained.err.find("left out: "), std::string::npos) << trained.err;
+  EXPECT_NE(trained.err.find("p1.png"), std::string::npos) << trained.err;
+  // Another one is gone, from the table too.
+  fs::remove(pictures / "p2.png");
+  std::string table = text_of(pictures / "labels.csv");
+  const std::string line = "p2.png,blue,train\n";
+  ASSERT_NE(table.find(line), std::string::npos) << table;
+  std::ofstream(pictures / "labels.csv") << table.erase(table.find(line), line.size());
+  std::vector<std::string> command{"train", "--resume", "--out", more};
+  const Result refused = tapescope_program(command);
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_NE(refused.err.find("--data-changed accept"), std::string::npos) << refused.err;
+  command.insert(command.end(), {"--data-changed", "accept"});
+  const Result accepted = tapescope_program(command);
+  EXPECT_EQ(accepted.status, 0) << accepted.err;
+  EXPECT_NE(accepted.err.find("the data changed since the training began: "), std::string::npos)
+      << accepted.err;
+  EXPECT_NE(accepted.err.find("left out: "), std::string::npos) << accepted.err;
+}
+
 }  // namespace
 }  // namespace tapescope

@@ -233,6 +233,21 @@ TEST_F(ProcessEdges, LimitsOfTheSystemEndInASentence) {
   }
 }
 
+// The library says what would help, the command line which options do.
+TEST_F(ProcessEdges, RemediesNameTheirOptions) {
+  expect_a_sentence(shell("ulimit -s 8192; ulimit -v 3000000; " + predict() + " --threads 1000"), 1,
+                    "try fewer threads (--threads)\n");
+  expect_a_sentence(
+      tapescope_program({"inspect", "structure", "--model", "resnet18", "--image-size", "4"}), 2,
+      "use larger images or another model (--image-size, --model)\n");
+  const Result tight = shell("TAPESCOPE_MEMORY_LIMIT=100000 " + line(training("tight")));
+  EXPECT_EQ(tight.status, 1);
+  const char* remedy =
+      "try a smaller batch, smaller images or a narrower model (--batch-size, --image-size, "
+      "--width)\n";
+  EXPECT_NE(tight.err.find(remedy), std::string::npos) << tight.err;
+}
+
 TEST_F(ProcessEdges, EnvironmentVariablesAreReadToTheirEnd) {
   expect_a_sentence(shell("TAPESCOPE_MEMORY_LIMIT=abc " + predict()), 2, "TAPESCOPE_MEMORY_LIMIT");
   expect_a_sentence(shell("TAPESCOPE_MEMORY_LIMIT=1e9 " + predict()), 2, "TAPESCOPE_MEMORY_LIMIT");

@@ -108,6 +108,9 @@ TEST_F(ReportProgram, PartsThatAreMissingAreNoted) {
   const std::string text = text_of(page);
   EXPECT_NE(text.find("no history.jsonl"), std::string::npos);
   EXPECT_NE(text.find("no metrics.json"), std::string::npos);
+  std::ofstream(bare + "/metrics.json") << std::string(1000000, '[');
+  ASSERT_EQ(tapescope_program({"report", "--run", bare, "--out", page}).status, 0);
+  EXPECT_NE(text_of(page).find("metrics.json' is damaged"), std::string::npos);
   EXPECT_NE(text.find("without --data"), std::string::npos);
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/isa.h"
 #include "engine/philox.h"
+#include "engine/remedy.h"
 #include "engine/tensor.h"
 #include "engine/thread_pool.h"
 
@@ -134,8 +135,9 @@ TEST(Allocator, OutOfMemorySaysWhoHoldsWhatAndWhatToTry) {
   std::string text;
   try {
     Tensor more({DType::f32, {1 << 22}}, Device::cpu(), Purpose::gradient, "conv2/conv2d");
-  } catch (const Error& error) {
+  } catch (const ErrorWithRemedy& error) {
     EXPECT_EQ(error.blame(), Blame::failure);
+    EXPECT_EQ(error.remedy, Remedy::smaller_step);
     text = error.what();
   }
   allocator.set_limit(0);

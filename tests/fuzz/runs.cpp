@@ -2,18 +2,22 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "engine/error.h"
 #include "layers/models/zoo.h"
 #include "tests/fuzz/fuzz.h"
+#include "tools/data/split_record.h"
 #include "tools/detection/detector_file.h"
+#include "tools/files/json_file.h"
 #include "tools/monitoring/diagnosis.h"
 #include "tools/monitoring/history.h"
 #include "tools/tasks/kit.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
 #include "tools/training/config.h"
+#include "tools/training/environment.h"
 #include "tools/training/safetensors.h"
 #include "tools/training/stored_config.h"
 
@@ -69,9 +73,21 @@ Seeds safetensors_seeds() {
   return seeds;
 }
 
+// The same bytes as each of the folder's files, whichever of them they were meant to be.
 void run(Bytes bytes) {
-  write("run/checkpoints/best.safetensors", bytes);
+  for (const char* name :
+       {"checkpoints/best.safetensors", "environment.json", "metrics.json", "split.tsv"}) {
+    write(std::string("run/") + name, bytes);
+  }
   const std::filesystem::path folder = scratch() / "run";
+  sentence_of([&] { differences(read_environment(folder), {}); });
+  sentence_of([&] { read_json_object(folder / "metrics.json"); });
+  sentence_of([&] {
+    const SplitRecord record = SplitRecord::read(folder / "split.tsv");
+    const std::string text = record.text();
+    const auto again = write("run/again.tsv", bytes_of(text));
+    promise(SplitRecord::read(again).text() == text, "a split record comes back");
+  });
   sentence_of([&] {
     const auto opened = tasks::open_run({.run = folder.string()});
     promise(!opened->classes().empty(), "every class has a name");
@@ -108,6 +124,19 @@ Seeds run_seeds() {
   detector.classes = {"cell"};
   write_safetensors(path, {}, detection::metadata_of(detector));
   seeds.push_back(content_of(path));
+  Environment environment;
+  environment.facts = {{"version", "1"}};
+  environment.options = {{"seed", "0"}};
+  environment.steps = {{loss_bits(0.5), 7}};
+  write_environment(scratch(), environment);
+  seeds.push_back(content_of(scratch() / "environment.json"));
+  seeds.push_back(bytes_of("{\"test_accuracy\": 0.5, \"epochs\": 3, \"best_epoch\": 2}\n"));
+  SplitRecord record;
+  record.pictures = {{Part::train, "a\tb", {7, 9, 11}, "a/1.png"},
+                     {Part::unused, "c", {8, 9, 0}, "c/2.png"}};
+  seeds.push_back(bytes_of(record.text()));
+  record.heads = true;
+  seeds.push_back(bytes_of(record.text()));
   return seeds;
 }
 

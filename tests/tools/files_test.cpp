@@ -1,10 +1,14 @@
 // Names from outside, as they may be shown; JSON whatever its strings hold.
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/tools/temporary_folder.h"
+#include "tools/files/json_file.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
+#include "tools/training/environment.h"
 
 namespace tapescope {
 namespace {
@@ -66,6 +70,33 @@ TEST(JsonText, MembersAreCountedForEachObject) {
   EXPECT_FALSE(has_huge_object("[" + object(600) + ", " + object(600) + "]"));
   EXPECT_TRUE(has_huge_object("{\"a\": [" + object(1000) + "]}"));
   EXPECT_FALSE(has_huge_object("]}]:::"));
+}
+
+// What anybody may have left in a run's folder: each is an error that says why, in a moment.
+TEST(JsonFile, WhatNoProgramWroteIsRefused) {
+  const TemporaryFolder folder;
+  const auto refusal = [&](const std::string& text) {
+    for (const char* name : {"x.json", "environment.json"}) std::ofstream(folder / name) << text;
+    const std::string of_run = usage_message([&] { read_environment(folder / ""); });
+    EXPECT_NE(of_run.find("environment.json' is damaged"), std::string::npos) << of_run;
+    const std::string message = usage_message([&] { read_json_object(folder / "x.json"); });
+    EXPECT_NE(message.find("x.json' is damaged"), std::string::npos) << message;
+    EXPECT_LT(message.size(), 500u + (folder / "").string().size());
+    return message;
+  };
+  constexpr std::size_t kDeep = 1000000;
+  const std::string open(kDeep, '['), closed(kDeep, ']');
+  for (const std::string& deep : {open, open + closed, "{\"options\": " + open + closed + "}"}) {
+    EXPECT_NE(refusal(deep).find("more than 100 levels"), std::string::npos);
+  }
+  std::string wide = "{\"a\": 0";
+  for (int i = 0; i < 200000; ++i) wide += fmt::format(", \"{}\": 0", i);
+  EXPECT_NE(refusal(wide + "}").find("more than 1000 members"), std::string::npos);
+  const std::string huge = "{\"a\": \"" + std::string(kMostJsonBytes, 'x') + "\"}";
+  EXPECT_NE(refusal(huge).find("bytes, more than"), std::string::npos);
+  for (const char* none : {"", "[1, 2]", "7", "{\"a\": 1", "{\"a\": 1}}", "\xff"}) refusal(none);
+  std::ofstream(folder / "x.json") << "\xEF\xBB\xBF{\"a\": [1, 2]}";
+  EXPECT_EQ(read_json_object(folder / "x.json").at("a").size(), 2u);
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ std::function<int()> setup(CommandLine& line) {
   line.option("--threshold", options->finding.threshold, "least probability of a box")
       .show_default()
       .range(0.0, 1.0);
-  line.option("--most", options->finding.most, "boxes a picture").show_default().range(1, 10000);
+  line.option("--most", options->finding.most, "boxes per picture").show_default().range(1, 10000);
   line.option("--nms", options->finding.nms,
               "also suppress boxes of one class above this IoU; 0: peaks alone decide")
       .show_default()

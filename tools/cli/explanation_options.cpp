@@ -1,6 +1,28 @@
 #include "tools/cli/explanation_options.h"
 
 namespace tapescope::cli {
+namespace {
+
+void add_relevance_options(CommandLine& line, ExplanationRequest& request) {
+  line.option("--composite", request.settings.lrp.rules,
+              "a rule of layer-wise relevance propagation for each name, as method "
+              "lrp-composite: NODES=RULE, several with commas, the first that matches is taken "
+              "(conv1*=z-box,layer4*=gamma:0.25,*=epsilon:1e-6); rules are epsilon[:E], "
+              "gamma[:G], z-plus, alpha-beta:A:B, z-box[:LOW:HIGH], flat, w-square");
+  line.option("--epsilon", request.settings.lrp.epsilon, "of the lrp methods: the stabiliser")
+      .show_default()
+      .positive();
+  line.option("--gamma", request.settings.lrp.gamma, "of lrp-epsilon-gamma-box and lrp-composite")
+      .show_default()
+      .not_negative();
+  line.option("--low", request.low,
+              "of lrp's z-box: the least a pixel may be, 0 for black, 1 for white, or picture, "
+              "each picture's own least")
+      .show_default();
+  line.option("--high", request.high, "of lrp's z-box: the most, likewise").show_default();
+}
+
+}  // namespace
 
 void add_explanation_options(CommandLine& line, ExplanationRequest& request,
                              const std::string& method_help) {
@@ -47,24 +69,9 @@ void add_explanation_options(CommandLine& line, ExplanationRequest& request,
   line.option("--noise", request.settings.noise, "SmoothGrad's, as a share of the picture's range")
       .show_default()
       .range(0.0, 10.0);
-  line.option("--composite", request.settings.lrp.rules,
-              "a rule of layer-wise relevance propagation for each name, as method "
-              "lrp-composite: NODES=RULE, several with commas, the first that matches is taken "
-              "(conv1*=z-box,layer4*=gamma:0.25,*=epsilon:1e-6); rules are epsilon[:E], "
-              "gamma[:G], z-plus, alpha-beta:A:B, z-box[:LOW:HIGH], flat, w-square");
-  line.option("--epsilon", request.settings.lrp.epsilon, "of the lrp methods: the stabiliser")
-      .show_default()
-      .positive();
-  line.option("--gamma", request.settings.lrp.gamma, "of lrp-epsilon-gamma-box and lrp-composite")
-      .show_default()
-      .not_negative();
-  line.option("--low", request.low,
-              "of lrp's z-box: the least a pixel may be, 0 for black, 1 for white, or picture, "
-              "each picture's own least")
-      .show_default();
-  line.option("--high", request.high, "of lrp's z-box: the most, likewise").show_default();
+  add_relevance_options(line, request);
   line.option("--seed", request.settings.seed, "of what is drawn").show_default();
-  line.option("--budget", request.settings.budget, "most forward passes a map")
+  line.option("--budget", request.settings.budget, "most forward passes per map")
       .show_default()
       .range(10.0, 1e9);
 }

@@ -1,4 +1,4 @@
-// `tapescope inspect`: one file an analysis; the list is in inspect.cpp.
+// `tapescope inspect`: one file per analysis; the list is in inspect.cpp.
 #pragma once
 
 #include "tools/cli/cli.h"

@@ -25,7 +25,7 @@ struct Options {
 // A model with every activation function of one kind replaced by another: same parameters.
 class Swapped final : public Model {
  public:
-  Swapped(Model& inner, std::string from, std::string to)
+  Swapped(const Model& inner, std::string from, std::string to)
       : inner_(inner), from_(std::move(from)), to_(std::move(to)) {}
   NamedVars operator()(const NamedVars& inputs) const override {
     NamedVars named = inner_(inputs);
@@ -38,7 +38,7 @@ class Swapped final : public Model {
   }
 
  private:
-  Model& inner_;
+  const Model& inner_;
   std::string from_, to_;
 };
 
@@ -55,8 +55,8 @@ std::string file_name(std::string path) {
 
 // Sheets of the first pictures' feature maps, of the pictures that each channel of --layer answers
 // to most, and a curve per activation function.
-void draw(const Options& options, Model& model, const Backend& backend, const tasks::RunData& data,
-          const std::vector<inspection::ActivationRow>& rows) {
+void draw(const Options& options, const Model& model, const Backend& backend,
+          const tasks::RunData& data, const std::vector<inspection::ActivationRow>& rows) {
   const std::filesystem::path folder = options.out;
   make_output_folder(folder);
   for (const inspection::ActivationRow& row : rows) {
@@ -115,7 +115,7 @@ int run(const Options& options) {
   }
   options.run.apply();
   const auto opened = tasks::open_run(options.run);
-  Model& model = opened->model();
+  const Model& model = opened->model();
   const tasks::RunData data = opened->data({options.data, options.split, options.limit, {}});
   const std::int64_t count = data.samples->size();
   const Backend backend = options.run.backend();
@@ -126,7 +126,7 @@ int run(const Options& options) {
     if (equals == std::string::npos) {
       throw usage_error("--swap '{}' must be FROM=TO, for instance relu=gelu", options.swap);
     }
-    const auto score = [&](Model& m) {
+    const auto score = [&](const Model& m) {
       return evaluate(m, *data.task, data.samples, options.batch_size, 2, backend);
     };
     Swapped other(model, options.swap.substr(0, equals), options.swap.substr(equals + 1));
@@ -176,12 +176,12 @@ std::function<int()> setup(CommandLine& line) {
   line.option("--swap", options->swap,
               "FROM=TO, e.g. relu=gelu: loss and accuracy with the one function for the other");
   line.option("--out", options->out,
-              "folder: curves, feature maps of the first pictures, top images a channel");
+              "folder: curves, feature maps of the first pictures, top images per channel");
   line.option("--maps", options->maps, "pictures whose feature maps are drawn")
       .show_default()
       .not_negative();
   line.option("--layer", options->layer, "whose channels' top images are drawn; default: last");
-  line.flag("--units", options->units, "with --json: a row a unit, with its top images");
+  line.flag("--units", options->units, "with --json: a row per unit, with its top images");
   line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

@@ -16,11 +16,11 @@ struct Options {
 };
 
 // The values before training, where the run still has them.
-std::vector<ParameterRef> initial_parameters(const tasks::Run& run) {
+std::vector<ParameterRef> values_before_training(const tasks::Run& run) {
   const std::filesystem::path initial =
       std::filesystem::path(run.asked().run) / "checkpoints" / "initial.safetensors";
   if (run.path() == initial || !std::filesystem::exists(initial)) return {};
-  return tasks::open_run(run.asked().at("initial"))->model().parameters();
+  return tasks::initial_parameters(run);
 }
 
 // A sheet of the first convolution's filters.
@@ -48,7 +48,7 @@ int run(Options& options) {
   options.run.allow_non_finite = true;  // they are what one comes here to find
   const auto opened = tasks::open_run(options.run);
   const std::vector<inspection::ParameterRow> rows =
-      inspection::parameters_of(opened->model().parameters(), initial_parameters(*opened));
+      inspection::parameters_of(opened->model().parameters(), values_before_training(*opened));
   if (!options.out.empty()) draw_filters(*opened, options.out);
   fmt::print("{}", options.json ? inspection::to_json(rows, options.channels) + "\n"
                                 : inspection::to_text(rows, options.channels));

@@ -74,7 +74,7 @@ std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
   options->source.add_to(line);
   line.flag("--time", options->time, "measure each node, forward and backward");
-  line.option("--batch-size", options->batch_size, "images a run, with --time")
+  line.option("--batch-size", options->batch_size, "images per run, with --time")
       .show_default()
       .range(1, 1 << 16);
   line.option("--graph", options->graph, "also draw it: FILE.svg or FILE.dot (Graphviz)");

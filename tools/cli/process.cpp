@@ -14,7 +14,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "engine/error.h"
+#include "engine/remedy.h"
 #include "tools/files/blame.h"
 #include "tools/files/text.h"
 
@@ -105,19 +105,24 @@ int end_output(int status) {
 namespace {
 
 // The library says what would help, the command line which options do.
-std::string with_options(std::string sentence) {
-  constexpr std::pair<const char*, const char*> kOptions[] = {
-      {"try a smaller batch, smaller images or a narrower model",
-       " (--batch-size, --image-size, --width)"},
-      {"use larger images or another model", " (--image-size, --model)"},
-      {"try fewer threads", " (--threads)"},
-      {"choose one of our own kernels", " (--kernel)"},
-      {"; try cpu", " (--device cpu)"}};
-  for (const auto& [remedy, options] : kOptions) {
-    const std::size_t at = sentence.find(remedy);
-    if (at != std::string::npos) sentence.insert(at + std::strlen(remedy), options);
+const char* options_for(Remedy remedy) {
+  switch (remedy) {
+    case Remedy::smaller_step:
+      return "--batch-size, --image-size, --width";
+    case Remedy::larger_images:
+      return "--image-size, --model";
+    case Remedy::fewer_threads:
+      return "--threads";
+    case Remedy::own_kernel:
+      return "--kernel";
+    case Remedy::cpu:
+      return "--device cpu";
   }
-  return sentence;
+  return "";
+}
+
+int say(const Error& error, const std::string& sentence) {
+  return say(error.blame() == Blame::usage ? 2 : 1, sentence);
 }
 
 }  // namespace
@@ -125,8 +130,10 @@ std::string with_options(std::string sentence) {
 int status_of(int (*command)(int argc, char** argv), int argc, char** argv) {
   try {
     return command(argc, argv);
+  } catch (const ErrorWithRemedy& error) {
+    return say(error, fmt::format("{} ({})", error.what(), options_for(error.remedy)));
   } catch (const Error& error) {
-    return say(error.blame() == Blame::usage ? 2 : 1, with_options(error.what()));
+    return say(error, error.what());
   } catch (const std::bad_alloc&) {
     return say(1, "out of memory; try a smaller --batch-size, --image-size or --threads");
   } catch (const std::length_error&) {  // a container that no memory could hold

@@ -43,7 +43,7 @@ std::function<int()> setup(CommandLine& line) {
       .show_default()
       .range(0, 200);
   line.option("--budget", options->report.budget,
-              "forward passes a map of a sampling method may take")
+              "forward passes per map of a sampling method may take")
       .show_default()
       .positive();
   line.option("--quality", options->report.quality,
@@ -51,7 +51,7 @@ std::function<int()> setup(CommandLine& line) {
       .show_default()
       .range(0, 200);
   line.option("--boxes", options->report.boxes,
-              "of a detector: explained boxes a picture, wrong, missed and right ones in turn")
+              "of a detector: explained boxes per picture, wrong, missed and right ones in turn")
       .show_default()
       .range(0, 1000);
   line.option("--threshold", options->report.threshold,

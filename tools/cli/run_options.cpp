@@ -16,7 +16,7 @@ void RunOptions::add_to(CommandLine& line, bool required) {
   line.option("--device", device, "auto (a GPU where there is one), cpu, cuda or emulated")
       .show_default();
   line.option("--kernel", kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
-  line.option("--threads", threads, "threads of the engine; 0: one a processor");
+  line.option("--threads", threads, "threads of the engine; 0: one per processor");
   line.flag("--allow-non-finite", allow_non_finite,
             "take a model although it holds NaN or infinite values");
 }

@@ -109,13 +109,13 @@ std::function<int()> setup(CommandLine& line) {
       .show_default()
       .one_of({"shape", "colour"});
   line.option("--size", options->size, "height and width in pixels").show_default().range(24, 2048);
-  line.option("--objects", options->objects, "shapes a picture, the cause among them")
+  line.option("--objects", options->objects, "shapes per picture, the cause among them")
       .show_default()
       .range(1, 8);
-  line.option("--train", options->train, "pictures a class to train on")
+  line.option("--train", options->train, "pictures per class to train on")
       .show_default()
       .range(1, 9999);
-  line.option("--test", options->test, "pictures a class to test").show_default().range(1, 9999);
+  line.option("--test", options->test, "pictures per class to test").show_default().range(1, 9999);
   line.option("--seed", options->seed, "of everything").show_default();
   line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };

@@ -82,6 +82,25 @@ struct Folder {
               ? fmt::format(" ({} pictures lie in it directly)", scan.loose_images)
               : "");
     }
+    tell(scan, path);
+    const bool fixed = !options.classes.empty();
+    if (splits.classes.empty()) {
+      splits.classes = fixed ? options.classes : scan.classes;
+      if (splits.classes.size() < 2) {
+        throw usage_error("{}: holds one class only ({}); a classifier needs at least two{}",
+                          path.string(), splits.classes.front(), deeper_hint(path));
+      }
+    }
+    std::vector<ImageFile> files = labelled_files(scan, path);
+    leave_out_bad(files);
+    tell_empty_classes(files, path, reference);
+    if (files.empty()) throw usage_error("{}: holds no pictures; check the path", path.string());
+    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget,
+                                        options.exif);
+  }
+
+  // What lies in the folder besides pictures in class folders.
+  void tell(const FolderScan& scan, const fs::path& path) {
     if (scan.no_files > 0) {
       splits.notices.push_back(
           fmt::format("{}: {} pipes or devices named like pictures are passed over, the first: {}",
@@ -100,16 +119,11 @@ struct Folder {
           "{}: {} files are not pictures and are skipped: {}{}", path.string(), scan.other_files,
           fmt::join(scan.other_examples, ", "), scan.other_files > 3 ? ", ..." : ""));
     }
+  }
+
+  std::vector<ImageFile> labelled_files(FolderScan& scan, const fs::path& path) const {
     const bool fixed = !options.classes.empty();
-    if (splits.classes.empty()) {
-      splits.classes = fixed ? options.classes : scan.classes;
-      if (splits.classes.size() < 2) {
-        throw usage_error("{}: holds one class only ({}); a classifier needs at least two{}",
-                          path.string(), splits.classes.front(), deeper_hint(path));
-      }
-    }
     std::vector<ImageFile> files;
-    std::vector<std::int64_t> counts(splits.classes.size(), 0);
     for (std::size_t c = 0; c < scan.classes.size(); ++c) {
       const auto found = std::find(splits.classes.begin(), splits.classes.end(), scan.classes[c]);
       if (found == splits.classes.end()) {
@@ -125,12 +139,17 @@ struct Folder {
       const std::int64_t label = found - splits.classes.begin();
       for (std::string& file : scan.files[c]) files.push_back({std::move(file), label});
     }
-    leave_out_bad(files);
+    return files;
+  }
+
+  void tell_empty_classes(const std::vector<ImageFile>& files, const fs::path& path,
+                          bool reference) {
+    std::vector<std::int64_t> counts(splits.classes.size(), 0);
     for (const ImageFile& file : files) ++counts[static_cast<std::size_t>(file.label)];
     std::vector<std::string> without;
     for (std::size_t c = 0; c < counts.size(); ++c) {
       if (counts[c] > 0) continue;
-      if (reference && !fixed) {
+      if (reference && options.classes.empty()) {
         throw usage_error("{}: holds no picture; put pictures in it or remove the folder",
                           (path / splits.classes[c]).string());
       }
@@ -146,9 +165,6 @@ struct Folder {
           fmt::join(without.begin(), without.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
           shown < without.size() ? ", ..." : ""));
     }
-    if (files.empty()) throw usage_error("{}: holds no pictures; check the path", path.string());
-    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget,
-                                        options.exif);
   }
 
   void leave_out_bad(std::vector<ImageFile>& files) {

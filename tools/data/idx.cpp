@@ -95,11 +95,8 @@ void check_promise(const fs::path& path, std::int64_t promised) {
   if (promised > memory_for_process()) too_large(path.string(), promised);
 }
 
-}  // namespace
-
-IdxArray read_idx(const fs::path& path) {
-  Reader reader(path);
-  const std::string name = path.string();
+// Fills in the extents; how many elements they promise.
+std::int64_t read_header(Reader& reader, const std::string& name, IdxArray& array) {
   std::uint8_t magic[4] = {};
   if (reader.read(magic, 4) != 4) {
     throw usage_error("{}: is shorter than an IDX header; download it again", name);
@@ -116,7 +113,6 @@ IdxArray read_idx(const fs::path& path) {
         "read; convert the file",
         name, magic[2]);
   }
-  IdxArray array;
   std::int64_t total = 1;
   for (int axis = 0; axis < magic[3]; ++axis) {
     std::uint8_t b[4] = {};
@@ -130,6 +126,16 @@ IdxArray read_idx(const fs::path& path) {
     total *= extent;
     array.extents.push_back(extent);
   }
+  return total;
+}
+
+}  // namespace
+
+IdxArray read_idx(const fs::path& path) {
+  Reader reader(path);
+  const std::string name = path.string();
+  IdxArray array;
+  const std::int64_t total = read_header(reader, name, array);
   check_promise(path, total);
   // In growing pieces: a corrupt header must not decide how much memory is asked for.
   std::size_t done = 0;

@@ -1,4 +1,4 @@
-// BMP with a palette (1, 4 and 8 bits a pixel, also run-length coded); deeper ones by stb_image.
+// BMP with a palette (1, 4 and 8 bits per pixel, also run-length coded); deeper ones by stb_image.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -103,7 +103,7 @@ Image decode_bmp(Bytes bytes) {
   if (header.bits > 8) return decode_deep_bmp(bytes);
   if (header.bits != 1 && header.bits != 4 && header.bits != 8) {
     throw BrokenImage{
-        fmt::format("has {} bits a pixel; 1, 4, 8, 16, 24 and 32 are read", header.bits)};
+        fmt::format("has {} bits per pixel; 1, 4, 8, 16, 24 and 32 are read", header.bits)};
   }
   Indices indices(header);
   const Bytes data = bytes.subspan(header.offset);
@@ -113,7 +113,7 @@ Image decode_bmp(Bytes bytes) {
              (header.compression == 2 && header.bits == 4)) {
     indices.read_runs(data, header.bits);
   } else {
-    throw BrokenImage{fmt::format("has compression {} with {} bits a pixel, which is not read",
+    throw BrokenImage{fmt::format("has compression {} with {} bits per pixel, which is not read",
                                   header.compression, header.bits)};
   }
   const auto palette = palette_of(bytes, header);

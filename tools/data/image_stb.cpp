@@ -1,4 +1,5 @@
-// PNG, and BMP of 16 bits a pixel and more, by stb_image. What it trusts too far is checked first.
+// PNG, and BMP of 16 bits per pixel and more, by stb_image. What it trusts too far is checked
+// first.
 #include <cstdlib>
 #include <cstring>
 

@@ -1,4 +1,4 @@
-// TIFF by libtiff: the first picture of a file, 1 to 16 bits a sample.
+// TIFF by libtiff: the first picture of a file, 1 to 16 bits per sample.
 #include <fmt/format.h>
 #include <tiffio.h>
 
@@ -101,7 +101,7 @@ class Decoder {
         const std::uint32_t rows = std::min(block_height, height_ - y);
         for (std::uint32_t x = 0; x < width_; x += block_width) {
           read_block(tiled, x, y, rows, plane);
-          // Rows of separate planes hold one sample a pixel.
+          // Rows of separate planes hold one sample per pixel.
           const std::uint64_t row_bits =
               std::uint64_t{block_width} * bits_ * (separate_ ? 1 : samples_);
           const std::uint64_t stride = (row_bits + 7) / 8;
@@ -124,36 +124,7 @@ class Decoder {
     return TIFFGetFieldDefaulted(tiff_.get(), tag, &value) == 1 ? value : otherwise;
   }
 
-  // Sizes, depths and colours; refuses what is not read.
-  void look() {
-    width_ = field<std::uint32_t>(TIFFTAG_IMAGEWIDTH, 0);
-    height_ = field<std::uint32_t>(TIFFTAG_IMAGELENGTH, 0);
-    bits_ = field<std::uint16_t>(TIFFTAG_BITSPERSAMPLE, 1);
-    samples_ = field<std::uint16_t>(TIFFTAG_SAMPLESPERPIXEL, 1);
-    separate_ =
-        field<std::uint16_t>(TIFFTAG_PLANARCONFIG, 1) == PLANARCONFIG_SEPARATE && samples_ > 1;
-    compression_ = field<std::uint16_t>(TIFFTAG_COMPRESSION, 1);
-    const auto format = field<std::uint16_t>(TIFFTAG_SAMPLEFORMAT, SAMPLEFORMAT_UINT);
-    auto photometric = field<std::uint16_t>(TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK);
-    // libtiff names a codec that it was built without only when it is used.
-    if (TIFFIsCODECConfigured(compression_) == 0 || compression_ == COMPRESSION_OJPEG) {
-      throw BrokenImage{fmt::format("has compression {}, which is not read", compression_)};
-    }
-    if (format != SAMPLEFORMAT_UINT && format != SAMPLEFORMAT_VOID) {
-      throw BrokenImage{"has signed or floating point samples, which are not read"};
-    }
-    if (bits_ != 1 && bits_ != 2 && bits_ != 4 && bits_ != 8 && bits_ != 16) {
-      throw BrokenImage{fmt::format("has {} bits a sample; 1, 2, 4, 8 and 16 are read", bits_)};
-    }
-    if (photometric == PHOTOMETRIC_YCBCR && compression_ == COMPRESSION_JPEG) {
-      TIFFSetField(tiff_.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
-      photometric = PHOTOMETRIC_RGB;
-    }
-    // Without its palette libtiff takes a picture for a grey one.
-    if (photometric != PHOTOMETRIC_PALETTE &&
-        tiff_tag(memory_.bytes, TIFFTAG_PHOTOMETRIC) == PHOTOMETRIC_PALETTE) {
-      throw BrokenImage{"is cut off or corrupt: its palette is missing"};
-    }
+  void look_at_colours(std::uint16_t photometric) {
     std::uint32_t least = 1;
     switch (photometric) {
       case PHOTOMETRIC_MINISWHITE:
@@ -182,9 +153,42 @@ class Decoder {
     }
     if (samples_ < least || samples_ > 8 ||
         (colours_ == Colours::cmyk && (separate_ || bits_ < 8))) {
-      throw BrokenImage{fmt::format("has {} samples of {} bits a pixel{}, which are not read",
+      throw BrokenImage{fmt::format("has {} samples of {} bits per pixel{}, which are not read",
                                     samples_, bits_, separate_ ? " in planes" : "")};
     }
+  }
+
+  // Sizes, depths and colours; refuses what is not read.
+  void look() {
+    width_ = field<std::uint32_t>(TIFFTAG_IMAGEWIDTH, 0);
+    height_ = field<std::uint32_t>(TIFFTAG_IMAGELENGTH, 0);
+    bits_ = field<std::uint16_t>(TIFFTAG_BITSPERSAMPLE, 1);
+    samples_ = field<std::uint16_t>(TIFFTAG_SAMPLESPERPIXEL, 1);
+    separate_ =
+        field<std::uint16_t>(TIFFTAG_PLANARCONFIG, 1) == PLANARCONFIG_SEPARATE && samples_ > 1;
+    compression_ = field<std::uint16_t>(TIFFTAG_COMPRESSION, 1);
+    const auto format = field<std::uint16_t>(TIFFTAG_SAMPLEFORMAT, SAMPLEFORMAT_UINT);
+    auto photometric = field<std::uint16_t>(TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK);
+    // libtiff names a codec that it was built without only when it is used.
+    if (TIFFIsCODECConfigured(compression_) == 0 || compression_ == COMPRESSION_OJPEG) {
+      throw BrokenImage{fmt::format("has compression {}, which is not read", compression_)};
+    }
+    if (format != SAMPLEFORMAT_UINT && format != SAMPLEFORMAT_VOID) {
+      throw BrokenImage{"has signed or floating point samples, which are not read"};
+    }
+    if (bits_ != 1 && bits_ != 2 && bits_ != 4 && bits_ != 8 && bits_ != 16) {
+      throw BrokenImage{fmt::format("has {} bits per sample; 1, 2, 4, 8 and 16 are read", bits_)};
+    }
+    if (photometric == PHOTOMETRIC_YCBCR && compression_ == COMPRESSION_JPEG) {
+      TIFFSetField(tiff_.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
+      photometric = PHOTOMETRIC_RGB;
+    }
+    // Without its palette libtiff takes a picture for a grey one.
+    if (photometric != PHOTOMETRIC_PALETTE &&
+        tiff_tag(memory_.bytes, TIFFTAG_PHOTOMETRIC) == PHOTOMETRIC_PALETTE) {
+      throw BrokenImage{"is cut off or corrupt: its palette is missing"};
+    }
+    look_at_colours(photometric);
     std::uint16_t extra = 0;
     std::uint16_t* kinds = nullptr;
     if (TIFFGetField(tiff_.get(), TIFFTAG_EXTRASAMPLES, &extra, &kinds) == 1 && extra > 0) {

@@ -246,17 +246,11 @@ SplitName split_name(const std::string& folder_name) {
   return result;
 }
 
-FolderLayout find_layout(const fs::path& root) {
-  FolderLayout layout;
-  std::vector<fs::directory_entry> folders;
-  std::vector<Candidate> all;
-  for (const fs::directory_entry& entry : listing_of(root)) {
-    if (!is_folder(entry)) continue;
-    folders.push_back(entry);
-    const SplitName says = split_name(file_name(entry));
-    if (says.part == Part::unused) continue;
-    all.push_back({entry.path(), file_name(entry), says, content_of(entry.path())});
-  }
+namespace {
+
+// Those of the folders that are splits, the ones to be preferred first.
+std::vector<Candidate> clear_splits(const std::vector<fs::directory_entry>& folders,
+                                    const std::vector<Candidate>& all) {
   bool classes = false;  // a folder of pictures that is named after no split
   for (const fs::directory_entry& entry : folders) {
     if (all.empty() || classes) break;
@@ -272,6 +266,23 @@ FolderLayout find_layout(const fs::path& root) {
   std::stable_sort(splits.begin(), splits.end(), [](const Candidate& a, const Candidate& b) {
     return preference(a) < preference(b);
   });
+  return splits;
+}
+
+}  // namespace
+
+FolderLayout find_layout(const fs::path& root) {
+  FolderLayout layout;
+  std::vector<fs::directory_entry> folders;
+  std::vector<Candidate> all;
+  for (const fs::directory_entry& entry : listing_of(root)) {
+    if (!is_folder(entry)) continue;
+    folders.push_back(entry);
+    const SplitName says = split_name(file_name(entry));
+    if (says.part == Part::unused) continue;
+    all.push_back({entry.path(), file_name(entry), says, content_of(entry.path())});
+  }
+  const std::vector<Candidate> splits = clear_splits(folders, all);
   const auto any = [&](Part part) {
     return std::any_of(splits.begin(), splits.end(),
                        [&](const Candidate& c) { return c.says.part == part; });

@@ -63,7 +63,7 @@ class Text {
 
 int channels_of(const PnmHeader& header) { return header.kind % 3 == 0 ? 3 : 1; }
 
-// Bytes a row of a binary file.
+// Bytes per row of a binary file.
 std::int64_t row_bytes(const PnmHeader& header) {
   if (header.kind == 4) return (header.width + 7) / 8;
   return header.width * channels_of(header) * (header.largest > 255 ? 2 : 1);

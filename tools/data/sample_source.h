@@ -1,4 +1,4 @@
-// What batches are made of: named tensors, a row of each a sample.
+// What batches are made of: named tensors, a row of each per sample.
 #pragma once
 
 #include <memory>

@@ -136,37 +136,47 @@ SplitRecord SplitRecord::read(const std::filesystem::path& path) {
   return record;
 }
 
-SplitComparison compare(const SplitRecord& record, std::span<const FoundPicture> found) {
-  SplitComparison result;
-  result.lines.assign(found.size(), SplitComparison::kNew);
+namespace {
+
+// By found picture: its line, kNew or kCopy. Equal pictures keep their own lines: by name first,
+// then by class, then in order. `taken` gets the lines that were found.
+std::vector<std::int64_t> matched(const SplitRecord& record, std::span<const FoundPicture> found,
+                                  std::vector<bool>& taken) {
   std::unordered_map<std::uint64_t, std::vector<std::int64_t>> by_hash;
-  std::unordered_map<std::string_view, std::int64_t> by_name;
   for (std::size_t i = 0; i < record.pictures.size(); ++i) {
-    const RecordedPicture& p = record.pictures[i];
-    by_hash[p.content.hash].push_back(static_cast<std::int64_t>(i));
-    by_name.emplace(p.name, static_cast<std::int64_t>(i));
+    by_hash[record.pictures[i].content.hash].push_back(static_cast<std::int64_t>(i));
   }
-  std::vector<bool> taken(record.pictures.size(), false);
-  const auto line = [&](std::int64_t i) -> const RecordedPicture& {
-    return record.pictures[static_cast<std::size_t>(i)];
-  };
-  // Equal pictures keep their own lines: by name first, then by class, then in order.
+  std::vector<std::int64_t> lines(found.size(), SplitComparison::kNew);
   for (const int pass : {0, 1, 2}) {
     for (std::size_t f = 0; f < found.size(); ++f) {
-      if (result.lines[f] >= 0) continue;
+      if (lines[f] >= 0) continue;
       const auto same = by_hash.find(found[f].content.hash);
       if (same == by_hash.end()) continue;
-      result.lines[f] = SplitComparison::kCopy;
+      lines[f] = SplitComparison::kCopy;
       for (const std::int64_t i : same->second) {
-        const bool fits = pass == 0   ? line(i).name == found[f].name
-                          : pass == 1 ? line(i).label == found[f].label
+        const RecordedPicture& line = record.pictures[static_cast<std::size_t>(i)];
+        const bool fits = pass == 0   ? line.name == found[f].name
+                          : pass == 1 ? line.label == found[f].label
                                       : true;
         if (taken[static_cast<std::size_t>(i)] || !fits) continue;
         taken[static_cast<std::size_t>(i)] = true;
-        result.lines[f] = i;
+        lines[f] = i;
         break;
       }
     }
+  }
+  return lines;
+}
+
+}  // namespace
+
+SplitComparison compare(const SplitRecord& record, std::span<const FoundPicture> found) {
+  SplitComparison result;
+  std::vector<bool> taken(record.pictures.size(), false);
+  result.lines = matched(record, found, taken);
+  std::unordered_map<std::string_view, std::int64_t> by_name;
+  for (std::size_t i = 0; i < record.pictures.size(); ++i) {
+    by_name.emplace(record.pictures[i].name, static_cast<std::int64_t>(i));
   }
   Counted added, edited, relabelled, copied, moved, removed;
   std::unordered_set<std::int64_t> replaced;  // lines whose file holds something else now
@@ -183,7 +193,7 @@ SplitComparison compare(const SplitRecord& record, std::span<const FoundPicture>
         added.add(p.name);
       }
     } else {
-      const RecordedPicture& was = line(result.lines[f]);
+      const RecordedPicture& was = record.pictures[static_cast<std::size_t>(result.lines[f])];
       if (was.label != p.label) {
         relabelled.add(fmt::format("{}: {}, was {}", p.name, p.label, was.label));
       }

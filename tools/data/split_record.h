@@ -1,6 +1,6 @@
 // Which picture is in which split: drawn from what the picture holds, and kept with the run.
 //
-// RUN/split.tsv has a line a picture: split (train, validation, test or unused), class, size in
+// RUN/split.tsv has a line per picture: split (train, validation, test or unused), class, size in
 // bytes, hash, name relative to the data folder, time of the file's last change in nanoseconds.
 // Tabs, line ends and backslashes in names are \t, \n, \r and \\. Nothing else decides where a
 // picture belongs once it is recorded: it may be renamed, moved or joined by others.

@@ -58,7 +58,7 @@ void check(const Transform& transform) {
                  [&](const Normalize& t) {
                    if (t.mean.empty() || t.mean.size() != t.std.size()) {
                      throw wrong(
-                         "mean and std need the same number of entries, one or one a channel");
+                         "mean and std need the same number of entries, one or one per channel");
                    }
                    for (double m : t.mean) {
                      if (!std::isfinite(m)) throw wrong("every mean must be finite");
@@ -371,7 +371,7 @@ Shape Pipeline::output_shape(int height, int width, int channels) const {
                      if (t.mean.size() != 1 && static_cast<int>(t.mean.size()) != channels) {
                        throw usage_error(
                            "{} has {} channels and the pictures have {}; give one number or "
-                           "one a channel",
+                           "one per channel",
                            to_string(t), t.mean.size(), channels);
                      }
                    }},

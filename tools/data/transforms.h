@@ -53,7 +53,7 @@ struct RandomResizedCrop {
 struct ToTensor {
   friend bool operator==(const ToTensor&, const ToTensor&) = default;
 };
-// (value - mean) / std; one number for all channels or one a channel.
+// (value - mean) / std; one number for all channels or one per channel.
 struct Normalize {
   std::vector<double> mean;
   std::vector<double> std;

@@ -72,6 +72,22 @@ std::vector<T> numbers(const json& entry, const char* key, std::size_t count) {
   return out;
 }
 
+RandomResizedCrop resized_crop(const json& entry) {
+  const auto size = numbers<int>(entry, "size", 2);
+  RandomResizedCrop crop{.height = size[0], .width = size[1]};
+  if (entry.contains("scale")) {
+    const auto scale = numbers<double>(entry, "scale", 2);
+    crop.smallest_area = scale[0];
+    crop.largest_area = scale[1];
+  }
+  if (entry.contains("ratio")) {
+    const auto ratio = numbers<double>(entry, "ratio", 2);
+    crop.smallest_ratio = ratio[0];
+    crop.largest_ratio = ratio[1];
+  }
+  return crop;
+}
+
 Transform from_object(const json& entry) {
   const std::string type = entry.at("type").get<std::string>();
   const auto known = [&](std::initializer_list<const char*> keys) {
@@ -107,19 +123,7 @@ Transform from_object(const json& entry) {
   }
   if (type == "RandomResizedCrop") {
     known({"size", "scale", "ratio"});
-    const auto size = numbers<int>(entry, "size", 2);
-    RandomResizedCrop crop{.height = size[0], .width = size[1]};
-    if (entry.contains("scale")) {
-      const auto scale = numbers<double>(entry, "scale", 2);
-      crop.smallest_area = scale[0];
-      crop.largest_area = scale[1];
-    }
-    if (entry.contains("ratio")) {
-      const auto ratio = numbers<double>(entry, "ratio", 2);
-      crop.smallest_ratio = ratio[0];
-      crop.largest_ratio = ratio[1];
-    }
-    return crop;
+    return resized_crop(entry);
   }
   if (type == "ToTensor") {
     known({});

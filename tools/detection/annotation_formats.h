@@ -48,7 +48,7 @@ struct RawImage {
   std::vector<RawObject> objects;
 };
 struct RawData {
-  std::string kind, layout;  // "coco"; for people: "COCO, a folder a split"
+  std::string kind, layout;  // "coco"; for people: "COCO, a folder per split"
   std::vector<RawImage> train, validation, test;
   bool trainval = false;             // validation is yet to be set aside from train
   std::vector<std::string> classes;  // in the file's order, where the format numbers them

@@ -138,16 +138,8 @@ void compare_splits(RawData& raw) {
   }
 }
 
-}  // namespace
-
-DetectionData open_detection_data(const fs::path& place, const DetectionDataOptions& options) {
-  if (!is_folder(place) &&
-      !(is_file(place) && (has_ending(place, ".yaml") || has_ending(place, ".yml")))) {
-    throw usage_error("--data '{}' is neither a folder nor a .yaml file{}", shown(place.string()),
-                      is_file(place) ? "; name the folder that it lies in" : "");
-  }
-  NamedFiles files(is_folder(place) ? place : place.parent_path(), options.allow_outside);
-  std::optional<RawData> found = read(place, files, {.exif = options.exif});
+RawData read_or_refuse(const fs::path& place, NamedFiles& files, Exif exif) {
+  std::optional<RawData> found = read(place, files, {.exif = exif});
   if (!found) {
     const std::vector<std::string> deeper = nearly_seen(place);
     throw usage_error(
@@ -158,7 +150,39 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
             ? ""
             : fmt::format("; in it there is {}: name that folder", fmt::join(deeper, " and ")));
   }
-  RawData& raw = *found;
+  return std::move(*found);
+}
+
+// Fills in the summary; a usage error where there is nothing to learn.
+void summarise(const fs::path& place, const RawData& raw, DetectionData& data) {
+  std::size_t objects = 0, regions = 0;
+  for (const auto* images : {&data.train, &data.validation, &data.test}) {
+    for (const AnnotatedImage& image : *images) {
+      for (const Object& o : image.objects) ++(o.crowd ? regions : objects);
+    }
+  }
+  data.summary = fmt::format(
+      "'{}' is {}: {} training, {} validation and {} test pictures, {} boxes{}, {} classes",
+      place.string(), raw.layout, data.train.size(), data.validation.size(), data.test.size(),
+      objects, regions > 0 ? fmt::format(" and {} regions of crowds", regions) : "",
+      data.classes.size());
+  if (objects == 0) {
+    throw usage_error("'{}' has {} pictures but not one object to learn{}{}{}", place.string(),
+                      data.train.size() + data.validation.size() + data.test.size(), raw.hint,
+                      data.notices.empty() ? "" : "; ", fmt::join(data.notices, "; "));
+  }
+}
+
+}  // namespace
+
+DetectionData open_detection_data(const fs::path& place, const DetectionDataOptions& options) {
+  if (!is_folder(place) &&
+      !(is_file(place) && (has_ending(place, ".yaml") || has_ending(place, ".yml")))) {
+    throw usage_error("--data '{}' is neither a folder nor a .yaml file{}", shown(place.string()),
+                      is_file(place) ? "; name the folder that it lies in" : "");
+  }
+  NamedFiles files(is_folder(place) ? place : place.parent_path(), options.allow_outside);
+  RawData raw = read_or_refuse(place, files, options.exif);
   DetectionData data;
   data.kind = raw.kind;
   data.classes = options.classes.empty() ? classes_of(raw) : options.classes;
@@ -190,22 +214,7 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
     data.notices.push_back(fmt::format("{} pictures are links to files elsewhere (the first: {})",
                                        files.links(), shown(files.first_link())));
   }
-  std::size_t objects = 0, regions = 0;
-  for (const auto& part : parts) {
-    for (const AnnotatedImage& image : *part.second) {
-      for (const Object& o : image.objects) ++(o.crowd ? regions : objects);
-    }
-  }
-  data.summary = fmt::format(
-      "'{}' is {}: {} training, {} validation and {} test pictures, {} boxes{}, {} classes",
-      place.string(), raw.layout, data.train.size(), data.validation.size(), data.test.size(),
-      objects, regions > 0 ? fmt::format(" and {} regions of crowds", regions) : "",
-      data.classes.size());
-  if (objects == 0) {
-    throw usage_error("'{}' has {} pictures but not one object to learn{}{}{}", place.string(),
-                      data.train.size() + data.validation.size() + data.test.size(), raw.hint,
-                      data.notices.empty() ? "" : "; ", fmt::join(data.notices, "; "));
-  }
+  summarise(place, raw, data);
   return data;
 }
 

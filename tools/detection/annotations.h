@@ -56,7 +56,7 @@ struct DetectionDataOptions {
 // * Pascal VOC's XML: the picture of the XML's own name is meant, <filename> where there is none.
 //   xmin .. ymax are pixels counted from 1, both ends inside, so that a box is [xmin - 1, xmax]
 //   wide.
-// * COCO's JSON, one file a split.
+// * COCO's JSON, one file per split.
 // * YOLO's labels: class, centre and size as shares of the picture, and perhaps a score; a polygon
 //   counts as the box around it. data.yaml, classes.txt or obj.names says what the classes are
 //   called.

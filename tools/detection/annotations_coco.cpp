@@ -1,4 +1,4 @@
-// COCO: one JSON file a split.
+// COCO: one JSON file per split.
 #include <fmt/ranges.h>
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Pascal VOC: an XML file a picture.
+// Pascal VOC: an XML file per picture.
 #include <cmath>
 #include <limits>
 #include <pugixml.hpp>

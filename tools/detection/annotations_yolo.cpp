@@ -1,5 +1,5 @@
-// YOLO: a text file a picture, as darknet began it and Ultralytics, Roboflow, CVAT and Label Studio
-// write it.
+// YOLO: a text file per picture, as darknet began it and Ultralytics, Roboflow, CVAT and Label
+// Studio write it.
 #include <algorithm>
 #include <cmath>
 #include <set>

@@ -29,7 +29,8 @@ struct CellNumber {
 class BoxExplainer {
  public:
   // `model` must outlive it.
-  BoxExplainer(CentreDetector& model, const Backend& backend) : model_(model), backend_(backend) {}
+  BoxExplainer(const CentreDetector& model, const Backend& backend)
+      : model_(model), backend_(backend) {}
 
   // explain::all_methods() and "odam", which is hires-cam's positive part at kSharedMap: ODAM as
   // its authors run it (Zhao and Chan 2023, arXiv 2304.06354), the gradient not smoothed.
@@ -45,7 +46,7 @@ class BoxExplainer {
   std::int64_t index_of(const CellNumber& what) const;  // among the numbers of its kind
   explain::Explainer& of(bool sides, std::int64_t against);
 
-  CentreDetector& model_;
+  const CentreDetector& model_;
   Backend backend_;
   std::map<std::pair<bool, std::int64_t>, explain::Explainer> explainers_;
 };

@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kFound = 0.5;  // least IoU of a box with the object it finds
 
-Program compile(CentreDetector& model, const Backend& backend) {
+Program compile(const CentreDetector& model, const Backend& backend) {
   move_to(backend.device, model.parameters());
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const DetectorConfig& config = model.config();
@@ -71,7 +71,7 @@ Box Cells::box(std::int64_t n, std::int64_t y, std::int64_t x) const {
   return {b[0], b[1], b[2] - b[0], b[3] - b[1]};
 }
 
-CellReader::CellReader(CentreDetector& model, const Backend& backend)
+CellReader::CellReader(const CentreDetector& model, const Backend& backend)
     : program_(compile(model, backend)) {}
 
 Cells CellReader::read(const Tensor& inputs) {

@@ -22,7 +22,7 @@ struct Cells {
 
 class CellReader {
  public:
-  CellReader(CentreDetector& model, const Backend& backend);
+  CellReader(const CentreDetector& model, const Backend& backend);
   Cells read(const Tensor& inputs);  // f32 {N,H,W,3}
 
  private:

@@ -39,7 +39,7 @@ const DetectorConfig& checked(const DetectorConfig& config) {
   return config;
 }
 
-constexpr float kReach = 16;  // pixels a unit of the last convolution
+constexpr float kReach = 16;  // pixels per unit of the last convolution
 
 }  // namespace
 

@@ -102,6 +102,60 @@ double iou(const Box& a, const Box& b, bool crowd) {
   return both / (crowd ? a.area() : a.area() + b.area() - both);
 }
 
+namespace {
+
+// A detection of one image, and what it was matched with at each threshold.
+struct Entry {
+  double score;
+  const Matches* from;
+  std::size_t index;
+};
+
+// Of all images, best score first, `most` of each image.
+std::vector<Entry> by_score(const std::vector<Matches>& all, std::size_t most) {
+  std::vector<Entry> entries;
+  for (const Matches& one : all) {
+    for (std::size_t d = 0; d < std::min(one.scores.size(), most); ++d) {
+      entries.push_back({one.scores[d], &one, d});
+    }
+  }
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const Entry& x, const Entry& y) { return x.score > y.score; });
+  return entries;
+}
+
+// Recall and the precision at each level of recall, of one category, area and number of detections.
+void accumulate(const std::vector<Entry>& entries, std::size_t counted, std::size_t k,
+                std::size_t a, std::size_t m, CocoResult& result) {
+  const std::size_t K = result.categories.size(), A = kAreas, M = kMaxDetections, R = kRecalls;
+  for (std::size_t t = 0; t < kThresholds; ++t) {
+    std::vector<double> recalls, precisions;
+    double tp = 0, fp = 0;
+    for (const Entry& entry : entries) {
+      if (!entry.from->ignored[entry.index][t]) {
+        (entry.from->matched[entry.index][t] ? tp : fp) += 1;
+      }
+      recalls.push_back(tp / static_cast<double>(counted));
+      precisions.push_back(tp / (fp + tp + std::numeric_limits<double>::epsilon()));
+    }
+    result.recall[((t * K + k) * A + a) * M + m] = recalls.empty() ? 0 : recalls.back();
+    for (std::size_t i = precisions.size(); i-- > 1;) {
+      precisions[i - 1] = std::max(precisions[i - 1], precisions[i]);
+    }
+    for (std::size_t r = 0; r < R; ++r) {
+      const auto at =
+          std::lower_bound(recalls.begin(), recalls.end(), recall_level(static_cast<int>(r))) -
+          recalls.begin();
+      result.precision[(((t * R + r) * K + k) * A + a) * M + m] =
+          at < static_cast<std::ptrdiff_t>(precisions.size())
+              ? precisions[static_cast<std::size_t>(at)]
+              : 0;
+    }
+  }
+}
+
+}  // namespace
+
 CocoResult evaluate_coco(std::span<const Truth> truths, std::span<const Detection> detections,
                          std::vector<std::int64_t> images, std::vector<int> categories) {
   const auto unique = [](auto& list) {
@@ -141,43 +195,7 @@ CocoResult evaluate_coco(std::span<const Truth> truths, std::span<const Detectio
       }
       if (counted == 0) continue;  // nothing to find: left out of every mean
       for (std::size_t m = 0; m < M; ++m) {
-        struct Entry {
-          double score;
-          const Matches* from;
-          std::size_t index;
-        };
-        std::vector<Entry> entries;
-        for (const Matches& one : all) {
-          for (std::size_t d = 0; d < std::min(one.scores.size(), kMost[m]); ++d) {
-            entries.push_back({one.scores[d], &one, d});
-          }
-        }
-        std::stable_sort(entries.begin(), entries.end(),
-                         [](const Entry& x, const Entry& y) { return x.score > y.score; });
-        for (std::size_t t = 0; t < kThresholds; ++t) {
-          std::vector<double> recalls, precisions;
-          double tp = 0, fp = 0;
-          for (const Entry& entry : entries) {
-            if (!entry.from->ignored[entry.index][t]) {
-              (entry.from->matched[entry.index][t] ? tp : fp) += 1;
-            }
-            recalls.push_back(tp / static_cast<double>(counted));
-            precisions.push_back(tp / (fp + tp + std::numeric_limits<double>::epsilon()));
-          }
-          result.recall[((t * K + k) * A + a) * M + m] = recalls.empty() ? 0 : recalls.back();
-          for (std::size_t i = precisions.size(); i-- > 1;) {
-            precisions[i - 1] = std::max(precisions[i - 1], precisions[i]);
-          }
-          for (std::size_t r = 0; r < R; ++r) {
-            const auto at = std::lower_bound(recalls.begin(), recalls.end(),
-                                             recall_level(static_cast<int>(r))) -
-                            recalls.begin();
-            result.precision[(((t * R + r) * K + k) * A + a) * M + m] =
-                at < static_cast<std::ptrdiff_t>(precisions.size())
-                    ? precisions[static_cast<std::size_t>(at)]
-                    : 0;
-          }
-        }
+        accumulate(by_score(all, kMost[m]), counted, k, a, m, result);
       }
     }
   }

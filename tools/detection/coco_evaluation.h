@@ -13,7 +13,7 @@ namespace tapescope::detection {
 constexpr int kThresholds = 10;  // IoU 0.50, 0.55, ..., 0.95
 constexpr int kRecalls = 101;    // 0, 0.01, ..., 1
 constexpr int kAreas = 4;  // all, small (to 32^2), medium (to 96^2), large: both ends included
-constexpr int kMaxDetections = 3;  // 1, 10, 100 an image and category
+constexpr int kMaxDetections = 3;  // 1, 10, 100 per image and category
 
 struct CocoResult {
   std::vector<int> categories;

@@ -25,8 +25,8 @@ struct FolderLayout {
 constexpr FolderLayout kCocoLayouts[] = {
     {"COCO, annotations/*.json", "annotations", false},
     {"COCO, a JSON file beside the folders of pictures", ".", false},
-    {"COCO, a folder a split", ".", true},
-    {"COCO, a folder a split", "annotations", true},
+    {"COCO, a folder per split", ".", true},
+    {"COCO, a folder per split", "annotations", true},
 };
 
 int kind_of(const fs::path& file) {

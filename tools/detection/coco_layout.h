@@ -20,7 +20,7 @@ struct CocoLayout {
   std::vector<std::filesystem::path> left_out;  // of captions, keypoints and the like
 };
 
-// By names alone. One kind of files a split: instances_* before others, keypoints only where
+// By names alone. One kind of files per split: instances_* before others, keypoints only where
 // there is nothing else; captions,
 // panoptic, stuff and image_info never.
 CocoLayout coco_layout_of(const std::filesystem::path& folder);

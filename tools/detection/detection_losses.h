@@ -1,4 +1,4 @@
-// What a centre detector learns from, one value a sample {N} whose mean is the batch's loss.
+// What a centre detector learns from, one value per sample {N} whose mean is the batch's loss.
 #pragma once
 
 #include "autograd/ops/ops.h"

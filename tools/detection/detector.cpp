@@ -14,7 +14,7 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-Program compile_predictions(CentreDetector& model, const Backend& backend) {
+Program compile_predictions(const CentreDetector& model, const Backend& backend) {
   move_to(backend.device, model.parameters());
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const DetectorConfig& config = model.config();
@@ -25,7 +25,7 @@ Program compile_predictions(CentreDetector& model, const Backend& backend) {
 
 }  // namespace
 
-Detector::Detector(CentreDetector& model, const Backend& backend)
+Detector::Detector(const CentreDetector& model, const Backend& backend)
     : model_(model), program_(compile_predictions(model, backend)) {}
 
 Letterbox Detector::letterbox(const Image& picture) const {

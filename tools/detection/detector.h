@@ -34,7 +34,7 @@ struct DetectTimes {
 class Detector {
  public:
   // `model` outlives it.
-  Detector(CentreDetector& model, const Backend& backend);
+  Detector(const CentreDetector& model, const Backend& backend);
   const DetectorConfig& config() const { return model_.config(); }
   Letterbox letterbox(const Image& picture) const;
   // f32 {1,H,W,3}: what the model sees of a picture.
@@ -46,14 +46,14 @@ class Detector {
                            DetectTimes* times = nullptr);
 
  private:
-  CentreDetector& model_;
+  const CentreDetector& model_;
   Program program_;
 };
 
 // Greedy, class by class, best first: boxes that overlap a kept one by more than `threshold` go.
 std::vector<Seen> suppress(std::vector<Seen> seen, double threshold);
 
-// The boxes with their classes and probabilities, in one fixed colour a class.
+// The boxes with their classes and probabilities, in one fixed colour per class.
 void draw_boxes(Image& picture, std::span<const Seen> seen,
                 const std::vector<std::string>& classes);
 
@@ -63,7 +63,7 @@ struct SeenImage {
   int height = 0, width = 0;
   std::vector<Seen> seen;
 };
-// A line a box: class centre-x centre-y width height score, as shares of the picture.
+// A line per box: class centre-x centre-y width height score, as shares of the picture.
 std::string to_yolo_text(const SeenImage& image);
 std::string to_voc_xml(const SeenImage& image, const std::vector<std::string>& classes);
 

@@ -171,12 +171,13 @@ void FrameSink::finish(double seconds, std::int64_t dropped) {
   }
   if (video_) video_->finish();
   const auto n = static_cast<double>(std::max<std::int64_t>(1, frames_));
-  fmt::print(stderr,
-             "{} pictures, {} boxes{}; ms a picture: decode {:.2f}, resize {:.2f}, forward {:.2f}, "
-             "boxes {:.2f}, draw {:.2f}; {:.1f} pictures/s\n",
-             frames_, boxes_, dropped > 0 ? fmt::format(", {} frames passed over", dropped) : "",
-             decode_ / n, resize_ / n, forward_ / n, decoding_ / n, draw_ / n,
-             static_cast<double>(frames_) / seconds);
+  fmt::print(
+      stderr,
+      "{} pictures, {} boxes{}; ms per picture: decode {:.2f}, resize {:.2f}, forward {:.2f}, "
+      "boxes {:.2f}, draw {:.2f}; {:.1f} pictures/s\n",
+      frames_, boxes_, dropped > 0 ? fmt::format(", {} frames passed over", dropped) : "",
+      decode_ / n, resize_ / n, forward_ / n, decoding_ / n, draw_ / n,
+      static_cast<double>(frames_) / seconds);
 }
 
 std::string FrameSink::stem(const Frame& frame) const {

@@ -35,7 +35,7 @@ class FrameSource {
   bool has_stream() const;
   // Of pictures, in the order of run().
   std::vector<std::string> pictures() const;
-  // Frames a second of a video made of all; without a value where they do not come evenly.
+  // Frames per second of a video made of all; without a value where they do not come evenly.
   Ratio rate() const;
   void add_to(InputFiles& inputs) const;
   // Two pictures of one name would be written to the same files: a usage error.

@@ -36,7 +36,7 @@ constexpr std::uint64_t kNanoseconds = 1000;  // in a unit of time
 std::string matroska_header(int height, int width) {
   const std::string video = element(0xB0, static_cast<std::uint64_t>(width)) +
                             element(0xBA, static_cast<std::uint64_t>(height)) +
-                            element(0x2EB524, std::string("RGB\x18"));  // 24 bits a pixel
+                            element(0x2EB524, std::string("RGB\x18"));  // 24 bits per pixel
   const std::string track = element(0xD7, 1) + element(0x73C5, 1) +     // number, unique number
                             element(0x83, 1) + element(0x9C, 0u) +      // video, no lacing
                             element(0x86, std::string("V_UNCOMPRESSED")) + element(0xE0, video);

@@ -1,5 +1,5 @@
 // Uncompressed frames with their times, in the plainest form that ffmpeg reads from a pipe:
-// Matroska (RFC 9559) of one track, each frame a cluster.
+// Matroska (RFC 9559) of one track, each frame per cluster.
 #pragma once
 
 #include <cstdio>

@@ -1,5 +1,5 @@
-// Four pictures around one point, as YOLOv4 and its followers train on: more objects a sample, cut
-// where no picture ends.
+// Four pictures around one point, as YOLOv4 and its followers train on: more objects per sample,
+// cut where no picture ends.
 #pragma once
 
 #include <span>

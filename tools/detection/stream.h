@@ -20,7 +20,7 @@ class FrameReader {
   // size than the first, or of an unknown form; frames before it were good.
   std::optional<Image> next();
   // As YUV4MPEG2's header says, once a frame was read; without a value where nothing does.
-  Ratio rate() const { return rate_; }      // frames a second
+  Ratio rate() const { return rate_; }      // frames per second
   Ratio aspect() const { return aspect_; }  // width of a pixel, in heights
 
  private:

@@ -17,7 +17,7 @@ namespace tapescope::detection {
 
 // What ffprobe says of a file's first video stream.
 struct VideoInfo {
-  Ratio rate;               // frames a second, where they come evenly
+  Ratio rate;               // frames per second, where they come evenly
   bool constant = false;    // they do
   bool whole = true;        // it has its end, as far as its format shows one
   double seconds = 0;       // that the file promises; 0: it does not say
@@ -35,7 +35,7 @@ struct FrameTime {
   Ratio aspect;  // width of a pixel, in heights
 };
 
-// The frames that the file holds, none filled in or left out, 8 bits a channel and upright.
+// The frames that the file holds, none filled in or left out, 8 bits per channel and upright.
 class VideoReader {
  public:
   VideoReader(const std::string& path, const VideoInfo& info);
@@ -62,7 +62,7 @@ class VideoReader {
 // Frames into a file of any form that ffmpeg knows from its name.
 class VideoWriter {
  public:
-  // `rate` frames a second, or, where it has no value, each at its own time. `aspect` may have no
+  // `rate` frames per second, or, where it has no value, each at its own time. `aspect` may have no
   // value: square pixels.
   VideoWriter(std::string path, Ratio rate, Ratio aspect);
   ~VideoWriter();

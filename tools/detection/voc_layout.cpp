@@ -190,8 +190,8 @@ struct ListLayout {
 };
 constexpr ListLayout kVocLayouts[] = {
     {"Pascal VOC, Annotations and JPEGImages or images", true, own},
-    {"Pascal VOC, a folder a year", true, years},
-    {"Pascal VOC's XML, a folder a split", false, split_folders},
+    {"Pascal VOC, a folder per year", true, years},
+    {"Pascal VOC's XML, a folder per split", false, split_folders},
     {"Pascal VOC's XML beside the pictures", false, beside},
 };
 

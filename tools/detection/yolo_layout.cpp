@@ -151,7 +151,7 @@ void look_for_splits(const fs::path& folder, YoloLayout& layout, Complaints& com
   }
   layout.name = "YOLO, lists of pictures";
   if (layout.splits()) return;
-  layout.name = "YOLO, a folder a split";
+  layout.name = "YOLO, a folder per split";
   const fs::path images = child_of(folder, "images");
   for (const fs::path& inside : folders_in(images)) {
     if (auto* part = layout.part(inside.filename().string())) part->push_back(inside);
@@ -191,7 +191,7 @@ YoloLayout yolo_layout_of(const fs::path& place, NamedFiles& files, Complaints& 
     if (!file) {
       throw usage_error(
           "'{}' does not say what its classes are called; write a data.yaml with 'names: [cat, "
-          "dog]', or a classes.txt with a name a line",
+          "dog]', or a classes.txt with a name per line",
           place.string());
     }
     layout.named_by = *file;

@@ -14,7 +14,7 @@ struct ClassLogits {
   explain::Explainer::Record record;  // f32 {N,H,W,C} -> logits {N,K}
   Preprocess preprocess;
   std::vector<std::string> classes;  // K names
-  // Of logits {1,K}, on the host: one a class.
+  // Of logits {1,K}, on the host: one per class.
   std::vector<double> (*probabilities)(const Tensor& logits) = nullptr;
 };
 

@@ -8,8 +8,8 @@
 
 namespace tapescope {
 
-// The map {1,H,W,C} of an attribution as one number a position, and the colours that suit it: sizes
-// of gradients have no sign to show, everything else has.
+// The map {1,H,W,C} of an attribution as one number per position, and the colours that suit it:
+// sizes of gradients have no sign to show, everything else has.
 struct DrawableMap {
   Map map;
   Colors colors = Colors::diverging;

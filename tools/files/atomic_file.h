@@ -10,7 +10,7 @@
 namespace tapescope {
 
 // What a new file must outlive. A process that is killed and a full disk leave the old file or the
-// new one in both cases; `power` also waits for the disk, which takes milliseconds a file.
+// new one in both cases; `power` also waits for the disk, which takes milliseconds per file.
 enum class Outlives { kill, power };
 
 // Writes the parts one after another to a new file in the same folder, flushes it to the disk,

@@ -100,7 +100,34 @@ struct Watched {
   double zeros = 0, negatives = 0, saturated = 0;
   std::vector<double> places, active, unit_saturated;  // by unit
   Covariance covariance;
+
+  // The first batch gives the histogram's range.
+  void begin(std::span<const float> z, std::size_t units) {
+    row.units.assign(units, {});
+    for (UnitRow& unit : row.units) {
+      unit.min = std::numeric_limits<float>::infinity();
+      unit.max = -unit.min;
+    }
+    places.assign(units, 0);
+    active.assign(units, 0);
+    unit_saturated.assign(units, 0);
+    row.histogram = histogram_of(z);
+    row.histogram.counts.assign(40, 0);
+    row.histogram.below = row.histogram.above = row.histogram.not_finite = 0;
+    const double room = 0.1 * (row.histogram.high - row.histogram.low) + 1e-6;
+    row.histogram.low -= room;
+    row.histogram.high += room;
+  }
 };
+
+// Keeps the `most` largest, equal ones in the order in which they came.
+void add_top(std::vector<TopImage>& top, const TopImage& candidate, std::size_t most) {
+  const auto before =
+      std::upper_bound(top.begin(), top.end(), candidate,
+                       [](const TopImage& x, const TopImage& y) { return x.value > y.value; });
+  top.insert(before, candidate);
+  if (top.size() > most) top.pop_back();
+}
 
 }  // namespace
 
@@ -158,22 +185,7 @@ void ActivationProbe::State::look(Watched& w, const Tensor& input, const Tensor&
   const std::int64_t images = shape[0];
   const std::size_t places =
       z.size() / units / static_cast<std::size_t>(std::max<std::int64_t>(images, 1));
-  if (row.input.count == 0) {
-    row.units.assign(units, {});
-    for (UnitRow& unit : row.units) {
-      unit.min = std::numeric_limits<float>::infinity();
-      unit.max = -unit.min;
-    }
-    w.places.assign(units, 0);
-    w.active.assign(units, 0);
-    w.unit_saturated.assign(units, 0);
-    row.histogram = histogram_of(z);  // the first batch gives the range
-    row.histogram.counts.assign(40, 0);
-    row.histogram.below = row.histogram.above = row.histogram.not_finite = 0;
-    const double room = 0.1 * (row.histogram.high - row.histogram.low) + 1e-6;
-    row.histogram.low -= room;
-    row.histogram.high += room;
-  }
+  if (row.input.count == 0) w.begin(z, units);
   row.input.add(z);
   row.output.add(a);
   for (float value : z) row.histogram.add(value);
@@ -204,13 +216,8 @@ void ActivationProbe::State::look(Watched& w, const Tensor& input, const Tensor&
     for (std::size_t c = 0; c < units; ++c) {
       w.places[c] += static_cast<double>(places);
       if (indices.empty() || options.top_images == 0) continue;
-      std::vector<TopImage>& top = row.units[c].top;
-      const TopImage candidate{indices[static_cast<std::size_t>(n)], peak[c]};
-      const auto before =
-          std::upper_bound(top.begin(), top.end(), candidate,
-                           [](const TopImage& x, const TopImage& y) { return x.value > y.value; });
-      top.insert(before, candidate);
-      if (top.size() > static_cast<std::size_t>(options.top_images)) top.pop_back();
+      add_top(row.units[c].top, {indices[static_cast<std::size_t>(n)], peak[c]},
+              static_cast<std::size_t>(options.top_images));
     }
   }
 }

@@ -53,7 +53,7 @@ Var without_aliases(Var value) {
   return value;
 }
 
-// Seconds a step, averaged over options.repeats runs after one that is not counted.
+// Seconds per step, averaged over options.repeats runs after one that is not counted.
 std::vector<double> profile(Program& program, std::span<const NamedTensor> inputs, int repeats) {
   program.run(inputs);
   std::vector<double> seconds(program.steps().size(), 0.0);
@@ -74,6 +74,32 @@ Tensor pattern(const Shape& shape) {
     value = value > 0.9f ? 0.05f : value + 0.1f;
   }
   return tensor;
+}
+
+// What the nodes from `forward_end` on, which lead to `reached`, need of those before, to their
+// rows.
+void add_saved_bytes(Structure& structure, const Tape& tape, std::span<const Var> reached,
+                     std::uint32_t forward_end, std::span<const std::size_t> owner,
+                     const Var& input) {
+  const std::vector<bool> needed = leading_to(tape, reached, Through::everything);
+  std::unordered_set<std::uint64_t> saved;
+  for (std::uint32_t i = forward_end; i < tape.mark(); ++i) {
+    const Node* node = tape.nodes()[i];
+    if (!needed[i]) continue;
+    for (int k = 0; k < node->operand_count; ++k) {
+      if (node->op->role(k) == Role::shape) continue;
+      const Var value = without_aliases(node->operand_data[k]);
+      const bool forward = value.node->index < forward_end;
+      const bool made = !value.node->op->is_leaf() || value.node == input.node;
+      if (!forward || !made) continue;
+      const std::uint64_t key =
+          std::uint64_t{value.node->index} << 8 | static_cast<std::uint64_t>(value.output);
+      if (!saved.insert(key).second) continue;
+      const auto bytes = static_cast<std::int64_t>(value.type().bytes());
+      // The input is made by nobody: the first row keeps it.
+      structure.rows[value.node == input.node ? 0 : owner[value.node->index]].saved_bytes += bytes;
+    }
+  }
 }
 
 }  // namespace
@@ -112,26 +138,7 @@ void add_backward(Structure& structure, const Tape& evaluation, const Record& re
   for (const Var& gradient : gradients) {
     if (gradient) reached.push_back(gradient);
   }
-  const std::vector<bool> needed = leading_to(tape, reached, Through::everything);
-
-  std::unordered_set<std::uint64_t> saved;
-  for (std::uint32_t i = forward_end; i < tape.mark(); ++i) {
-    const Node* node = tape.nodes()[i];
-    if (!needed[i]) continue;
-    for (int k = 0; k < node->operand_count; ++k) {
-      if (node->op->role(k) == Role::shape) continue;
-      const Var value = without_aliases(node->operand_data[k]);
-      const bool forward = value.node->index < forward_end;
-      const bool made = !value.node->op->is_leaf() || value.node == input.node;
-      if (!forward || !made) continue;
-      const std::uint64_t key =
-          std::uint64_t{value.node->index} << 8 | static_cast<std::uint64_t>(value.output);
-      if (!saved.insert(key).second) continue;
-      const auto bytes = static_cast<std::int64_t>(value.type().bytes());
-      // The input is made by nobody: the first row keeps it.
-      structure.rows[value.node == input.node ? 0 : owner[value.node->index]].saved_bytes += bytes;
-    }
-  }
+  add_saved_bytes(structure, tape, reached, forward_end, owner, input);
   if (options.measure_batch == 0) return;
 
   Program program = tape.compile(reached);

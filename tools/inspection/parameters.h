@@ -51,7 +51,7 @@ std::vector<ParameterRow> parameters_of(std::span<const ParameterRef> parameters
 std::string to_text(const std::vector<ParameterRow>& rows, bool channels);
 std::string to_json(const std::vector<ParameterRow>& rows, bool channels);
 
-// The filters of a convolution as pictures, one a filter, each with its own range: colours where
+// The filters of a convolution as pictures, one per filter, each with its own range: colours where
 // there are three input channels, grey for one, and the first channel elsewhere. Empty where the
 // row is no convolution larger than 1x1.
 std::vector<Image> filter_pictures(const Parameter& parameter, int most = 64);

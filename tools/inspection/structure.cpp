@@ -108,6 +108,26 @@ void StructureCounts::add(const StructureCounts& other) {
   backward_seconds += other.backward_seconds;
 }
 
+namespace {
+
+// To the row that comes after `rows`. `first_use`: the row that counts a parameter.
+void add_parameter(StructureRow& row, const Parameter& parameter, std::vector<StructureRow>& rows,
+                   std::map<const Parameter*, std::size_t>& first_use) {
+  row.parameter_names.push_back(parameter.name);
+  const auto [it, first] = first_use.try_emplace(&parameter, rows.size());
+  if (!first) {
+    if (it->second != rows.size() && row.uses == 0) row.uses = ++rows[it->second].uses;
+    return;
+  }
+  if (row.parameter_names.size() == 1) row.uses = 1;
+  const std::int64_t count = parameter.value.elements();
+  (parameter.kind == Parameter::Kind::buffer ? row.buffers
+   : parameter.trained()                     ? row.parameters
+                                             : row.frozen) += count;
+}
+
+}  // namespace
+
 Structure structure_of(const Record& record, const Shape& image, const StructureOptions& options) {
   Tape tape(options.backend.device, Mode::evaluation, {0, options.backend.choices});
   const Var input = tape.input("image", DType::f32, image.with_leading(1));
@@ -138,20 +158,7 @@ Structure structure_of(const Record& record, const Shape& image, const Structure
       }
       const auto* leaf = dynamic_cast<const ParameterOp*>(operand.node->op.get());
       if (leaf == nullptr) continue;
-      const Parameter& parameter = *leaf->parameter;
-      row.parameter_names.push_back(parameter.name);
-      const auto [it, first] = first_use.try_emplace(&parameter, structure.rows.size());
-      if (!first) {
-        if (it->second != structure.rows.size() && row.uses == 0) {
-          row.uses = ++structure.rows[it->second].uses;
-        }
-        continue;
-      }
-      if (row.parameter_names.size() == 1) row.uses = 1;
-      const std::int64_t count = parameter.value.elements();
-      (parameter.kind == Parameter::Kind::buffer ? row.buffers
-       : parameter.trained()                     ? row.parameters
-                                                 : row.frozen) += count;
+      add_parameter(row, *leaf->parameter, structure.rows, first_use);
     }
     widen(row, footprint, structure.rows);
     row.output = node->types()[0];
@@ -206,7 +213,7 @@ double column(const StructureCounts& c, const std::string& name) {
 
 namespace {
 
-// "layer1/0/conv1" as "    conv1": two blanks a level.
+// "layer1/0/conv1" as "    conv1": two blanks per level.
 std::string indented(const std::string& path, const std::string& parent, int depth) {
   const std::string name = parent.empty() ? path : path.substr(parent.size() + 1);
   return std::string(static_cast<std::size_t>(2 * depth), ' ') + name;
@@ -218,17 +225,14 @@ std::string field_text(const StructureRow& row) {
                                     : fmt::format("{}x{}", row.field_h, row.field_w);
 }
 
-}  // namespace
+struct Line {
+  std::string name, shape, window, field;
+  const StructureCounts* counts;
+  std::string variant;
+};
 
-std::string to_text(const Structure& structure) {
-  const bool timed = structure.measured_batch > 0;
-  const double all = static_cast<double>(
-      std::max<std::int64_t>(1, structure.totals.parameters + structure.totals.frozen));
-  struct Line {
-    std::string name, shape, window, field;
-    const StructureCounts* counts;
-    std::string variant;
-  };
+// Rows with the modules that they stand in, and the total.
+std::vector<Line> lines_of(const Structure& structure) {
   std::vector<Line> lines;
   std::vector<const ModuleRow*> open;
   std::size_t next = 0;
@@ -251,6 +255,16 @@ std::string to_text(const Structure& structure) {
         {name, to_string(row.output.shape), row.window, field_text(row), &row, row.variant});
   }
   lines.push_back({"total", "", "", "", &structure.totals, ""});
+  return lines;
+}
+
+}  // namespace
+
+std::string to_text(const Structure& structure) {
+  const bool timed = structure.measured_batch > 0;
+  const double all = static_cast<double>(
+      std::max<std::int64_t>(1, structure.totals.parameters + structure.totals.frozen));
+  const std::vector<Line> lines = lines_of(structure);
   std::size_t width = 4;
   for (const Line& line : lines) width = std::max(width, line.name.size());
   std::string text = fmt::format("{:<{}}  {:<18} {:<12} {:>6} {:>12} {:>6} {:>15} {:>13} {:>13}",
@@ -276,8 +290,9 @@ std::string to_text(const Structure& structure) {
   }
   const StructureCounts& t = structure.totals;
   text += fmt::format(
-      "\nFLOPs {}, {:.1f} a byte moved. MACs are those of convolutions and matrix products, biases "
-      "not counted. saved bytes:\nwhat a training step keeps for its backward pass, an image "
+      "\nFLOPs {}, {:.1f} per byte moved. MACs are those of convolutions and matrix products, "
+      "biases "
+      "not counted. saved bytes:\nwhat a training step keeps for its backward pass, per image "
       "(whole input among it).\n",
       grouped(t.flops), t.intensity());
   if (timed) text += fmt::format("Times are of {} images, averaged.\n", structure.measured_batch);

@@ -19,7 +19,7 @@ struct StructureCounts {
   std::int64_t frozen = 0;      // parameters that --freeze keeps as they are
   std::int64_t buffers = 0;     // saved with the model but not trained
   double macs = 0;              // multiply-adds of convolutions and matrix products, without biases
-  double flops = 0;             // 2 a multiply-add, 1 any other addition or multiplication
+  double flops = 0;             // 2 per multiply-add, 1 any other addition or multiplication
   double bytes_moved = 0;       // operands and output, each once
   std::int64_t output_bytes = 0;  // 0 where the output shares its operand's memory
   // What is kept from the forward to the backward pass of a training step: exactly the values that
@@ -28,7 +28,7 @@ struct StructureCounts {
   double forward_seconds = 0, backward_seconds = 0;  // measured, of a batch; see Structure
 
   void add(const StructureCounts& other);
-  // Floating-point operations a byte moved (Williams et al. 2009, "Roofline").
+  // Floating-point operations per byte moved (Williams et al. 2009, "Roofline").
   double intensity() const { return bytes_moved > 0 ? flops / bytes_moved : 0; }
 };
 
@@ -63,7 +63,7 @@ struct Structure {
   std::vector<ModuleRow> modules;  // of one row or more, in order of their first row
   StructureCounts totals;
   std::int64_t input_bytes = 0;
-  std::int64_t measured_batch = 0;  // images a run, where there are times; else 0
+  std::int64_t measured_batch = 0;  // images per run, where there are times; else 0
   // Of op kinds, attributes, shapes and edges: equal for equal architectures whatever the names.
   std::uint64_t hash = 0;
 };

@@ -57,7 +57,7 @@ class RunningMedian {
 
 bool is_weight(const std::string& name) { return name.ends_with("weight"); }
 
-// One class a picture is what was learnt: then it is known what guessing gives.
+// One class per picture is what was learnt: then it is known what guessing gives.
 bool classifies(const History& h) { return h.start.score == "accuracy"; }
 
 // Uniform guesses' cross entropy; 0 of other losses.

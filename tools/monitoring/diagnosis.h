@@ -21,7 +21,7 @@ struct Finding {
 // Problems first. Empty for a healthy training. Quantities that were not recorded are not judged.
 std::vector<Finding> diagnose(const History& history);
 
-// The batch size from which on more images a step bring little: the gradient noise scale
+// The batch size from which on more images per step bring little: the gradient noise scale
 // tr(S) / |G|^2 (McCandlish et al. 2018), numerator and denominator averaged apart over the
 // training's last half. 0 where it cannot be told.
 double gradient_noise_scale(const History& history);

@@ -18,11 +18,8 @@ Json terms_json(const std::vector<NamedNumber>& terms) {
   return json;
 }
 
-}  // namespace
-
-std::string to_json(const History& h, const std::vector<Finding>& findings) {
-  Json epochs = Json::array(), steps = Json::array(), parameters = Json::array();
-  Json list = Json::array(), pulses = Json::array(), ratios = Json::array();
+Json epochs_json(const History& h) {
+  Json epochs = Json::array();
   for (const EpochRecord& e : h.epochs) {
     Json line = {{"epoch", e.epoch}, {"step", e.step}, {"train_loss", number(e.train_loss)}};
     if (e.validated) {
@@ -36,6 +33,11 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
     line["seconds_statistics"] = e.statistics_seconds;
     epochs.push_back(std::move(line));
   }
+  return epochs;
+}
+
+Json steps_json(const History& h) {
+  Json steps = Json::array();
   for (const StepRecord& s : h.steps) {
     steps.push_back({{"step", s.step},
                      {"loss", number(s.loss)},
@@ -43,6 +45,11 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
                      {"gradient_norm", number(s.gradient_norm)}});
     if (!s.terms.empty()) steps.back()["terms"] = terms_json(s.terms);
   }
+  return steps;
+}
+
+Json parameters_json(const History& h) {
+  Json parameters = Json::array();
   for (const ParameterStatistics& p : parameter_statistics(h)) {
     parameters.push_back({{"name", p.name},
                           {"gradient", number(p.gradient)},
@@ -52,6 +59,11 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
                           {"gradient_to_weight", number(p.gradient_to_weight)},
                           {"signal_to_noise", number(p.signal_to_noise)}});
   }
+  return parameters;
+}
+
+Json ratios_json(const History& h) {
+  Json ratios = Json::array();
   for (const StatisticsRecord& r : h.statistics) {
     Json update = Json::array(), gradient = Json::array();
     for (std::size_t i = 0; i < r.update.size(); ++i) {
@@ -60,6 +72,11 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
     }
     ratios.push_back({{"step", r.step}, {"update_to_weight", update}, {"gradient", gradient}});
   }
+  return ratios;
+}
+
+Json pulses_json(const History& h) {
+  Json pulses = Json::array();
   for (const PulsePoint& p : h.pulses) {
     Json activations = Json::array(), norms = Json::array();
     for (const inspection::PulseRow& row : p.pulse.activations) {
@@ -77,6 +94,13 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
     }
     pulses.push_back({{"epoch", p.epoch}, {"activations", activations}, {"norms", norms}});
   }
+  return pulses;
+}
+
+}  // namespace
+
+std::string to_json(const History& h, const std::vector<Finding>& findings) {
+  Json list = Json::array();
   for (const Finding& f : findings) {
     list.push_back({{"kind", f.kind},
                     {"evidence", f.evidence},
@@ -97,11 +121,11 @@ std::string to_json(const History& h, const std::vector<Finding>& findings) {
               {"failure", h.failure},
               {"notes", h.notes},
               {"diagnosis", list},
-              {"epochs", epochs},
-              {"steps", steps},
-              {"parameters", parameters},
-              {"statistics", ratios},
-              {"pulses", pulses}}
+              {"epochs", epochs_json(h)},
+              {"steps", steps_json(h)},
+              {"parameters", parameters_json(h)},
+              {"statistics", ratios_json(h)},
+              {"pulses", pulses_json(h)}}
       .dump(2);
 }
 

@@ -8,7 +8,7 @@
 namespace tapescope::monitoring {
 namespace {
 
-// So many times a training at most are activation functions measured, histograms written and
+// So many times per training at most are activation functions measured, histograms written and
 // watched images explained: however many epochs there are, it costs about the same share.
 constexpr std::int64_t kLooks = 25;
 

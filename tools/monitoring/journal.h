@@ -32,7 +32,7 @@ class Journal {
   Journal(JournalOptions options, const Module& model, ProgressLine& out);
 
   void step(const StepRecord& record);
-  // The line on the terminal, at most ten times a second.
+  // The line on the terminal, at most ten times per second.
   void tick(const Progress& progress, double loss, const std::vector<NamedNumber>& terms);
   void statistics(const StatisticsRecord& record);
   void epoch(const EpochRecord& record);

@@ -50,7 +50,7 @@ class Gathering final : public Task {
 
 }  // namespace
 
-std::vector<Judged> judge_images(Classifier& model, const ModelInfo& info,
+std::vector<Judged> judge_images(const Classifier& model, const ModelInfo& info,
                                  std::shared_ptr<const Dataset> data, const Backend& backend) {
   std::vector<Judged> judged;
   const Gathering task(info, judged);

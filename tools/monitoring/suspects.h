@@ -16,7 +16,7 @@ struct Judged {
 };
 
 // Every image, in the data set's order.
-std::vector<Judged> judge_images(Classifier& model, const ModelInfo& info,
+std::vector<Judged> judge_images(const Classifier& model, const ModelInfo& info,
                                  std::shared_ptr<const Dataset> data, const Backend& backend);
 
 // The `most` images of the highest loss among those that are answered wrongly with a probability of

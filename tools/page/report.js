@@ -137,7 +137,7 @@ if (T && (T.epochs.length || T.steps.length)) {
     if (losses.length) parts.push(chart('Parts of the training loss', epochs, losses.map(term)));
     for (const name of terms) if (!losses.includes(name)) parts.push(chart(spaced(name[0].toUpperCase() + name.slice(1)) + ' an image', epochs, [term(name)]));
     if (validated) parts.push(chart('Validation ' + T.score, epochs, [{label: T.score, values: T.epochs.map(e => e.validation_accuracy)}]));
-    parts.push(chart('Images a second', epochs, [{label: 'images/s', values: T.epochs.map(e => e.images_per_second)}]));
+    parts.push(chart('Images per second', epochs, [{label: 'images/s', values: T.epochs.map(e => e.images_per_second)}]));
   }
   if (steps.length) {
     parts.push(chart('Learning rate', steps, [{label: 'rate', values: T.steps.map(s => s.learning_rate)}], {x: 'step'}));
@@ -176,7 +176,7 @@ if (D.suspects && D.suspects.length) {
 // --- structure ------------------------------------------------------------------------------------
 if (D.structure) {
   const X = D.structure, timed = 'measured_batch' in X, all = X.totals.parameters + X.totals.frozen || 1;
-  const head = ['node', 'output', 'window', 'field', 'parameters', 'share', 'MACs', 'output bytes', 'saved bytes', 'FLOPs a byte']
+  const head = ['node', 'output', 'window', 'field', 'parameters', 'share', 'MACs', 'output bytes', 'saved bytes', 'FLOPs per byte']
     .concat(timed ? ['forward ms', 'backward ms', 'kernel'] : []);
   const cells = (r, row) => [row ? r.output_shape.slice(1).join('×') : '', row ? r.window : '',
     row ? (r.receptive_field[0] < 0 ? 'all' : r.receptive_field[0]) : '', whole(r.parameters + r.frozen),

@@ -77,65 +77,92 @@ Curve insertion(const Scores& scores, const Tensor& x, const Tensor& baseline, c
   return replaced_in_order(scores, baseline, x, map, steps, chunk);
 }
 
-Tensor imputed(const Tensor& x, const std::vector<bool>& removed, std::uint64_t seed) {
-  const std::int64_t height = x.shape()[1], width = x.shape()[2], channels = x.shape()[3];
-  const auto at = [&](std::int64_t y, std::int64_t c) {
-    return static_cast<std::size_t>(y * width + c);
-  };
-  // Start from the mean of what is left: the sweeps below then have little to carry far.
-  std::vector<double> value(static_cast<std::size_t>(x.elements()));
-  const auto from = x.values<float>();
-  for (std::size_t i = 0; i < value.size(); ++i) value[i] = from[i];
-  const auto kept = std::count(removed.begin(), removed.end(), false);
-  for (std::int64_t c = 0; c < channels; ++c) {
-    double sum = 0;
-    for (std::size_t p = 0; p < removed.size(); ++p) {
-      if (!removed[p])
-        sum += from[p * static_cast<std::size_t>(channels) + static_cast<std::size_t>(c)];
-    }
-    const double mean = kept > 0 ? sum / static_cast<double>(kept) : 0;
-    for (std::size_t p = 0; p < removed.size(); ++p) {
-      if (removed[p])
-        value[p * static_cast<std::size_t>(channels) + static_cast<std::size_t>(c)] = mean;
+namespace {
+
+// {H,W,C}, and which of its pixels are to be found from their neighbours.
+struct Holes {
+  std::int64_t height, width, channels;
+  const std::vector<bool>& removed;
+  std::vector<double> value;
+
+  std::size_t at(std::int64_t y, std::int64_t x) const {
+    return static_cast<std::size_t>(y * width + x);
+  }
+  double& of(std::int64_t y, std::int64_t x, std::int64_t channel) {
+    return value[at(y, x) * static_cast<std::size_t>(channels) + static_cast<std::size_t>(channel)];
+  }
+
+  void fill_with_means() {
+    const auto kept = std::count(removed.begin(), removed.end(), false);
+    const auto step = static_cast<std::size_t>(channels);
+    for (std::size_t c = 0; c < step; ++c) {
+      double sum = 0;
+      for (std::size_t p = 0; p < removed.size(); ++p) {
+        if (!removed[p]) sum += value[p * step + c];
+      }
+      const double mean = kept > 0 ? sum / static_cast<double>(kept) : 0;
+      for (std::size_t p = 0; p < removed.size(); ++p) {
+        if (removed[p]) value[p * step + c] = mean;
+      }
     }
   }
-  // Successive over-relaxation of a diagonally dominant system; its exact solution is never needed
-  // to better than the noise that is added.
-  constexpr double kRelaxation = 1.8, kEnough = 1e-4;
-  constexpr int kMostSweeps = 500;
-  double change = 1;
-  for (int sweep = 0; kept > 0 && sweep < kMostSweeps && change > kEnough; ++sweep) {
-    change = 0;
+
+  // The mean of the eight neighbours, those at a side counting twice.
+  double around(std::int64_t y, std::int64_t x, std::int64_t channel) {
+    double sum = 0, weights = 0;
+    for (std::int64_t dy = -1; dy <= 1; ++dy) {
+      for (std::int64_t dx = -1; dx <= 1; ++dx) {
+        const std::int64_t r = y + dy, q = x + dx;
+        if ((dy == 0 && dx == 0) || r < 0 || q < 0 || r >= height || q >= width) continue;
+        const double weight = dy == 0 || dx == 0 ? 2 : 1;
+        sum += weight * of(r, q, channel);
+        weights += weight;
+      }
+    }
+    return sum / weights;
+  }
+
+  // One sweep of successive over-relaxation; the largest change.
+  double sweep() {
+    constexpr double kRelaxation = 1.8;
+    double change = 0;
     for (std::int64_t y = 0; y < height; ++y) {
-      for (std::int64_t c = 0; c < width; ++c) {
-        if (!removed[at(y, c)]) continue;
+      for (std::int64_t x = 0; x < width; ++x) {
+        if (!removed[at(y, x)]) continue;
         for (std::int64_t channel = 0; channel < channels; ++channel) {
-          double sum = 0, weights = 0;
-          for (std::int64_t dy = -1; dy <= 1; ++dy) {
-            for (std::int64_t dx = -1; dx <= 1; ++dx) {
-              const std::int64_t r = y + dy, q = c + dx;
-              if ((dy == 0 && dx == 0) || r < 0 || q < 0 || r >= height || q >= width) continue;
-              const double weight = dy == 0 || dx == 0 ? 2 : 1;
-              sum += weight * value[at(r, q) * static_cast<std::size_t>(channels) +
-                                    static_cast<std::size_t>(channel)];
-              weights += weight;
-            }
-          }
-          double& old = value[at(y, c) * static_cast<std::size_t>(channels) +
-                              static_cast<std::size_t>(channel)];
-          const double step = kRelaxation * (sum / weights - old);
+          double& old = of(y, x, channel);
+          const double step = kRelaxation * (around(y, x, channel) - old);
           change = std::max(change, std::fabs(step));
           old += step;
         }
       }
     }
+    return change;
+  }
+};
+
+}  // namespace
+
+Tensor imputed(const Tensor& x, const std::vector<bool>& removed, std::uint64_t seed) {
+  const auto from = x.values<float>();
+  Holes holes{x.shape()[1], x.shape()[2], x.shape()[3], removed, {from.begin(), from.end()}};
+  // Start from the mean of what is left: the sweeps below then have little to carry far.
+  holes.fill_with_means();
+  // A diagonally dominant system, whose exact solution is never needed to better than the noise
+  // that is added.
+  constexpr double kEnough = 1e-4;
+  constexpr int kMostSweeps = 500;
+  const bool any_kept = std::count(removed.begin(), removed.end(), false) > 0;
+  double change = 1;
+  for (int sweep = 0; any_kept && sweep < kMostSweeps && change > kEnough; ++sweep) {
+    change = holes.sweep();
   }
   PhiloxStream random(seed);
   Tensor result(x.type());
-  for (std::size_t i = 0; i < value.size(); ++i) {
-    const bool noisy = removed[i / static_cast<std::size_t>(channels)];
+  for (std::size_t i = 0; i < holes.value.size(); ++i) {
+    const bool noisy = removed[i / static_cast<std::size_t>(holes.channels)];
     result.values<float>()[i] =
-        noisy ? static_cast<float>(value[i] + 0.01 * random.normal()) : from[i];
+        noisy ? static_cast<float>(holes.value[i] + 0.01 * random.normal()) : from[i];
   }
   return result;
 }

@@ -38,7 +38,7 @@ double road(const Scores& scores, const Tensor& x, const Map& map, std::uint64_t
 Tensor imputed(const Tensor& x, const std::vector<bool>& removed, std::uint64_t seed);
 
 // Infidelity (Yeh et al. 2019, arXiv 1901.09392): the mean square of (what the map promises for a
-// change) - (what the change does). `promised` and `actual`: one a draw.
+// change) - (what the change does). `promised` and `actual`: one per draw.
 double infidelity(const std::vector<double>& promised, const std::vector<double>& actual);
 // The same after the best scale for the map, over the mean square of `actual`: from 0 (the map
 // tells every change up to a scale) to 1 (it tells nothing), whatever the units of map and score.

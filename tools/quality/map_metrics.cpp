@@ -14,7 +14,7 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 void require_same_size(const Map& map, const Mask& mask) {
   if (map.height == mask.height && map.width == mask.width) return;
-  throw usage_error("[mask] it is {}x{}, the map {}x{}; give one value a position", mask.height,
+  throw usage_error("[mask] it is {}x{}, the map {}x{}; give one value per position", mask.height,
                     mask.width, map.height, map.width);
 }
 

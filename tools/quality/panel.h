@@ -46,7 +46,8 @@ struct PanelOptions {
 };
 
 struct Panel {
-  std::vector<double> values;  // one a metric; NaN: does not apply, or is not defined for this map
+  std::vector<double>
+      values;  // one per metric; NaN: does not apply, or is not defined for this map
   // Standard errors of those that are means over what is drawn, likewise; empty: none are known.
   std::vector<double> errors{};
 };

@@ -31,7 +31,7 @@ double similarity(const Map& a, const Map& b);
 // before it, and how alike the maps still are.
 struct CascadeStep {
   std::string layer;               // the one that became random at this step
-  std::vector<double> similarity;  // one a map
+  std::vector<double> similarity;  // one per map
 };
 // `of_model` makes the maps, in the order of `own`, with the model of each step.
 using MapsOfModel = std::function<std::vector<Map>(std::unique_ptr<Classifier> model)>;

@@ -119,12 +119,66 @@ Json QualityTable::json(const std::string& group, const char* one, const char* m
           {"methods", rows}};
 }
 
-Answer benchmark_explanations(const Run& run, const BenchmarkCommand& command) {
+namespace {
+
+// What was looked at.
+struct Looked {
+  std::vector<std::int64_t> pictures;
+  std::size_t targets = 0;
+  double area = 0;  // of the masks, a share of the pictures
+};
+
+Looked explain_and_score(const Run& run, const BenchmarkCommand& command,
+                         const ExplainOptions& options, PictureExplainer& explainer,
+                         QualityTable& table) {
   DataRequest whole = command.data;
   whole.limit = 0;
   const RunData data = run.data(whole);
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));
-  const std::vector<std::int64_t> chosen = spread(data.samples->size(), command.data.limit);
+  Looked looked{spread(data.samples->size(), command.data.limit)};
+  std::set<std::string> left_out;
+  for (std::size_t done = 0; done < looked.pictures.size(); ++done) {
+    const std::string name = data.name(looked.pictures[done]);
+    explainer.look_at(name, Choose::right);
+    looked.targets += explainer.targets().size();
+    if (!command.masks.empty()) {
+      const quality::Mask mask = explainer.read_mask(mask_path(command, name));
+      looked.area += mask.share() / static_cast<double>(looked.pictures.size());
+      explainer.use_mask(mask);
+    }
+    PictureSettings settings(options.request, run.preprocess(), explainer.picture());
+    score_picture(explainer, command, settings, table, left_out);
+    fmt::print(stderr, "{} of {}: {}\n", done + 1, looked.pictures.size(), printable(name));
+  }
+  return looked;
+}
+
+// Every group's means, in the order of the classes; `rows` gets them as JSON.
+std::string tables_text(const QualityTable& table, const std::vector<std::string>& classes,
+                        Json& rows) {
+  std::vector<std::string> groups = table.groups();
+  std::sort(groups.begin(), groups.end(), [&](const std::string& a, const std::string& b) {
+    const auto place = [&](const std::string& name) {
+      return std::find(classes.begin(), classes.end(), name);
+    };
+    return place(a) < place(b);
+  });
+  std::string text;
+  for (const std::string& group : groups) {
+    const std::vector<quality::PanelRow> means = means_of(table, group, rows);
+    if (!group.empty()) {
+      const std::size_t count = table.panels(group, means[0].method).size();
+      text += fmt::format("{}, {} box{}\n", group, count, count == 1 ? "" : "es");
+    }
+    text += quality::to_text(means, table.metrics());
+    text += group.empty() ? "" : "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+Answer benchmark_explanations(const Run& run, const BenchmarkCommand& command) {
   ExplainOptions options = command.options;
   options.score = true;
   options.data = command.data.folder;
@@ -133,52 +187,24 @@ Answer benchmark_explanations(const Run& run, const BenchmarkCommand& command) {
     throw usage_error("--cascade is of a classifier's run, not of a detector's");
   }
   QualityTable table(explainer->metrics());
-  std::set<std::string> left_out;
-  double area = 0;
-  std::size_t explained = 0;
-  for (std::size_t done = 0; done < chosen.size(); ++done) {
-    const std::string name = data.name(chosen[done]);
-    explainer->look_at(name, Choose::right);
-    explained += explainer->targets().size();
-    if (!command.masks.empty()) {
-      const quality::Mask mask = explainer->read_mask(mask_path(command, name));
-      area += mask.share() / static_cast<double>(chosen.size());
-      explainer->use_mask(mask);
-    }
-    PictureSettings settings(options.request, run.preprocess(), explainer->picture());
-    score_picture(*explainer, command, settings, table, left_out);
-    fmt::print(stderr, "{} of {}: {}\n", done + 1, chosen.size(), printable(name));
-  }
-  if (explained == 0) {
+  const Looked looked = explain_and_score(run, command, options, *explainer, table);
+  if (looked.targets == 0) {
     throw usage_error(
         "no box above --threshold {} lies on an object of its class in the {} {} "
         "pictures that were looked at",
-        options.boxes.threshold, chosen.size(), command.data.split);
+        options.boxes.threshold, looked.pictures.size(), command.data.split);
   }
   if (command.cascade) explainer->run_cascade();
 
   Json rows = Json::array(), metrics;
   Answer answer;
-  std::vector<std::string> groups = table.groups();
-  std::sort(groups.begin(), groups.end(), [&](const std::string& a, const std::string& b) {
-    const auto place = [&](const std::string& name) {
-      return std::find(run.classes().begin(), run.classes().end(), name);
-    };
-    return place(a) < place(b);
-  });
-  for (const std::string& group : groups) {
-    const std::vector<quality::PanelRow> means = means_of(table, group, rows);
-    if (!group.empty()) {
-      const std::size_t count = table.panels(group, means[0].method).size();
-      answer.text += fmt::format("{}, {} box{}\n", group, count, count == 1 ? "" : "es");
-    }
-    answer.text += quality::to_text(means, table.metrics());
-    answer.text += group.empty() ? "" : "\n";
-  }
-  answer.text += fmt::format("\nmeans over {} pictures of {}", chosen.size(), command.data.split);
+  answer.text = tables_text(table, run.classes(), rows);
+  answer.text +=
+      fmt::format("\nmeans over {} pictures of {}", looked.pictures.size(), command.data.split);
   if (!command.masks.empty()) {
-    answer.text += fmt::format(
-        "; the masks cover {:.1f} % of the area, which is what a random map scores", 100 * area);
+    answer.text +=
+        fmt::format("; the masks cover {:.1f} % of the area, which is what a random map scores",
+                    100 * looked.area);
   }
   answer.text += "\n";
   for (const quality::MetricInfo& info : table.metrics()) {
@@ -190,8 +216,8 @@ Answer benchmark_explanations(const Run& run, const BenchmarkCommand& command) {
   Json result = {{"run", run.asked().run},
                  {"data", command.data.folder},
                  {"split", command.data.split},
-                 {"images", chosen.size()},
-                 {"mask_area", command.masks.empty() ? Json() : Json(area)},
+                 {"images", looked.pictures.size()},
+                 {"mask_area", command.masks.empty() ? Json() : Json(looked.area)},
                  {"metrics", metrics},
                  {"methods", rows}};
   if (command.cascade) {

@@ -194,11 +194,12 @@ class Maps {
                      {"baseline", request_.baseline_names(method)},
                      {"png", png},
                      {"npy", stem + ".npy"}});
-    maps_.back().update(explainer_->facts(t, map));
+    const Json facts = explainer_->facts(t, map);
+    maps_.back().update(facts);
     command_.say(fmt::format("{}: {} of '{}' at {}, {}{}{}{}: {}", printable(path_), method,
                              target.name, map.node, forward_passes(map.forward_passes),
                              error_text(map), map.note.empty() ? "" : " (" + map.note + ")",
-                             explainer_->remark(t, map),
+                             explainer_->remark(facts),
                              printable(png.empty() ? stem + ".npy" : png)));
   }
 
@@ -235,7 +236,7 @@ class Maps {
   std::vector<std::string> methods_;
   // Of the picture that is looked at.
   std::string path_, stem_;
-  std::vector<std::vector<SheetCell>> rows_;            // of the sheet, one a target
+  std::vector<std::vector<SheetCell>> rows_;            // of the sheet, one per target
   std::vector<std::vector<quality::PanelRow>> panels_;  // likewise
   // Of all pictures.
   Json maps_ = Json::array(), controls_ = Json::array();

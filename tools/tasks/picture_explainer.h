@@ -60,18 +60,18 @@ class PictureExplainer {
   // The methods that the request names.
   virtual std::vector<std::string> methods() const = 0;
 
-  // One a target. Throws a usage error where the method does not apply.
+  // One per target. Throws a usage error where the method does not apply.
   virtual std::vector<explain::Attribution> explain(const std::string& method,
                                                     const explain::ExplainOptions& settings) = 0;
   // A sentence where a score or map is not finite; else nothing.
   virtual std::string not_finite(std::size_t target, const explain::Attribution& map) = 0;
-  // What else is known of a map: more of its JSON, and the end of its line for people.
+  // What else is known of a map: more of its JSON; and the end of its line for people, from that.
   virtual nlohmann::ordered_json facts(std::size_t target, const explain::Attribution& map) const;
-  virtual std::string remark(std::size_t, const explain::Attribution&) const { return ""; }
+  virtual std::string remark(const nlohmann::ordered_json& /*facts*/) const { return ""; }
   // Marks in a picture what is explained.
   virtual void mark(Image&, std::size_t) const {}
 
-  // Scores of maps as explain() gave them, one a target; nothing for a map over no picture.
+  // Scores of maps as explain() gave them, one per target; nothing for a map over no picture.
   virtual std::span<const quality::MetricInfo> metrics() const = 0;
   virtual std::vector<std::optional<quality::Panel>> score(
       const std::string& method, std::span<const explain::Attribution> maps,

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <fstream>
 
-#include "tools/explanation/drawing.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/json_file.h"
 #include "tools/inspection/activations.h"
 #include "tools/inspection/parameters.h"
 #include "tools/inspection/structure_graph.h"
@@ -44,6 +44,13 @@ std::size_t ReportPage::write() {
   return text.size();
 }
 
+ExplainOptions ReportPage::explain_options() const {
+  ExplainOptions asked{.backend = backend_, .score = options_.quality > 0};
+  asked.request.methods = options_.methods.empty() ? run_.kit().usual_methods() : options_.methods;
+  asked.request.settings.budget = options_.budget;
+  return asked;
+}
+
 void ReportPage::structure() {
   const inspection::Structure structure =
       inspection::structure_of(record_of(run_.model()), run_.preprocess().image,
@@ -52,13 +59,13 @@ void ReportPage::structure() {
   json_["structure_svg"] = inspection::to_svg(structure, "macs");
   card("parameters", inspection::grouped(static_cast<double>(structure.totals.parameters +
                                                              structure.totals.frozen)));
-  card("multiply-adds an image", inspection::grouped(structure.totals.macs));
+  card("multiply-adds per image", inspection::grouped(structure.totals.macs));
 }
 
 void ReportPage::parameters() {
   std::vector<ParameterRef> initial;
   try {
-    initial = open_run(run_.asked().at("initial"))->model().parameters();
+    initial = initial_parameters(run_);
   } catch (const Error&) {
     note("the run has no initial checkpoint: distances from the initial values are left out");
   }
@@ -159,25 +166,34 @@ void ReportPage::evolution() {
   }
 }
 
+void ReportPage::metrics(const fs::path& file) {
+  Json metrics;
+  try {
+    metrics = read_json_object(file);
+  } catch (const Error& error) {
+    note(error.what());
+    return;
+  }
+  const auto number = [&](const char* key) {
+    const auto it = metrics.find(key);
+    return it != metrics.end() && it->is_number() ? it->get<double>() : std::nan("");
+  };
+  for (const auto& [key, name] : {std::pair{"test_accuracy", "accuracy"}, {"test_ap50", "AP50"}}) {
+    if (!std::isfinite(number(key))) continue;
+    card(fmt::format("test {}, at the end of training", name),
+         fmt::format("{:.2f} %", 100 * number(key)));
+  }
+  if (std::isfinite(number("best_epoch"))) {
+    card("best epoch", fmt::format("{:.0f} of {:.0f}", number("best_epoch"), number("epochs")));
+  }
+  card("training", fmt::format("{:.0f} s", number("seconds")));
+  card("images per second", fmt::format("{:.0f}", number("images_per_second")));
+}
+
 void ReportPage::summary() {
   const fs::path run = run_.asked().run;
-  const Json metrics = Json::parse(text_of(run / "metrics.json"), nullptr, false);
-  if (metrics.is_object()) {
-    const auto number = [&](const char* key) {
-      const auto it = metrics.find(key);
-      return it != metrics.end() && it->is_number() ? it->get<double>() : std::nan("");
-    };
-    for (const auto& [key, name] :
-         {std::pair{"test_accuracy", "accuracy"}, {"test_ap50", "AP50"}}) {
-      if (!std::isfinite(number(key))) continue;
-      card(fmt::format("test {}, at the end of training", name),
-           fmt::format("{:.2f} %", 100 * number(key)));
-    }
-    if (std::isfinite(number("best_epoch"))) {
-      card("best epoch", fmt::format("{:.0f} of {:.0f}", number("best_epoch"), number("epochs")));
-    }
-    card("training", fmt::format("{:.0f} s", number("seconds")));
-    card("images a second", fmt::format("{:.0f}", number("images_per_second")));
+  if (fs::exists(run / "metrics.json")) {
+    metrics(run / "metrics.json");
   } else {
     note("the run has no metrics.json: its training has not ended, or was stopped");
   }
@@ -203,20 +219,6 @@ std::size_t write_report(const Run& run, const ReportOptions& options, const Bac
   page.evolution();
   page.summary();
   return page.write();
-}
-
-Json map_json(const explain::Attribution& a) {
-  const DrawableMap drawn = drawable(a);
-  const page::PackedMap packed = page::packed(drawn.map, kMap);
-  return {{"method", a.method},
-          {"colours", drawn.colors == Colors::diverging ? "diverging" : "sequential"},
-          {"height", packed.height},
-          {"width", packed.width},
-          {"scale", packed.scale},
-          {"values", packed.values},
-          {"value", a.value.defined() ? Json(a.value.item()) : Json()},
-          {"residual", a.residual.defined() ? Json(a.residual.item()) : Json()},
-          {"forward_passes", a.forward_passes}};
 }
 
 }  // namespace tapescope::tasks

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "tools/monitoring/history.h"
-#include "tools/tasks/benchmark_explanations.h"
+#include "tools/tasks/picture_explainer.h"
 #include "tools/tasks/run.h"
 
 namespace tapescope::tasks {
@@ -16,7 +16,7 @@ struct ReportOptions {
   std::string methods;  // empty: the task's usual ones
   std::int64_t images = 12, quality = 3, limit = 2000;
   double budget = 32;
-  // Of a detector: boxes a picture that are explained, and the least probability of one.
+  // Of a detector: boxes per picture that are explained, and the least probability of one.
   std::int64_t boxes = 8;
   double threshold = 0.3;
 };
@@ -39,6 +39,9 @@ class ReportPage {
     cards_.push_back({{"name", name}, {"value", value}});
   }
 
+  // What explainers of the page are made with.
+  ExplainOptions explain_options() const;
+
   void structure();
   void parameters();
   void training();
@@ -49,6 +52,8 @@ class ReportPage {
   std::size_t write();
 
  private:
+  void metrics(const std::filesystem::path& file);  // of the training, as cards
+
   const Run& run_;
   const ReportOptions& options_;
   Backend backend_;
@@ -59,8 +64,5 @@ class ReportPage {
 
 // The whole page, written to options.out; its size in bytes.
 std::size_t write_report(const Run& run, const ReportOptions& options, const Backend& backend);
-
-// A map that the page colours and reads out.
-ReportPage::Json map_json(const explain::Attribution& attribution);
 
 }  // namespace tapescope::tasks

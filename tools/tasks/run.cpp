@@ -2,26 +2,27 @@
 
 #include "tools/tasks/kit.h"
 #include "tools/tasks/other_explanations.h"
+#include "tools/training/checkpoint.h"
 
 namespace tapescope::tasks {
 
-RunRequest RunRequest::at(const std::string& other_checkpoint) const {
-  RunRequest other = *this;
-  other.checkpoint = other_checkpoint;
-  return other;
-}
-
 OtherAnswer Run::explain_otherwise(const OtherCommand&) const {
-  throw usage_error("'{}' is a {} run; this explanation is of a classifier's answers", asked_.run,
+  throw usage_error("'{}' is a {} run; this explanation is of a classifier's answers", asked().run,
                     kit().name());
 }
 
-inspection::Record record_of(Model& model) {
+inspection::Record record_of(const Model& model) {
   return [&model](Tape&, Var image) {
     std::vector<Var> outputs;
     for (const auto& [name, output] : model({{"image", image}})) outputs.push_back(output);
     return outputs;
   };
+}
+
+std::vector<ParameterRef> initial_parameters(const Run& run) {
+  SafetensorsFile file(checkpoint_path(run.asked().run, "initial"));
+  expect_known_format(file);
+  return stored_parameters(run.model().parameters(), file);
 }
 
 Tensor inputs_of(const SampleSource& samples, std::span<const std::int64_t> indices) {

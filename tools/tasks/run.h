@@ -35,7 +35,6 @@ struct RunRequest {
   std::string run, checkpoint = "best";
   bool allow_non_finite = false;
   bool allow_outside = false;  // of data: names in its files may lead out of it
-  RunRequest at(const std::string& other_checkpoint) const;
 };
 
 // Pictures of a split, as the model is given them and as they are stored.
@@ -90,21 +89,31 @@ struct Finding {
 // Puts boxes into a frame that has its picture, and notes how long it took.
 using Finder = std::function<void(detection::Frame& frame)>;
 
+// What the model file says, and how it was asked for.
+struct RunFacts {
+  RunRequest asked;
+  std::string name;                  // "resnet18"
+  std::vector<std::string> classes;  // "" each of a new model
+  Preprocess preprocess;
+  std::filesystem::path path;  // of the model file; empty of a new model
+};
+
 // Every member throws usage errors for what the task does not have, by the option's name.
 class Run {
  public:
-  explicit Run(RunRequest asked) : asked_(std::move(asked)) {}
+  // `kit` outlives it.
+  Run(const Kit& kit, RunFacts facts) : kit_(kit), facts_(std::move(facts)) {}
   virtual ~Run() = default;
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
-  virtual const Kit& kit() const = 0;
-  virtual Model& model() const = 0;
-  virtual std::string name() const = 0;                         // "resnet18"
-  virtual const std::vector<std::string>& classes() const = 0;  // "" each of a new model
-  virtual const Preprocess& preprocess() const = 0;
-  virtual const std::filesystem::path& path() const = 0;  // of the model file; empty of a new model
-  const RunRequest& asked() const { return asked_; }
+  const Kit& kit() const { return kit_; }
+  const RunRequest& asked() const { return facts_.asked; }
+  const std::string& name() const { return facts_.name; }
+  const std::vector<std::string>& classes() const { return facts_.classes; }
+  const Preprocess& preprocess() const { return facts_.preprocess; }
+  const std::filesystem::path& path() const { return facts_.path; }
+  virtual const Model& model() const = 0;
 
   // Throws a usage error where the folder is not of the model's kind or classes.
   virtual RunData data(const DataRequest& request) const = 0;
@@ -126,11 +135,15 @@ class Run {
   virtual void report(ReportPage& page) const = 0;
 
  private:
-  RunRequest asked_;
+  const Kit& kit_;
+  RunFacts facts_;
 };
 
 // The model as what structures and activations are read from: all its outputs. It outlives them.
-inspection::Record record_of(Model& model);
+inspection::Record record_of(const Model& model);
+
+// The values that the run's training began with. Throws a usage error where they are not kept.
+std::vector<ParameterRef> initial_parameters(const Run& run);
 
 // Samples as the model is given them, without augmentation: f32 {N,H,W,C}.
 Tensor inputs_of(const SampleSource& samples, std::span<const std::int64_t> indices);

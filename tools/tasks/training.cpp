@@ -214,28 +214,27 @@ TrainingPlan plan_of(PreparedTraining& run) {
   return {text, json_text(json, 2)};
 }
 
-TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function<bool()>& stop,
-                         monitoring::ProgressLine& out) {
+namespace {
+
+void tell_effort(PreparedTraining& run, std::size_t planned, monitoring::ProgressLine& out) {
+  constexpr double kMuch = 2e14;  // minutes of a good machine
+  const double total_flops = run.trainer.step_flops() *
+                             static_cast<double>(run.trainer.steps_per_epoch()) *
+                             static_cast<double>(run.config.epochs);
+  if (total_flops <= kMuch) return;
+  out.line(fmt::format("this will take about {} and {} of memory",
+                       duration_text(total_flops / measured_flops_per_second()),
+                       human(static_cast<double>(planned))));
+}
+
+// From the state that is kept, or from the initial values, which are kept.
+Progress begin_training(PreparedTraining& run, const Checkpoints& checkpoints, bool resume,
+                        monitoring::ProgressLine& out) {
   const TrainConfig& config = run.config;
-  const TrainingSetup& setup = run.setup;
-  Model& model = *setup.model;
-  Trainer& trainer = run.trainer;
-  const std::size_t planned = planned_bytes(trainer, trainer.plan());
-  const double total_flops = trainer.step_flops() * static_cast<double>(trainer.steps_per_epoch()) *
-                             static_cast<double>(config.epochs);
-  if (constexpr double kMuch = 2e14; total_flops > kMuch) {  // minutes of a good machine
-    out.line(fmt::format("this will take about {} and {} of memory",
-                         duration_text(total_flops / measured_flops_per_second()),
-                         human(static_cast<double>(planned))));
-  }
-  // Before anything is written: what is watched may not be there.
-  monitoring::JournalOptions kept = journal_options(run, resume);
-  const Checkpoints checkpoints(config.out, setup.metadata, config.keep_checkpoints);
-  const std::string folder = config.out + "/";
   Progress progress;
   if (resume) {
     std::vector<std::string> notices;
-    progress = checkpoints.resume(model, trainer.optimizer(), notices);
+    progress = checkpoints.resume(*run.setup.model, run.trainer.optimizer(), notices);
     for (const std::string& notice : notices) out.line(notice);
     out.line(fmt::format("continuing at step {} (epoch {})", progress.step, progress.epoch + 1));
   } else {
@@ -243,34 +242,39 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
       throw usage_error("'{}' already holds a training; choose another --out, or --resume it",
                         config.out);
     }
-    write_config(config, folder + "config.toml");
-    checkpoints.save_initial(model);
+    write_config(config, config.out + "/config.toml");
+    checkpoints.save_initial(*run.setup.model);
   }
-  if (setup.begin) setup.begin();
-  kept.first_step = progress.step;
-  kept.first_epoch = progress.epoch;
-  monitoring::Journal journal(std::move(kept), model, out);
-  const Device device = setup.options.device;
-  FirstSteps first_steps(config.out, environment_of(config, device), resume, progress.step);
+  if (run.setup.begin) run.setup.begin();
+  return progress;
+}
+
+void tell_start(PreparedTraining& run, std::size_t planned, monitoring::ProgressLine& out) {
+  const TrainConfig& config = run.config;
   std::int64_t parameters = 0;
-  for (const ParameterRef& p : model.trained_parameters()) parameters += p->value.elements();
-  out.line(fmt::format(
-      "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} a step; {}; lr {}, {} threads", config.model,
-      config.image_size, config.image_size, parameters, trainer.step_flops() / 1e9,
-      human(static_cast<double>(planned)), setup.images_sentence, config.lr, thread_count()));
-
-  if (const std::int64_t few = run.start.validation_images;
-      few > 0 && few < monitoring::kFewImages) {
-    out.line(fmt::format(
-        "the validation set of {} image{} is too small to tell: it picks the checkpoint 'best' "
-        "nearly by chance; compare it with 'last', or give more pictures or a larger "
-        "--validation-fraction",
-        few, few == 1 ? "" : "s"));
+  for (const ParameterRef& p : run.setup.model->trained_parameters()) {
+    parameters += p->value.elements();
   }
+  out.line(
+      fmt::format("{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {} "
+                  "threads",
+                  config.model, config.image_size, config.image_size, parameters,
+                  run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
+                  run.setup.images_sentence, config.lr, thread_count()));
+  const std::int64_t few = run.start.validation_images;
+  if (few == 0 || few >= monitoring::kFewImages) return;
+  out.line(fmt::format(
+      "the validation set of {} image{} is too small to tell: it picks the checkpoint 'best' "
+      "nearly by chance; compare it with 'last', or give more pictures or a larger "
+      "--validation-fraction",
+      few, few == 1 ? "" : "s"));
+}
 
-  const Clock::time_point began = Clock::now();
+// All of them outlive the events.
+TrainerEvents events_of(PreparedTraining& run, const Checkpoints& checkpoints,
+                        FirstSteps& first_steps, monitoring::Journal& journal,
+                        monitoring::ProgressLine& out) {
   TrainerEvents events;
-  events.stop = stop;
   events.batch = [&](const Batch& batch) { first_steps.batch(batch); };
   events.tick = [&](const Progress& p, double loss, const std::vector<NamedNumber>& terms) {
     if (const std::string problem = first_steps.step(loss); !problem.empty()) out.line(problem);
@@ -282,8 +286,33 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   events.save = [&](const Progress& p, bool best, bool epoch_end) {
     journal.flush();
     first_steps.flush();  // what is resumed from here needs them
-    checkpoints.save(model, trainer.optimizer(), p, best, epoch_end);
+    checkpoints.save(*run.setup.model, run.trainer.optimizer(), p, best, epoch_end);
   };
+  return events;
+}
+
+}  // namespace
+
+TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function<bool()>& stop,
+                         monitoring::ProgressLine& out) {
+  const TrainConfig& config = run.config;
+  Trainer& trainer = run.trainer;
+  const std::size_t planned = planned_bytes(trainer, trainer.plan());
+  tell_effort(run, planned, out);
+  // Before anything is written: what is watched may not be there.
+  monitoring::JournalOptions kept = journal_options(run, resume);
+  const Checkpoints checkpoints(config.out, run.setup.metadata, config.keep_checkpoints);
+  Progress progress = begin_training(run, checkpoints, resume, out);
+  kept.first_step = progress.step;
+  kept.first_epoch = progress.epoch;
+  monitoring::Journal journal(std::move(kept), *run.setup.model, out);
+  const Device device = run.setup.options.device;
+  FirstSteps first_steps(config.out, environment_of(config, device), resume, progress.step);
+  tell_start(run, planned, out);
+
+  const Clock::time_point began = Clock::now();
+  TrainerEvents events = events_of(run, checkpoints, first_steps, journal, out);
+  events.stop = stop;
   Allocator::of(device).reset_peak();
   bool finished = false;
   try {
@@ -306,7 +335,7 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
     out.line(fmt::format("statistics of the parameters took {:.1f} % of the time",
                          100 * journal.statistics_seconds() / journal.seconds()));
   }
-  const TestResult test = setup.test();
+  const TestResult test = run.setup.test();
   if (!test.sentence.empty()) {
     out.line(fmt::format("{} (best of {} epochs: {}); {:.0f} s", test.sentence, config.epochs,
                          progress.best_epoch, seconds));
@@ -314,7 +343,7 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   const Json metrics = metrics_json(test, checkpoints.file("best"), config, progress, seconds,
                                     journal, planned, trainer.peak_bytes());
   const std::string text = json_text(metrics, 2);
-  write_atomically(folder + "metrics.json", text + "\n");
+  write_atomically(config.out + "/metrics.json", text + "\n");
   return {recorded ? 0 : 1, text};
 }
 

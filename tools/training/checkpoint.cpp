@@ -129,6 +129,85 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
   remove_states_but(run_ / "checkpoints", name);
 }
 
+namespace {
+
+// The optimiser's values and where the training stood.
+struct State {
+  fs::path path;
+  Safetensors file;
+
+  const Tensor& need(const std::string& tensor) const {
+    const Tensor* found = file.find(tensor);
+    if (found != nullptr) return *found;
+    throw usage_error("--resume: '{}' has no '{}'; were --optimizer or --freeze changed?",
+                      path.string(), tensor);
+  }
+  std::int64_t count(const std::string& tensor) const {
+    return need(tensor).values<std::int64_t>()[0];
+  }
+};
+
+// The one that a model file names, which lies beside it.
+State state_of(const SafetensorsFile& model) {
+  const std::string path = model.path().string();
+  const auto name = model.metadata().find("tapescope.state");
+  const auto hash = model.metadata().find("tapescope.state_hash");
+  if (name == model.metadata().end() || hash == model.metadata().end()) {
+    throw usage_error("--resume: '{}' names no state file; it is a model without a training", path);
+  }
+  if (!name->second.starts_with("state-") || name->second.find('/') != std::string::npos) {
+    throw usage_error("--resume: '{}' names '{}' as its state file; it is of this folder", path,
+                      printable(name->second));
+  }
+  const fs::path state = model.path().parent_path() / (name->second + ".safetensors");
+  if (!fs::exists(state) || hash_of(state) != hash->second) {
+    throw usage_error(
+        "--resume: the state file '{}' is missing or not the one that '{}' was saved "
+        "with; the model can be used with --weights, the training cannot continue",
+        state.string(), path);
+  }
+  return {state, read_safetensors(state)};
+}
+
+void restore(const Optimizer& optimizer, const State& state) {
+  for (const ParameterRef& moment : optimizer.states()) {
+    const Tensor& stored = state.need(moment->name);
+    if (stored.type() != moment->value.type()) {
+      throw usage_error(
+          "--resume: '{}' in '{}' is {} where the model needs {}; it is of another "
+          "model",
+          moment->name, state.path.string(), to_string(stored.type()),
+          to_string(moment->value.type()));
+    }
+    moment->value.copy_from(stored);
+    moment->changed();
+  }
+}
+
+Progress progress_of(const State& state) {
+  // Absent from older states, and where the task has no terms.
+  std::vector<double> term_sums;
+  if (const Tensor* sums = state.file.find("progress.term_sums"); sums != nullptr) {
+    const auto values = sums->values<double>();
+    term_sums.assign(values.begin(), values.end());
+  }
+  // Older states do not know it: the best that they name yields to a better score only.
+  const Tensor* loss = state.file.find("progress.best_loss");
+  const double best_loss =
+      loss != nullptr ? loss->item() : -std::numeric_limits<double>::infinity();
+  return {state.count("progress.step"),
+          state.count("progress.epoch"),
+          state.count("progress.batch"),
+          state.need("progress.best_score").item(),
+          state.count("progress.best_epoch"),
+          best_loss,
+          state.need("progress.loss_sum").item(),
+          state.count("progress.images"),
+          std::move(term_sums)};
+}
+
+}  // namespace
+
 Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
                              std::vector<std::string>& notices) const {
   const fs::path path = file("last");
@@ -144,73 +223,17 @@ Progress Checkpoints::resume(Module& model, const Optimizer& optimizer,
         "and recorded in another order: bits differ from an uninterrupted one's");
   }
   load_exactly(model, stored, "the model that --resume goes on with", {.allow_non_finite = true});
-  const auto name = stored.metadata().find("tapescope.state");
-  const auto hash = stored.metadata().find("tapescope.state_hash");
-  if (name == stored.metadata().end() || hash == stored.metadata().end()) {
-    throw usage_error("--resume: '{}' names no state file; it is a model without a training",
-                      path.string());
-  }
-  if (!name->second.starts_with("state-") || name->second.find('/') != std::string::npos) {
-    throw usage_error("--resume: '{}' names '{}' as its state file; it is of this folder",
-                      path.string(), printable(name->second));
-  }
-  const fs::path state_path = file(name->second);
-  if (!fs::exists(state_path) || hash_of(state_path) != hash->second) {
-    throw usage_error(
-        "--resume: the state file '{}' is missing or not the one that '{}' was saved "
-        "with; the model can be used with --weights, the training cannot continue",
-        state_path.string(), path.string());
-  }
-  const Safetensors state = read_safetensors(state_path);
-  const auto need = [&](const std::string& tensor) -> const Tensor& {
-    const Tensor* found = state.find(tensor);
-    if (found == nullptr) {
-      throw usage_error("--resume: '{}' has no '{}'; were --optimizer or --freeze changed?",
-                        state_path.string(), tensor);
-    }
-    return *found;
-  };
-  for (const ParameterRef& moment : optimizer.states()) {
-    if (need(moment->name).type() != moment->value.type()) {
-      throw usage_error(
-          "--resume: '{}' in '{}' is {} where the model needs {}; it is of another "
-          "model",
-          moment->name, state_path.string(), to_string(need(moment->name).type()),
-          to_string(moment->value.type()));
-    }
-    moment->value.copy_from(need(moment->name));
-    moment->changed();
-  }
-  const auto count = [&](const std::string& tensor) {
-    return need(tensor).values<std::int64_t>()[0];
-  };
-  const auto was = state.metadata.find("instruction_set");
-  if (was != state.metadata.end() && was->second != name_of(isa())) {
+  const State state = state_of(stored);
+  restore(optimizer, state);
+  const auto was = state.file.metadata.find("instruction_set");
+  if (was != state.file.metadata.end() && was->second != name_of(isa())) {
     notices.push_back(
         fmt::format("the training was started with {} instructions and goes on with "
                     "{}: bits may differ from an uninterrupted one",
                     was->second, name_of(isa())));
   }
-  remove_states_but(run_ / "checkpoints", name->second);  // of a save that was killed
-  // Absent from older states, and where the task has no terms.
-  std::vector<double> term_sums;
-  if (const Tensor* sums = state.find("progress.term_sums"); sums != nullptr) {
-    const auto values = sums->values<double>();
-    term_sums.assign(values.begin(), values.end());
-  }
-  // Older states do not know it: the best that they name yields to a better score only.
-  const Tensor* loss = state.find("progress.best_loss");
-  const double best_loss =
-      loss != nullptr ? loss->item() : -std::numeric_limits<double>::infinity();
-  return {count("progress.step"),
-          count("progress.epoch"),
-          count("progress.batch"),
-          need("progress.best_score").item(),
-          count("progress.best_epoch"),
-          best_loss,
-          need("progress.loss_sum").item(),
-          count("progress.images"),
-          std::move(term_sums)};
+  remove_states_but(run_ / "checkpoints", state.path.stem().string());  // of a save that was killed
+  return progress_of(state);
 }
 
 }  // namespace tapescope

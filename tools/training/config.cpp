@@ -218,6 +218,61 @@ KernelChoices parse_kernels(const std::string& text) {
   return choices;
 }
 
+namespace {
+
+// How pictures become inputs, with augmentation and without.
+void add_pipelines(const TrainConfig& c, const DataSplits& data, ResolvedTraining& r) {
+  const Normalize normalize =
+      c.model == "seednet" ? Normalize{{0.475}, {0.224}} : statistics(*data.train);
+  const int size = static_cast<int>(c.image_size);
+  // Always there: it costs nothing where the size fits, and pictures of any other size may come.
+  std::vector<Transform> train, test = {Resize{.height = size, .width = size}};
+  if (c.augment != "resized-crop") train.push_back(Resize{.height = size, .width = size});
+  const int padding = std::max(1, size / 8);
+  if (c.augment == "resized-crop") {
+    train.push_back(RandomResizedCrop{.height = size, .width = size, .smallest_area = 0.35});
+  } else if (c.augment == "crop" || c.augment == "crop-flip") {
+    train.push_back(RandomCrop{size, size, padding});
+  } else if (c.augment == "shift") {
+    train.push_back(RandomCrop{size, size, std::max(1, size / 14)});
+  } else if (c.augment != "none" && c.augment != "flip") {
+    throw usage_error(
+        "--augment is '{}'; it must be auto, none, flip, shift, crop, crop-flip or "
+        "resized-crop",
+        c.augment);
+  }
+  if (c.augment == "flip" || c.augment == "crop-flip" || c.augment == "resized-crop") {
+    train.push_back(RandomHorizontalFlip{});
+  }
+  for (auto* pipeline : {&train, &test}) {
+    pipeline->push_back(ToTensor{});
+    pipeline->push_back(normalize);
+  }
+  r.train_pipeline = Pipeline(train);
+  r.test_pipeline = Pipeline(test);
+}
+
+}  // namespace
+
+TrainerOptions trainer_options(const TrainConfig& c, Device device) {
+  TrainerOptions t;
+  t.epochs = c.epochs;
+  t.batch_size = c.batch_size;
+  t.seed = c.seed;
+  t.loader_threads = static_cast<int>(c.loader_threads);
+  t.log_every = c.log_every;
+  t.statistics_every = c.statistics_every;
+  t.checkpoint_every = c.checkpoint_every;
+  t.device = device;
+  t.kernels = parse_kernels(c.kernel);
+  t.optimizer.name = c.optimizer;
+  t.optimizer.weight_decay = c.weight_decay;
+  t.optimizer.clip_gradient = c.clip_gradient;
+  t.schedule.name = c.schedule;
+  t.schedule.peak = c.lr;
+  return t;
+}
+
 ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   check_options(c);
   const Sizes sizes = sizes_of(*data.train);
@@ -247,51 +302,11 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
              data.channels, c.image_size,
              c.width,       c.seed};
   r.loss = {c.loss, c.label_smoothing, 2};
-  const Normalize normalize =
-      c.model == "seednet" ? Normalize{{0.475}, {0.224}} : statistics(*data.train);
-  // Always there: it costs nothing where the size fits, and pictures of any other size may come.
-  std::vector<Transform> train, test = {Resize{.height = size, .width = size}};
-  if (c.augment != "resized-crop") train.push_back(Resize{.height = size, .width = size});
-  const int padding = std::max(1, size / 8);
-  if (c.augment == "resized-crop") {
-    train.push_back(RandomResizedCrop{.height = size, .width = size, .smallest_area = 0.35});
-  } else if (c.augment == "crop" || c.augment == "crop-flip") {
-    train.push_back(RandomCrop{size, size, padding});
-  } else if (c.augment == "shift") {
-    train.push_back(RandomCrop{size, size, std::max(1, size / 14)});
-  } else if (c.augment != "none" && c.augment != "flip") {
-    throw usage_error(
-        "--augment is '{}'; it must be auto, none, flip, shift, crop, crop-flip or "
-        "resized-crop",
-        c.augment);
-  }
-  if (c.augment == "flip" || c.augment == "crop-flip" || c.augment == "resized-crop") {
-    train.push_back(RandomHorizontalFlip{});
-  }
-  for (auto* pipeline : {&train, &test}) {
-    pipeline->push_back(ToTensor{});
-    pipeline->push_back(normalize);
-  }
-  r.train_pipeline = Pipeline(train);
-  r.test_pipeline = Pipeline(test);
-
-  TrainerOptions& t = r.trainer;
-  t.epochs = c.epochs;
-  t.batch_size = c.batch_size;
-  t.seed = c.seed;
-  t.loader_threads = static_cast<int>(c.loader_threads);
-  t.log_every = c.log_every;
-  t.statistics_every = c.statistics_every;
-  t.checkpoint_every = c.checkpoint_every;
-  t.device = device_from_name(c.device);
-  c.device = name_of(t.device.kind);
-  t.kernels = parse_kernels(c.kernel);
-  t.optimizer.name = c.optimizer;
-  t.optimizer.weight_decay = c.weight_decay;
-  t.optimizer.sgd = {.momentum = 0.9, .weight_decay = 0, .nesterov = true};
-  t.optimizer.clip_gradient = c.clip_gradient;
-  t.schedule.name = c.schedule;
-  t.schedule.peak = c.lr;
+  add_pipelines(c, data, r);
+  const Device device = device_from_name(c.device);
+  c.device = name_of(device.kind);
+  r.trainer = trainer_options(c, device);
+  r.trainer.optimizer.sgd.nesterov = true;
   return r;
 }
 

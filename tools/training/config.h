@@ -52,7 +52,7 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("width", c.width, "scales the hidden channel counts");
   visit("image-size", c.image_size, "height and width the model sees; 0: chosen");
   visit("epochs", c.epochs, "passes over the training set");
-  visit("batch-size", c.batch_size, "images a step");
+  visit("batch-size", c.batch_size, "images per step");
   visit("loss", c.loss, "nll (cross entropy) or focal");
   visit("label-smoothing", c.label_smoothing, "share of the label spread over all classes");
   visit("optimizer", c.optimizer, "sgd or adamw");
@@ -82,7 +82,7 @@ void for_each_option(Config& c, Visit&& visit) {
         "folder of at most 16 pictures whose explanations are kept while training");
   visit("watch-methods", c.watch_methods, "how they are explained");
   visit("seed", c.seed, "of initial values, shuffling, dropout and augmentation");
-  visit("threads", c.threads, "threads of the engine; 0: one a processor");
+  visit("threads", c.threads, "threads of the engine; 0: one per processor");
   visit("loader-threads", c.loader_threads, "threads that prepare batches; 0: none of their own");
   visit("kernel", c.kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   visit("on-bad-image", c.on_bad_image, "fail or skip: what a picture that cannot be read does");
@@ -99,6 +99,9 @@ std::map<std::string, std::string> option_values(const TrainConfig& config);
 void write_config(const TrainConfig& config, const std::string& path);
 
 KernelChoices parse_kernels(const std::string& text);
+
+// What the trainer is given of the options, once the ones left to choose are chosen.
+TrainerOptions trainer_options(const TrainConfig& config, Device device);
 
 // Everything `train` needs once the data is known: sizes, pipelines and the trainer's options, with
 // what was left to choose filled in.

@@ -11,6 +11,7 @@
 #include "kernels/conv2d/onednn.h"
 #include "tools/data/image.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/json_file.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/training/build.h"
@@ -117,15 +118,14 @@ void write_environment(const fs::path& run, const Environment& environment) {
 
 Environment read_environment(const fs::path& run) {
   const fs::path path = file_of(run);
-  std::ifstream file(path);
-  if (!file) {
+  if (!fs::exists(path)) {
     throw usage_error(
         "'{}' has no environment.json; is it a run directory of `tapescope train`? Older versions "
         "kept no such record",
         printable(run.string()));
   }
+  const Json json = read_json_object(path);
   try {
-    const Json json = Json::parse(file);
     Environment environment;
     for (const auto& [name, value] : json.items()) {
       if (value.is_string()) environment.facts.emplace_back(name, value.get<std::string>());

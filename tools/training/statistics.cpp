@@ -41,7 +41,7 @@ struct StepStatistics::State {
   double seconds_before = 0;
 };
 
-StepStatistics::StepStatistics(Model& model, const Task& task, std::int64_t batch_size,
+StepStatistics::StepStatistics(const Model& model, const Task& task, std::int64_t batch_size,
                                std::uint64_t seed, const Backend& backend,
                                std::shared_ptr<Tensor> arena)
     : state_(new State) {

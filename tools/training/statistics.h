@@ -10,7 +10,7 @@
 
 namespace tapescope {
 
-// L2 norms, one a trained parameter, in the model's order.
+// L2 norms, one per trained parameter, in the model's order.
 struct StatisticsRecord {
   std::int64_t step = 0, epoch = 0;  // counted from 1
   std::vector<double> gradient;      // of the batch's mean loss, before clipping
@@ -31,7 +31,7 @@ Var packed(Tape& tape, std::span<const Var> scalars);
 class StepStatistics {
  public:
   // Shares `arena` with the step's Program.
-  StepStatistics(Model& model, const Task& task, std::int64_t batch_size, std::uint64_t seed,
+  StepStatistics(const Model& model, const Task& task, std::int64_t batch_size, std::uint64_t seed,
                  const Backend& backend, std::shared_ptr<Tensor> arena);
   ~StepStatistics();
 

@@ -22,14 +22,14 @@ class Metrics {
   virtual double score() const = 0;  // 0 to 1: what picks the best checkpoint
 };
 
-// Something of a step worth telling beside its loss: {N}, one value a sample.
+// Something of a step worth telling beside its loss: {N}, one value per sample.
 struct Term {
   std::string name;  // "box_loss"
   Var samples;
 };
 
 struct Loss {
-  Var samples;                // {N}: one value a sample; the mean is what is made small
+  Var samples;                // {N}: one value per sample; the mean is what is made small
   std::vector<Term> terms{};  // parts of it, counts; they change no bit of the training
 };
 
@@ -55,7 +55,7 @@ struct LossConfig {
   double gamma = 2;            // focal only
 };
 
-// One class an image. Predictions are probabilities {N, C}.
+// One class per image. Predictions are probabilities {N, C}.
 class ClassificationMetrics final : public Metrics {
  public:
   explicit ClassificationMetrics(std::int64_t classes);

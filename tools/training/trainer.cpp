@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "tools/training/staging.h"
 
@@ -17,7 +18,7 @@ double seconds_since(Clock::time_point start) {
 // Loss and predictions on an evaluation tape over the shared parameters.
 class Evaluator {
  public:
-  Evaluator(Model& model, const Task& task, std::int64_t batch_size, const Backend& backend,
+  Evaluator(const Model& model, const Task& task, std::int64_t batch_size, const Backend& backend,
             std::shared_ptr<Tensor> arena = {})
       : task_(task),
         program_(compile(model, task, batch_size, backend, std::move(arena))),
@@ -35,7 +36,7 @@ class Evaluator {
   }
 
  private:
-  static Program compile(Model& model, const Task& task, std::int64_t batch_size,
+  static Program compile(const Model& model, const Task& task, std::int64_t batch_size,
                          const Backend& backend, std::shared_ptr<Tensor> arena) {
     Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
     const NamedVars inputs = task.inputs(tape, batch_size);
@@ -72,6 +73,9 @@ struct Trainer::State {
     return statistics && progress.step % options.statistics_every == 0;
   }
   std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate);
+  StepRecord count(const std::vector<Tensor>& out, std::int64_t images, Progress& progress,
+                   std::optional<StatisticsRecord>& told);
+  void judge(Progress& progress, EpochRecord& record);
   // The terms at the end of a step's packed output.
   std::vector<NamedNumber> terms_of(const Tensor& packed) const;
 };
@@ -96,7 +100,8 @@ void refuse_single_values(Program& step, std::int64_t images, std::int64_t batch
     const Shape& x = info.operands[0].shape;
     if (x.elements() != x[x.rank() - 1]) continue;
     throw usage_error(
-        "'{}' would normalise a batch of one value a channel: {}; choose another --batch-size, or "
+        "'{}' would normalise a batch of one value per channel: {}; choose another --batch-size, "
+        "or "
         "a larger --image-size",
         info.path,
         batch_size == 1 || images == 1
@@ -109,13 +114,13 @@ void refuse_single_values(Program& step, std::int64_t images, std::int64_t batch
 
 }  // namespace
 
-Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
+Trainer::Trainer(const Model& model, const Task& task, std::shared_ptr<const Dataset> train,
                  std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
                  Pipeline test_pipeline, TrainerOptions options)
     : Trainer(model, task, source_of(std::move(train), std::move(train_pipeline)),
               source_of(std::move(validation), std::move(test_pipeline)), std::move(options)) {}
 
-Trainer::Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSource> train,
+Trainer::Trainer(const Model& model, const Task& task, std::shared_ptr<const SampleSource> train,
                  std::shared_ptr<const SampleSource> validation, TrainerOptions options)
     : state_(new State{task,
                        options,
@@ -232,6 +237,58 @@ std::vector<NamedNumber> Trainer::State::terms_of(const Tensor& packed) const {
   return terms;
 }
 
+// Counts a step over `images` that has just run. `told` gets its statistics, where they are due.
+StepRecord Trainer::State::count(const std::vector<Tensor>& out, std::int64_t images,
+                                 Progress& progress, std::optional<StatisticsRecord>& told) {
+  StepRecord record;
+  record.loss = out[0].item();
+  record.terms = terms_of(out[2]);
+  const auto rows = static_cast<double>(images);
+  for (std::size_t i = 0; i < progress.term_sums.size(); ++i) {
+    progress.term_sums[i] += record.terms[i].value * rows;
+  }
+  progress.loss_sum += record.loss * rows;
+  progress.images += images;
+  const bool with_statistics = wants_statistics(progress);
+  record.step = ++progress.step;
+  record.epoch = progress.epoch + 1;
+  ++progress.batch;
+  if (with_statistics) {
+    told = statistics->after(out[2]);
+    told->step = record.step;
+    told->epoch = record.epoch;
+  }
+  return record;
+}
+
+// Means of the training steps, the validation, and whether it is the best so far.
+void Trainer::State::judge(Progress& progress, EpochRecord& record) {
+  record.epoch = progress.epoch + 1;
+  record.step = progress.step;
+  const auto all = static_cast<double>(progress.images);
+  record.train_loss = progress.images > 0 ? progress.loss_sum / all : 0;
+  for (std::size_t i = 0; i < progress.term_sums.size() && progress.images > 0; ++i) {
+    record.terms.push_back({term_names[i], progress.term_sums[i] / all});
+  }
+  progress.loss_sum = 0;
+  progress.images = 0;
+  progress.term_sums.assign(term_names.size(), 0);
+  double score = static_cast<double>(record.epoch);  // without validation the last is the best
+  if (validation) {
+    const std::unique_ptr<Metrics> metrics = evaluator->over(*validation);
+    record.validated = true;
+    record.validation_loss = metrics->loss();
+    record.validation_score = score = metrics->score();
+  }
+  // On a small validation set many epochs have the best score: the one with the least loss.
+  record.best = score > progress.best_score || (score == progress.best_score && record.validated &&
+                                                record.validation_loss < progress.best_loss);
+  if (!record.best) return;
+  progress.best_score = score;
+  progress.best_loss = record.validated ? record.validation_loss : progress.best_loss;
+  progress.best_epoch = record.epoch;
+}
+
 bool Trainer::run(Progress& progress, const TrainerEvents& events) {
   State& s = *state_;
   const std::int64_t batches = s.train->batches();
@@ -250,30 +307,20 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       if (events.batch) events.batch(batch);
       const double rate = s.options.schedule.at(progress.step);
       const std::vector<Tensor> out = s.run_step(batch, progress, rate);
-      const double loss = out[0].item();
-      const std::vector<NamedNumber> terms = s.terms_of(out[2]);
-      const std::int64_t rows = batch.rows();
-      for (std::size_t i = 0; i < progress.term_sums.size(); ++i) {
-        progress.term_sums[i] += terms[i].value * static_cast<double>(rows);
+      std::optional<StatisticsRecord> statistics;
+      StepRecord step = s.count(out, batch.rows(), progress, statistics);
+      images += batch.rows();
+      images_logged += batch.rows();
+      if (statistics) {
+        record.statistics_seconds += statistics->seconds;
+        if (events.statistics) events.statistics(*statistics);
       }
-      progress.loss_sum += loss * static_cast<double>(rows);
-      progress.images += rows;
-      images += rows;
-      images_logged += rows;
-      const bool with_statistics = s.wants_statistics(progress);
-      ++progress.step;
-      ++progress.batch;
-      if (with_statistics) {
-        StatisticsRecord statistics = s.statistics->after(out[2]);
-        statistics.step = progress.step;
-        statistics.epoch = progress.epoch + 1;
-        record.statistics_seconds += statistics.seconds;
-        if (events.statistics) events.statistics(statistics);
-      }
-      if (events.tick) events.tick(progress, loss, terms);
+      if (events.tick) events.tick(progress, step.loss, step.terms);
       if (events.step && (progress.step % s.options.log_every == 0 || progress.step == 1)) {
-        events.step({progress.step, progress.epoch + 1, loss, rate, out[1].item(),
-                     static_cast<double>(images_logged) / seconds_since(logged), terms});
+        step.learning_rate = rate;
+        step.gradient_norm = out[1].item();
+        step.images_per_second = static_cast<double>(images_logged) / seconds_since(logged);
+        events.step(step);
         logged = Clock::now();
         images_logged = 0;
       }
@@ -285,36 +332,9 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       }
       if (stop) return false;
     }
-    const double training_seconds = seconds_since(began);
+    record.images_per_second = static_cast<double>(images) / seconds_since(began);
     if (s.peak == 0) s.peak = Allocator::of(s.options.device).use().peak;
-    record.epoch = progress.epoch + 1;
-    record.step = progress.step;
-    record.train_loss =
-        progress.images > 0 ? progress.loss_sum / static_cast<double>(progress.images) : 0;
-    for (std::size_t i = 0; i < progress.term_sums.size() && progress.images > 0; ++i) {
-      record.terms.push_back(
-          {s.term_names[i], progress.term_sums[i] / static_cast<double>(progress.images)});
-    }
-    progress.loss_sum = 0;
-    progress.images = 0;
-    progress.term_sums.assign(s.term_names.size(), 0);
-    record.images_per_second = static_cast<double>(images) / training_seconds;
-    double score = static_cast<double>(record.epoch);  // without validation the last is the best
-    if (s.validation) {
-      const std::unique_ptr<Metrics> metrics = s.evaluator->over(*s.validation);
-      record.validated = true;
-      record.validation_loss = metrics->loss();
-      record.validation_score = score = metrics->score();
-    }
-    // On a small validation set many epochs have the best score: the one with the least loss.
-    record.best =
-        score > progress.best_score || (score == progress.best_score && record.validated &&
-                                        record.validation_loss < progress.best_loss);
-    if (record.best) {
-      progress.best_score = score;
-      progress.best_loss = record.validated ? record.validation_loss : progress.best_loss;
-      progress.best_epoch = record.epoch;
-    }
+    s.judge(progress, record);
     record.seconds = seconds_since(began);
     if (events.epoch) events.epoch(record);
     if (events.save) {
@@ -329,7 +349,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
   return true;
 }
 
-std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
+std::unique_ptr<Metrics> evaluate(const Model& model, const Task& task,
                                   std::shared_ptr<const SampleSource> data, std::int64_t batch_size,
                                   int loader_threads, const Backend& backend) {
   move_to(backend.device, model.parameters());
@@ -337,7 +357,7 @@ std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
   return Evaluator(model, task, batch_size, backend).over(loader);
 }
 
-std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
+std::unique_ptr<Metrics> evaluate(const Model& model, const Task& task,
                                   std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
                                   std::int64_t batch_size, int loader_threads,
                                   const Backend& backend) {

@@ -1,4 +1,4 @@
-// The training loop: one compiled program a step, whatever the task.
+// The training loop: one compiled program per step, whatever the task.
 #pragma once
 
 #include <functional>
@@ -86,10 +86,10 @@ class Trainer {
  public:
   // `validation` may be null. Models and data outlive the trainer. The model moves to
   // options.device and stays there.
-  Trainer(Model& model, const Task& task, std::shared_ptr<const SampleSource> train,
+  Trainer(const Model& model, const Task& task, std::shared_ptr<const SampleSource> train,
           std::shared_ptr<const SampleSource> validation, TrainerOptions options);
   // Of labelled pictures.
-  Trainer(Model& model, const Task& task, std::shared_ptr<const Dataset> train,
+  Trainer(const Model& model, const Task& task, std::shared_ptr<const Dataset> train,
           std::shared_ptr<const Dataset> validation, Pipeline train_pipeline,
           Pipeline test_pipeline, TrainerOptions options);
   ~Trainer();
@@ -119,10 +119,10 @@ class Trainer {
 };
 
 // Loss and score of a model over samples, in their order. The model moves to the device.
-std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
+std::unique_ptr<Metrics> evaluate(const Model& model, const Task& task,
                                   std::shared_ptr<const SampleSource> data, std::int64_t batch_size,
                                   int loader_threads, const Backend& backend = {});
-std::unique_ptr<Metrics> evaluate(Model& model, const Task& task,
+std::unique_ptr<Metrics> evaluate(const Model& model, const Task& task,
                                   std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
                                   std::int64_t batch_size, int loader_threads,
                                   const Backend& backend = {});

@@ -252,6 +252,19 @@ void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
   options.notices->insert(options.notices->end(), notices.begin(), notices.end());
 }
 
+std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,
+                                            SafetensorsFile& file) {
+  std::vector<ParameterRef> stored;
+  for (const ParameterRef& p : like) {
+    const Entry* entry = file.find(p->name);
+    if (p->value.dtype() != DType::f32 || entry == nullptr) continue;
+    if (entry->shape != pytorch_shape(p->value)) continue;
+    Tensor value = moved_axes(file.read(*entry).to(DType::f32), false);
+    stored.push_back(std::make_shared<Parameter>(p->name, std::move(value), p->kind));
+  }
+  return stored;
+}
+
 std::vector<std::string> load_weights(Module& model, const fs::path& path) {
   SafetensorsFile file(path);
   const Match found = match(file, model);

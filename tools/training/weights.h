@@ -36,6 +36,11 @@ void build_for(const SafetensorsFile& file, const std::string& what,
 void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
                   const LoadOptions& options = {});
 
+// A model file's f32 tensors under the names of `like` and of the same shapes, as parameters that
+// no model has. Throws usage errors as reading the file does.
+std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,
+                                            SafetensorsFile& file);
+
 // Copies the tensors of a safetensors file (PyTorch's layout) into the model where name and shape
 // agree, and says in sentences what was not used: missing, unexpected and mismatched names. A head
 // of another number of classes keeps its initial values. Prefixes as above. A usage error where

@@ -18,11 +18,12 @@ Map scored_map(std::string_view method, const Tensor& map, const Tensor& picture
 
 }  // namespace
 
-explain::Explainer::Record logits_of(Classifier& model) {
+explain::Explainer::Record logits_of(const Classifier& model) {
   return [&model](Tape&, Var image) { return model({{"image", image}}).at("logits"); };
 }
 
-ClassExplainer::ClassExplainer(Classifier& model, ClassLogits net, const ExplainOptions& options)
+ClassExplainer::ClassExplainer(const Classifier& model, ClassLogits net,
+                               const ExplainOptions& options)
     : model_(model),
       net_(std::move(net)),
       request_(options.request),
@@ -40,13 +41,13 @@ ClassExplainer::ClassExplainer(Classifier& model, ClassLogits net, const Explain
   }
 }
 
-ClassLogits ClassExplainer::scores_of(Classifier& model) const {
+ClassLogits ClassExplainer::scores_of(const Classifier& model) const {
   ClassLogits scores = net_;
   scores.record = logits_of(model);
   return scores;
 }
 
-explain::Explainer ClassExplainer::explainer_for(Classifier& model) const {
+explain::Explainer ClassExplainer::explainer_for(const Classifier& model) const {
   move_to(backend_.device, model.parameters());
   return explainer_of(scores_of(model), backend_, request_);
 }

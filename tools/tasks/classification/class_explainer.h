@@ -12,7 +12,7 @@ namespace tapescope::tasks {
 class ClassExplainer final : public PictureExplainer {
  public:
   // `model` is what `net` records; both outlive it.
-  ClassExplainer(Classifier& model, ClassLogits net, const ExplainOptions& options);
+  ClassExplainer(const Classifier& model, ClassLogits net, const ExplainOptions& options);
 
   void look_at(const std::string& path, Choose choose) override;
   // The same of a picture at hand, with the class that is explained.
@@ -36,15 +36,15 @@ class ClassExplainer final : public PictureExplainer {
   nlohmann::ordered_json cascade_json() const override;
   std::string cascade_text() const override;
 
-  // Of its answer to the picture, one a class.
+  // Of its answer to the picture, one per class.
   std::vector<double> probabilities();
 
  private:
   // The same scores of another model of this kind.
-  ClassLogits scores_of(Classifier& model) const;
-  explain::Explainer explainer_for(Classifier& model) const;  // on the device
+  ClassLogits scores_of(const Classifier& model) const;
+  explain::Explainer explainer_for(const Classifier& model) const;  // on the device
 
-  Classifier& model_;
+  const Classifier& model_;
   ClassLogits net_;
   ExplanationRequest request_;
   Backend backend_;
@@ -60,7 +60,7 @@ class ClassExplainer final : public PictureExplainer {
     Tensor picture, classes;
     explain::ExplainOptions settings;
   };
-  std::vector<double> cascade_means(const quality::CascadeStep& step) const;  // one a method
+  std::vector<double> cascade_means(const quality::CascadeStep& step) const;  // one per method
   std::vector<CascadeItem> cascade_items_;
   std::vector<Map> cascade_own_;
   std::vector<std::string> cascade_methods_;
@@ -68,6 +68,6 @@ class ClassExplainer final : public PictureExplainer {
 };
 
 // The logits of a classifier.
-explain::Explainer::Record logits_of(Classifier& model);
+explain::Explainer::Record logits_of(const Classifier& model);
 
 }  // namespace tapescope::tasks

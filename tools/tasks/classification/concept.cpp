@@ -62,6 +62,47 @@ double mean_of(const std::vector<double>& v) {
   return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size());
 }
 
+// Of the target's score by the layer, at each picture.
+explain::Rows gradients(explain::LayerReader& reader, const OtherCommand& command,
+                        const ClassificationRun& run) {
+  explain::Rows rows;
+  const auto classes = static_cast<std::int64_t>(run.classes().size());
+  for (const std::string& path : command.images) {
+    const Tensor input = read_picture(path, run.preprocess()).input;
+    const std::int64_t index =
+        target_of(command.explanation, run.classes(), Tensor::zeros({DType::f32, {1, classes}}))
+            .index;
+    rows.push_back(flat(reader.gradient(input, Tensor::from<std::int64_t>({1}, {index}))));
+  }
+  return rows;
+}
+
+// One of each per draw.
+struct Scores {
+  std::vector<double> of_concept, of_chance, accuracies, magnitudes;
+};
+
+// The concept against sets of others, and those against one another: what chance gives.
+Scores scores_of(const explain::Rows& shown, const explain::Rows& others,
+                 const explain::Rows& gradients, int sets, std::uint64_t seed) {
+  Scores scores;
+  for (int k = 0; k < sets; ++k) {
+    const auto draw = static_cast<std::uint64_t>(3 * k);
+    const explain::ConceptVector v =
+        explain::concept_vector(shown, drawn(others, shown.size(), seed, draw));
+    const explain::TcavScore score = explain::tcav(v, gradients);
+    scores.of_concept.push_back(score.share);
+    scores.magnitudes.push_back(score.magnitude);
+    scores.accuracies.push_back(v.accuracy);
+    scores.of_chance.push_back(
+        explain::tcav(explain::concept_vector(drawn(others, shown.size(), seed, draw + 1),
+                                              drawn(others, shown.size(), seed, draw + 2)),
+                      gradients)
+            .share);
+  }
+  return scores;
+}
+
 }  // namespace
 
 std::string explain_by_concept(const OtherCommand& command, const ClassificationRun& run) {
@@ -69,53 +110,30 @@ std::string explain_by_concept(const OtherCommand& command, const Classification
   if (command.explanation.target == "predicted") {
     throw usage_error("--tcav needs --target CLASS: whose score it asks about");
   }
-  const Backend backend = command.backend;
   explain::LayerReader reader(run.class_logits().record, run.preprocess().image,
-                              command.explanation.settings.layer, backend);
+                              command.explanation.settings.layer, command.backend);
   const explain::Rows shown =
       activations(reader, other.concept_folder, run.preprocess(), "--tcav", kLeast);
   // Sets as large as the concept's, and different ones.
   const explain::Rows others =
       activations(reader, other.random_folder, run.preprocess(), "--random", 2 * shown.size());
-  explain::Rows gradients;
-  for (const std::string& path : command.images) {
-    const Tensor input = read_picture(path, run.preprocess()).input;
-    const std::int64_t index =
-        target_of(command.explanation, run.classes(),
-                  Tensor::zeros({DType::f32, {1, static_cast<std::int64_t>(run.classes().size())}}))
-            .index;
-    gradients.push_back(flat(reader.gradient(input, Tensor::from<std::int64_t>({1}, {index}))));
-  }
-  // The concept against sets of others, and those against one another: what chance gives.
-  std::vector<double> of_concept, of_chance, accuracies, magnitudes;
-  const std::uint64_t seed = command.explanation.settings.seed;
-  for (int k = 0; k < other.random_sets; ++k) {
-    const auto draw = static_cast<std::uint64_t>(3 * k);
-    const explain::ConceptVector v =
-        explain::concept_vector(shown, drawn(others, shown.size(), seed, draw));
-    const explain::TcavScore score = explain::tcav(v, gradients);
-    of_concept.push_back(score.share);
-    magnitudes.push_back(score.magnitude);
-    accuracies.push_back(v.accuracy);
-    of_chance.push_back(
-        explain::tcav(explain::concept_vector(drawn(others, shown.size(), seed, draw + 1),
-                                              drawn(others, shown.size(), seed, draw + 2)),
-                      gradients)
-            .share);
-  }
-  const explain::TTest test = explain::t_test(of_concept, of_chance);
+  const Scores scores = scores_of(shown, others, gradients(reader, command, run), other.random_sets,
+                                  command.explanation.settings.seed);
+  const double score = mean_of(scores.of_concept), chance = mean_of(scores.of_chance),
+               accuracy = mean_of(scores.accuracies);
+  const explain::TTest test = explain::t_test(scores.of_concept, scores.of_chance);
   const ordered_json result = {{"run", run.asked().run},
                                {"method", "tcav"},
                                {"concept", other.concept_folder},
                                {"target", command.explanation.target},
                                {"node", reader.node()},
-                               {"images", gradients.size()},
-                               {"score", mean_of(of_concept)},
-                               {"scores", of_concept},
-                               {"magnitude", mean_of(magnitudes)},
-                               {"accuracy", mean_of(accuracies)},
-                               {"chance", mean_of(of_chance)},
-                               {"chance_scores", of_chance},
+                               {"images", command.images.size()},
+                               {"score", score},
+                               {"scores", scores.of_concept},
+                               {"magnitude", mean_of(scores.magnitudes)},
+                               {"accuracy", accuracy},
+                               {"chance", chance},
+                               {"chance_scores", scores.of_chance},
                                {"t", test.t},
                                {"p", test.p},
                                {"significant", test.p < kSignificant}};
@@ -124,13 +142,12 @@ std::string explain_by_concept(const OtherCommand& command, const Classification
       "'{}' grows with '{}' in {:.0f} % of {} pictures at {} ({:.0f} % for sets of anything); two-"
       "sided p {:.2g} over {} sets: {}\nthe concept's direction tells its pictures from others in "
       "{:.0f} % of those held out{}",
-      command.explanation.target, other.concept_folder, 100 * mean_of(of_concept), gradients.size(),
-      reader.node(), 100 * mean_of(of_chance), test.p, other.random_sets,
-      test.p >= kSignificant                     ? "no other than chance"
-      : mean_of(of_concept) > mean_of(of_chance) ? "more than chance"
-                                                 : "less than chance",
-      100 * mean_of(accuracies),
-      mean_of(accuracies) < 0.7 ? ": the node hardly knows the concept" : ""));
+      command.explanation.target, other.concept_folder, 100 * score, command.images.size(),
+      reader.node(), 100 * chance, test.p, other.random_sets,
+      test.p >= kSignificant ? "no other than chance"
+      : score > chance       ? "more than chance"
+                             : "less than chance",
+      100 * accuracy, accuracy < 0.7 ? ": the node hardly knows the concept" : ""));
   return json_text(result, 2);
 }
 

@@ -111,16 +111,13 @@ Answer ClassificationRun::evaluate(const EvaluationRequest& request, const Backe
   for (const std::string& bad : data.bad_images) {
     fmt::print(stderr, "left out: {}\n", printable(bad));
   }
-  const Classification task(loaded_.info.config, {.name = loaded_.info.loss});
+  const Classification task(info().config, {.name = info().loss});
   const auto split = data.split(request.data.split);
-  const std::unique_ptr<Metrics> metrics =
-      tapescope::evaluate(*loaded_.model, task, split, loaded_.info.pipeline, request.batch_size,
-                          request.loader_threads, backend);
-  Evaluated evaluated{
-      dynamic_cast<const ClassificationMetrics&>(*metrics), loaded_.info.classes, *split, {}};
+  const std::unique_ptr<Metrics> metrics = tapescope::evaluate(
+      model(), task, split, info().pipeline, request.batch_size, request.loader_threads, backend);
+  Evaluated evaluated{dynamic_cast<const ClassificationMetrics&>(*metrics), classes(), *split, {}};
   if (request.wrong) {
-    evaluated.wrong =
-        wrong_of(monitoring::judge_images(*loaded_.model, loaded_.info, split, backend));
+    evaluated.wrong = wrong_of(monitoring::judge_images(model(), info(), split, backend));
   }
   return {text_of(evaluated), json_text(json_of(evaluated), 2)};
 }
@@ -131,15 +128,14 @@ Answer ClassificationRun::suspects(const DataRequest& request, std::int64_t most
   for (const std::string& notice : splits.notices) fmt::print(stderr, "{}\n", notice);
   const std::shared_ptr<const Dataset> data = splits.split("train");
   const std::vector<monitoring::Judged> suspects = monitoring::label_suspects(
-      monitoring::judge_images(*loaded_.model, loaded_.info, data, backend),
-      static_cast<std::size_t>(most));
+      monitoring::judge_images(model(), info(), data, backend), static_cast<std::size_t>(most));
   Json list = Json::array();
   std::string text =
       fmt::format("\ntraining images that are confidently taken for another class{}\n",
                   suspects.empty() ? ": none" : " (is the label right?)");
   for (const monitoring::Judged& j : suspects) {
-    const std::string& label = loaded_.info.classes[static_cast<std::size_t>(j.label)];
-    const std::string& other = loaded_.info.classes[static_cast<std::size_t>(j.predicted)];
+    const std::string& label = classes()[static_cast<std::size_t>(j.label)];
+    const std::string& other = classes()[static_cast<std::size_t>(j.predicted)];
     list.push_back({{"image", data->name(j.index)},
                     {"label", label},
                     {"predicted", other},

@@ -18,10 +18,10 @@ OtherAnswer ClassificationRun::explain_otherwise(const OtherCommand& asked) cons
   if (command.images.empty() && !other.visualization) {
     throw usage_error("no picture given: name at least one file");
   }
-  move_to(command.backend.device, loaded_.model->parameters());
+  move_to(command.backend.device, model().parameters());
   BadPictures bad;
   std::erase_if(command.images, [&](const std::string& path) {
-    return bad.skipped([&] { read_picture(path, preprocess_); });
+    return bad.skipped([&] { read_picture(path, preprocess()); });
   });
   const int status = bad.status(asked.images.size());
   if (command.images.empty() && bad.count() > 0) return {"", status};

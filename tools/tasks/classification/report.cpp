@@ -1,13 +1,12 @@
 #include <algorithm>
 #include <map>
 
-#include "tools/explanation/picture_settings.h"
 #include "tools/monitoring/suspects.h"
 #include "tools/page/page.h"
 #include "tools/report/confusion.h"
 #include "tools/tasks/classification/class_explainer.h"
 #include "tools/tasks/classification/classification.h"
-#include "tools/tasks/report_page.h"
+#include "tools/tasks/page_explanations.h"
 
 namespace tapescope::tasks {
 namespace {
@@ -19,8 +18,7 @@ constexpr std::size_t kThumbnailsACell = 6, kMostThumbnails = 150, kPairs = 40;
 
 class Classified {
  public:
-  Classified(const ClassificationRun& run, ReportPage& page)
-      : run_(run), loaded_(run.loaded()), page_(page) {}
+  Classified(const ClassificationRun& run, ReportPage& page) : run_(run), page_(page) {}
 
   void write() {
     const ReportOptions& options = page_.options();
@@ -34,7 +32,7 @@ class Classified {
     }
     fmt::print(stderr, "judging {} images\n", data->size());
     const std::vector<monitoring::Judged> judged =
-        monitoring::judge_images(*loaded_.model, loaded_.info, data, page_.backend());
+        monitoring::judge_images(run_.model(), run_.info(), data, page_.backend());
     confusion(*data, judged);
     explanations(*data, judged);
     suspects(splits);
@@ -42,11 +40,11 @@ class Classified {
 
  private:
   const std::string& class_name(std::int64_t c) const {
-    return loaded_.info.classes[static_cast<std::size_t>(c)];
+    return run_.classes()[static_cast<std::size_t>(c)];
   }
 
   void confusion(const Dataset& data, const std::vector<monitoring::Judged>& judged) {
-    const std::size_t classes = loaded_.info.classes.size();
+    const std::size_t classes = run_.classes().size();
     std::vector<std::vector<std::int64_t>> matrix(classes, std::vector<std::int64_t>(classes, 0));
     Json cells = Json::object();
     std::size_t thumbnails = 0, right = 0;
@@ -73,7 +71,7 @@ class Classified {
       }
     }
     page_["confusion"] = {
-        {"classes", loaded_.info.classes}, {"matrix", matrix}, {"pairs", pairs},
+        {"classes", run_.classes()},       {"matrix", matrix}, {"pairs", pairs},
         {"many", classes >= kManyClasses}, {"cells", cells},   {"images", judged.size()},
         {"split", page_.options().split}};
     page_.card(page_.options().split + " accuracy",
@@ -82,8 +80,9 @@ class Classified {
                                                             static_cast<double>(judged.size())));
   }
 
-  // The worst answers and the best ones, half each.
-  void explanations(const Dataset& data, std::vector<monitoring::Judged> judged) {
+  // The worst answers and the best ones, half each, and what each is called.
+  std::vector<std::pair<std::string, monitoring::Judged>> worst_and_best(
+      std::vector<monitoring::Judged> judged) const {
     std::stable_sort(
         judged.begin(), judged.end(),
         [](const monitoring::Judged& a, const monitoring::Judged& b) { return a.loss > b.loss; });
@@ -98,62 +97,50 @@ class Classified {
          i < std::min(static_cast<std::size_t>(page_.options().images) / 2, rest); ++i) {
       chosen.emplace_back("right", judged[judged.size() - 1 - i]);
     }
-    ExplainOptions asked{.backend = page_.backend(), .score = page_.options().quality > 0};
-    asked.request.methods =
-        page_.options().methods.empty() ? run_.kit().usual_methods() : page_.options().methods;
-    asked.request.settings.budget = page_.options().budget;
-    ClassExplainer explainer(*loaded_.model, run_.class_logits(), asked);
-    std::vector<std::string> methods = explainer.methods();
-    QualityTable quality(quality::all_metrics());
+    return chosen;
+  }
+
+  void explanations(const Dataset& data, const std::vector<monitoring::Judged>& judged) {
+    const auto chosen = worst_and_best(judged);
+    const ExplainOptions asked = page_.explain_options();
+    ClassExplainer explainer(run_.model(), run_.class_logits(), asked);
+    PageExplanations explanations(page_, asked, explainer);
     Json images = Json::array();
     for (std::size_t n = 0; n < chosen.size(); ++n) {
       const auto& [group, j] = chosen[n];
       fmt::print(stderr, "explaining {} of {}\n", n + 1, chosen.size());
-      const Picture picture =
-          make_picture(copy_of(data.image(j.index)), data.name(j.index), run_.preprocess());
-      PictureSettings settings(asked.request, run_.preprocess(), picture);
-      explainer.look_at(picture, j.predicted);
-      const std::vector<double> p = explainer.probabilities();
-      std::vector<std::int64_t> targets{j.predicted};
-      targets.push_back(j.label != j.predicted ? j.label : runner_up(p, j.predicted));
-      Json maps = Json::array(), named = Json::object();
-      for (std::int64_t target : targets) {
-        named[class_name(target)] = p[static_cast<std::size_t>(target)];
-        const bool score =
-            target == j.predicted && n < static_cast<std::size_t>(page_.options().quality);
-        explainer.look_at(picture, target);
-        for (auto it = methods.begin(); it != methods.end();) {
-          try {
-            const explain::ExplainOptions its = settings.of(*it);
-            const std::vector<explain::Attribution> found = explainer.explain(*it, its);
-            Json map = map_json(found[0]);
-            map["target"] = class_name(target);
-            maps.push_back(std::move(map));
-            if (score) {
-              const auto panel = explainer.score(*it, found, its)[0];
-              if (panel) quality.add("", {*it, *panel});
-            }
-            ++it;
-          } catch (const Error& refused) {
-            page_.note(fmt::format("{} is left out: {}", *it, refused.what()));
-            it = methods.erase(it);
-          }
-        }
-        if (!score) continue;
-        for (const quality::PanelRow& row : explainer.score_controls(0)) quality.add("", row);
-      }
-      images.push_back({{"name", fs::path(data.name(j.index)).filename().string()},
-                        {"group", group},
-                        {"label", class_name(j.label)},
-                        {"predicted", class_name(j.predicted)},
-                        {"probabilities", named},
-                        {"picture", page::picture_uri(picture.image, kPicture)},
-                        {"maps", maps}});
+      const bool score = n < static_cast<std::size_t>(page_.options().quality);
+      Json image = explained(data, j, explainer, explanations, score);
+      image["group"] = group;
+      images.push_back(std::move(image));
     }
-    page_["images"] = images;
-    if (Json scores = quality.json("", "image", "images"); !scores.is_null()) {
-      page_["quality"] = std::move(scores);
+    page_["images"] = std::move(images);
+    explanations.finish("image", "images");
+  }
+
+  // The answer, which is scored, and the true class, or where it is right the runner-up.
+  Json explained(const Dataset& data, const monitoring::Judged& j, ClassExplainer& explainer,
+                 PageExplanations& explanations, bool score) const {
+    const Picture picture =
+        make_picture(copy_of(data.image(j.index)), data.name(j.index), run_.preprocess());
+    PictureSettings settings = explanations.settings(run_.preprocess(), picture);
+    explainer.look_at(picture, j.predicted);
+    const std::vector<double> p = explainer.probabilities();
+    Json maps = Json::array(), named = Json::object();
+    for (std::int64_t target :
+         {j.predicted, j.label != j.predicted ? j.label : runner_up(p, j.predicted)}) {
+      named[class_name(target)] = p[static_cast<std::size_t>(target)];
+      explainer.look_at(picture, target);
+      explanations.explain_target(settings, class_name(target), score && target == j.predicted,
+                                  maps);
     }
+    return {{"name", fs::path(data.name(j.index)).filename().string()},
+            {"group", ""},
+            {"label", class_name(j.label)},
+            {"predicted", class_name(j.predicted)},
+            {"probabilities", named},
+            {"picture", page::picture_uri(picture.image, kPicture)},
+            {"maps", maps}};
   }
 
   static std::int64_t runner_up(const std::vector<double>& p, std::int64_t best) {
@@ -170,7 +157,7 @@ class Classified {
     constexpr std::size_t kMost = 12;
     if (!splits.train || splits.train->size() > page_.options().limit) return;
     for (const monitoring::Judged& j : monitoring::label_suspects(
-             monitoring::judge_images(*loaded_.model, loaded_.info, splits.train, page_.backend()),
+             monitoring::judge_images(run_.model(), run_.info(), splits.train, page_.backend()),
              kMost)) {
       page_["suspects"].push_back(
           {{"name", splits.train->name(j.index)},
@@ -182,7 +169,6 @@ class Classified {
   }
 
   const ClassificationRun& run_;
-  const LoadedModel& loaded_;
   ReportPage& page_;
 };
 

@@ -158,6 +158,61 @@ std::string to_text(const ChosenBox& box, const DetectorPicture& picture,
       cell, m.overlap, classes[static_cast<std::size_t>(m.category)], m.surest, box.name, verdict);
 }
 
+namespace {
+
+// Which boxes, and nothing of them yet.
+std::vector<ChosenBox> named_boxes(const Cells& cells, const DetectorPicture& picture,
+                                   const BoxChoice& options) {
+  std::vector<ChosenBox> chosen;
+  if (options.missed) {
+    for (const Missed& m : missed(cells, picture.objects, detect_options(options))) {
+      ChosenBox c;
+      c.what = {m.y, m.x, m.object.category, -1};
+      c.missed = m;
+      c.label = fmt::format("missed-{}", chosen.size());
+      chosen.push_back(c);
+    }
+    return chosen;
+  }
+  const std::vector<CellNumber> numbers =
+      options.at.empty() ? from_list(cells, picture, options)
+                         : std::vector<CellNumber>{cell_at(options.at, cells, picture)};
+  for (const CellNumber& number : numbers) {
+    ChosenBox c;
+    c.what = number;
+    if (options.box == "all") c.label = fmt::format("box-{}", chosen.size());
+    chosen.push_back(c);
+  }
+  return chosen;
+}
+
+// What the box's number is compared with: of the cell that beat it, or of another class.
+CellNumber against(const ChosenBox& box, const std::string& name, const Cells& cells,
+                   const std::vector<std::string>& classes) {
+  CellNumber other = box.what;
+  if (name == "peak") {
+    other.y = box.verdict.by_y;
+    other.x = box.verdict.by_x;
+    if (other.y == box.what.y && other.x == box.what.x) {
+      throw usage_error("--against peak: cell {},{} is a peak itself", box.what.x, box.what.y);
+    }
+    return other;
+  }
+  if (box.what.side >= 0) {
+    throw usage_error("--against '{}' goes with --side score; a side has --against peak only",
+                      name);
+  }
+  other.category = name == "runner-up"
+                       ? surest_class(cells, box.what.y, box.what.x, box.what.category)
+                       : class_of("--against", name, classes);
+  if (other.category < 0) {
+    throw usage_error("--against runner-up: this model has one class only");
+  }
+  return other;
+}
+
+}  // namespace
+
 std::vector<ChosenBox> choose_boxes(const Cells& cells, const DetectorPicture& picture,
                                     const BoxChoice& options, const ExplanationRequest& explanation,
                                     const std::vector<std::string>& classes) {
@@ -172,26 +227,7 @@ std::vector<ChosenBox> choose_boxes(const Cells& cells, const DetectorPicture& p
       1) {
     throw usage_error("--box, --at and --missed each say what is explained: give one of them");
   }
-  std::vector<ChosenBox> chosen;
-  if (options.missed) {
-    for (const Missed& m : missed(cells, picture.objects, detect_options(options))) {
-      ChosenBox c;
-      c.what = {m.y, m.x, m.object.category, -1};
-      c.missed = m;
-      c.label = fmt::format("missed-{}", chosen.size());
-      chosen.push_back(c);
-    }
-  } else {
-    const std::vector<CellNumber> numbers =
-        options.at.empty() ? from_list(cells, picture, options)
-                           : std::vector<CellNumber>{cell_at(options.at, cells, picture)};
-    for (const CellNumber& number : numbers) {
-      ChosenBox c;
-      c.what = number;
-      if (options.box == "all") c.label = fmt::format("box-{}", chosen.size());
-      chosen.push_back(c);
-    }
-  }
+  std::vector<ChosenBox> chosen = named_boxes(cells, picture, options);
   for (ChosenBox& c : chosen) {
     if (explanation.target != "predicted") {
       c.what.category = class_of("--target", explanation.target, classes);
@@ -205,24 +241,7 @@ std::vector<ChosenBox> choose_boxes(const Cells& cells, const DetectorPicture& p
       c.name += fmt::format(", {} side", options.side);
     }
     if (explanation.against.empty()) continue;
-    c.against = c.what;
-    if (explanation.against == "peak") {
-      c.against->y = c.verdict.by_y;
-      c.against->x = c.verdict.by_x;
-      if (c.against->y == c.what.y && c.against->x == c.what.x) {
-        throw usage_error("--against peak: cell {},{} is a peak itself", c.what.x, c.what.y);
-      }
-    } else if (is_side) {
-      throw usage_error("--against '{}' goes with --side score; a side has --against peak only",
-                        explanation.against);
-    } else {
-      c.against->category = explanation.against == "runner-up"
-                                ? surest_class(cells, c.what.y, c.what.x, category)
-                                : class_of("--against", explanation.against, classes);
-      if (c.against->category < 0) {
-        throw usage_error("--against runner-up: this model has one class only");
-      }
-    }
+    c.against = against(c, explanation.against, cells, classes);
     c.name += fmt::format(" against {}", explanation.against);
   }
   return chosen;

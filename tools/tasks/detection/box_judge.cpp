@@ -37,7 +37,8 @@ std::vector<explain::Attribution> BoxJudge::Net::explain(const std::string& meth
   return maps;
 }
 
-BoxJudge::BoxJudge(CentreDetector& model, const Backend& backend, bool score, std::uint64_t seed)
+BoxJudge::BoxJudge(const CentreDetector& model, const Backend& backend, bool score,
+                   std::uint64_t seed)
     : trained_(model, backend), seed_(seed) {
   if (!score) return;
   for (DetectorPart part : kDetectorParts) {

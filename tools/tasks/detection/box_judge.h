@@ -14,16 +14,16 @@ namespace tapescope::tasks {
 class BoxJudge {
  public:
   // `model` must outlive it. `score`: copies with random parts are made, which scores need.
-  BoxJudge(detection::CentreDetector& model, const Backend& backend, bool score,
+  BoxJudge(const detection::CentreDetector& model, const Backend& backend, bool score,
            std::uint64_t seed);
 
   detection::CellReader& cells() { return trained_.cells; }
-  // One a box, in their order: one run of d-rise serves them all. Throws a usage error where the
+  // One per box, in their order: one run of d-rise serves them all. Throws a usage error where the
   // method does not apply to what was chosen.
   std::vector<explain::Attribution> explain(const std::string& method, const Tensor& input,
                                             std::span<const ChosenBox> boxes,
                                             const explain::ExplainOptions& settings);
-  // One panel of `method`'s maps a box.
+  // One panel of `method`'s maps per box.
   std::vector<quality::Panel> score(const std::string& method,
                                     std::span<const explain::Attribution> maps,
                                     std::span<const detection::BoxSubject> subjects,
@@ -34,7 +34,7 @@ class BoxJudge {
 
  private:
   struct Net {
-    Net(detection::CentreDetector& model, const Backend& backend)
+    Net(const detection::CentreDetector& model, const Backend& backend)
         : explainer(model, backend), cells(model, backend) {}
     std::vector<explain::Attribution> explain(const std::string& method, const Tensor& input,
                                               std::span<const ChosenBox> boxes,

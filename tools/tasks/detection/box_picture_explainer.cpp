@@ -63,7 +63,7 @@ std::vector<ChosenBox> right_boxes(const Cells& cells, const DetectorPicture& pi
 
 }  // namespace
 
-BoxPictureExplainer::BoxPictureExplainer(CentreDetector& model, const ExplainOptions& options,
+BoxPictureExplainer::BoxPictureExplainer(const CentreDetector& model, const ExplainOptions& options,
                                          bool allow_outside)
     : options_(options),
       config_(model.config()),
@@ -142,24 +142,20 @@ std::string BoxPictureExplainer::not_finite(std::size_t target, const explain::A
   return tapescope::not_finite(nullptr, map, picture_.input, 0, targets_[target].name);
 }
 
-BoxPictureExplainer::Inside BoxPictureExplainer::inside(std::size_t target,
-                                                        const explain::Attribution& map) const {
-  const int height = picture_.image.height, width = picture_.image.width;
-  const quality::Mask own = mask_of(boxes_[target].box, height, width);
-  return {quality::mass_accuracy(upsample(drawable(map).map, height, width), own), own.share()};
-}
-
 ordered_json BoxPictureExplainer::facts(std::size_t target, const explain::Attribution& map) const {
   const ChosenBox& box = boxes_[target];
-  const Inside part = inside(target, map);
+  const int height = picture_.image.height, width = picture_.image.width;
+  // How much of what speaks for the box lies in it, and its share of the picture.
+  const quality::Mask own = mask_of(box.box, height, width);
+  const double inside = quality::mass_accuracy(upsample(drawable(map).map, height, width), own);
   ordered_json json = {
       {"box", box_json(seen_.in_picture(box.box))},
       {"cell", {box.what.x, box.what.y}},
       {"letterbox",
        {{"scale", seen_.frame.scale}, {"left", seen_.frame.left}, {"top", seen_.frame.top}}},
       {"verdict", verdict_json(box.verdict)},
-      {"energy_inside", part.energy},
-      {"chance", part.chance}};
+      {"energy_inside", inside},
+      {"chance", own.share()}};
   if (box.missed) {
     json["missed"] = {
         {"iou", box.missed->overlap},
@@ -169,10 +165,10 @@ ordered_json BoxPictureExplainer::facts(std::size_t target, const explain::Attri
   return json;
 }
 
-std::string BoxPictureExplainer::remark(std::size_t target, const explain::Attribution& map) const {
-  const Inside part = inside(target, map);
+std::string BoxPictureExplainer::remark(const ordered_json& facts) const {
   return fmt::format(": {:.0f} % of what speaks for it lies in the box, which covers {:.1f} %",
-                     100 * part.energy, 100 * part.chance);
+                     100 * facts["energy_inside"].get<double>(),
+                     100 * facts["chance"].get<double>());
 }
 
 void BoxPictureExplainer::mark(Image& image, std::size_t target) const {

@@ -9,7 +9,7 @@ namespace tapescope::tasks {
 class BoxPictureExplainer final : public PictureExplainer {
  public:
   // `model` outlives it.
-  BoxPictureExplainer(detection::CentreDetector& model, const ExplainOptions& options,
+  BoxPictureExplainer(const detection::CentreDetector& model, const ExplainOptions& options,
                       bool allow_outside);
 
   void look_at(const std::string& path, Choose choose) override;
@@ -21,7 +21,7 @@ class BoxPictureExplainer final : public PictureExplainer {
                                             const explain::ExplainOptions& settings) override;
   std::string not_finite(std::size_t target, const explain::Attribution& map) override;
   nlohmann::ordered_json facts(std::size_t target, const explain::Attribution& map) const override;
-  std::string remark(std::size_t target, const explain::Attribution& map) const override;
+  std::string remark(const nlohmann::ordered_json& facts) const override;
   void mark(Image& image, std::size_t target) const override;
   std::span<const quality::MetricInfo> metrics() const override { return detection::box_metrics(); }
   std::vector<std::optional<quality::Panel>> score(
@@ -34,12 +34,6 @@ class BoxPictureExplainer final : public PictureExplainer {
   detection::CellReader& cells() { return judge_.cells(); }
 
  private:
-  // How much of what speaks for a box lies in it, and its share of the picture.
-  struct Inside {
-    double energy = 0, chance = 0;
-  };
-  Inside inside(std::size_t target, const explain::Attribution& map) const;
-
   ExplainOptions options_;
   const detection::DetectorConfig& config_;
   Preprocess preprocess_;

@@ -15,10 +15,9 @@ namespace tapescope::tasks {
 using namespace detection;
 
 DetectionRun::DetectionRun(const Kit& kit, RunRequest asked, LoadedDetector loaded)
-    : Run(std::move(asked)),
-      kit_(kit),
-      loaded_(std::move(loaded)),
-      preprocess_(preprocess_of(config())) {}
+    : Run(kit, {std::move(asked), "centre-detector", loaded.model->config().classes,
+                preprocess_of(loaded.model->config()), loaded.path}),  // of letterboxed pictures
+      model_(std::move(loaded.model)) {}
 
 DetectionData DetectionRun::open(const DataRequest& request) const {
   return open_detection_data(request.folder,
@@ -48,7 +47,7 @@ RunData DetectionRun::data(const DataRequest& request) const {
 // The surest boxes of each picture.
 Predicted DetectionRun::predict(const PredictionRequest& request, const Backend& backend) const {
   using Json = nlohmann::ordered_json;
-  Detector detector(*loaded_.model, backend);
+  Detector detector(model(), backend);
   DetectOptions options;
   options.most = static_cast<int>(request.top);
   Json images = Json::array();
@@ -76,7 +75,7 @@ Predicted DetectionRun::predict(const PredictionRequest& request, const Backend&
 }
 
 Finder DetectionRun::finder(const Finding& finding, const Backend& backend) const {
-  const auto detector = std::make_shared<Detector>(*loaded_.model, backend);
+  const auto detector = std::make_shared<Detector>(model(), backend);
   const DetectOptions options{finding.threshold, finding.most, finding.nms};
   return [detector, options](Frame& frame) {
     frame.seen = detector->detect(frame.image, options, &frame.times);
@@ -84,7 +83,7 @@ Finder DetectionRun::finder(const Finding& finding, const Backend& backend) cons
 }
 
 std::unique_ptr<PictureExplainer> DetectionRun::explainer(const ExplainOptions& options) const {
-  return std::make_unique<BoxPictureExplainer>(*loaded_.model, options, asked().allow_outside);
+  return std::make_unique<BoxPictureExplainer>(model(), options, asked().allow_outside);
 }
 
 bool DetectionKit::wrote(const SafetensorsFile& file) const {

@@ -11,12 +11,8 @@ class DetectionRun final : public Run {
  public:
   DetectionRun(const Kit& kit, RunRequest asked, detection::LoadedDetector loaded);
 
-  const Kit& kit() const override { return kit_; }
-  Model& model() const override { return *loaded_.model; }
-  std::string name() const override { return "centre-detector"; }
-  const std::vector<std::string>& classes() const override { return config().classes; }
-  const Preprocess& preprocess() const override { return preprocess_; }  // of letterboxed pictures
-  const std::filesystem::path& path() const override { return loaded_.path; }
+  const detection::CentreDetector& model() const override { return *model_; }
+  const detection::DetectorConfig& config() const { return model_->config(); }
   RunData data(const DataRequest& request) const override;
   Answer evaluate(const EvaluationRequest& request, const Backend& backend) const override;
   Predicted predict(const PredictionRequest& request, const Backend& backend) const override;
@@ -27,15 +23,10 @@ class DetectionRun final : public Run {
   std::unique_ptr<PictureExplainer> explainer(const ExplainOptions& options) const override;
   void report(ReportPage& page) const override;
 
-  detection::CentreDetector& detector() const { return *loaded_.model; }
-  const detection::DetectorConfig& config() const { return loaded_.model->config(); }
-
  private:
-  const Kit& kit_;
   detection::DetectionData open(const DataRequest& request) const;
 
-  detection::LoadedDetector loaded_;
-  Preprocess preprocess_;
+  std::unique_ptr<detection::CentreDetector> model_;
 };
 
 class DetectionKit final : public Kit {

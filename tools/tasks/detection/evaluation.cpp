@@ -53,7 +53,7 @@ Answer DetectionRun::evaluate(const EvaluationRequest& request, const Backend& b
       static_cast<int>(config().width), Augment::none);
   const DetectionTask task(config(), source);
   const std::unique_ptr<Metrics> metrics = tapescope::evaluate(
-      *loaded_.model, task, source, request.batch_size, request.loader_threads, backend);
+      model(), task, source, request.batch_size, request.loader_threads, backend);
   const auto& found = dynamic_cast<const DetectionMetrics&>(*metrics);
   const CocoResult result = found.result();
   const std::array<double, 12> summary = result.summary();
@@ -93,7 +93,7 @@ Answer DetectionRun::suspects(const DataRequest& request, std::int64_t most,
   of_training.split = "train";
   const RunData images = data(of_training);
   const std::unique_ptr<Metrics> metrics =
-      tapescope::evaluate(*loaded_.model, *images.task, images.samples, 16, 2, backend);
+      tapescope::evaluate(model(), *images.task, images.samples, 16, 2, backend);
   const auto& found = dynamic_cast<const DetectionMetrics&>(*metrics);
   const std::vector<Truth> truths = found.truths();
   const auto name = [&](int category) -> const std::string& {

@@ -6,11 +6,10 @@
 #include "tools/detection/detection_task.h"
 #include "tools/detection/error_costs.h"
 #include "tools/detection/voc_evaluation.h"
-#include "tools/explanation/picture_settings.h"
 #include "tools/page/page.h"
 #include "tools/tasks/detection/box_picture_explainer.h"
 #include "tools/tasks/detection/detection.h"
-#include "tools/tasks/report_page.h"
+#include "tools/tasks/page_explanations.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::tasks {
@@ -46,7 +45,7 @@ class Detected {
       : run_(run),
         page_(page),
         options_(page.options()),
-        model_(run.detector()),
+        model_(run.model()),
         classes_(model_.config().classes) {}
 
   void write() {
@@ -199,13 +198,9 @@ class Detected {
 
   void pictures(const RunData& data, const std::vector<std::pair<std::string, Tally>>& chosen) {
     const Annotations annotations(options_.data, model_.config(), run_.asked().allow_outside);
-    ExplainOptions asked{.backend = page_.backend(), .score = options_.quality > 0};
-    asked.request.methods =
-        options_.methods.empty() ? run_.kit().usual_methods() : options_.methods;
-    asked.request.settings.budget = options_.budget;
+    const ExplainOptions asked = page_.explain_options();
     BoxPictureExplainer explainer(model_, asked, run_.asked().allow_outside);
-    std::vector<std::string> methods = explainer.methods();
-    QualityTable quality(explainer.metrics());
+    PageExplanations explanations(page_, asked, explainer);
     std::int64_t scored = 0;
     json_["pictures"] = Json::array();
     for (std::size_t n = 0; n < chosen.size(); ++n) {
@@ -216,48 +211,7 @@ class Detected {
       std::vector<Entry> entries;
       Json objects = Json::array();
       look_at(explainer.cells().read(picture.picture.input), picture, entries, objects);
-      const std::vector<std::size_t> order = explained(entries);
-      std::vector<ChosenBox> boxes;
-      for (std::size_t i : order) boxes.push_back(entries[i].box);
-      explainer.look_at(picture, boxes);
-      // The surest right box of a few pictures is scored.
-      const auto first_right = std::find_if(order.begin(), order.end(), [&](std::size_t i) {
-        return entries[i].outcome == name_of(Outcome::right);
-      });
-      const bool score = scored < options_.quality && first_right != order.end();
-      const auto judged = static_cast<std::size_t>(first_right - order.begin());
-      scored += score;
-      PictureSettings settings(asked.request, run_.preprocess(), picture.picture);
-      std::vector<std::pair<std::string, explain::Attribution>> to_score;
-      for (auto method = methods.begin(); method != methods.end() && !boxes.empty();) {
-        try {
-          const auto maps = explainer.explain(*method, settings.of(*method));
-          for (std::size_t i = 0; i < maps.size(); ++i) {
-            entries[order[i]].maps.push_back(map_json(maps[i]));
-          }
-          if (score) to_score.emplace_back(*method, maps[judged]);
-          ++method;
-        } catch (const Error& refused) {
-          page_.note(fmt::format("{} is left out: {}", *method, refused.what()));
-          method = methods.erase(method);
-        }
-      }
-      if (score) {
-        explainer.look_at(picture, {boxes[judged]});
-        for (const auto& [method, map] : to_score) {
-          quality.add("", {method, *explainer.score(method, {&map, 1}, settings.of(method))[0]});
-        }
-        for (const quality::PanelRow& row : explainer.score_controls(0)) quality.add("", row);
-      }
-      Json list = Json::array();
-      for (Entry& entry : entries) {
-        list.push_back({{"outcome", entry.outcome},
-                        {"class", class_name(entry.box.what.category)},
-                        {"score", entry.score},
-                        {"box", box_json(entry.box.box)},
-                        {"why", entry.why},
-                        {"maps", std::move(entry.maps)}});
-      }
+      scored += explain(picture, explainer, explanations, scored < options_.quality, entries);
       json_["pictures"].push_back({{"name", fs::path(path).filename().string()},
                                    {"group", group},
                                    {"f1", tally.f1()},
@@ -268,11 +222,54 @@ class Detected {
                                    {"height", picture.picture.image.height},
                                    {"picture", page::picture_uri(picture.picture.image, kPixels)},
                                    {"objects", std::move(objects)},
-                                   {"boxes", std::move(list)}});
+                                   {"boxes", entries_json(entries)}});
     }
-    if (Json scores = quality.json("", "box", "boxes"); !scores.is_null()) {
-      page_["quality"] = std::move(scores);
+    explanations.finish("box", "boxes");
+  }
+
+  // Gives entries their maps. Where `may_score`, the surest right box is scored; whether there was
+  // one.
+  bool explain(const DetectorPicture& picture, BoxPictureExplainer& explainer,
+               PageExplanations& explanations, bool may_score, std::vector<Entry>& entries) const {
+    const std::vector<std::size_t> order = explained(entries);
+    if (order.empty()) return false;
+    std::vector<ChosenBox> boxes;
+    for (std::size_t i : order) boxes.push_back(entries[i].box);
+    explainer.look_at(picture, boxes);
+    const auto first_right = std::find_if(order.begin(), order.end(), [&](std::size_t i) {
+      return entries[i].outcome == name_of(Outcome::right);
+    });
+    const bool score = may_score && first_right != order.end();
+    const auto judged = static_cast<std::size_t>(first_right - order.begin());
+    PictureSettings settings = explanations.settings(run_.preprocess(), picture.picture);
+    std::vector<std::pair<std::string, explain::Attribution>> to_score;
+    explanations.explain(settings, [&](const std::string& method, const explain::ExplainOptions&,
+                                       const std::vector<explain::Attribution>& maps) {
+      for (std::size_t i = 0; i < maps.size(); ++i) {
+        entries[order[i]].maps.push_back(map_json(maps[i]));
+      }
+      if (score) to_score.emplace_back(method, maps[judged]);
+    });
+    if (!score) return false;
+    explainer.look_at(picture, {boxes[judged]});
+    for (const auto& [method, map] : to_score) {
+      explanations.score(method, map, settings.of(method));
     }
+    explanations.score_controls();
+    return true;
+  }
+
+  Json entries_json(std::vector<Entry>& entries) const {
+    Json list = Json::array();
+    for (Entry& entry : entries) {
+      list.push_back({{"outcome", entry.outcome},
+                      {"class", class_name(entry.box.what.category)},
+                      {"score", entry.score},
+                      {"box", box_json(entry.box.box)},
+                      {"why", entry.why},
+                      {"maps", std::move(entry.maps)}});
+    }
+    return list;
   }
 
   // What the detector lists and what it misses in one picture; boxes in the input's pixels, judged
@@ -367,7 +364,7 @@ class Detected {
   const DetectionRun& run_;
   ReportPage& page_;
   const ReportOptions& options_;
-  CentreDetector& model_;
+  const CentreDetector& model_;
   const std::vector<std::string>& classes_;
   std::vector<Truth> truths_;
   Json json_;

@@ -109,26 +109,6 @@ DetectionData open_training(const TrainConfig& config, const TrainingRequest& re
   return data;
 }
 
-TrainerOptions trainer_options(const TrainConfig& config, Device device) {
-  TrainerOptions options;
-  options.epochs = config.epochs;
-  options.batch_size = config.batch_size;
-  options.seed = config.seed;
-  options.loader_threads = static_cast<int>(config.loader_threads);
-  options.log_every = config.log_every;
-  options.statistics_every = config.statistics_every;
-  options.checkpoint_every = config.checkpoint_every;
-  options.device = device;
-  options.kernels = parse_kernels(config.kernel);
-  options.optimizer.name = config.optimizer;
-  options.optimizer.weight_decay = config.weight_decay;
-  options.optimizer.clip_gradient = config.clip_gradient;
-  options.schedule.name = config.schedule;
-  options.schedule.peak = config.lr;
-  options.schedule.warmup = 0.05;
-  return options;
-}
-
 TestResult test(const std::string& run, const std::shared_ptr<const DetectionSource>& images,
                 const TrainerOptions& options) {
   if (!images) return {{{"test_ap", std::nan("")}, {"test_ap50", std::nan("")}}, ""};
@@ -174,6 +154,7 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   setup.validation = validation;
   setup.probed = source(data.validation.empty() ? data.train : data.validation, Augment::none);
   setup.options = trainer_options(config, device);
+  setup.options.schedule.warmup = 0.05;
   setup.image = {detector.height, detector.width, 3};
   setup.metadata = metadata_of(detector);
   setup.loss = "focal+giou";

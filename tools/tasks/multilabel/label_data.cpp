@@ -129,6 +129,22 @@ std::vector<LabelledFile> read_folders(const fs::path& folder) {
   return all;
 }
 
+// The files of the pictures, which leave `files` where they cannot be read and may be left out.
+std::vector<ImageFile> checked(std::vector<LabelledFile>& files, const DataOptions& options,
+                               TurnedPictures& turned, std::vector<std::string>& bad_images) {
+  std::vector<ImageFile> images;
+  for (const LabelledFile& file : files) images.push_back({file.path});
+  const std::vector<BadFile> bad =
+      check_files(images, options.on_bad_image,
+                  options.skip_advised ? ", or pass --on-bad-image skip" : "", &turned);
+  for (auto it = bad.rbegin(); it != bad.rend(); ++it) {
+    bad_images.insert(bad_images.begin(), it->what);
+    files.erase(files.begin() + static_cast<std::ptrdiff_t>(it->index));
+    images.erase(images.begin() + static_cast<std::ptrdiff_t>(it->index));
+  }
+  return images;
+}
+
 // Files of one content become one, with all their labels.
 void unite(std::vector<LabelledFile>& files, std::vector<ImageFile>& images) {
   std::map<std::pair<std::uint64_t, Part>, std::size_t> seen;
@@ -172,18 +188,9 @@ LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
   const bool table = has_label_table(folder);
   detection::NamedFiles named(folder, allow_outside);
   std::vector<LabelledFile> files = table ? read_tables(folder, named) : read_folders(folder);
-  std::vector<ImageFile> images;
-  for (const LabelledFile& file : files) images.push_back({file.path});
   TurnedPictures turned{options.exif};
   LabelledData data;
-  const std::vector<BadFile> bad =
-      check_files(images, options.on_bad_image,
-                  options.skip_advised ? ", or pass --on-bad-image skip" : "", &turned);
-  for (auto it = bad.rbegin(); it != bad.rend(); ++it) {
-    data.splits.bad_images.insert(data.splits.bad_images.begin(), it->what);
-    files.erase(files.begin() + static_cast<std::ptrdiff_t>(it->index));
-    images.erase(images.begin() + static_cast<std::ptrdiff_t>(it->index));
-  }
+  std::vector<ImageFile> images = checked(files, options, turned, data.splits.bad_images);
   unite(files, images);
   data.labels = labels;
   if (labels.empty()) {

@@ -4,50 +4,29 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "autograd/ops/ops.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
-#include "tools/tasks/classification/class_explainer.h"
-#include "tools/tasks/classification/classification.h"
-#include "tools/tasks/multilabel/label_task.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::tasks {
 
 using Json = nlohmann::ordered_json;
 
-MultiLabelRun::MultiLabelRun(const Kit& kit, RunRequest asked, LoadedModel loaded)
-    : Run(std::move(asked)),
-      kit_(kit),
-      loaded_(std::move(loaded)),
-      preprocess_(loaded_.info.preprocess()) {}
-
 LabelledData MultiLabelRun::open(const DataRequest& request) const {
-  DataOptions options = data_options_of(loaded_.info, request.split);
+  DataOptions options = data_options(request);
   options.classes.clear();  // they are sets of labels here
-  options.skip_advised = request.on_bad_image.has_value();
-  if (request.on_bad_image == BadImage::skip) options.on_bad_image = BadImage::skip;
-  return open_labelled(request.folder, options, loaded_.info.classes, asked().allow_outside);
+  return open_labelled(request.folder, options, classes(), asked().allow_outside);
 }
 
 RunData MultiLabelRun::data(const DataRequest& request) const {
   const LabelledData labelled = open(request);
   const std::shared_ptr<const Dataset> all = labelled.splits.split(request.split);
   const auto data = std::make_shared<Subset>(all, spread(all->size(), request.limit));
-  return {std::make_shared<LabelSource>(data, loaded_.info.pipeline, labelled.sets,
-                                        loaded_.info.config.classes),
-          std::make_shared<LabelTask>(loaded_.info.config),
-          [data](std::int64_t i) { return data->name(i); },
-          [data](std::int64_t i) { return copy_of(data->image(i)); },
-          with_share(labelled.splits.notices, data->size(), all->size(), request.split)};
-}
-
-ClassLogits MultiLabelRun::class_logits() const {
-  return {logits_of(*loaded_.model), preprocess_, loaded_.info.classes, label_probabilities};
-}
-
-Predicted MultiLabelRun::predict(const PredictionRequest& request, const Backend& backend) const {
-  return predict_classes(class_logits(), sigmoid, *loaded_.model, request, backend);
+  return {
+      std::make_shared<LabelSource>(data, info().pipeline, labelled.sets, info().config.classes),
+      std::make_shared<LabelTask>(info().config), [data](std::int64_t i) { return data->name(i); },
+      [data](std::int64_t i) { return copy_of(data->image(i)); },
+      with_share(labelled.splits.notices, data->size(), all->size(), request.split)};
 }
 
 Finder MultiLabelRun::finder(const Finding&, const Backend&) const {
@@ -57,19 +36,14 @@ Finder MultiLabelRun::finder(const Finding&, const Backend&) const {
       asked().run);
 }
 
-std::unique_ptr<PictureExplainer> MultiLabelRun::explainer(const ExplainOptions& options) const {
-  return std::make_unique<ClassExplainer>(*loaded_.model, class_logits(), options);
-}
-
 Answer MultiLabelRun::evaluate(const EvaluationRequest& request, const Backend& backend) const {
   if (request.wrong || request.localise) {
     throw usage_error("--wrong and --localise are of a run with one class per picture");
   }
   const RunData images = data(request.data);
   for (const std::string& notice : images.notices) fmt::print(stderr, "{}\n", printable(notice));
-  const std::unique_ptr<Metrics> metrics =
-      tapescope::evaluate(*loaded_.model, *images.task, images.samples, request.batch_size,
-                          request.loader_threads, backend);
+  const std::unique_ptr<Metrics> metrics = tapescope::evaluate(
+      model(), *images.task, images.samples, request.batch_size, request.loader_threads, backend);
   const auto& m = dynamic_cast<const LabelMetrics&>(*metrics);
   std::size_t width = 5;
   for (const std::string& name : classes()) width = std::max(width, characters(printable(name)));
@@ -108,7 +82,7 @@ Answer MultiLabelRun::suspects(const DataRequest& request, std::int64_t most,
   of_training.split = "train";
   const RunData images = data(of_training);
   const std::unique_ptr<Metrics> metrics =
-      tapescope::evaluate(*loaded_.model, *images.task, images.samples, 32, 2, backend);
+      tapescope::evaluate(model(), *images.task, images.samples, 32, 2, backend);
   const auto& m = dynamic_cast<const LabelMetrics&>(*metrics);
   struct Suspect {
     std::int64_t image = 0;
@@ -143,17 +117,15 @@ Answer MultiLabelRun::suspects(const DataRequest& request, std::int64_t most,
   return {text, json_text(list)};
 }
 
-std::vector<std::string> MultiLabelKit::models() const { return ClassificationKit().models(); }
-
 std::unique_ptr<Run> MultiLabelKit::open(SafetensorsFile& file, RunRequest asked,
                                          const LoadOptions& options) const {
   LoadedModel loaded = load_model(file, options);
   return std::make_unique<MultiLabelRun>(*this, std::move(asked), std::move(loaded));
 }
 
-// Untrained they are the same nets.
 std::unique_ptr<Run> MultiLabelKit::make(ModelConfig config) const {
-  return ClassificationKit().make(std::move(config));
+  return std::make_unique<MultiLabelRun>(*this, RunRequest{},
+                                         untrained_classifier(std::move(config)));
 }
 
 }  // namespace tapescope::tasks

@@ -1,47 +1,32 @@
 // Any number of labels per picture.
 #pragma once
 
-#include "tools/tasks/kit.h"
+#include "tools/tasks/classification/classifier_run.h"
 #include "tools/tasks/multilabel/label_data.h"
-#include "tools/training/classifier_file.h"
+#include "tools/tasks/multilabel/label_task.h"
 
 namespace tapescope::tasks {
 
-class MultiLabelRun final : public Run {
+class MultiLabelRun final : public ClassifierRun {
  public:
-  MultiLabelRun(const Kit& kit, RunRequest asked, LoadedModel loaded);
+  MultiLabelRun(const Kit& kit, RunRequest asked, LoadedModel loaded)
+      : ClassifierRun(kit, std::move(asked), std::move(loaded), {sigmoid, label_probabilities}) {}
 
-  const Kit& kit() const override { return kit_; }
-  Model& model() const override { return *loaded_.model; }
-  std::string name() const override { return loaded_.info.config.name; }
-  const std::vector<std::string>& classes() const override { return loaded_.info.classes; }
-  const Preprocess& preprocess() const override { return preprocess_; }
-  const std::filesystem::path& path() const override { return loaded_.path; }
   RunData data(const DataRequest& request) const override;
   Answer evaluate(const EvaluationRequest& request, const Backend& backend) const override;
-  Predicted predict(const PredictionRequest& request, const Backend& backend) const override;
   Finder finder(const Finding& finding, const Backend& backend) const override;
   Answer suspects(const DataRequest& request, std::int64_t most,
                   const Backend& backend) const override;
-  const char* suspects_key() const override { return "label_suspects"; }
-  std::unique_ptr<PictureExplainer> explainer(const ExplainOptions& options) const override;
   void report(ReportPage& page) const override;
-
-  ClassLogits class_logits() const;
-  Classifier& classifier() const { return *loaded_.model; }
 
  private:
   LabelledData open(const DataRequest& request) const;
-
-  const Kit& kit_;
-  LoadedModel loaded_;
-  Preprocess preprocess_;
 };
 
 class MultiLabelKit final : public Kit {
  public:
   std::string_view name() const override { return "multi-label"; }
-  std::vector<std::string> models() const override;
+  std::vector<std::string> models() const override { return classifier_names(); }
   const char* usual_methods() const override {
     return "grad-cam,lrp-epsilon-plus,integrated-gradients";
   }

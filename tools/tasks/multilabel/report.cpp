@@ -5,12 +5,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "tools/explanation/picture_settings.h"
 #include "tools/page/page.h"
 #include "tools/tasks/classification/class_explainer.h"
 #include "tools/tasks/multilabel/label_task.h"
 #include "tools/tasks/multilabel/multilabel.h"
-#include "tools/tasks/report_page.h"
+#include "tools/tasks/page_explanations.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::tasks {
@@ -87,34 +86,26 @@ class Labelled {
                                     order.begin() + static_cast<std::ptrdiff_t>((most + 1) / 2));
     chosen.insert(chosen.end(), order.rbegin(),
                   order.rbegin() + static_cast<std::ptrdiff_t>(most / 2));
-    ExplainOptions asked{
-        .request = asked_, .backend = page_.backend(), .score = page_.options().quality > 0};
-    asked.request.methods =
-        page_.options().methods.empty() ? run_.kit().usual_methods() : page_.options().methods;
-    asked.request.settings.budget = page_.options().budget;
-    asked_ = asked.request;
-    ClassExplainer explainer(run_.classifier(), run_.class_logits(), asked);
-    std::vector<std::string> methods = explainer.methods();
-    QualityTable quality(explainer.metrics());
+    const ExplainOptions asked = page_.explain_options();
+    ClassExplainer explainer(run_.model(), run_.class_logits(), asked);
+    PageExplanations explanations(page_, asked, explainer);
     page_["images"] = Json::array();
     for (std::size_t n = 0; n < chosen.size(); ++n) {
       fmt::print(stderr, "explaining {} of {}\n", n + 1, chosen.size());
       const bool score = n < static_cast<std::size_t>(page_.options().quality);
       page_["images"].push_back(
-          explained(explainer, chosen[n], n < (most + 1) / 2, score, methods, quality));
+          explained(explainer, explanations, chosen[n], n < (most + 1) / 2, score));
     }
-    if (Json scores = quality.json("", "image", "images"); !scores.is_null()) {
-      page_["quality"] = std::move(scores);
-    }
+    explanations.finish("image", "images");
   }
 
   // The two labels whose answers are furthest from the truth, or surest.
-  Json explained(ClassExplainer& explainer, std::size_t image, bool worst, bool score,
-                 std::vector<std::string>& methods, QualityTable& quality) {
+  Json explained(ClassExplainer& explainer, PageExplanations& explanations, std::size_t image,
+                 bool worst, bool score) const {
     const std::string file = data_.name(static_cast<std::int64_t>(image));
     const Picture picture =
         make_picture(data_.picture(static_cast<std::int64_t>(image)), file, run_.preprocess());
-    PictureSettings settings(asked_, run_.preprocess(), picture);
+    PictureSettings settings = explanations.settings(run_.preprocess(), picture);
     std::vector<std::size_t> targets(run_.classes().size());
     for (std::size_t k = 0; k < targets.size(); ++k) targets[k] = k;
     const auto weight = [&](std::size_t k) {
@@ -129,25 +120,7 @@ class Labelled {
       const std::size_t target = targets[t];
       named[name(target)] = m_.answers(target)[image].probability;
       explainer.look_at(picture, static_cast<std::int64_t>(target));
-      for (auto it = methods.begin(); it != methods.end();) {
-        try {
-          const explain::ExplainOptions its = settings.of(*it);
-          const std::vector<explain::Attribution> found = explainer.explain(*it, its);
-          maps.push_back(map_json(found[0]));
-          maps.back()["target"] = name(target);
-          if (score && t == 0) {
-            if (const auto panel = explainer.score(*it, found, its)[0]) {
-              quality.add("", {*it, *panel});
-            }
-          }
-          ++it;
-        } catch (const Error& refused) {
-          page_.note(fmt::format("{} is left out: {}", *it, refused.what()));
-          it = methods.erase(it);
-        }
-      }
-      if (!score || t > 0) continue;
-      for (const quality::PanelRow& row : explainer.score_controls(0)) quality.add("", row);
+      explanations.explain_target(settings, name(target), score && t == 0, maps);
     }
     return {{"name", std::filesystem::path(file).filename().string()},
             {"group", worst ? "worst" : "best"},
@@ -163,7 +136,6 @@ class Labelled {
   RunData data_;
   std::unique_ptr<Metrics> metrics_;
   const LabelMetrics& m_;
-  ExplanationRequest asked_;
 };
 
 }  // namespace
