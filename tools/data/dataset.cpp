@@ -9,6 +9,7 @@
 #include "engine/philox.h"
 #include "tools/data/idx.h"
 #include "tools/data/image_folder.h"
+#include "tools/data/recolour.h"
 #include "tools/data/splits.h"
 #include "tools/files/text.h"
 
@@ -300,21 +301,6 @@ void open_idx(const fs::path& path, const DataOptions& options, DataSplits& spli
 }
 
 }  // namespace
-
-Image recoloured(const ImageView& from, int channels) {
-  if (from.channels == channels) return copy_of(from);
-  Image to(from.height, from.width, channels);
-  const std::size_t pixels = to.pixels.size() / static_cast<std::size_t>(channels);
-  for (std::size_t i = 0; i < pixels; ++i) {
-    if (channels == 3) {
-      std::fill_n(&to.pixels[i * 3], 3, from.pixels[i]);
-    } else {  // ITU-R BT.601 luma
-      const std::uint8_t* p = from.pixels + i * 3;
-      to.pixels[i] = static_cast<std::uint8_t>((p[0] * 77 + p[1] * 150 + p[2] * 29) >> 8);
-    }
-  }
-  return to;
-}
 
 ImageSize Dataset::image_size(std::int64_t index) const {
   const ImageView view = image(index);
