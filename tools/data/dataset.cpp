@@ -11,17 +11,13 @@
 #include "tools/data/image_folder.h"
 #include "tools/data/recolour.h"
 #include "tools/data/splits.h"
+#include "tools/files/folders.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_folder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
-}
 
 // Pictures of another number of channels than the base has, converted one by one.
 class Recoloured : public Dataset {
@@ -187,6 +183,7 @@ bool by_heads(const fs::path& path, const DataOptions& options, DataSplits& spli
   std::uintmax_t bytes = 0, files = 0;
   std::error_code error;
   for (fs::recursive_directory_iterator
+    expect_no_ring(it->path());
            it(path, fs::directory_options::follow_directory_symlink, error),
        end;
        !error && it != end && it.depth() < 64; it.increment(error)) {

@@ -10,6 +10,7 @@
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
+#include "tools/files/folders.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
@@ -26,6 +27,7 @@ void collect(const fs::path& folder, FolderScan& scan, std::vector<std::string>&
     std::error_code error;
     const fs::file_type type = entry.status(error).type();
     if (type == fs::file_type::directory) {
+      expect_no_ring(entry.path());
       collect(entry.path(), scan, files, depth + 1);
     } else if (!has_image_extension(entry.path())) {
       ++scan.other_files;

@@ -5,7 +5,9 @@
 #include <filesystem>
 
 #include "engine/error.h"
-#include "tools/data/image.h"
+#include "tools/data/image_format.h"
+#include "tools/data/odd_pictures.h"
+#include "tools/files/folders.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
@@ -28,6 +30,7 @@ std::vector<std::string> pictures_below(const std::string& folder) {
                         printable(folder));
     }
     std::error_code gone;
+    expect_no_ring(it->path());
     const bool is_folder = it->is_directory(gone);
     if (hidden(it->path())) {
       if (is_folder) it.disable_recursion_pending();
