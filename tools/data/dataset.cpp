@@ -65,7 +65,7 @@ struct Folder {
   const DataOptions& options;
   DataSplits& splits;
   std::shared_ptr<CacheBudget> budget;
-  TurnedPictures turned;  // of all splits
+  OddPictures odd;  // of all splits
 
   // `reference`: this split says what the classes are, and must fill them all.
   std::shared_ptr<const Dataset> read(const fs::path& path, bool reference) {
@@ -150,12 +150,12 @@ struct Folder {
 
   void leave_out_bad(std::vector<ImageFile>& files) {
     if (splits.heads) {
-      look_at_heads(files, splits.path, options.record.get(), turned);
+      look_at_heads(files, splits.path, options.record.get(), odd);
       return;
     }
     const std::vector<BadFile> bad =
         check_files(files, options.on_bad_image,
-                    options.skip_advised ? ", or pass --on-bad-image skip" : "", &turned);
+                    options.skip_advised ? ", or pass --on-bad-image skip" : "", &odd);
     if (bad.empty()) return;
     std::vector<ImageFile> good;
     auto next = bad.begin();
@@ -218,8 +218,8 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
   }
   if (!seen.empty()) splits.notices.push_back(printable(path.string()) + ": " + seen);
   splits.heads = by_heads(path, options, splits);
-  Folder folder{
-      options, splits, std::make_shared<CacheBudget>(options.cache_bytes), {options.exif}};
+  Folder folder{options, splits, std::make_shared<CacheBudget>(options.cache_bytes),
+                OddPictures(options.exif)};
   if (layout.flat()) {
     splits.train = folder.read(path, true);
   } else {
@@ -233,7 +233,8 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
     }
   }
   splits.notices.insert(splits.notices.end(), layout.notices.begin(), layout.notices.end());
-  if (folder.turned.count > 0) splits.notices.push_back(folder.turned.sentence());
+  for (std::string& sentence : folder.odd.sentences())
+    splits.notices.push_back(std::move(sentence));
 }
 
 // ---- IDX

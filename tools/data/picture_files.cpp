@@ -68,6 +68,17 @@ std::vector<std::string> picture_files(const std::vector<std::string>& names) {
   return all;
 }
 
+void tell_dark(const std::vector<std::string>& pictures) {
+  OddPictures odd(Exif::ignore);
+  for (const std::string& name : pictures) {
+    try {
+      if (OddPictures::has_16_bits(read_header_bytes(name))) odd.look_at(read_bytes(name), name);
+    } catch (const Error&) {
+    }
+  }
+  if (odd.dark().count() > 0) fmt::print(stderr, "{}\n", odd.dark().sentence());
+}
+
 std::string unused_stem(const std::string& stem, std::set<std::string>& used) {
   std::string name = stem;
   for (int n = 2; !used.insert(name).second; ++n) name = fmt::format("{}-{}", stem, n);

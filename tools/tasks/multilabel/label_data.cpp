@@ -174,11 +174,11 @@ LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
   std::vector<LabelledFile> files = table ? read_tables(folder, named) : read_folders(folder);
   std::vector<ImageFile> images;
   for (const LabelledFile& file : files) images.push_back({file.path});
-  TurnedPictures turned{options.exif};
+  OddPictures odd(options.exif);
   LabelledData data;
   const std::vector<BadFile> bad =
       check_files(images, options.on_bad_image,
-                  options.skip_advised ? ", or pass --on-bad-image skip" : "", &turned);
+                  options.skip_advised ? ", or pass --on-bad-image skip" : "", &odd);
   for (auto it = bad.rbegin(); it != bad.rend(); ++it) {
     data.splits.bad_images.insert(data.splits.bad_images.begin(), it->what);
     files.erase(files.begin() + static_cast<std::ptrdiff_t>(it->index));
@@ -224,7 +224,7 @@ LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
   splits.train = dataset(Part::train);
   splits.validation = dataset(Part::validation);
   splits.test = dataset(Part::test);
-  if (turned.count > 0) splits.notices.push_back(turned.sentence());
+  splits.notices = odd.sentences();
   divide(splits, options);
   return data;
 }
