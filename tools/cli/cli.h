@@ -26,7 +26,7 @@ struct RunOptions : tasks::RunRequest {
   Backend backend() const;
 };
 
-// Prints the one or the other.
+// Prints the one or the other; returns the exit status.
 int print(const tasks::Answer& answer, bool json);
 
 }  // namespace tapescope::cli

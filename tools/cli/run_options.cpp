@@ -37,7 +37,7 @@ Backend RunOptions::backend() const { return {device_from_name(device), parse_ke
 
 int print(const tasks::Answer& answer, bool json) {
   fmt::print("{}", json ? answer.json + "\n" : answer.text);
-  return 0;
+  return answer.status;
 }
 
 }  // namespace tapescope::cli
