@@ -12,9 +12,6 @@ namespace tapescope::cli {
 extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kSynthesize,
     kInspect, kReport, kDetect, kKernels, kVerifyRun;
 
-// --allow-outside, as every subcommand that opens data has it.
-void add_allow_outside(CommandLine& line, bool& allow_outside);
-
 // --run, --checkpoint, --device, --kernel, --threads and --allow-non-finite: what every subcommand
 // on a trained model takes.
 struct RunOptions : tasks::RunRequest {

@@ -173,6 +173,7 @@ bool may_change_on_resume(std::string_view option) {
                                                   "watch-images",
                                                   "watch-methods",
                                                   "data",
+                                                  "allow-outside",
                                                   "weights"};
   return free.contains(option);
 }

@@ -27,7 +27,7 @@ LabelledData open_training(const TrainConfig& config, const TrainingRequest& req
   options.exif = exif_from_name(config.exif);
   LabelledData data =
       open_labelled(config.data, options, resumed ? resumed->classes : std::vector<std::string>{},
-                    request.allow_outside);
+                    config.allow_outside);
   for (const std::string& notice : data.splits.notices) {
     fmt::print(stderr, "{}\n", printable(notice));
   }
