@@ -43,20 +43,15 @@ class Recoloured : public Dataset {
   int channels_;
 };
 
-void check_options(const DataOptions& options) {
-  const auto check = [](const char* name, double value) {
-    if (!(value >= 0 && value < 1)) {
-      throw usage_error("the {} fraction is {}; it is from 0 up to, not including, 1", name, value);
+// Where IDX files lie deeper in, as torchvision keeps them (MNIST/raw): which folder to name.
+std::string deeper_idx(const fs::path& root) {
+  for (const fs::directory_entry& entry : listing_of(root)) {
+    for (const fs::path& place : {entry.path(), entry.path() / "raw"}) {
+      if (!is_folder(place) || find_idx(place, "train", "images").empty()) continue;
+      return fmt::format("; '{}' holds IDX files: name it", printable(place.string()));
     }
-  };
-  check("validation", options.validation_fraction);
-  check("test", options.test_fraction);
-  if (options.limit < 0) {
-    throw usage_error("the limit of training images is {}; it is 0 (all) or more", options.limit);
   }
-  if (options.channels != 0 && options.channels != 1 && options.channels != 3) {
-    throw usage_error("pictures have 1 or 3 channels, not {}", options.channels);
-  }
+  return "";
 }
 
 // ---- folders of pictures
@@ -102,7 +97,8 @@ struct Folder {
       splits.classes = fixed ? options.classes : scan.classes;
       if (splits.classes.size() < 2) {
         throw usage_error("{}: holds one class only ({}); a classifier needs at least two{}",
-                          path.string(), splits.classes.front(), deeper_hint(path));
+                          path.string(), splits.classes.front(),
+                          deeper_idx(path) + deeper_hint(path));
       }
     }
     std::vector<ImageFile> files;
@@ -183,11 +179,11 @@ bool by_heads(const fs::path& path, const DataOptions& options, DataSplits& spli
   std::uintmax_t bytes = 0, files = 0;
   std::error_code error;
   for (fs::recursive_directory_iterator
-    expect_no_ring(it->path());
            it(path, fs::directory_options::follow_directory_symlink, error),
        end;
        !error && it != end && it.depth() < 64; it.increment(error)) {
     std::error_code no_file;
+    expect_no_ring(it->path());
     if (!has_image_extension(it->path()) || !it->is_regular_file(no_file)) continue;
     const std::uintmax_t size = it->file_size(no_file);
     bytes += no_file ? 0 : size;

@@ -15,7 +15,7 @@ namespace tapescope::tasks {
 
 // How a training is asked for, beside its options.
 struct TrainingRequest {
-  bool resume = false, allow_outside = false;
+  bool resume = false;
   std::string data_changed = "refuse";  // or "accept"
 };
 

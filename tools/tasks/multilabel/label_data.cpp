@@ -169,6 +169,7 @@ bool has_label_table(const fs::path& folder) {
 
 LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
                            const std::vector<std::string>& labels, bool allow_outside) {
+  check_options(options);
   const bool table = has_label_table(folder);
   detection::NamedFiles named(folder, allow_outside);
   std::vector<LabelledFile> files = table ? read_tables(folder, named) : read_folders(folder);
