@@ -160,6 +160,14 @@ TEST_F(BadBoxes, NamesThatLeaveTheFolder) {
   command.push_back("--allow-outside");
   const Result trained = tapescope_program(command);
   EXPECT_EQ(trained.status, 0) << trained.err;
+  // What was allowed once is of the run.
+  const Words kept = {"--out", folder_ / "run"};
+  for (const Words& words : {Words{"train", "--resume"}, Words{"verify-run"}}) {
+    Words again = words;
+    again.insert(again.end(), kept.begin() + (words[0] == "train" ? 0 : 1), kept.end());
+    const Result went_on = tapescope_program(again);
+    EXPECT_EQ(went_on.status, 0) << words[0] << went_on.err;
+  }
   const Words others[] = {{"eval", "--split", "train"},
                           {"report", "--split", "train", "--out", folder_ / "r.html", "--images",
                            "1", "--quality", "0"},

@@ -137,6 +137,12 @@ TEST_F(BadInput, Options) {
   expect_complaint(train({"--epochs", "three"}), 2, {"epochs"});
   expect_complaint(train({"--epochs", "0"}), 2, {"--epochs"});
   expect_complaint(train({"--batch-size", "-1"}), 2, {"--batch-size"});
+  // Numbers beyond what a computer counts with are not taken for others.
+  expect_complaint(train({"--seed", "18446744073709551616"}), 2,
+                   {"--seed", "18446744073709551615"});
+  expect_complaint(train({"--seed", "-1"}), 2, {"--seed", "-1"});
+  expect_complaint(train({"--limit", "9223372036854775808"}), 2, {"--limit", "in range"});
+  expect_complaint(train({"--loader-threads", "4294967297"}), 2, {"--loader-threads", "1024"});
   expect_complaint(train({"--model", "alexnet"}), 2, {"alexnet", "lenet"});
   expect_complaint(train({"--loss", "hinge"}), 2, {"hinge", "focal"});
   expect_complaint(train({"--optimizer", "lion"}), 2, {"lion", "adamw"});

@@ -113,6 +113,21 @@ TEST_F(Explanations, BoxesOfClassMapsAreMeasured) {
   EXPECT_TRUE(shares["accuracy"].is_null()) << "boxes are of shapes, classes are colours";
   EXPECT_NEAR(shares["iou50"].get<double>(), overlapping / 6.0, 1e-9);
   EXPECT_NEAR(shares["mean_iou"].get<double>(), overlaps / 6, 1e-6);
+
+  // Pictures that cannot be read, by their heads or behind them, cost no others.
+  fs::copy(shapes_folder(), *folder_ / "damaged", fs::copy_options::recursive);
+  const fs::path damaged = *folder_ / "damaged/images/test";
+  fs::resize_file(damaged / "red/0000.png", fs::file_size(damaged / "red/0000.png") / 2);
+  put(damaged / "blue/0001.png", std::string("no picture"));
+  Words broken{"eval", "--run", mapped, "--localise", "--json", "--data", *folder_ / "damaged"};
+  const Result went_on = tapescope_program(broken);
+  EXPECT_EQ(went_on.status, 2) << went_on.err;
+  EXPECT_NE(went_on.err.find("red/0000.png"), std::string::npos) << went_on.err;
+  EXPECT_NE(went_on.err.find("2 pictures cannot be read"), std::string::npos) << went_on.err;
+  ASSERT_FALSE(went_on.out.empty());
+  EXPECT_EQ(json::parse(went_on.out)["images"], 4);
+  broken.insert(broken.end(), {"--on-bad-image", "skip"});
+  EXPECT_EQ(tapescope_program(broken).status, 0) << "they were to be left out";
 }
 
 TEST_F(Explanations, ScoresStandBesideControls) {

@@ -104,7 +104,7 @@ TEST_F(SplitProgram, ResumingOnChangedDataAsksFirst) {
   EXPECT_EQ(refused.status, 2);
   EXPECT_SAYS(refused.err, "1 picture added (red/new.png)");
   EXPECT_SAYS(refused.err, "1 picture removed (blue/12.png)");
-  EXPECT_SAYS(refused.err, "1 picture of another class (blue/x.png: blue, was red)");
+  EXPECT_SAYS(refused.err, "1 picture labelled otherwise (blue/x.png: blue, was red)");
   EXPECT_SAYS(refused.err, "--data-changed accept");
   EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1);
   Words accepted = resume;

@@ -47,6 +47,25 @@ TEST_F(CocoResultIds, IdsAreTheDatas) {
             std::string::npos);
 }
 
+// As the data themselves are read (annotations.h).
+TEST_F(CocoResultIds, FilesAreReadAsWhenTheyAreTrainedOn) {
+  put(folder_ / "robo/_annotations.coco.json",
+      std::string(R"({"images": [{"id": 7.0, "file_name": "a.jpg", "score": NaN}],
+                      "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "cat"}],
+                      "annotations": [{"id": 1, "image_id": 7.0, "category_id": 1}]})"));
+  put(folder_ / "robo/a.jpg", std::string("x"));
+  CocoIds ids(folder_ / "robo", {"cat"});
+  EXPECT_EQ(ids.category(0), "1");
+  EXPECT_EQ(ids.image(at("robo/a.jpg")), "7");
+  put(folder_ / "robo/utf16.json", std::string("\xFF\xFE{\0}\0", 6));
+  EXPECT_NE(usage_message([&] { CocoIds(folder_ / "robo/utf16.json", {}); }).find("UTF-8"),
+            std::string::npos);
+  // What is named as the data and cannot be read says why.
+  put(folder_ / "robo/broken.json", std::string("{\n\"images\": [\n"));
+  EXPECT_NE(usage_message([&] { CocoIds(folder_ / "robo/broken.json", {}); }).find("line 3"),
+            std::string::npos);
+}
+
 TEST_F(CocoResultIds, IdsWithoutDataCountFromOne) {
   CocoIds ids;
   EXPECT_EQ(ids.category(1), "2");

@@ -146,7 +146,7 @@ TEST_F(SplitData, ResumingTellsChangesAndRecordsThem) {
   EXPECT_SAYS(told, "1 picture added (a/new.png)");
   EXPECT_SAYS(told, "1 picture removed (a/102.png)");
   EXPECT_SAYS(told, "1 picture edited (a/103.png)");
-  EXPECT_SAYS(told, "2 pictures of another class (the first: a/x101.png: a, was b)");
+  EXPECT_SAYS(told, "2 pictures labelled otherwise (the first: a/x101.png: a, was b)");
   EXPECT_SAYS(told, "1 picture copied (a/copy.png)");
   // What is gone stays recorded: it was trained on, and must not come back as a test picture.
   const SplitRecord record = record_of(now);
@@ -198,7 +198,7 @@ TEST_F(SplitData, WhatIsInTwoSplitsIsLeftOutOfTheLater) {
       all(splits.notices),
       "1 picture of test, in train or validation as well: left out of test (test/a/100.png)");
   fs::copy(folder_ / "d/train/a/105.png", folder_ / "d/train/b/other.png");
-  EXPECT_SAYS(all(open_data(folder_ / "d").notices), "1 picture of train, in two classes");
+  EXPECT_SAYS(all(open_data(folder_ / "d").notices), "1 picture of train, labelled in two ways");
 }
 
 TEST_F(SplitData, ManyPicturesAreKnownByTheirHeads) {

@@ -156,7 +156,7 @@ TEST(SplitRecord, ComparesByContent) {
       now.changes,
       (std::vector<std::string>{
           "1 picture added (a/9.png)", "1 picture removed (a/4.png)", "1 picture edited (b/2.png)",
-          "1 picture of another class (a/1.png: b, was a)", "1 picture copied (b/8.png)",
+          "1 picture labelled otherwise (a/1.png: b, was a)", "1 picture copied (b/8.png)",
           "1 picture in another split's folder (train/3.png, was test)"}));
 }
 

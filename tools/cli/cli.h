@@ -12,9 +12,6 @@ namespace tapescope::cli {
 extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kSynthesize,
     kInspect, kReport, kDetect, kKernels, kVerifyRun;
 
-// --allow-outside, as every subcommand that opens data has it.
-void add_allow_outside(CommandLine& line, bool& allow_outside);
-
 // --run, --checkpoint, --device, --kernel, --threads and --allow-non-finite: what every subcommand
 // on a trained model takes.
 struct RunOptions : tasks::RunRequest {
@@ -26,7 +23,7 @@ struct RunOptions : tasks::RunRequest {
   Backend backend() const;
 };
 
-// Prints the one or the other.
+// Prints the one or the other; returns the exit status.
 int print(const tasks::Answer& answer, bool json);
 
 }  // namespace tapescope::cli

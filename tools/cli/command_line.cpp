@@ -1,6 +1,9 @@
 #include "tools/cli/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <limits>
 
 namespace tapescope::cli {
 
@@ -59,9 +62,40 @@ Option& Option::note_if_given(bool& given) {
   return *this;
 }
 
+namespace {
+
+// CLI11 takes a number beyond the type's range for the nearest one in it, and -1 for the largest of
+// those without a sign.
+template <class Type>
+std::string out_of_range(std::string& text) {
+  errno = 0;
+  bool fits = true;
+  if constexpr (std::is_unsigned_v<Type>) {
+    fits = !text.starts_with('-');
+    std::strtoull(text.c_str(), nullptr, 0);
+  } else {
+    const long long value = std::strtoll(text.c_str(), nullptr, 0);
+    fits = value >= std::numeric_limits<Type>::min() && value <= std::numeric_limits<Type>::max();
+  }
+  if (fits && errno != ERANGE) return "";
+  return "Value " + text + " not in range " + std::to_string(std::numeric_limits<Type>::min()) +
+         " to " + std::to_string(std::numeric_limits<Type>::max());
+}
+
+template <class Type>
+CLI::Option* added(CLI::App& app, const std::string& names, Type& value, const std::string& help) {
+  CLI::Option* option = app.add_option(names, value, help);
+  if constexpr (std::is_integral_v<Type> && !std::is_same_v<Type, bool>) {
+    option->check(CLI::Validator(out_of_range<Type>, ""));
+  }
+  return option;
+}
+
+}  // namespace
+
 #define TAPESCOPE_OPTION(Type)                                                                 \
   Option CommandLine::option(const std::string& names, Type& value, const std::string& help) { \
-    return Option(*app_.add_option(names, value, help));                                       \
+    return Option(*added(app_, names, value, help));                                           \
   }
 TAPESCOPE_OPTION(std::string)
 TAPESCOPE_OPTION(std::vector<std::string>)

@@ -29,6 +29,7 @@ int run(const Options& options) {
   detection::FrameSource source(options.sources);
   if (source.empty()) return 2;  // which was told
   if (!options.outputs.out.empty() && !source.has_stream()) source.expect_different_stems();
+  tell_dark(source.pictures());
   const auto run = tasks::open_run(options.run);
   const tasks::Finder find = run->finder(options.finding, options.run.backend());
   const Exif exif = run->preprocess().exif;

@@ -100,6 +100,7 @@ int run(Options& options) {
     throw usage_error("--run is required: the run directory of `tapescope train`");
   }
   command.pictures = picture_files(command.pictures);
+  tell_dark(command.pictures);
   expect_known_methods(request);
   if (!options.json) {
     command.say = [](const std::string& text) {

@@ -17,6 +17,7 @@ int run(Options& options) {
   options.run.apply();
   const auto run = tasks::open_run(options.run);
   options.request.pictures = picture_files(options.request.pictures);
+  tell_dark(options.request.pictures);
   if (!options.json) {
     options.request.say = [](const std::string& text) { fmt::print("{}", text); };
   }

@@ -21,12 +21,8 @@ void RunOptions::add_to(CommandLine& line, bool required) {
             "take a model although it holds NaN or infinite values");
 }
 
-void add_allow_outside(CommandLine& line, bool& allow_outside) {
-  line.flag("--allow-outside", allow_outside,
-            "of annotated data: names in its files may lead out of the folder of --data");
-}
 void RunOptions::add_allow_outside(CommandLine& line) {
-  cli::add_allow_outside(line, allow_outside);
+  line.flag("--allow-outside", allow_outside, kAllowOutsideHelp);
 }
 
 void RunOptions::apply() const {
@@ -37,7 +33,7 @@ Backend RunOptions::backend() const { return {device_from_name(device), parse_ke
 
 int print(const tasks::Answer& answer, bool json) {
   fmt::print("{}", json ? answer.json + "\n" : answer.text);
-  return 0;
+  return answer.status;
 }
 
 }  // namespace tapescope::cli

@@ -65,6 +65,12 @@ int train(Options& options, const CommandLine& line) {
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
   for_each_option(options->config, [&](std::string_view name, auto& value, std::string_view help) {
+    if constexpr (std::is_same_v<decltype(value), bool&>) {
+      if (name == "allow-outside") {  // a flag, as every subcommand that opens data has it
+        line.flag("--allow-outside", value, std::string(help));
+        return;
+      }
+    }
     // `train FOLDER` as well.
     line.option("--" + std::string(name) + (name == "data" ? ",folder" : ""), value,
                 std::string(help))
@@ -78,7 +84,6 @@ std::function<int()> setup(CommandLine& line) {
       .one_of({"refuse", "accept"});
   line.flag("--plan", options->plan, "print what a step needs, and stop");
   line.flag("--json", options->json, "print the final metrics as one JSON object");
-  add_allow_outside(line, options->request.allow_outside);
   return [options, line] { return train(*options, line); };
 }
 

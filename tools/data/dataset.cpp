@@ -9,18 +9,15 @@
 #include "engine/philox.h"
 #include "tools/data/idx.h"
 #include "tools/data/image_folder.h"
+#include "tools/data/recolour.h"
 #include "tools/data/splits.h"
+#include "tools/files/folders.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_folder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
-}
 
 // Pictures of another number of channels than the base has, converted one by one.
 class Recoloured : public Dataset {
@@ -46,20 +43,15 @@ class Recoloured : public Dataset {
   int channels_;
 };
 
-void check_options(const DataOptions& options) {
-  const auto check = [](const char* name, double value) {
-    if (!(value >= 0 && value < 1)) {
-      throw usage_error("the {} fraction is {}; it is from 0 up to, not including, 1", name, value);
+// Where IDX files lie deeper in, as torchvision keeps them (MNIST/raw): which folder to name.
+std::string deeper_idx(const fs::path& root) {
+  for (const fs::directory_entry& entry : listing_of(root)) {
+    for (const fs::path& place : {entry.path(), entry.path() / "raw"}) {
+      if (!is_folder(place) || find_idx(place, "train", "images").empty()) continue;
+      return fmt::format("; '{}' holds IDX files: name it", printable(place.string()));
     }
-  };
-  check("validation", options.validation_fraction);
-  check("test", options.test_fraction);
-  if (options.limit < 0) {
-    throw usage_error("the limit of training images is {}; it is 0 (all) or more", options.limit);
   }
-  if (options.channels != 0 && options.channels != 1 && options.channels != 3) {
-    throw usage_error("pictures have 1 or 3 channels, not {}", options.channels);
-  }
+  return "";
 }
 
 // ---- folders of pictures
@@ -68,7 +60,7 @@ struct Folder {
   const DataOptions& options;
   DataSplits& splits;
   std::shared_ptr<CacheBudget> budget;
-  TurnedPictures turned;  // of all splits
+  OddPictures odd;  // of all splits
 
   // `reference`: this split says what the classes are, and must fill them all.
   std::shared_ptr<const Dataset> read(const fs::path& path, bool reference) {
@@ -88,7 +80,8 @@ struct Folder {
       splits.classes = fixed ? options.classes : scan.classes;
       if (splits.classes.size() < 2) {
         throw usage_error("{}: holds one class only ({}); a classifier needs at least two{}",
-                          path.string(), splits.classes.front(), deeper_hint(path));
+                          path.string(), splits.classes.front(),
+                          deeper_idx(path) + deeper_hint(path));
       }
     }
     std::vector<ImageFile> files = labelled_files(scan, path);
@@ -169,12 +162,12 @@ struct Folder {
 
   void leave_out_bad(std::vector<ImageFile>& files) {
     if (splits.heads) {
-      look_at_heads(files, splits.path, options.record.get(), turned);
+      look_at_heads(files, splits.path, options.record.get(), odd);
       return;
     }
     const std::vector<BadFile> bad =
         check_files(files, options.on_bad_image,
-                    options.skip_advised ? ", or pass --on-bad-image skip" : "", &turned);
+                    options.skip_advised ? ", or pass --on-bad-image skip" : "", &odd);
     if (bad.empty()) return;
     std::vector<ImageFile> good;
     auto next = bad.begin();
@@ -206,6 +199,7 @@ bool by_heads(const fs::path& path, const DataOptions& options, DataSplits& spli
        end;
        !error && it != end && it.depth() < 64; it.increment(error)) {
     std::error_code no_file;
+    expect_no_ring(it->path());
     if (!has_image_extension(it->path()) || !it->is_regular_file(no_file)) continue;
     const std::uintmax_t size = it->file_size(no_file);
     bytes += no_file ? 0 : size;
@@ -236,8 +230,8 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
   }
   if (!seen.empty()) splits.notices.push_back(printable(path.string()) + ": " + seen);
   splits.heads = by_heads(path, options, splits);
-  Folder folder{
-      options, splits, std::make_shared<CacheBudget>(options.cache_bytes), {options.exif}};
+  Folder folder{options, splits, std::make_shared<CacheBudget>(options.cache_bytes),
+                OddPictures(options.exif)};
   if (layout.flat()) {
     splits.train = folder.read(path, true);
   } else {
@@ -251,7 +245,8 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
     }
   }
   splits.notices.insert(splits.notices.end(), layout.notices.begin(), layout.notices.end());
-  if (folder.turned.count > 0) splits.notices.push_back(folder.turned.sentence());
+  for (std::string& sentence : folder.odd.sentences())
+    splits.notices.push_back(std::move(sentence));
 }
 
 // ---- IDX
@@ -316,21 +311,6 @@ void open_idx(const fs::path& path, const DataOptions& options, DataSplits& spli
 }
 
 }  // namespace
-
-Image recoloured(const ImageView& from, int channels) {
-  if (from.channels == channels) return copy_of(from);
-  Image to(from.height, from.width, channels);
-  const std::size_t pixels = to.pixels.size() / static_cast<std::size_t>(channels);
-  for (std::size_t i = 0; i < pixels; ++i) {
-    if (channels == 3) {
-      std::fill_n(&to.pixels[i * 3], 3, from.pixels[i]);
-    } else {  // ITU-R BT.601 luma
-      const std::uint8_t* p = from.pixels + i * 3;
-      to.pixels[i] = static_cast<std::uint8_t>((p[0] * 77 + p[1] * 150 + p[2] * 29) >> 8);
-    }
-  }
-  return to;
-}
 
 ImageSize Dataset::image_size(std::int64_t index) const {
   const ImageView view = image(index);

@@ -35,9 +35,6 @@ class Dataset {
   virtual PictureContent content(std::int64_t index) const;
 };
 
-// Grey as three equal channels, colour as its luma; a copy where nothing is to be done.
-Image recoloured(const ImageView& from, int channels);
-
 // Some samples of another data set, in the order of `indices`.
 class Subset : public Dataset {
  public:

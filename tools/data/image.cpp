@@ -9,6 +9,7 @@
 #include "tools/data/exif.h"
 #include "tools/data/image_format.h"
 #include "tools/data/pnm.h"
+#include "tools/data/recolour.h"
 
 namespace tapescope {
 namespace {
@@ -45,23 +46,6 @@ Image decode(ImageFormat format, Bytes bytes) {
     default:
       throw BrokenImage{"is not read"};
   }
-}
-
-Image with_channels(Image image, int channels) {
-  if (image.channels == channels) return image;
-  Image other(image.height, image.width, channels);
-  const std::uint8_t* from = image.pixels.data();
-  std::uint8_t* to = other.pixels.data();
-  for (const std::uint8_t* end = from + image.pixels.size(); from != end;) {
-    if (channels == 3) {
-      to = std::fill_n(to, 3, *from++);
-    } else {  // ITU-R BT.601 luma, in Pillow's fixed point
-      *to++ = static_cast<std::uint8_t>(
-          (from[0] * 19595 + from[1] * 38470 + from[2] * 7471 + 0x8000) >> 16);
-      from += 3;
-    }
-  }
-  return other;
 }
 
 }  // namespace
@@ -149,7 +133,8 @@ Image decode_image(Bytes bytes, const std::string& name, int channels, Exif exif
     if (exif == Exif::apply) {
       image = upright(std::move(image), orientation_of(sniffed.format, bytes));
     }
-    return with_channels(std::move(image), channels);
+    if (image.channels == channels) return image;
+    return recoloured(view_of(image), channels);
   } catch (const BrokenImage& broken) {
     throw usage_error("{}: this {} file {}; {}", name, sniffed.name, broken.what, kRemedy);
   }

@@ -10,6 +10,7 @@
 
 #include "engine/error.h"
 #include "engine/thread_pool.h"
+#include "tools/files/folders.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
@@ -26,6 +27,7 @@ void collect(const fs::path& folder, FolderScan& scan, std::vector<std::string>&
     std::error_code error;
     const fs::file_type type = entry.status(error).type();
     if (type == fs::file_type::directory) {
+      expect_no_ring(entry.path());
       collect(entry.path(), scan, files, depth + 1);
     } else if (!has_image_extension(entry.path())) {
       ++scan.other_files;
@@ -104,18 +106,8 @@ FolderScan scan_classes(const fs::path& folder) {
   return scan;
 }
 
-void TurnedPictures::add(const std::string& name) {
-  if (count++ == 0 || name < first) first = name;
-}
-
-std::string TurnedPictures::sentence() const {
-  if (count == 0) return "";
-  return fmt::format("{} pictures have an EXIF orientation, which is {} (the first: {})", count,
-                     exif == Exif::apply ? "applied" : "not applied", printable(first));
-}
-
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 const std::string& advice, TurnedPictures* turned) {
+                                 const std::string& advice, OddPictures* odd) {
   const auto count = static_cast<std::int64_t>(files.size());
   std::mutex mutex;
   std::vector<BadFile> bad;
@@ -127,16 +119,13 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
       const std::vector<std::uint8_t> bytes = read_bytes(file.path);
       file.content.bytes = static_cast<std::int64_t>(bytes.size());
       file.content.hash = content_hash(bytes, file.content.bytes);
-      file.size = image_size_in(bytes, turned != nullptr ? turned->exif : Exif::apply);
+      file.size = image_size_in(bytes, odd != nullptr ? odd->exif : Exif::apply);
       if (on_bad_image == BadImage::skip) {
         decode_image(bytes, file.path);
       } else {
         check_image(bytes, file.path);
       }
-      if (turned != nullptr && image_orientation(bytes) != 1) {
-        const std::lock_guard lock(mutex);
-        turned->add(file.path);
-      }
+      if (odd != nullptr) odd->look_at(bytes, file.path);
     } catch (const Error& error) {
       const std::lock_guard lock(mutex);
       bad.push_back({index, error.what()});
@@ -154,8 +143,7 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
 }
 
 void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const SplitRecord* known,
-                   TurnedPictures& turned) {
-  std::mutex mutex;
+                   OddPictures& odd) {
   std::unordered_map<std::string_view, const RecordedPicture*> by_name;
   if (known != nullptr) {
     for (const RecordedPicture& p : known->pictures) by_name.emplace(p.name, &p);
@@ -174,11 +162,8 @@ void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const
     stream.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
     head.resize(static_cast<std::size_t>(stream.gcount()));
     file.content.hash = content_hash(head, file.content.bytes);
-    file.size = image_size_in(head, turned.exif);
-    if (image_orientation(head) != 1) {
-      const std::lock_guard lock(mutex);
-      turned.add(file.path);
-    }
+    file.size = image_size_in(head, odd.exif);
+    odd.look_at_head(head, file.path);
   });
 }
 

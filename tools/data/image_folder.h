@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tools/data/dataset.h"
+#include "tools/data/odd_pictures.h"
 
 namespace tapescope {
 
@@ -67,29 +68,19 @@ struct FolderScan {
 // opened.
 FolderScan scan_classes(const std::filesystem::path& folder);
 
-// Pictures that are stored in another orientation than they are meant to be seen in.
-struct TurnedPictures {
-  Exif exif = Exif::apply;  // what is done with them
-  std::int64_t count = 0;
-  std::string first = {};  // by name
-  void add(const std::string& name);
-  // For the terminal; empty where there are none.
-  std::string sentence() const;
-};
-
 // Reads every file and fills in what it is known by: looks at the structure only under `fail`,
 // which throws for the first broken one in order, and decodes each under `skip`, which returns the
-// indices of broken ones and what is wrong. `advice` ends the error; `turned` counts.
+// indices of broken ones and what is wrong. `advice` ends the error; `odd` (or null) counts.
 struct BadFile {
   std::size_t index = 0;
   std::string what;
 };
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 const std::string& advice = "", TurnedPictures* turned = nullptr);
+                                 const std::string& advice = "", OddPictures* odd = nullptr);
 // The same from the heads of files; `known` (or null) may spare reading those whose name beneath
 // `root`, size and time it knows.
 void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const SplitRecord* known,
-                   TurnedPictures& turned);
+                   OddPictures& odd);
 // `path` beneath `root`, "train/cat/7.jpg"; `path` itself where it lies elsewhere.
 std::string name_beneath(const std::string& path, const std::string& root);
 

@@ -5,7 +5,9 @@
 #include <filesystem>
 
 #include "engine/error.h"
-#include "tools/data/image.h"
+#include "tools/data/image_format.h"
+#include "tools/data/odd_pictures.h"
+#include "tools/files/folders.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
@@ -28,6 +30,7 @@ std::vector<std::string> pictures_below(const std::string& folder) {
                         printable(folder));
     }
     std::error_code gone;
+    expect_no_ring(it->path());
     const bool is_folder = it->is_directory(gone);
     if (hidden(it->path())) {
       if (is_folder) it.disable_recursion_pending();
@@ -63,6 +66,17 @@ std::vector<std::string> picture_files(const std::vector<std::string>& names) {
     all.insert(all.end(), files.begin(), files.end());
   }
   return all;
+}
+
+void tell_dark(const std::vector<std::string>& pictures) {
+  OddPictures odd(Exif::ignore);
+  for (const std::string& name : pictures) {
+    try {
+      if (OddPictures::has_16_bits(read_header_bytes(name))) odd.look_at(read_bytes(name), name);
+    } catch (const Error&) {
+    }
+  }
+  if (odd.dark().count() > 0) fmt::print(stderr, "{}\n", odd.dark().sentence());
 }
 
 std::string unused_stem(const std::string& stem, std::set<std::string>& used) {

@@ -15,6 +15,10 @@ namespace tapescope {
 // that cannot be read.
 std::vector<std::string> picture_files(const std::vector<std::string>& names);
 
+// On stderr, in a line: how many of these pictures hold 12 of 16 bits (odd_pictures.h). What cannot
+// be read is told where it is.
+void tell_dark(const std::vector<std::string>& pictures);
+
 // `stem`, or stem-2, stem-3, ... where it was used: pictures of one name from several folders must
 // not overwrite each other's files.
 std::string unused_stem(const std::string& stem, std::set<std::string>& used);

@@ -210,7 +210,7 @@ SplitComparison compare(const SplitRecord& record, std::span<const FoundPicture>
   added.tell("added", result.changes);
   removed.tell("removed", result.changes);
   edited.tell("edited", result.changes);
-  relabelled.tell("of another class", result.changes);
+  relabelled.tell("labelled otherwise", result.changes);
   copied.tell("copied", result.changes);
   moved.tell("in another split's folder", result.changes);
   return result;

@@ -50,7 +50,7 @@ class Picked : public Dataset {
 struct Item {
   Part folder;  // whose folder it lies in
   std::int64_t index;
-  std::int64_t label;
+  std::int64_t label, stratum;
   std::uint64_t hash;
   Part part;
   std::int64_t line = SplitComparison::kNew;
@@ -63,12 +63,15 @@ struct Example {
 
 class Division {
  public:
-  Division(DataSplits& splits, const DataOptions& options) : splits_(splits), options_(options) {
+  Division(DataSplits& splits, const DataOptions& options, const DivisionRules& rules)
+      : splits_(splits), options_(options), rules_(rules) {
     for (Part part : kParts) {
       folders_[static_cast<std::size_t>(part)] = place(splits, part);
       const DatasetRef& data = place(splits, part);
       for (std::int64_t i = 0; data != nullptr && i < data->size(); ++i) {
-        items_.push_back({part, i, data->label(i), data->content(i).hash, part});
+        items_.push_back({part, i, data->label(i),
+                          rules.stratum ? rules.stratum(*data, i) : data->label(i),
+                          data->content(i).hash, part});
       }
     }
     draws_test_ = folder(Part::test) == nullptr && options.test_fraction > 0;
@@ -122,7 +125,7 @@ class Division {
     notice(left_out, "new to the run: in no split");
     notice(learnt, "of the folder of test, used in training: left out of test");
     notice(copies, "that are further copies of the run's: left out");
-    notice(other_class, "of another class than in training");
+    notice(other_class, "labelled otherwise than in training");
     return true;
   }
 
@@ -177,17 +180,17 @@ class Division {
   void draw(Part to, double share) {
     std::vector<Item*> pool;
     std::vector<std::uint64_t> hashes;
-    std::vector<std::int64_t> labels;
+    std::vector<std::int64_t> strata;
     for (Item& item : items_) {
       if (item.part != Part::train) continue;
       pool.push_back(&item);
       hashes.push_back(item.hash);
-      labels.push_back(item.label);
+      strata.push_back(item.stratum);
     }
     const bool limit = to == Part::unused;
     const std::vector<bool> chosen =
-        limit ? share_by_content(hashes, labels, share, options_.seed, "limit")
-              : drawn_by_content(hashes, labels, share, options_.seed, name_of(to));
+        limit ? share_by_content(hashes, strata, share, options_.seed, "limit")
+              : drawn_by_content(hashes, strata, share, options_.seed, name_of(to));
     for (std::size_t i = 0; i < pool.size(); ++i) {
       if (chosen[i] != limit) pool[i]->part = to;
     }
@@ -201,20 +204,23 @@ class Division {
       const auto [first, fresh] = labels.emplace(item.hash, item.label);
       if (first->second != item.label && two_classes.count++ == 0) two_classes.name = name(item);
     }
-    notice(two_classes, "of train, in two classes");
+    notice(two_classes, "of train, labelled in two ways");
     std::unordered_set<std::uint64_t> before;
     for (Part part : kParts) {
       Example repeated;
       for (Item& item : items_) {
         if (item.part != part || !before.contains(item.hash)) continue;
-        item.part = Part::unused;
+        if (!rules_.repeated_stay) item.part = Part::unused;
         if (repeated.count++ == 0) repeated.name = name(item);
       }
       for (const Item& item : items_) {
         if (item.part == part) before.insert(item.hash);
       }
-      notice(repeated, fmt::format("of {0}, in train{1} as well: left out of {0}", name_of(part),
-                                   part == Part::test ? " or validation" : ""));
+      notice(repeated,
+             fmt::format("of {0}, in train{1} as well: {2}", name_of(part),
+                         part == Part::test ? " or validation" : "",
+                         rules_.repeated_stay ? "its figures say nothing about new pictures"
+                                              : "left out of " + std::string(name_of(part))));
     }
   }
 
@@ -244,6 +250,7 @@ class Division {
 
   DataSplits& splits_;
   const DataOptions& options_;
+  const DivisionRules& rules_;
   std::array<DatasetRef, 3> folders_;
   std::vector<Item> items_;
   bool draws_test_ = false, draws_validation_ = false;
@@ -285,12 +292,28 @@ void divide_as_before(DataSplits& splits, const DataOptions& options) {
 
 }  // namespace
 
-void divide(DataSplits& splits, const DataOptions& options) {
+void check_options(const DataOptions& options) {
+  const auto check = [](const char* name, double value) {
+    if (!(value >= 0 && value < 1)) {
+      throw usage_error("the {} fraction is {}; it is from 0 up to, not including, 1", name, value);
+    }
+  };
+  check("validation", options.validation_fraction);
+  check("test", options.test_fraction);
+  if (options.limit < 0) {
+    throw usage_error("the limit of training images is {}; it is 0 (all) or more", options.limit);
+  }
+  if (options.channels != 0 && options.channels != 1 && options.channels != 3) {
+    throw usage_error("pictures have 1 or 3 channels, not {}", options.channels);
+  }
+}
+
+void divide(DataSplits& splits, const DataOptions& options, const DivisionRules& rules) {
   if (options.record == nullptr && options.draw == Draw::stratified) {
     divide_as_before(splits, options);
     return;
   }
-  Division division(splits, options);
+  Division division(splits, options, rules);
   if (options.record == nullptr || !division.by_record()) {
     if (options.draw == Draw::stratified) {
       divide_as_before(splits, options);

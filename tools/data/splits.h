@@ -1,9 +1,18 @@
 // Which of the pictures that a folder's layout offers belong to which split.
 #pragma once
 
+#include <functional>
+
 #include "tools/data/dataset.h"
 
 namespace tapescope {
+
+struct DivisionRules {
+  // A draw takes some of every stratum; empty: of every class.
+  std::function<std::int64_t(const Dataset& data, std::int64_t index)> stratum = {};
+  // What several folders hold stays in the split of each, which is said.
+  bool repeated_stay = false;
+};
 
 // On entry splits.train, validation and test are what the folders hold, null where there is none.
 //
@@ -17,7 +26,10 @@ namespace tapescope {
 //
 // What is left out of all splits is splits.unused. Each departure is counted in splits.notices, or
 // in splits.changes under options.resume.
-void divide(DataSplits& splits, const DataOptions& options);
+void divide(DataSplits& splits, const DataOptions& options, const DivisionRules& rules = {});
+
+// A usage error for fractions, limits and numbers of channels that are none.
+void check_options(const DataOptions& options);
 
 // What RUN/split.tsv says of these splits.
 SplitRecord record_of(const DataSplits& splits);

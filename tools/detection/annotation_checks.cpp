@@ -151,7 +151,7 @@ std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
   for (RawImage& raw : images) {
     if (!raw.bad.empty()) continue;
     all.push_back({raw.path, raw.height, raw.width, objects_of(raw, classes, positions, complaints),
-                   raw.id, raw.exif});
+                   raw.id, raw.exif, raw.content});
   }
   return all;
 }

@@ -45,6 +45,7 @@ struct RawImage {
   std::string bad;            // why the picture cannot be used; empty: nothing is known against it
   std::string id;             // as JSON text, where the format has one
   Exif exif = Exif::apply;    // how it is read
+  PictureContent content = {};
   std::vector<RawObject> objects;
 };
 struct RawData {

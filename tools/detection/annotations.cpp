@@ -9,7 +9,9 @@
 #include "engine/error.h"
 #include "engine/hash.h"
 #include "tools/data/image_folder.h"
+#include "tools/data/splits.h"
 #include "tools/detection/annotation_formats.h"
+#include "tools/detection/annotation_splits.h"
 #include "tools/files/folders.h"
 #include "tools/files/text.h"
 #include "tools/files/text_file.h"
@@ -18,6 +20,8 @@ namespace tapescope::detection {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kSkip = ", or pass --on-bad-image skip";
 
 // In the order in which a place is asked. YOLO's numbers mean nothing without names, and every
 // annotation tool writes classes.txt beside labels/, or beside a .json of some program's notes:
@@ -88,17 +92,44 @@ void set_validation_aside(RawData& raw) {
                   raw.validation.size(), raw.validation.size() + raw.train.size()));
 }
 
-// Decodes every picture; what cannot be read is marked.
-void look_for_bad(std::vector<RawImage>& images) {
+// Reads every picture, or its head: what it is known by is filled in. What cannot be read is marked
+// under BadImage::skip, and the first of it thrown under BadImage::fail.
+void look_into(std::vector<RawImage>& images, const std::string& root, bool heads,
+               const DetectionDataOptions& options, OddPictures& odd) {
   std::vector<ImageFile> files;
-  std::vector<std::size_t> at;
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    if (!images[i].bad.empty()) continue;
-    files.push_back({images[i].path, 0});
-    at.push_back(i);
+  std::vector<RawImage*> of;
+  for (RawImage& image : images) {
+    if (!image.bad.empty()) continue;
+    files.push_back({image.path});
+    of.push_back(&image);
   }
-  for (const BadFile& bad : check_files(files, BadImage::skip))
-    images[at[bad.index]].bad = bad.what;
+  if (heads) {
+    look_at_heads(files, root, options.division->record.get(), odd);
+  } else {
+    const bool advised = !options.division || options.division->skip_advised;
+    for (const BadFile& bad :
+         check_files(files, options.on_bad_image, advised ? kSkip : "", &odd)) {
+      of[bad.index]->bad = bad.what;
+    }
+  }
+  for (std::size_t i = 0; i < of.size(); ++i) of[i]->content = files[i].content;
+}
+
+// Whether pictures are too many to be read beforehand, as open_data has it.
+bool by_heads(const RawData& raw, const DetectionDataOptions& options) {
+  if (!options.division) return false;
+  const DataOptions& division = *options.division;
+  if (division.record && !division.record->pictures.empty()) return division.record->heads;
+  if (options.on_bad_image == BadImage::skip) return false;
+  std::uintmax_t bytes = 0;
+  for (const auto* images : {&raw.train, &raw.validation, &raw.test}) {
+    for (const RawImage& image : *images) {
+      std::error_code error;
+      const std::uintmax_t size = fs::file_size(image.path, error);
+      bytes += error ? 0 : size;
+    }
+  }
+  return bytes > division.bytes_to_check;
 }
 
 // One file in two annotations would be taught as background what the other calls an object.
@@ -181,12 +212,16 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
     throw usage_error("--data '{}' is neither a folder nor a .yaml file{}", shown(place.string()),
                       is_file(place) ? "; name the folder that it lies in" : "");
   }
+  if (options.division) check_options(*options.division);
   NamedFiles files(is_folder(place) ? place : place.parent_path(), options.allow_outside);
   RawData raw = read_or_refuse(place, files, options.exif);
   DetectionData data;
   data.kind = raw.kind;
   data.classes = options.classes.empty() ? classes_of(raw) : options.classes;
-  set_validation_aside(raw);
+  if (!options.division) set_validation_aside(raw);
+  const std::string root = (is_folder(place) ? place : place.parent_path()).string();
+  const bool heads = by_heads(raw, options);
+  OddPictures odd(options.exif);  // turned ones are counted with their annotations
   const std::pair<std::vector<RawImage>*, std::vector<AnnotatedImage>*> parts[] = {
       {&raw.train, &data.train}, {&raw.validation, &data.validation}, {&raw.test, &data.test}};
   for (const auto& [images, checked_images] : parts) {
@@ -195,21 +230,30 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
       measure(image, options.exif, raw.complaints);
       files.use(image.path);
     }
-    if (options.on_bad_image == BadImage::skip) look_for_bad(*images);
     for (const RawImage& image : *images) {
-      if (image.bad.empty()) continue;
-      if (options.on_bad_image == BadImage::fail) throw Error(Blame::usage, image.bad);
-      data.bad_images.push_back(image.bad);
+      if (image.bad.empty() || options.on_bad_image == BadImage::skip) continue;
+      throw Error(Blame::usage, image.bad);
+    }
+    if (options.division || options.on_bad_image == BadImage::skip) {
+      look_into(*images, root, heads, options, odd);
+    }
+    for (const RawImage& image : *images) {
+      if (!image.bad.empty()) data.bad_images.push_back(image.bad);
     }
     *checked_images = checked(*images, data.classes, raw.complaints);
   }
-  compare_splits(raw);
+  if (!options.division) compare_splits(raw);
   if (!raw.category_ids.empty()) {
     for (const std::string& name : data.classes)
       data.category_ids.push_back(raw.category_ids[name]);
   }
   data.notices = raw.complaints.sentences();
   data.notices.insert(data.notices.begin(), raw.notices.begin(), raw.notices.end());
+  if (odd.dark().count() > 0) data.notices.push_back(odd.dark().sentence());
+  if (options.division) {
+    data.record.heads = heads;
+    divide(data, root, *options.division);
+  }
   if (files.links() > 0) {
     data.notices.push_back(fmt::format("{} pictures are links to files elsewhere (the first: {})",
                                        files.links(), shown(files.first_link())));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,8 @@ struct AnnotatedImage {
   std::vector<Object> objects;
   std::string id =
       {};  // in the data's own JSON, as JSON text (`7`, `"a7"`); empty of other formats
-  Exif exif = Exif::apply;  // how it has to be read for its boxes to lie right
+  Exif exif = Exif::apply;      // how it has to be read for its boxes to lie right
+  PictureContent content = {};  // known where splits are drawn or kept
 };
 
 struct DetectionData {
@@ -36,6 +38,8 @@ struct DetectionData {
   std::string summary;               // a sentence: what the folder was taken for, and what is in it
   std::vector<std::string> notices;  // counted: boxes that were clipped or left out, and why
   std::vector<std::string> bad_images;  // left out under BadImage::skip
+  SplitRecord record;                   // what RUN/split.tsv says of these splits
+  std::vector<std::string> changes;     // since the record was made, of a training that goes on
 };
 
 struct DetectionDataOptions {
@@ -49,6 +53,10 @@ struct DetectionDataOptions {
   // How a picture with an EXIF orientation is read, unless its annotation states a size that fits
   // it only the other way; both are counted. YOLO's shares are of the picture as this has it.
   Exif exif = Exif::apply;
+  // How pictures are drawn into splits that no folder or list names, and kept in those of a record,
+  // as a classifier's are (tools/data/splits.h). None: they stay where they are found, but for a
+  // tenth of a `trainval`, drawn by name.
+  std::optional<DataOptions> division = {};
 };
 
 // Opens the annotated pictures of a folder, or of a data.yaml, in whichever layout they are (the

@@ -62,15 +62,11 @@ struct CocoReader {
   void category(const json& c, std::size_t n) {
     const Where where{file.path, fmt::format("category {} of the list", n + 1)};
     const std::string id = id_in(c, "id", where);
-    const json& name = member(c, "name");
-    if (!name.is_string() || trimmed(name.get_ref<const std::string&>()).empty()) {
-      throw where.error("(id {}) has {} as its name; every class has a name", id, value_text(name));
-    }
-    const auto [it, is_new] =
-        names.emplace(id, printable(trimmed(name.get_ref<const std::string&>())));
+    const std::string name = category_name(c, id, where);
+    const auto [it, is_new] = names.emplace(id, name);
     if (is_new) return;
     throw usage_error("'{}' has two categories with the id {}: '{}' and '{}'", file.path.string(),
-                      id, it->second, shown(name.get_ref<const std::string&>()));
+                      id, it->second, shown(name));
   }
 
   void image(const json& i, std::size_t n) {
@@ -130,15 +126,9 @@ struct CocoReader {
     ++annotations_of[category];
   }
 
-  // Of two categories of one name, as Roboflow writes the data set's own beside the class, the one
-  // that has annotations. Files that disagree: the first is followed.
+  // Files that disagree: the first is followed.
   void remember_ids() {
-    std::map<std::string, std::string> best;
-    for (const auto& [id, name] : names) {
-      const auto [it, is_new] = best.emplace(name, id);
-      if (!is_new && annotations_of[id] > annotations_of[it->second]) it->second = id;
-    }
-    for (const auto& [name, id] : best) {
+    for (const auto& [name, id] : ids_by_name(names, annotations_of)) {
       const auto [it, is_new] = data.category_ids.emplace(name, id);
       if (!is_new && it->second != id) {
         data.complaints.add(

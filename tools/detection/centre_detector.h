@@ -1,12 +1,13 @@
 // A detector that finds the centres of objects and, from there, their four sides.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "layers/layers.h"
-#include "tools/data/image.h"
+#include "tools/data/dataset.h"
 
 namespace tapescope::detection {
 
@@ -18,6 +19,11 @@ struct DetectorConfig {
   std::vector<std::string> category_ids =
       {};                    // by class, in the data's JSON, as JSON text; or none
   Exif exif = Exif::ignore;  // how its pictures are read; model files of before say nothing
+  // Of its data, where no folder names a split.
+  double validation_fraction = 0, test_fraction = 0;
+  Draw draw = Draw::stratified;  // model files of before say nothing
+  BadImage on_bad_image = BadImage::fail;
+  std::filesystem::path split_record = {};       // RUN/split.tsv, where there is one
   std::shared_ptr<std::int64_t> room = nullptr;  // see Module
 };
 

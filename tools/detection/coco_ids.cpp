@@ -1,10 +1,9 @@
 #include "tools/detection/coco_ids.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "engine/error.h"
-#include "tools/files/json_text.h"
+#include "tools/detection/coco_json.h"
 #include "tools/files/text.h"
 #include "tools/files/text_file.h"
 
@@ -33,11 +32,21 @@ std::vector<fs::path> json_files(const fs::path& place) {
   return files;
 }
 
-// As class names are read.
-std::string class_name(const std::string& name) {
-  const std::size_t first = name.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos) return "";
-  return printable(name.substr(first, name.find_last_not_of(" \t\r\n") + 1 - first));
+std::map<std::string, std::string> categories_in(const json& root, const fs::path& file) {
+  std::map<std::string, std::string> names;  // by id
+  for (const json& category : list_in(root, "categories", file)) {
+    const Where where{file, fmt::format("category {} of the list", names.size() + 1)};
+    const std::string id = id_in(category, "id", where);
+    names.emplace(id, category_name(category, id, where));
+  }
+  std::map<std::string, std::size_t> annotations_of;
+  std::size_t n = 0;
+  for (const json& annotation : member(root, "annotations")) {
+    const Where where{file, fmt::format("annotation {} of the list", ++n)};
+    if (member(annotation, "category_id").is_null()) continue;
+    ++annotations_of[id_in(annotation, "category_id", where)];
+  }
+  return ids_by_name(names, annotations_of);
 }
 
 // `path` ends with the parts of `name`.
@@ -52,30 +61,29 @@ CocoIds::CocoIds(const fs::path& place, const std::vector<std::string>& classes)
     : place_(place.string()) {
   std::map<std::string, std::string> categories;
   for (const fs::path& file : json_files(place)) {
-    const std::string text = read_text(file);
-    // Captions have no categories; other programs leave files of their own beside these.
-    if (nests_too_deep(text)) continue;
-    const json root = json::parse(text, nullptr, false);
-    if (!root.is_object() || !root.contains("images") || !root.contains("categories")) continue;
+    json root;
     try {
-      for (const json& category : root.at("categories")) {
-        const auto [known, is_new] = categories.emplace(
-            class_name(category.at("name").get<std::string>()), category.at("id").dump());
-        if (!is_new && known->second != category.at("id").dump()) {
-          throw usage_error("'{}' gives the category '{}' the id {}, another file in '{}' gives {}",
-                            printable(file.string()), known->first, category.at("id").dump(),
-                            printable(place_), known->second);
-        }
-      }
-      for (const json& image : root.at("images")) {
-        const std::string name = image.at("file_name");
-        images_.emplace(fs::path(name).filename().string(),
-                        Entry{image.at("id").dump(), name, file});
-      }
-    } catch (const json::exception& error) {
-      throw usage_error(
-          "'{}' lacks an id, a name or a file_name of one of its images or categories ({})",
-          printable(file.string()), printable(error.what()));
+      root = read_json(file);
+    } catch (const Error&) {  // other programs leave files of their own beside these
+      if (file == place) throw;
+      continue;
+    }
+    // Captions have no categories.
+    if (!root.is_object() || !root.contains("images") || !root.contains("categories")) continue;
+    for (const auto& [name, id] : categories_in(root, file)) {
+      const auto [known, is_new] = categories.emplace(name, id);
+      if (is_new || known->second == id) continue;
+      throw usage_error("'{}' gives the category '{}' the id {}, another file in '{}' gives {}",
+                        printable(file.string()), name, id, printable(place_), known->second);
+    }
+    std::size_t n = 0;
+    for (const json& image : list_in(root, "images", file)) {
+      const Where where{file, fmt::format("image {} of the list", ++n)};
+      const std::string id = id_in(image, "id", where);
+      const json& name = member(image, "file_name");
+      if (!name.is_string()) throw where.error("has {} as its 'file_name'", value_text(name));
+      images_.emplace(fs::path(name.get<std::string>()).filename().string(),
+                      Entry{id, name.get<std::string>(), file});
     }
   }
   if (images_.empty()) {
@@ -85,7 +93,7 @@ CocoIds::CocoIds(const fs::path& place, const std::vector<std::string>& classes)
         printable(place_));
   }
   for (const std::string& name : classes) {
-    const auto found = categories.find(class_name(name));
+    const auto found = categories.find(printable(trimmed(name)));
     if (found == categories.end()) {
       throw usage_error("--data '{}' has no category '{}', a class of this model",
                         printable(place_), printable(name));

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "tools/files/json_text.h"
+#include "tools/files/text.h"
 #include "tools/files/text_file.h"
 
 namespace tapescope::detection {
@@ -43,7 +44,7 @@ std::string without_nan(std::string_view text) {
 }  // namespace
 
 json read_json(const fs::path& path) {
-  const std::string text = read_text(path);
+  const std::string text = read_utf8(path);
   if (nests_too_deep(text)) {
     throw usage_error("'{}' is no COCO annotation file: its values nest more than {} levels deep",
                       path.string(), kMostJsonLevels);
@@ -86,6 +87,29 @@ std::string id_in(const json& entry, const char* key, const Where& where) {
     }
   }
   throw where.error("has {} as its '{}'; it is a whole number or a text", value_text(id), key);
+}
+
+std::string category_name(const json& category, const std::string& id, const Where& where) {
+  const json& name = member(category, "name");
+  if (!name.is_string() || trimmed(name.get_ref<const std::string&>()).empty()) {
+    throw where.error("(id {}) has {} as its name; every class has a name", id, value_text(name));
+  }
+  return printable(trimmed(name.get_ref<const std::string&>()));
+}
+
+std::map<std::string, std::string> ids_by_name(
+    const std::map<std::string, std::string>& names,
+    const std::map<std::string, std::size_t>& annotations_of) {
+  const auto annotations = [&](const std::string& id) {
+    const auto it = annotations_of.find(id);
+    return it == annotations_of.end() ? 0 : it->second;
+  };
+  std::map<std::string, std::string> best;
+  for (const auto& [id, name] : names) {
+    const auto [it, is_new] = best.emplace(name, id);
+    if (!is_new && annotations(id) > annotations(it->second)) it->second = id;
+  }
+  return best;
 }
 
 int extent_in(const json& image, const char* key, const Where& where) {

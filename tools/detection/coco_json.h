@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -35,6 +36,14 @@ const nlohmann::json& list_in(const nlohmann::json& root, const char* key,
 std::string value_text(const nlohmann::json& value);
 // A whole number or a string, as JSON text; 7.0, as some table programs write it, is 7.
 std::string id_in(const nlohmann::json& entry, const char* key, const Where& where);
+// A category's name as classes have it, trimmed and printable.
+std::string category_name(const nlohmann::json& category, const std::string& id,
+                          const Where& where);
+// Categories by name, from their names by id: of two of one name, as Roboflow writes the data set's
+// own beside the class, the id that has more annotations.
+std::map<std::string, std::string> ids_by_name(
+    const std::map<std::string, std::string>& names,
+    const std::map<std::string, std::size_t>& annotations_of);
 // Pixels of a picture; 0 where none are said.
 int extent_in(const nlohmann::json& image, const char* key, const Where& where);
 bool is_crowd(const nlohmann::json& annotation, const Where& where);

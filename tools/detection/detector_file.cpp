@@ -29,6 +29,12 @@ DetectorConfig config_of(const SafetensorsFile& file) {
   config.seed = json.seed();
   config.exif = exif_from_name(json.text("exif", name_of(config.exif)));
   config.category_ids = json.ids("category_ids", config.classes.size());
+  config.validation_fraction = json.share("validation_fraction");
+  config.test_fraction = json.share("test_fraction");
+  if (json.text("split", "") == "content") config.draw = Draw::content;
+  if (json.text("on_bad_image", "") == "skip") config.on_bad_image = BadImage::skip;
+  const fs::path record = file.path().parent_path().parent_path() / "split.tsv";
+  if (std::error_code error; fs::exists(record, error)) config.split_record = record;
   return config;
 }
 
@@ -41,7 +47,11 @@ std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
                          {"width", config.width},
                          {"channel_scale", config.channel_scale},
                          {"seed", config.seed},
+                         {"validation_fraction", config.validation_fraction},
+                         {"test_fraction", config.test_fraction},
                          {"exif", name_of(config.exif)}};
+  if (config.draw == Draw::content) json["split"] = "content";
+  if (config.on_bad_image == BadImage::skip) json["on_bad_image"] = "skip";
   for (const std::string& id : config.category_ids) {
     json["category_ids"].push_back(id.empty() ? nlohmann::json() : nlohmann::json::parse(id));
   }
@@ -50,6 +60,19 @@ std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
 
 DetectorConfig read_detector_config(const fs::path& run, const std::string& which) {
   return config_of(SafetensorsFile(checkpoint_path(run, which)));
+}
+
+std::optional<DataOptions> division_of(const DetectorConfig& config, const std::string& split) {
+  if (config.draw != Draw::content && config.split_record.empty()) return std::nullopt;
+  DataOptions options;
+  options.validation_fraction = split == "test" ? 0 : config.validation_fraction;
+  options.test_fraction = config.test_fraction;
+  options.seed = config.seed;
+  options.skip_advised = false;  // most commands have no such option
+  if (!config.split_record.empty()) {
+    options.record = std::make_shared<SplitRecord>(SplitRecord::read(config.split_record));
+  }
+  return options;
 }
 
 LoadedDetector load_detector(const fs::path& run, const std::string& which,

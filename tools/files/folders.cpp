@@ -27,6 +27,20 @@ void expect(const std::error_code& error, const fs::path& folder) {
 
 }  // namespace
 
+void expect_no_ring(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_symlink(path, error)) return;
+  const fs::path target = fs::canonical(path, error);
+  if (error) return;  // leads nowhere
+  const fs::path own = fs::canonical(path.parent_path().empty() ? "." : path.parent_path(), error);
+  if (error ||
+      std::mismatch(target.begin(), target.end(), own.begin(), own.end()).first != target.end()) {
+    return;
+  }
+  throw usage_error("the link '{}' leads back to a folder that it lies in, '{}'; remove the link",
+                    shown(path.string()), shown(target.string()));
+}
+
 bool is_file(const fs::path& path) {
   std::error_code impossible;
   return fs::is_regular_file(path, impossible);

@@ -27,6 +27,10 @@ std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder,
 // followed, so that no ring of them is walked for ever.
 std::vector<std::filesystem::path> files_below(const std::filesystem::path& folder);
 
+// Throws a usage error where `path` is a link to a folder that it lies in itself: whoever follows
+// it sees the same files again and again, and of two such links never comes to an end.
+void expect_no_ring(const std::filesystem::path& path);
+
 // folder/name, or what lies there under the same name with other capitals if that is one thing
 // only; empty where there is none. `name` may have several parts.
 std::filesystem::path child_of(const std::filesystem::path& folder,

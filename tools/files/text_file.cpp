@@ -59,16 +59,21 @@ std::string read_text(const fs::path& path) {
   return text;
 }
 
-std::vector<std::string> lines_of(const fs::path& path) {
-  const std::string text = read_text(path);
+std::string read_utf8(const fs::path& path) {
+  std::string text = read_text(path);
   if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
     throw usage_error("'{}' is UTF-16 text; save it as UTF-8", shown(path.string()));
   }
+  return text;
+}
+
+std::vector<std::string> lines_of(const fs::path& path) {
+  const std::string text = read_utf8(path);
   std::vector<std::string> lines;
   for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::size_t end = std::min(text.find_first_of("\n\r", begin), text.size());
     lines.emplace_back(trimmed(std::string_view(text).substr(begin, end - begin)));
-    begin = end + 1;
+    begin = end + (text.compare(end, 2, "\r\n") == 0 ? 2 : 1);
   }
   while (!lines.empty() && lines.back().empty()) lines.pop_back();
   return lines;

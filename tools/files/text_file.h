@@ -22,7 +22,10 @@ std::string shown(std::string_view name);
 // A regular file's bytes, through links, without a byte order mark. Throws a usage error that names
 // the file where it is missing, a folder, a device or a pipe, or cannot be read.
 std::string read_text(const std::filesystem::path& path);
-// Its lines, trimmed; empty ones at the end are left out. UTF-16 is an error.
+// The same; UTF-16 is an error.
+std::string read_utf8(const std::filesystem::path& path);
+// Its lines, which end in \n, \r\n or \r, trimmed; empty ones at the end are left out. UTF-16 is an
+// error.
 std::vector<std::string> lines_of(const std::filesystem::path& path);
 
 }  // namespace tapescope

@@ -101,6 +101,7 @@ function verdict() {
     if (summary.ap50 != null) said.push(`AP50 is ${percent(summary.ap50)} on ${counted(images, 'image', 'images')} of ${split} with ${counted(objects, 'object', 'objects')}.`);
     said.push(`Of boxes with a probability of ${threshold} or more ${whole(errors.right) || 'none'} are right and ${whole(wrong) || 'none'} wrong; ${counted(errors.missed, 'object is', 'objects are')} missed.`);
   }
+  if (D.verdict) said.push(...D.verdict);
   if (!said.length) said.push('How good the answers are is not known without --data.');
   const problems = T ? T.diagnosis.filter(f => f.is_problem) : [];
   if (problems.length) said.push(`Wrong with the training: ${problems.map(f => f.kind.replaceAll('-', ' ')).join(', ')}.`);
@@ -109,7 +110,7 @@ function verdict() {
 }
 section('summary', 'Verdict',
   el('div', {class: 'verdict'}, verdict().map(sentence => el('p', {}, sentence))),
-  el('div', {class: 'cards'}, [...S.cards].sort((a, b) => /accuracy|AP/.test(b.name) - /accuracy|AP/.test(a.name)).map(card => el('div', {class: 'card'}, el('b', {}, card.value), el('span', {}, card.name)))));
+  el('div', {class: 'cards'}, [...S.cards].sort((a, b) => /accuracy|AP|precision/.test(b.name) - /accuracy|AP|precision/.test(a.name)).map(card => el('div', {class: 'card'}, el('b', {}, card.value), el('span', {}, card.name)))));
 section('notes', 'Notes and options',
   D.notes.length ? el('ul', {}, D.notes.map(note => el('li', {}, note))) : null,
   S.config ? [el('h3', {}, 'Every option of the training'), el('pre', {tabindex: '0'}, S.config)] : null);

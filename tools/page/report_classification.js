@@ -73,7 +73,7 @@ if (D.images && D.images.length) {
   };
   const strip = right => el('ul', {class: 'thumbs'}, D.images.map((image, i) => [image, i]).filter(([image]) => (image.label === image.predicted) === right)
     .map(([image, i]) => el('li', {}, el('button', {class: 'pick', onclick: () => { panes.left(i); panes.right(i); shown.scrollIntoView({block: 'nearest'}); }},
-      el('img', {src: image.picture, alt: image.name}), el('span', {}, right ? image.label : `${image.label}, taken for ${image.predicted}`), ` ${percent(image.probabilities[image.predicted])}`))));
+      el('img', {src: image.picture, alt: image.name}), el('span', {}, right ? image.label : `${image.label}, taken for ${image.predicted}`), image.predicted in image.probabilities ? ` ${percent(image.probabilities[image.predicted])}` : ''))));
   const wrong = D.images.some(image => image.label !== image.predicted), right = D.images.some(image => image.label === image.predicted);
   const shown = el('div', {class: 'panes'}, pane('left', 0, 0), pane('right', 0, 1));
   section('predictions', wrong ? 'Wrong pictures and why' : 'Pictures and why',

@@ -55,6 +55,7 @@ struct DataRequest {
 // What a command prints: for people, or as one JSON object.
 struct Answer {
   std::string text, json;
+  int status = 0;  // 2 where a picture could not be read
 };
 
 struct PredictionRequest {

@@ -9,15 +9,20 @@
 #include <vector>
 
 #include "tools/monitoring/watch.h"
+#include "tools/training/config.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::tasks {
 
 // How a training is asked for, beside its options.
 struct TrainingRequest {
-  bool resume = false, allow_outside = false;
+  bool resume = false;
   std::string data_changed = "refuse";  // or "accept"
 };
+
+// Says what changed in the data since the training began; a usage error unless that was accepted.
+void expect_accepted(const std::vector<std::string>& changes, const TrainConfig& config,
+                     const TrainingRequest& request);
 
 // What the best checkpoint is worth on the test split.
 struct TestResult {

@@ -50,7 +50,8 @@ void check_options(const TrainConfig& c) {
           "0 or more");
   require(c.keep_checkpoints >= 0, "keep-checkpoints", std::to_string(c.keep_checkpoints),
           "0 or more");
-  require(c.loader_threads >= 0, "loader-threads", std::to_string(c.loader_threads), "0 or more");
+  require(c.loader_threads >= 0 && c.loader_threads <= 1024, "loader-threads",
+          std::to_string(c.loader_threads), "from 0 to 1024");
   require(c.on_bad_image == "fail" || c.on_bad_image == "skip", "on-bad-image", c.on_bad_image,
           "fail or skip");
   if (c.precision != "f32") {
@@ -172,6 +173,7 @@ bool may_change_on_resume(std::string_view option) {
                                                   "watch-images",
                                                   "watch-methods",
                                                   "data",
+                                                  "allow-outside",
                                                   "weights"};
   return free.contains(option);
 }

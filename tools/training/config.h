@@ -35,7 +35,11 @@ struct TrainConfig {
   std::int64_t threads = 0, loader_threads = 2;  // 0 threads: all processors
   std::string kernel;                            // FAMILY=VARIANT[,FAMILY=VARIANT]
   std::string on_bad_image = "fail", exif = "apply";
+  bool allow_outside = false;
 };
+
+inline constexpr const char* kAllowOutsideHelp =
+    "of annotated data: names in its files may lead out of the folder of --data";
 
 // Calls visit(name, member, help) for each option, in the order in which help lists them.
 template <class Config, class Visit>
@@ -89,6 +93,7 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("exif", c.exif,
         "apply: pictures are turned as their EXIF orientation says; ignore: read as stored, as "
         "torchvision does");
+  visit("allow-outside", c.allow_outside, kAllowOutsideHelp);
 }
 
 // Options that change no bit of the result, or only where things are.

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "tools/data/idx.h"
+#include "tools/data/recolour.h"
 
 namespace tapescope {
 namespace {

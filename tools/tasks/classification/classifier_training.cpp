@@ -1,11 +1,12 @@
 #include "tools/tasks/classification/classifier_training.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <cmath>
 
 #include "tools/data/splits.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/text.h"
 #include "tools/tasks/classification/class_explainer.h"
 
 namespace tapescope::tasks {
@@ -53,17 +54,11 @@ DataOptions training_data_options(const TrainConfig& config,
 }
 
 void tell_data(const DataSplits& data, const TrainConfig& config, const TrainingRequest& request) {
-  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", notice);
-  for (const std::string& bad : data.bad_images) fmt::print(stderr, "left out: {}\n", bad);
-  if (data.changes.empty()) return;
-  const std::string changes = fmt::format("{}", fmt::join(data.changes, "; "));
-  if (request.data_changed != "accept") {
-    throw usage_error(
-        "--resume: '{}' is not as the training left it: {}; bring it back, or go on with what is "
-        "there with --data-changed accept",
-        config.data, changes);
+  for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));
+  for (const std::string& bad : data.bad_images) {
+    fmt::print(stderr, "left out: {}\n", printable(bad));
   }
-  fmt::print(stderr, "the data changed since the training began: {}\n", changes);
+  expect_accepted(data.changes, config, request);
 }
 
 TrainingSetup classifier_setup(const TrainConfig& config, const ResolvedTraining& resolved,

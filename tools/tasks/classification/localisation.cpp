@@ -84,10 +84,13 @@ Answer evaluate_localisation(const ClassificationRun& run, const EvaluationReque
                              const Backend& backend) {
   move_to(backend.device, run.model().parameters());
   Localiser localiser(run.class_logits(), backend, request.share, request.target);
-  // Boxes of classes that the model does not know are boxes all the same.
+  // Boxes of classes that the model does not know are boxes all the same. One bad picture costs no
+  // others' figures.
   const detection::DetectionData data = detection::open_detection_data(
-      request.data.folder,
-      {.allow_outside = run.asked().allow_outside, .exif = run.preprocess().exif});
+      request.data.folder, {.allow_outside = run.asked().allow_outside,
+                            .on_bad_image = BadImage::skip,
+                            .exif = run.preprocess().exif});
+  const bool all = data.bad_images.empty() || request.data.on_bad_image == BadImage::skip;
   const std::vector<std::string>& classes = run.classes();
   const bool known =
       std::any_of(data.classes.begin(), data.classes.end(), [&](const std::string& name) {
@@ -107,7 +110,7 @@ Answer evaluate_localisation(const ClassificationRun& run, const EvaluationReque
                       request.data.folder);
   }
   const nlohmann::ordered_json shares = counts.shares(known);
-  return {text_of(shares, known), json_text(shares, 2)};
+  return {text_of(shares, known), json_text(shares, 2), all ? 0 : 2};
 }
 
 }  // namespace tapescope::tasks

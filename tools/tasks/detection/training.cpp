@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "tools/detection/detection_task.h"
+#include "tools/files/atomic_file.h"
+#include "tools/files/text.h"
 #include "tools/tasks/detection/detection.h"
 #include "tools/training/checkpoint.h"
 
@@ -74,26 +76,52 @@ DetectorConfig config_of(const TrainConfig& c, const DetectionData& data) {
   const auto side = [&](int extent) {
     return std::max<std::int64_t>(32, 16 * std::llround(extent * scale / 16));
   };
-  return {data.classes, side(usual.height), side(usual.width),     c.width,
-          c.seed,       data.category_ids,  exif_from_name(c.exif)};
+  return {data.classes,
+          side(usual.height),
+          side(usual.width),
+          c.width,
+          c.seed,
+          data.category_ids,
+          exif_from_name(c.exif),
+          c.validation_fraction,
+          c.test_fraction,
+          Draw::content,
+          bad_image_from(c.on_bad_image)};
 }
 
-// A run that goes on keeps the size that it began with, whatever pictures have come or gone.
-void keep_size(DetectorConfig& config, const std::string& run) {
-  const std::filesystem::path last = std::filesystem::path(run) / "checkpoints/last.safetensors";
+// What the run that is resumed says of itself.
+std::optional<DetectorConfig> resumed_config(const TrainConfig& config) {
+  const std::filesystem::path last =
+      std::filesystem::path(config.out) / "checkpoints/last.safetensors";
   std::error_code error;
-  if (!std::filesystem::exists(last, error)) return;
-  const DetectorConfig before = read_detector_config(run, "last");
-  config.height = before.height;
-  config.width = before.width;
+  if (!std::filesystem::exists(last, error)) return {};  // resuming will say so
+  return read_detector_config(config.out, "last");
 }
 
-DetectionData open_training(const TrainConfig& config, const TrainingRequest& request) {
-  DetectionData data =
-      open_detection_data(config.data, {.allow_outside = request.allow_outside,
-                                        .on_bad_image = bad_image_from(config.on_bad_image),
-                                        .exif = exif_from_name(config.exif)});
+std::optional<DataOptions> division_of(const TrainConfig& config,
+                                       const std::optional<DetectorConfig>& resumed) {
+  std::optional<DataOptions> division =
+      resumed ? detection::division_of(*resumed, "train") : DataOptions();
+  if (!division) return division;
+  division->resume = resumed.has_value();
+  division->skip_advised = true;
+  division->validation_fraction = config.validation_fraction;
+  division->test_fraction = config.test_fraction;
+  division->limit = config.limit;
+  division->seed = config.seed;
+  return division;
+}
+
+DetectionData open_training(const TrainConfig& config, const TrainingRequest& request,
+                            const std::optional<DetectorConfig>& resumed) {
+  DetectionData data = open_detection_data(
+      config.data, {.classes = resumed ? resumed->classes : std::vector<std::string>(),
+                    .allow_outside = config.allow_outside,
+                    .on_bad_image = bad_image_from(config.on_bad_image),
+                    .exif = exif_from_name(config.exif),
+                    .division = division_of(config, resumed)});
   say(data);
+  expect_accepted(data.changes, config, request);
   if (data.train.empty()) throw usage_error("'{}' has no training images", config.data);
   if (!has_objects(data.train)) {
     throw usage_error("'{}' has {} training images, but all its objects are in other ones",
@@ -134,10 +162,16 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   check_options(config);
   const Device device = device_from_name(config.device);
   config.device = name_of(device.kind);
-  const DetectionData data = open_training(config, request);
+  const std::optional<DetectorConfig> resumed =
+      request.resume ? resumed_config(config) : std::optional<DetectorConfig>();
+  const DetectionData data = open_training(config, request, resumed);
   choose(config, data.train);
   DetectorConfig detector = config_of(config, data);
-  if (request.resume) keep_size(detector, config.out);
+  if (resumed) {  // keeps the size that it began with, whatever pictures have come or gone
+    detector.height = resumed->height;
+    detector.width = resumed->width;
+    detector.draw = resumed->draw;
+  }
   const auto source = [&](const Images& images, Augment augment,
                           std::int64_t mosaics = 0) -> std::shared_ptr<const DetectionSource> {
     if (images.empty()) return nullptr;
@@ -175,6 +209,11 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
       detector.width, detector.height);
   if (augmentation.mosaic) {
     setup.images_sentence += fmt::format(", as mosaics of four in the first {} epochs", mosaics);
+  }
+  if (!data.record.pictures.empty()) {
+    setup.begin = [record = data.record, run = std::filesystem::path(config.out)] {
+      write_atomically(run / "split.tsv", record.text());
+    };
   }
   setup.test = [images = source(data.test, Augment::none), options = setup.options,
                 run = config.out] { return test(run, images, options); };

@@ -131,12 +131,12 @@ std::vector<LabelledFile> read_folders(const fs::path& folder) {
 
 // The files of the pictures, which leave `files` where they cannot be read and may be left out.
 std::vector<ImageFile> checked(std::vector<LabelledFile>& files, const DataOptions& options,
-                               TurnedPictures& turned, std::vector<std::string>& bad_images) {
+                               OddPictures& odd, std::vector<std::string>& bad_images) {
   std::vector<ImageFile> images;
   for (const LabelledFile& file : files) images.push_back({file.path});
   const std::vector<BadFile> bad =
       check_files(images, options.on_bad_image,
-                  options.skip_advised ? ", or pass --on-bad-image skip" : "", &turned);
+                  options.skip_advised ? ", or pass --on-bad-image skip" : "", &odd);
   for (auto it = bad.rbegin(); it != bad.rend(); ++it) {
     bad_images.insert(bad_images.begin(), it->what);
     files.erase(files.begin() + static_cast<std::ptrdiff_t>(it->index));
@@ -185,12 +185,13 @@ bool has_label_table(const fs::path& folder) {
 
 LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
                            const std::vector<std::string>& labels, bool allow_outside) {
+  check_options(options);
   const bool table = has_label_table(folder);
   detection::NamedFiles named(folder, allow_outside);
   std::vector<LabelledFile> files = table ? read_tables(folder, named) : read_folders(folder);
-  TurnedPictures turned{options.exif};
+  OddPictures odd(options.exif);
   LabelledData data;
-  std::vector<ImageFile> images = checked(files, options, turned, data.splits.bad_images);
+  std::vector<ImageFile> images = checked(files, options, odd, data.splits.bad_images);
   unite(files, images);
   data.labels = labels;
   if (labels.empty()) {
@@ -231,7 +232,7 @@ LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
   splits.train = dataset(Part::train);
   splits.validation = dataset(Part::validation);
   splits.test = dataset(Part::test);
-  if (turned.count > 0) splits.notices.push_back(turned.sentence());
+  splits.notices = odd.sentences();
   divide(splits, options);
   return data;
 }

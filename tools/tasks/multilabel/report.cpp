@@ -33,6 +33,7 @@ class Labelled {
   void write() {
     for (const std::string& notice : data_.notices) page_.note(notice);
     page_.card(page_.options().split + " mean average precision", percent(m_.score()));
+    verdict();
     table();
     explanations();
   }
@@ -56,6 +57,19 @@ class Labelled {
       if (answered ? a.probability >= 0.5f : a.right) names.push_back(name(k));
     }
     return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+  }
+
+  // What the page says first.
+  void verdict() {
+    std::int64_t whole = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(m_.images()); ++i) {
+      whole += labels(i, false) == labels(i, true) ? 1 : 0;
+    }
+    page_["verdict"] = {
+        fmt::format("The mean average precision is {} on {} images of {}.", percent(m_.score()),
+                    m_.images(), page_.options().split),
+        fmt::format("Of {} of them every label is answered rightly, of {} at least one is not.",
+                    whole, m_.images() - whole)};
   }
 
   void table() {

@@ -13,7 +13,7 @@ LabelledData open_training(const TrainConfig& config, const TrainingRequest& req
   options.classes.clear();  // they are sets of labels here
   LabelledData data =
       open_labelled(config.data, options, resumed ? resumed->classes : std::vector<std::string>{},
-                    request.allow_outside);
+                    config.allow_outside);
   tell_data(data.splits, config, request);
   if (data.splits.train == nullptr) {
     throw usage_error("'{}' has no training pictures", printable(config.data));
