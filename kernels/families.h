@@ -4,16 +4,17 @@
 #pragma once
 
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/cast/cast.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/gather/gather.h"
 #include "kernels/increment/increment.h"
 #include "kernels/layout/layout.h"
 #include "kernels/log_softmax/log_softmax.h"
 #include "kernels/log_softmax/nll.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/more_ops/cast/cast.h"
+#include "kernels/more_ops/gather/gather.h"
+#include "kernels/more_ops/upsample/upsample.h"
 #include "kernels/optimizer/many.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pool2d/pool2d.h"
@@ -37,7 +38,6 @@
   F(upsample_nearest, UpsampleShape) F(upsample_bilinear, UpsampleShape) \
   F(upsample_nearest_gradient, UpsampleShape) F(upsample_bilinear_gradient, UpsampleShape) \
   F(gather_rows_element, GatherShape) F(scatter_rows_element, GatherShape) \
-  F(one_hot, GatherShape) \
   F(sgd, SgdShape) F(adamw, AdamwShape) \
   GPU_ONLY(sgd_many, SgdManyShape) GPU_ONLY(adamw_many, AdamwManyShape) \
   F(matmul, MatmulShape) \

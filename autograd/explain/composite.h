@@ -63,8 +63,18 @@ class Composite {
     return *this;
   }
 
+  // `check` is shown all nodes on the way before anything is appended, and throws where they are
+  // not what the rules were written for.
+  Composite& expect(std::function<void(std::span<const Place>)> check) {
+    check_ = std::move(check);
+    return *this;
+  }
+
   // Null where no rule matches.
   const Rule* rule_for(const Place& place) const;
+  void check(std::span<const Place> places) const {
+    if (check_) check_(places);
+  }
   const std::string& name() const { return name_; }
   Domain domain() const { return domain_; }
   bool folds_batch_norm() const { return folds_; }
@@ -75,6 +85,7 @@ class Composite {
   Domain domain_;
   bool folds_ = true, starts_from_one_ = false;
   std::vector<std::pair<Match, Rule>> entries_;
+  std::function<void(std::span<const Place>)> check_;
 };
 
 // What every relevance composite ends with: element-wise functions pass relevance on, what only

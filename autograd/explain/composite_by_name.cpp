@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "engine/error.h"
 
@@ -131,9 +132,12 @@ bool names(const std::string& glob, const Node& node) {
 }
 
 // A name that is misspelt must not leave its nodes to other rules in silence.
-void require_every_name(std::string_view rules, const LrpSettings& settings,
-                        const std::vector<Place>& places) {
-  const std::vector<NamedRule> all = parsed(rules, settings);
+void require_every_name(const std::vector<NamedRule>& all, std::span<const Place> places) {
+  if (all.empty()) {
+    throw usage_error(
+        "[lrp-composite] no rules are given; for instance --composite "
+        "conv1*=z-box,*=epsilon");
+  }
   std::vector<bool> matched(all.size(), false), taken(all.size(), false);
   std::string known;
   int listed = 0;
@@ -170,51 +174,19 @@ std::string key_of(const LrpSettings& settings) {
                      settings.rules);
 }
 
-std::span<const NamedComposite> named_composites() {
-  using Settings = const LrpSettings&;
-  static constexpr NamedComposite kAll[] = {
-      {"guided-backprop", [](Settings) { return guided_backprop(); }},
-      {"deconvnet", [](Settings) { return deconvnet(); }},
-      {"lrp-epsilon", [](Settings s) { return lrp::epsilon(s.epsilon); }},
-      {"lrp-epsilon-plus", [](Settings s) { return lrp::epsilon_plus(s.epsilon); }},
-      {"lrp-epsilon-plus-flat", [](Settings s) { return lrp::epsilon_plus_flat(s.epsilon); }},
-      {"lrp-epsilon-gamma-box",
-       [](Settings s) { return lrp::epsilon_gamma_box(s.low, s.high, s.gamma, s.epsilon); }},
-      {"lrp-epsilon-alpha2-beta1", [](Settings s) { return lrp::epsilon_alpha2_beta1(s.epsilon); }},
-      {"lrp-epsilon-alpha2-beta1-flat",
-       [](Settings s) { return lrp::epsilon_alpha2_beta1_flat(s.epsilon); }},
-      {"excitation-backprop", [](Settings) { return excitation_backprop(); }},
-  };
-  return kAll;
-}
-
-Composite by_names(std::string_view rules, const LrpSettings& settings) {
+Composite by_names(const LrpSettings& settings) {
   Composite composite("lrp-composite");
-  for (const NamedRule& named : parsed(rules, settings)) {
+  std::vector<NamedRule> all;
+  if (!settings.rules.empty()) all = parsed(settings.rules, settings);
+  for (const NamedRule& named : all) {
     composite.on(
         [glob = named.glob](const Place& place) {
           return may_be_named(place) && names(glob, *place.node);
         },
         named.rule);
   }
+  composite.expect([all](std::span<const Place> places) { require_every_name(all, places); });
   return with_defaults(composite, settings.epsilon);
-}
-
-std::optional<Composite> composite_for(std::string_view method, const LrpSettings& settings,
-                                       const Tape& tape, Var target, std::span<const Var> wrt) {
-  if (method == "lrp-composite") {
-    if (settings.rules.empty()) {
-      throw usage_error(
-          "[lrp-composite] no rules are given; for instance --composite "
-          "conv1*=z-box,*=epsilon");
-    }
-    require_every_name(settings.rules, settings, route(tape, target, wrt));
-    return by_names(settings.rules, settings);
-  }
-  for (const NamedComposite& named : named_composites()) {
-    if (named.name == method) return named.make(settings);
-  }
-  return {};
 }
 
 }  // namespace tapescope::explain

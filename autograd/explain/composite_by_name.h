@@ -1,8 +1,6 @@
-// Composites by their names on the command line, and such as name nodes and rules there.
+// A composite from the names of nodes and rules, as the command line has them.
 #pragma once
 
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -14,27 +12,17 @@ namespace tapescope::explain {
 struct LrpSettings {
   double epsilon = 1e-6, gamma = 0.25;
   Bound low, high;    // of z-box
-  std::string rules;  // of lrp-composite: see by_names()
+  std::string rules;  // of by_names()
 };
 // Equal settings, equal keys.
 std::string key_of(const LrpSettings& settings);
 
-struct NamedComposite {
-  std::string_view name;
-  Composite (*make)(const LrpSettings& settings);
-};
-std::span<const NamedComposite> named_composites();
-
-// "conv1*=z-box,layer4*=gamma:0.25,*=epsilon:1e-6": for each weighted node and each normalisation
-// the first rule whose glob matches its path or scope; nodes without one, and all others, as
-// with_defaults() has them. Rules are epsilon[:E], gamma[:G[:E]], z-plus[:E], alpha-beta:A:B[:E],
-// z-box[:LOW:HIGH], flat and w-square; what is left out is that of `settings`, hyphens too. Throws
-// a usage error that names the part at fault.
-Composite by_names(std::string_view rules, const LrpSettings& settings);
-
-// The composite of a method for this target: of named_composites(), or lrp-composite, which is
-// by_names() and a usage error where a glob takes no node. Empty where there is none of that name.
-std::optional<Composite> composite_for(std::string_view method, const LrpSettings& settings,
-                                       const Tape& tape, Var target, std::span<const Var> wrt);
+// lrp-composite, of settings.rules: "conv1*=z-box,layer4*=gamma:0.25,*=epsilon:1e-6". For each
+// weighted node and each normalisation the first rule whose glob matches its path or scope; nodes
+// without one, and all others, as with_defaults() has them. Rules are epsilon[:E], gamma[:G[:E]],
+// z-plus[:E], alpha-beta:A:B[:E], z-box[:LOW:HIGH], flat and w-square; what is left out is that of
+// `settings`, hyphens too. Throws a usage error that names the part at fault; the walk throws one
+// where there are no rules, and where a glob takes no node.
+Composite by_names(const LrpSettings& settings);
 
 }  // namespace tapescope::explain

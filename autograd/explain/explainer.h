@@ -2,18 +2,15 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "autograd/explain/composite_by_name.h"
-#include "autograd/explain/local_occlusion.h"
 #include "autograd/explain/methods.h"
 #include "autograd/explain/path_methods.h"
-#include "autograd/explain/perturbation.h"
-#include "autograd/program/program.h"
+#include "autograd/explain/segments.h"
+#include "autograd/tape.h"
 
 namespace tapescope::explain {
 
@@ -77,32 +74,7 @@ class Explainer {
   std::string first_non_finite(const Tensor& image, const Tensor& classes);
 
  private:
-  struct Recording;
-  struct Prepared;
-  struct Request;
-  using Append = std::function<std::vector<Var>(Recording&)>;
-  // The Program under this key, recorded by `append` at the first time.
-  Prepared& prepared(const std::string& key, const std::string& layer, const Append& append);
-  Attribution one_run(const Request& request);
-  Attribution deeplift(const Request& request);
-  Attribution along_path(const Request& request);
-  Attribution from_draws(const Request& request);
-  Attribution from_changed_pictures(const Request& request);
-  Attribution occlusion(const Request& request);
-  Attribution from_feature_maps(const Request& request);
-  // The first output of a Program at any points of its input.
-  Gradients gradients(Prepared& program, const Tensor& classes);
-  std::vector<Tensor> baselines_of(const Request& request) const;  // {N,H,W,C} each
-  Prepared& target_program();                                      // one forward pass
-  // What a run of it costs; `otherwise` where there are no multiply-adds to compare.
-  double in_forwards(const Prepared& program, double otherwise);
-
-  Record record_;
-  Shape image_shape_;
-  Device device_;
-  KernelChoices kernels_;
-  std::map<std::string, std::unique_ptr<Prepared>> prepared_;
-  std::unique_ptr<LocalOcclusion> local_occlusion_;
+  std::unique_ptr<struct Programs> programs_;
 };
 
 }  // namespace tapescope::explain

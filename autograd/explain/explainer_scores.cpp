@@ -6,129 +6,181 @@
 #include "autograd/explain/target.h"
 
 namespace tapescope::explain {
+namespace {
 
-Attribution Explainer::from_changed_pictures(const Request& request) {
+// What is given, or a grid of no more features than the budget pays for: `a_feature` passes each.
+struct Features {
+  Segments segments;
+  std::string note;  // what the budget cut
+};
+Features features_of(const Request& request, double a_feature) {
   const ExplainOptions& options = request.options;
-  Prepared& target = target_program();
-  const Scores scores = gradients(target, request.classes);
-  const std::int64_t height = request.image.shape()[1], width = request.image.shape()[2];
-  const Tensor baseline = baselines_of(request)[0];
-  // A grid of no more features than can be paid for.
+  if (options.segments.count > 0) return {options.segments, ""};
   int cells = std::max(1, options.grid);
-  // Shapley sampling takes a permutation and its reverse; a fit is well determined by twice as many
-  // pairs of coalitions as features.
-  const double for_all = request.method == "shapley" ? 2 : request.method == "kernel-shap" ? 4 : 1;
-  while (cells > 1 && for_all * (cells * cells + 1) + 2 > options.budget) --cells;
-  const Segments segments =
-      options.segments.count > 0 ? options.segments : Segments::grid(height, width, cells, cells);
+  while (cells > 1 && a_feature * (cells * cells + 1) + 2 > options.budget) --cells;
+  return {Segments::grid(request.image.shape()[1], request.image.shape()[2], cells, cells),
+          cells < options.grid ? cut_to(cells, options.grid, "cells a side") : ""};
+}
+
+Attribution answer(const Request& request, const Estimate& estimate, const std::string& note) {
   Attribution result;
-  result.node = target.node;
-  result.value = scores(request.image);
-  Estimate estimate;
-  if (request.method == "feature-ablation") {
-    estimate = feature_ablation(scores, request.image, baseline, segments, options.chunk);
-  } else if (request.method == "rise") {
-    constexpr int kCells = 7;  // the paper's
-    estimate = rise(scores, request.image, baseline, kCells,
-                    std::max(2, static_cast<int>(options.budget) - 1), options.seed, options.chunk);
-  } else if (request.method == "lime") {
-    LimeOptions surrogate;
-    surrogate.forwards = options.budget - 1;
-    surrogate.seed = options.seed;
-    estimate = lime(scores, request.image, baseline, segments, surrogate, options.chunk);
-  } else if (request.method == "kernel-shap") {
-    estimate = kernel_shap(scores, request.image, baseline, segments, options.budget - 2,
-                           options.seed, options.chunk);
-    Tensor change = result.value.clone();
-    add_share(change, scores(baseline), -1);
-    result.residual = residual_of(change, estimate.map);
-  } else {
-    estimate = shapley_sampling(scores, request.image, baseline, segments, options.budget - 2,
-                                options.seed, options.chunk);
-    Tensor change = result.value.clone();
-    add_share(change, scores(baseline), -1);
-    result.residual = residual_of(change, estimate.map);
-  }
+  result.node = request.programs.target().node;
+  result.value = request.scores()(request.image);
   result.map = estimate.map;
   result.error_estimate = estimate.error;
-  // The target, and for a residual the target at the baseline.
-  result.forward_passes = estimate.points + (result.residual.defined() ? 2 : 1);
-  if (cells < options.grid && options.segments.count == 0 && request.method != "rise") {
-    result.note = cut_to(cells, options.grid, "cells a side");
-  }
+  result.note = note;
+  result.forward_passes = estimate.points + 1;  // the target
   return result;
 }
 
-Attribution Explainer::occlusion(const Request& request) {
+// Of a method that promises to add up to the change from this baseline.
+Attribution answer(const Request& request, const Estimate& estimate, const std::string& note,
+                   const Tensor& baseline) {
+  Attribution result = answer(request, estimate, note);
+  Tensor change = result.value.clone();
+  add_share(change, request.scores()(baseline), -1);
+  result.residual = residual_of(change, result.map);
+  result.forward_passes += 1;
+  return result;
+}
+
+// Feature maps {N,h,w,K}, and how many of their channels may be looked at.
+struct FeatureMaps {
+  std::string node;
+  Tensor values;
+  int most;
+};
+FeatureMaps feature_maps(const Request& request) {
+  Prepared& layer = request.programs.at_layer(request.layer());
+  return {layer.node, layer.program.run({{"image", request.image}})[0],
+          static_cast<int>(std::min(request.options.budget - 2, 1e6))};
+}
+
+// `a_channel` forward passes each.
+Attribution from_channels(const Request& request, const FeatureMaps& features,
+                          const Estimate& estimate, double a_channel) {
+  Attribution result = answer(request, estimate, "");
+  result.node = features.node;
+  result.error_estimate = {};
+  if (const std::int64_t all = features.values.shape()[3]; estimate.points < all) {
+    result.note = cut_to(estimate.points, all, "channels");
+  }
+  result.forward_passes = 2 + a_channel * estimate.points;
+  return result;
+}
+
+}  // namespace
+
+Attribution runs::feature_ablation(const Request& request) {
+  const Features features = features_of(request, 1);
+  return answer(request,
+                explain::feature_ablation(request.scores(), request.image, request.baselines()[0],
+                                          features.segments, request.options.chunk),
+                features.note);
+}
+
+Attribution runs::rise(const Request& request) {
+  constexpr int kCells = 7;  // the paper's
   const ExplainOptions& options = request.options;
+  const int masks = std::max(2, static_cast<int>(options.budget) - 1);
+  return answer(request,
+                explain::rise(request.scores(), request.image, request.baselines()[0], kCells,
+                              masks, options.seed, options.chunk),
+                "");
+}
+
+// A permutation and its reverse are two passes a feature.
+Attribution runs::shapley(const Request& request) {
+  const ExplainOptions& options = request.options;
+  const Features features = features_of(request, 2);
+  const Tensor baseline = request.baselines()[0];
+  return answer(request,
+                shapley_sampling(request.scores(), request.image, baseline, features.segments,
+                                 options.budget - 2, options.seed, options.chunk),
+                features.note, baseline);
+}
+
+// A fit is well determined by twice as many pairs of coalitions as features.
+Attribution runs::kernel_shap(const Request& request) {
+  const ExplainOptions& options = request.options;
+  const Features features = features_of(request, 4);
+  const Tensor baseline = request.baselines()[0];
+  return answer(request,
+                explain::kernel_shap(request.scores(), request.image, baseline, features.segments,
+                                     options.budget - 2, options.seed, options.chunk),
+                features.note, baseline);
+}
+
+Attribution runs::lime(const Request& request) {
+  const Features features = features_of(request, 1);
+  LimeOptions surrogate;
+  surrogate.forwards = request.options.budget - 1;
+  surrogate.seed = request.options.seed;
+  return answer(request,
+                explain::lime(request.scores(), request.image, request.baselines()[0],
+                              features.segments, surrogate, request.options.chunk),
+                features.note);
+}
+
+Attribution runs::occlusion(const Request& request) {
+  const ExplainOptions& options = request.options;
+  Programs& programs = request.programs;
   const std::int64_t height = request.image.shape()[1], width = request.image.shape()[2];
-  if (!local_occlusion_) {
-    local_occlusion_ = std::make_unique<LocalOcclusion>(
-        [this](Tape& tape, Var image, Var index) {
-          return class_logit(record_(tape, image), index);
+  std::unique_ptr<LocalOcclusion>& local = programs.local_occlusion;
+  if (!local) {
+    local = std::make_unique<LocalOcclusion>(
+        [&](Tape& tape, Var image, Var index) {
+          return class_logit(programs.record(tape, image), index);
         },
-        image_shape_, device_, kernels_);
+        programs.image_shape, programs.device, programs.kernels);
   }
   const std::int64_t window =
       options.window > 0 ? options.window : std::max<std::int64_t>(1, std::min(height, width) / 8);
   std::int64_t stride = options.stride > 0 ? options.stride : std::max<std::int64_t>(1, window / 2);
   Windows windows = windows_of(height, width, window, stride);
-  double a_window = local_occlusion_->cost(windows);
+  double a_window = local->cost(windows);
   // The target, which the plain way takes with the windows once more.
   while (windows.count() * a_window + 2 > options.budget && stride < std::max(height, width)) {
     windows = windows_of(height, width, window, ++stride);
-    a_window = local_occlusion_->cost(windows);
+    a_window = local->cost(windows);
   }
-  const Tensor baseline = baselines_of(request)[0];
+  const Tensor baseline = request.baselines()[0];
   Attribution result;
-  result.node = target_program().node;
-  Estimate estimate;
+  result.node = programs.target().node;
   if (a_window < 1) {
-    LocalOcclusion::Result local =
-        local_occlusion_->run(request.image, request.classes, baseline, windows, options.chunk);
-    estimate = std::move(local.estimate);
-    result.value = std::move(local.whole);
-    result.forward_passes = local.forwards;
-  } else {
-    const Scores scores = gradients(target_program(), request.classes);
-    result.value = scores(request.image);
-    estimate = explain::occlusion(scores, request.image, baseline, windows, options.chunk);
-    result.forward_passes = windows.count() + 2;
+    LocalOcclusion::Result patches =
+        local->run(request.image, request.classes, baseline, windows, options.chunk);
+    result.map = patches.estimate.map;
+    result.error_estimate = patches.estimate.error;
+    result.value = std::move(patches.whole);
+    result.forward_passes = patches.forwards;
+    return result;
   }
-  result.map = estimate.map;
-  result.error_estimate = estimate.error;
+  result = answer(
+      request,
+      explain::occlusion(request.scores(), request.image, baseline, windows, options.chunk), "");
+  result.forward_passes = windows.count() + 2;
   return result;
 }
 
-Attribution Explainer::from_feature_maps(const Request& request) {
-  const ExplainOptions& options = request.options;
-  Prepared& target = target_program();
-  Prepared& layer =
-      prepared("layer", options.layer, [](Recording& r) { return std::vector<Var>{r.at_layer()}; });
-  const Tensor features = layer.program.run({{"image", request.image}})[0];
-  const Scores scores = gradients(target, request.classes);
-  const int most = static_cast<int>(std::min(options.budget - 2, 1e6));
-  Attribution result;
-  result.node = layer.node;
-  result.value = scores(request.image);
-  double a_map = 1;
-  Estimate estimate;
-  if (request.method == "score-cam") {
-    estimate = score_cam(scores, request.image, features, most, options.chunk);
-  } else {
-    Prepared& tail = prepared("tail", options.layer, [](Recording& r) {
-      r.cuts = {r.at_layer()};
-      return std::vector<Var>{r.target};
-    });
-    estimate = ablation_cam(gradients(tail, request.classes), features, most, options.chunk);
-    a_map = in_forwards(tail, 1);
-  }
-  result.map = estimate.map;
-  if (const std::int64_t all = features.shape()[3]; estimate.points < all) {
-    result.note = cut_to(estimate.points, all, "channels");
-  }
-  result.forward_passes = 2 + a_map * estimate.points;
-  return result;
+Attribution runs::score_cam(const Request& request) {
+  const FeatureMaps features = feature_maps(request);
+  return from_channels(request, features,
+                       explain::score_cam(request.scores(), request.image, features.values,
+                                          features.most, request.options.chunk),
+                       1);
+}
+
+Attribution runs::ablation_cam(const Request& request) {
+  const FeatureMaps features = feature_maps(request);
+  Prepared& tail = request.programs.prepared("tail", request.layer(), [](Recording& r) {
+    r.cuts = {r.at_layer()};
+    return std::vector<Var>{r.target};
+  });
+  return from_channels(request, features,
+                       explain::ablation_cam(request.at_points(tail), features.values,
+                                             features.most, request.options.chunk),
+                       request.programs.in_forwards(tail, 1));
 }
 
 }  // namespace tapescope::explain

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "autograd/explain/explainer.h"
+#include "autograd/program/program.h"
 
 namespace tapescope::explain {
 

@@ -91,6 +91,7 @@ Decisions decide(const Tape& tape, Var target, std::span<const Var> wrt,
   static const Rule kGradient = rules::gradient();
   Decisions decisions;
   const std::vector<Place> places = route(tape, target, wrt);
+  composite.check(places);
   for (const Place& place : places) {
     const Rule* rule = composite.rule_for(place);
     if (rule == nullptr && composite.domain() == Composite::Domain::gradient) rule = &kGradient;

@@ -1,5 +1,5 @@
 // Conversion between dtypes. The gradient is converted back.
-#include "kernels/cast/cast.h"
+#include "kernels/more_ops/cast/cast.h"
 
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"

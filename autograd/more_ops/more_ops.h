@@ -9,6 +9,41 @@
 
 namespace tapescope {
 
+// --- element-wise (functions.cpp)
+// -t log s(z) - (1 - t) log(1 - s(z)) of logits z and targets t in [0, 1], s the sigmoid.
+Var binary_cross_entropy(Var logits, Var targets);
+Var safe_divide(Var a, Var b);   // 0 where b is 0
+Var mask_nonzero(Var a, Var b);  // a where b != 0, else 0
+Var weighted_sum(Var a, double weight_a, Var b, double weight_b);
+Var leaky_relu(Var x, double slope = 0.01);
+Var elu(Var x, double alpha = 1.0);
+Var gelu(Var x);  // x * Phi(x), the exact form
+Var silu(Var x);
+Var tanh(Var x);
+Var exp(Var x);
+Var log(Var x);
+Var abs(Var x);
+Var clamp(Var x, double low, double high);
+Var reciprocal(Var x);
+Var sign(Var x);
+Var step_function(Var x);  // 1 where x > 0, else 0
+Var rsqrt(Var x);
+Var erf(Var x);
+Var negative_part(Var x);                    // min(x, 0)
+Var inside(Var x, double low, double high);  // 1 where low <= x <= high, else 0
+Var is_zero(Var x);                          // 1 where x = 0, else 0
+Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 becomes +epsilon
+Var pow(Var x, double exponent);
+
+// --- rows (log_softmax.cpp, gather.cpp)
+Var softmax(Var x);      // last axis
+Var log_softmax(Var x);  // last axis
+// x {N,C}, index i64 {N} -> {N}: x[n, index[n]].
+Var gather(Var x, Var index);
+// g {N}, index i64 {N} -> like's shape {N,C}, zero elsewhere: gather's adjoint.
+Var scatter(Var g, Var index, Var like);
+
+// --- shapes, resampling, dtypes (layout.cpp, upsample.cpp, cast.cpp)
 Var pad(Var x, std::span<const std::int64_t> before, std::span<const std::int64_t> after,
         double value = 0);
 Var slice(Var x, int axis, std::int64_t begin, std::int64_t end);
@@ -19,6 +54,5 @@ Var concat_part(Var whole, std::span<const Var> parts, int axis, int part);
 Var upsample_nearest(Var x, std::int64_t factor);                       // {N,H,W,C}
 Var upsample_bilinear(Var x, std::int64_t height, std::int64_t width);  // half-pixel centres
 Var cast(Var x, DType dtype);
-Var one_hot(Var index, std::int64_t classes);  // i64 {N} -> f32 {N, classes}
 
 }  // namespace tapescope

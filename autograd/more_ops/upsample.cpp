@@ -1,5 +1,5 @@
 // Images {N, H, W, C} in another resolution, and the exact transposes of those maps.
-#include "kernels/layout/layout.h"
+#include "kernels/more_ops/upsample/upsample.h"
 
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"

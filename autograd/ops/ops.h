@@ -15,43 +15,19 @@ Var add(Var a, Var b);
 Var sub(Var a, Var b);
 Var mul(Var a, Var b);
 Var div(Var a, Var b);
-// -t log s(z) - (1 - t) log(1 - s(z)) of logits z and targets t in [0, 1], s the sigmoid.
-Var binary_cross_entropy(Var logits, Var targets);
 Var maximum(Var a, Var b);  // ties: the gradient goes to a
 Var minimum(Var a, Var b);
-Var safe_divide(Var a, Var b);    // 0 where b is 0
 Var equal(Var a, Var b);          // 1 where equal, else 0
 Var greater(Var a, Var b);        // 1 where a > b, else 0
 Var mask_positive(Var a, Var b);  // a where b > 0, else 0: relu's vector-Jacobian product
-Var mask_nonzero(Var a, Var b);   // a where b != 0, else 0
-Var weighted_sum(Var a, double weight_a, Var b, double weight_b);
 
 Var relu(Var x);  // relu'(0) = 0
-Var leaky_relu(Var x, double slope = 0.01);
-Var elu(Var x, double alpha = 1.0);
-Var gelu(Var x);  // x * Phi(x), the exact form
-Var silu(Var x);
 Var sigmoid(Var x);
-Var tanh(Var x);
-Var exp(Var x);
-Var log(Var x);
 Var sqrt(Var x);
-Var abs(Var x);
-Var clamp(Var x, double low, double high);
 Var neg(Var x);
-Var reciprocal(Var x);
 Var square(Var x);
-Var sign(Var x);
-Var step_function(Var x);  // 1 where x > 0, else 0
 Var softplus(Var x);
-Var rsqrt(Var x);
-Var erf(Var x);
-Var negative_part(Var x);                    // min(x, 0)
-Var inside(Var x, double low, double high);  // 1 where low <= x <= high, else 0
-Var is_zero(Var x);                          // 1 where x = 0, else 0
-Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 becomes +epsilon
 Var affine(Var x, double scale, double offset = 0);  // scale * x + offset
-Var pow(Var x, double exponent);
 
 // --- counters (increment.cpp)
 Var increment(Var x);  // i64: x + 1
@@ -116,15 +92,9 @@ Var batch_norm_inference(Var x, Var scale, Var shift, Var mean, Var variance,
 // tape. The mask is a function of (tape seed, scope, step, row, element) and is never stored.
 Var dropout(Var x, double p);
 
-// --- rows (log_softmax.cpp, log_softmax_nll.cpp, gather.cpp)
-Var softmax(Var x);      // last axis
-Var log_softmax(Var x);  // last axis
+// --- loss (log_softmax_nll.cpp)
 // logits {N,C}, label i64 {N} -> {N}: minus the label's log-probability, in one pass.
 Var log_softmax_nll(Var logits, Var label);
-// x {N,C}, index i64 {N} -> {N}: x[n, index[n]].
-Var gather(Var x, Var index);
-// g {N}, index i64 {N} -> like's shape {N,C}, zero elsewhere: gather's adjoint.
-Var scatter(Var g, Var index, Var like);
 
 // --- optimisers (optimizer.cpp): new values; they may be written in place
 struct SgdOptions {

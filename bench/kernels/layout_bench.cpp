@@ -1,6 +1,7 @@
 // Layout kernels: bytes read and written per second.
 #include "bench/kernels/kernel_bench.h"
 #include "kernels/layout/layout.h"
+#include "kernels/more_ops/upsample/upsample.h"
 
 namespace tapescope {
 namespace {

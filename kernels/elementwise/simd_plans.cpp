@@ -4,8 +4,8 @@
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
-#include "kernels/cast/simd.h"
 #include "kernels/elementwise/simd.h"
+#include "kernels/more_ops/cast/simd.h"
 
 namespace tapescope::simd {
 namespace {

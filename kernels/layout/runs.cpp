@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "engine/thread_pool.h"
-#include "kernels/common/numeric.h"
 #include "kernels/layout/element.h"
 
 namespace tapescope::runs {
@@ -276,34 +275,6 @@ Plan transpose(const TransposeShape& s) {
                                          walk.stride[last], y + target, y_stride);
                         }
                       });
-    });
-  });
-}
-
-Plan upsample_nearest(const UpsampleShape& s) {
-  return with_floating(s.dtype, [&](auto t) {
-    using T = decltype(t);
-    return Plan("runs", 0, [s](const Queue&, const Buffers& b) {
-      const T* x = static_cast<const T*>(b.in[0]);  // {N, H, W, C}
-      T* y = static_cast<T*>(b.out[0]);             // {N, P, Q, C}
-      const std::int64_t row = s.Q * s.C;
-      const auto bytes = static_cast<std::int64_t>(sizeof(T));
-      // A chunk makes all output rows of one input row.
-      parallel_for(s.N * s.H, [&](std::int64_t nh) {
-        const std::int64_t n = nh / s.H, h = nh % s.H;
-        const std::int64_t p0 = (h * s.P + s.H - 1) / s.H, p1 = ((h + 1) * s.P + s.H - 1) / s.H;
-        if (p0 >= p1) return;
-        T* first = y + (n * s.P + p0) * row;
-        const T* from = x + nh * s.W * s.C;
-        for (std::int64_t q = 0; q < s.Q; ++q) {
-          const T* pixel = from + q * s.W / s.Q * s.C;
-          for (std::int64_t c = 0; c < s.C; ++c) first[q * s.C + c] = pixel[c];
-        }
-        for (std::int64_t p = p0 + 1; p < p1; ++p) {
-          copy(reinterpret_cast<char*>(first + (p - p0) * row), reinterpret_cast<char*>(first),
-               row * bytes);
-        }
-      });
     });
   });
 }

@@ -9,6 +9,5 @@ Plan pad(const PadShape& shape);
 Plan slice(const SliceShape& shape);
 Plan concat(const ConcatShape& shape);
 Plan transpose(const TransposeShape& shape);
-Plan upsample_nearest(const UpsampleShape& shape);
 
 }  // namespace tapescope::runs

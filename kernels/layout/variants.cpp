@@ -2,13 +2,11 @@
 #include "kernels/layout/layout.h"
 #include "kernels/layout/reference.h"
 #include "kernels/layout/runs.h"
-#include "kernels/layout/simd_plans.h"
 
 namespace tapescope {
 namespace {
 
 constexpr DTypes kAny{DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8};
-constexpr DTypes kFloating{DType::f32, DType::f64, DType::bf16};
 
 template <class Shape>
 constexpr Variant<Shape> reference_row(DTypes dtypes, Plan (*prepare)(const Shape&)) {
@@ -23,15 +21,6 @@ constexpr Variant<Shape> runs_row(
     DTypes dtypes, Plan (*prepare)(const Shape&),
     std::string_view note = "copies the longest pieces that lie together on both sides") {
   return {.name = "runs", .dtypes = dtypes, .note = note, .prepare = prepare};
-}
-
-constexpr Variant<UpsampleShape> simd_row(Plan (*prepare)(const UpsampleShape&)) {
-  return {.name = "simd",
-          .dtypes = {DType::f32},
-          .error_factor = 2,
-          .note = "a row at a time, channels in vectors; weights rounded to f32",
-          .prepare = prepare,
-          .supports = simd::supports_upsample};
 }
 
 }  // namespace
@@ -67,38 +56,6 @@ Rows<TransposeShape> transpose_variants() {
       runs_row(kAny, runs::transpose,
                "runs where the last axis stays, else tiles that stay in the L1 cache"),
       reference_row(kAny, reference::transpose),
-  };
-  return rows;
-}
-
-Rows<UpsampleShape> upsample_nearest_variants() {
-  static constexpr Variant<UpsampleShape> rows[] = {
-      runs_row(kFloating, runs::upsample_nearest, "pixels once per row, further rows copied"),
-      reference_row(kFloating, reference::upsample_nearest),
-  };
-  return rows;
-}
-
-Rows<UpsampleShape> upsample_bilinear_variants() {
-  static constexpr Variant<UpsampleShape> rows[] = {
-      simd_row(simd::upsample_bilinear),
-      reference_row(kFloating, reference::upsample_bilinear),
-  };
-  return rows;
-}
-
-Rows<UpsampleShape> upsample_nearest_gradient_variants() {
-  static constexpr Variant<UpsampleShape> rows[] = {
-      simd_row(simd::upsample_nearest_gradient),
-      reference_row(kFloating, reference::upsample_nearest_gradient),
-  };
-  return rows;
-}
-
-Rows<UpsampleShape> upsample_bilinear_gradient_variants() {
-  static constexpr Variant<UpsampleShape> rows[] = {
-      simd_row(simd::upsample_bilinear_gradient),
-      reference_row(kFloating, reference::upsample_bilinear_gradient),
   };
   return rows;
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "autograd/explain/explainer.h"
+#include "autograd/explain/perturbation.h"
 #include "tests/autograd/explain_cases.h"
 #include "tests/autograd/random_net.h"
 
@@ -66,10 +67,10 @@ Sums sums_of(const Tensor& map, std::int64_t n) {
 // The methods that the family's net does not admit.
 std::set<std::string_view> refused_by(int family) {
   std::set<std::string_view> refused;
-  for (const MethodInfo& info : all_methods()) {
+  for (const Method& info : all_methods()) {
     const std::string_view name = info.name;
     // A perceptron has no feature maps; its hidden units are at_layer methods' to be named.
-    if (family == 0 && info.at_layer) refused.insert(name);
+    if (family == 0 && info.has(kAtLayer)) refused.insert(name);
     const bool rules = name.starts_with("lrp-") || name.find("excitation") != name.npos;
     if (family == 4 && rules) refused.insert(name);  // no rule for a gate
   }
@@ -84,7 +85,7 @@ TEST_P(Family, MethodsAddUpAndAgreeBetweenDevices) {
   Explainer emulated = explainer_of(family, Device::emulated());
   const Tensor logits = cpu.logits(kImages);
   std::set<std::string_view> refused;
-  for (const MethodInfo& info : all_methods()) {
+  for (const Method& info : all_methods()) {
     SCOPED_TRACE(info.name);
     Attribution on_cpu;
     try {

@@ -100,7 +100,6 @@ const Call kCalls[] = {
     {"log_softmax_nll", 2, [](V v) { log_softmax_nll(v[0], v[1]); }},
     {"gather", 2, [](V v) { gather(v[0], v[1]); }},
     {"scatter", 3, [](V v) { scatter(v[0], v[1], v[2]); }},
-    {"one_hot", 1, [](V v) { one_hot(v[0], 3); }},
     {"sgd_update", 4, [](V v) { sgd_update(v[0], v[1], v[2], v[3], {}); }},
     {"adamw_update", 6, [](V v) { adamw_update(v[0], v[1], v[2], v[3], v[4], v[5], {}); }},
 };

@@ -347,11 +347,11 @@ TEST(PathMethods, DoNotDependOnHowManyPointsShareARun) {
 }
 
 TEST(Methods, EachIsDescribed) {
-  for (const MethodInfo& info : all_methods()) {
-    EXPECT_FALSE(info.cost.empty()) << info.name;
-    EXPECT_FALSE(info.blind_to.empty()) << info.name;
+  for (const Method& info : all_methods()) {
+    EXPECT_FALSE(info.about.cost.empty()) << info.name;
+    EXPECT_FALSE(info.about.blind_to.empty()) << info.name;
     EXPECT_TRUE(info.name == "activation" || info.name == "gradient-x-activation" ||
-                !info.paper.empty())
+                !info.about.paper.empty())
         << info.name;
   }
 }

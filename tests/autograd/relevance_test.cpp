@@ -327,11 +327,9 @@ TEST(Composite, ByNameIsTheCompositeThatItSpells) {
   LrpSettings settings;
   settings.low = 0;
   settings.high = 15;
-  const Var wrt[] = {net.x};
   const auto map = [&](const std::string& rules) {
     settings.rules = rules;
-    const auto composite = composite_for("lrp-composite", settings, net.tape, target, wrt);
-    return numbers(net.tape.relevance(target, {net.x}, *composite, target)[0].value());
+    return numbers(net.tape.relevance(target, {net.x}, by_names(settings), target)[0].value());
   };
   // The numbers of lrp-epsilon-gamma-box and lrp-epsilon-plus above.
   const std::vector<float> box = {0,         .210395f,   -.401309f, 0,         2.492790f, 2.457651f,

@@ -1,4 +1,4 @@
-#include "kernels/cast/cast.h"
+#include "kernels/more_ops/cast/cast.h"
 
 #include <limits>
 

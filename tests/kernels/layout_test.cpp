@@ -1,4 +1,5 @@
 #include "kernels/layout/layout.h"
+#include "kernels/more_ops/upsample/upsample.h"
 
 #include "tests/kernels/kernel_testing.h"
 

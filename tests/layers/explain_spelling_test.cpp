@@ -33,7 +33,7 @@ std::map<std::string, Tensor> maps(const Net& net, const Tensor& input) {
   options.baselines = {pictures(input.shape().without_leading().with_leading(1))};
   explain::Explainer explainer(net, input.shape().without_leading());
   std::map<std::string, Tensor> all;
-  for (const explain::MethodInfo& info : explain::all_methods()) {
+  for (const explain::Method& info : explain::all_methods()) {
     try {
       all[std::string(info.name)] =
           explainer.explain(info.name, input, Tensor::from<std::int64_t>({2}, {1, 0}), options).map;

@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "autograd/explain/cam.h"
-#include "autograd/explain/composite_by_name.h"
 #include "autograd/explain/deeplift.h"
 #include "autograd/explain/fullgrad.h"
 #include "autograd/explain/methods.h"
@@ -71,7 +70,7 @@ void list_relevance(const std::string& name, const std::string& method) {
     explain::LrpSettings settings;
     settings.rules = "*=alpha-beta:2:1";
     const Var wrt[] = {image};
-    const auto composite = explain::composite_for(method, settings, tape, target, wrt);
+    const auto composite = explain::composite_of(method, settings);
     if (!composite) return;
     explain::Ledger ledger;
     explain::relevance(tape, target, wrt, *composite, {}, &ledger);
@@ -142,7 +141,7 @@ int main() {
     list_training(name, "sgd");
     list_training(name, "adamw");
     list_maps(name);
-    for (const explain::MethodInfo& method : explain::all_methods()) {
+    for (const explain::Method& method : explain::all_methods()) {
       list_relevance(name, std::string(method.name));
     }
     list_relevance(name, "lrp-composite");

@@ -101,7 +101,7 @@ class KnownCauses : public testing::Test {
     std::vector<Map> maps;
     for (std::string_view method : methods) {
       const Tensor all = explainer.explain(method, x_, classes_).map;
-      const bool sizes = explain::find_method(method)->is_sensitivity;
+      const bool sizes = explain::find_method(method)->has(explain::kSensitivity);
       for (std::int64_t i = 0; i < kPictures; ++i) {
         maps.push_back(at_picture_size(all.rows(i, i + 1), kSide, kSide,
                                        sizes ? Signs::dropped : Signs::kept));

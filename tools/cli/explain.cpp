@@ -22,26 +22,26 @@ struct Options {
 };
 
 int list_methods(const Options& options) {
-  std::vector<explain::MethodInfo> all(explain::all_methods().begin(),
-                                       explain::all_methods().end());
-  for (const auto more : {explain::particular_methods(), explain::other_methods()}) {
-    all.insert(all.end(), more.begin(), more.end());
+  std::vector<explain::Method> all;
+  for (const auto& list :
+       {explain::all_methods(), explain::particular_methods(), explain::other_methods()}) {
+    all.insert(all.end(), list.begin(), list.end());
   }
   nlohmann::ordered_json methods = nlohmann::ordered_json::array();
-  for (const explain::MethodInfo& info : all) {
+  for (const auto& [name, about, flags, run] : all) {
     if (options.json) {
-      methods.push_back({{"method", info.name},
-                         {"paper", info.paper},
-                         {"cost", info.cost},
-                         {"needs", info.needs},
-                         {"blind_to", info.blind_to}});
+      methods.push_back({{"method", name},
+                         {"paper", about.paper},
+                         {"cost", about.cost},
+                         {"needs", about.needs},
+                         {"blind_to", about.blind_to}});
       continue;
     }
-    fmt::print("{}\n", info.name);
-    if (!info.paper.empty()) fmt::print("  paper     {}\n", info.paper);
-    fmt::print("  cost      {} (in forward passes)\n", info.cost);
-    if (!info.needs.empty()) fmt::print("  needs     {}\n", info.needs);
-    fmt::print("  blind to  {}\n", info.blind_to);
+    fmt::print("{}\n", name);
+    if (!about.paper.empty()) fmt::print("  paper     {}\n", about.paper);
+    fmt::print("  cost      {} (in forward passes)\n", about.cost);
+    if (!about.needs.empty()) fmt::print("  needs     {}\n", about.needs);
+    fmt::print("  blind to  {}\n", about.blind_to);
   }
   if (options.json) fmt::print("{}\n", json_text(nlohmann::ordered_json{{"methods", methods}}, 2));
   return 0;
@@ -60,8 +60,10 @@ std::string usual_methods() {
 }
 
 void expect_known_methods(const ExplanationRequest& request) {
-  std::vector<std::string> known = {"all", "odam", "d-rise"};
-  for (const explain::MethodInfo& info : explain::all_methods()) known.emplace_back(info.name);
+  std::vector<std::string> known = {"all"};
+  for (const auto& list : {explain::all_methods(), explain::particular_methods()}) {
+    for (const explain::Method& method : list) known.emplace_back(method.name);
+  }
   for (const std::string& method : comma_separated(request.methods)) {
     expect_no_slip("method", method, known, "`tapescope explain --list` tells all");
   }

@@ -1,6 +1,6 @@
 #include <fmt/ranges.h>
 
-#include "autograd/explain/composite_by_name.h"
+#include "autograd/explain/methods.h"
 #include "autograd/explain/target.h"
 #include "autograd/ops/ops.h"
 #include "autograd/program/print.h"
@@ -29,11 +29,11 @@ std::vector<Var> append(Tape& tape, Var image, std::vector<Var> outputs, const O
   const Var target = target_of(tape, outputs[0]);
   const Var wrt[] = {image};
   if (options.gradient) return {tape.gradient(target, wrt)[0]};
-  const auto composite = explain::composite_for(options.relevance, {}, tape, target, wrt);
+  const auto composite = explain::composite_of(options.relevance);
   if (!composite) {
     std::vector<std::string_view> known;
-    for (const explain::NamedComposite& each : explain::named_composites()) {
-      known.push_back(each.name);
+    for (const explain::Method& method : explain::all_methods()) {
+      if (explain::composite_of(method.name)) known.push_back(method.name);
     }
     throw usage_error("--relevance '{}' is no composite; known are {}", options.relevance,
                       fmt::join(known, ", "));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/explain/perturbation.h"
 #include "autograd/tape.h"
 #include "engine/error.h"
 
@@ -38,12 +39,6 @@ double most_similar(const Cells& cells, std::int64_t n, const Box& box,
     }
   }
   return best;
-}
-
-// Rules that pass on what their positive parts take give every input the sign of the score, and the
-// logit of a box that is listed at 30 % is negative. What it is made of is the same.
-bool takes_the_sign(std::string_view method) {
-  return method.starts_with("lrp-") && method != "lrp-epsilon";
 }
 
 }  // namespace
@@ -89,7 +84,8 @@ explain::Attribution BoxExplainer::explain(std::string_view method, const Tensor
   if (settings.layer.empty()) settings.layer = kSharedMap;
   if (method != "odam") {
     explain::Attribution result = explainer.explain(method, input, index, settings);
-    if (takes_the_sign(method) && result.value.item() < 0) {
+    // The logit of a box that is listed at 30 % is negative; what it is made of is the same.
+    if (explain::find_method(method)->has(explain::kSignOfTarget) && result.value.item() < 0) {
       for (float& v : result.map.values<float>()) v = -v;
       if (result.residual.defined()) {
         for (float& v : result.residual.values<float>()) v = -v;

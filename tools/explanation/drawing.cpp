@@ -9,8 +9,8 @@ DrawableMap drawable(const explain::Attribution& attribution) {
     throw usage_error("the map of {} has shape {} and lies over no picture", attribution.method,
                       to_string(attribution.map.shape()));
   }
-  const explain::MethodInfo* info = explain::find_method(attribution.method);
-  const bool sized = info != nullptr && info->is_sensitivity;
+  const explain::Method* method = explain::find_method(attribution.method);
+  const bool sized = method != nullptr && method->has(explain::kSensitivity);
   return {
       quality::channel_sum(attribution.map, sized ? quality::Signs::dropped : quality::Signs::kept),
       sized ? Colors::sequential : Colors::diverging};

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "autograd/explain/composite_by_name.h"
+#include "autograd/explain/methods.h"
 #include "autograd/explain/relevance.h"
 #include "autograd/explain/target.h"
 
@@ -26,13 +26,8 @@ double LedgerTable::gap() const {
 }
 
 bool keeps_ledger(std::string_view method) {
-  if (method == "lrp-composite") return true;
-  for (const explain::NamedComposite& named : explain::named_composites()) {
-    if (named.name == method) {
-      return named.make({}).domain() == explain::Composite::Domain::relevance;
-    }
-  }
-  return false;
+  const std::optional<explain::Composite> composite = explain::composite_of(method);
+  return composite && composite->domain() == explain::Composite::Domain::relevance;
 }
 
 LedgerTable ledger_of(std::string_view method, const explain::Explainer::Record& record,
@@ -50,9 +45,7 @@ LedgerTable ledger_of(std::string_view method, const explain::Explainer::Record&
   const Var target = explain::class_logit(logits, tape.constant(index.to(backend.device)));
   const Var wrt[] = {image};
   explain::Ledger ledger;
-  const std::optional<explain::Composite> composite =
-      explain::composite_for(method, settings, tape, target, wrt);
-  explain::relevance(tape, target, wrt, *composite, {}, &ledger);
+  explain::relevance(tape, target, wrt, *explain::composite_of(method, settings), {}, &ledger);
   LedgerTable table;
   table.seed = ledger.seed.value().item();
   table.reached = ledger.reached.value().item();

@@ -30,14 +30,12 @@ std::vector<std::string> ExplanationRequest::chosen_methods() const {
 
 // Methods whose answer is a mean over references get several unless told otherwise.
 std::string ExplanationRequest::baseline_names(std::string_view method) const {
-  const explain::MethodInfo* info = explain::find_method(method);
-  const explain::Baselines takes = info != nullptr ? info->baselines : explain::Baselines::none;
-  if (takes == explain::Baselines::none) return "";
+  const explain::Method* known = explain::find_method(method);
+  if (known == nullptr || !known->has(explain::kTakesBaselines)) return "";
   if (!baseline.empty()) {
-    return takes == explain::Baselines::first ? comma_separated(baseline)[0] : baseline;
+    return known->has(explain::kOneBaseline) ? comma_separated(baseline)[0] : baseline;
   }
-  const bool several = method == "gradient-shap" || method == "deeplift-shap";
-  return several ? "black,white,blur,noise" : "zero";
+  return known->has(explain::kSeveralBaselines) ? "black,white,blur,noise" : "zero";
 }
 
 std::int64_t class_index(const std::string& option, const std::string& name,

@@ -10,7 +10,7 @@
 namespace tapescope::quality {
 
 // Channels added up, which keeps a complete map complete; or their sizes, for maps whose sign says
-// nothing (MethodInfo::is_sensitivity). map: f32 {1,h,w,C}; gives h x w.
+// nothing (explain::kSensitivity). map: f32 {1,h,w,C}; gives h x w.
 enum class Signs : unsigned char { kept, dropped };
 Map channel_sum(const Tensor& map, Signs signs = Signs::kept);
 // The same brought to the picture's size, bilinearly: what all scores here are taken of.

@@ -265,9 +265,11 @@ void expect_apart(InputFiles inputs, const std::vector<std::string>& pictures,
     inputs.add(fs::exists(image, error) ? image : image.substr(0, image.rfind('[')));
     stems.push_back(fs::path(image).stem().string());
   }
-  std::set<std::string> methods = {"odam", "d-rise"};
-  for (const explain::MethodInfo& info : explain::all_methods()) methods.emplace(info.name);
-  for (const explain::MethodInfo& info : explain::other_methods()) methods.emplace(info.name);
+  std::set<std::string> methods;
+  for (const auto& list :
+       {explain::all_methods(), explain::particular_methods(), explain::other_methods()}) {
+    for (const explain::Method& method : list) methods.emplace(method.name);
+  }
   inputs.expect_apart("--out", out, [&](const std::string& name) {
     // sheet.png, scores.json, pgd.png; of each picture rose.saliency.png, rose.box-0.odam.npy.
     const std::string stem = fs::path(name).stem().string();

@@ -10,8 +10,9 @@ namespace {
 
 // What is scored of a method's map: at the picture's size, signs as the method means them.
 Map scored_map(std::string_view method, const Tensor& map, const Tensor& picture) {
-  const quality::Signs signs =
-      explain::find_method(method)->is_sensitivity ? quality::Signs::dropped : quality::Signs::kept;
+  const quality::Signs signs = explain::find_method(method)->has(explain::kSensitivity)
+                                   ? quality::Signs::dropped
+                                   : quality::Signs::kept;
   return quality::at_picture_size(map, static_cast<int>(picture.shape()[1]),
                                   static_cast<int>(picture.shape()[2]), signs);
 }

@@ -89,8 +89,9 @@ std::vector<quality::PanelRow> BoxJudge::score_controls(const BoxSubject& subjec
 std::vector<std::string> box_methods(const ExplanationRequest& explanation) {
   std::vector<std::string> methods = explanation.chosen_methods();
   if (explanation.methods == "all") {
-    methods.push_back("odam");
-    methods.push_back("d-rise");
+    for (const explain::Method& method : explain::particular_methods()) {
+      if (method.has(explain::kOfBoxes)) methods.emplace_back(method.name);
+    }
   }
   return methods;
 }

@@ -1,11 +1,11 @@
-#include "kernels/layout/simd_plans.h"
+#include "kernels/more_ops/upsample/simd_plans.h"
 
 #include <algorithm>
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
-#include "kernels/layout/element.h"
-#include "kernels/layout/simd.h"
+#include "kernels/more_ops/upsample/simd.h"
+#include "kernels/more_ops/upsample/tap.h"
 
 namespace tapescope::simd {
 namespace {

@@ -1,7 +1,7 @@
 // Resampling of f32 images with vector instructions, a row at a time.
 #pragma once
 
-#include "kernels/layout/layout.h"
+#include "kernels/more_ops/upsample/upsample.h"
 
 namespace tapescope::simd {
 

@@ -1,7 +1,7 @@
-#include "kernels/cast/reference.h"
+#include "kernels/more_ops/cast/reference.h"
 
 #include "engine/thread_pool.h"
-#include "kernels/cast/convert.h"
+#include "kernels/more_ops/cast/convert.h"
 
 namespace tapescope::reference {
 

@@ -1,7 +1,7 @@
 // Conversion element by element: the oracle for every other variant.
 #pragma once
 
-#include "kernels/cast/cast.h"
+#include "kernels/more_ops/cast/cast.h"
 
 namespace tapescope::reference {
 

@@ -1,9 +1,9 @@
 // Which conversion runs where, best first.
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
-#include "kernels/cast/cast.h"
-#include "kernels/cast/reference.h"
-#include "kernels/cast/simd.h"
+#include "kernels/more_ops/cast/cast.h"
+#include "kernels/more_ops/cast/reference.h"
+#include "kernels/more_ops/cast/simd.h"
 
 namespace tapescope {
 namespace {

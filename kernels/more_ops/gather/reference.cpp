@@ -1,4 +1,4 @@
-#include "kernels/gather/reference.h"
+#include "kernels/more_ops/gather/reference.h"
 
 #include "engine/thread_pool.h"
 #include "kernels/common/numeric.h"
@@ -16,17 +16,6 @@ void check(std::string_view family, const std::int64_t* index, const GatherShape
           family, index[n], n, s.C, s.C - 1);
     }
   }
-}
-
-// y {N, C} with value(n) at index[n] of row n and 0 elsewhere.
-template <class T, class F>
-void scatter(const GatherShape& s, const std::int64_t* index, T* y, F&& value) {
-  const std::int64_t grain = 1 + 32 * 1024 / (s.C + 1);
-  parallel_ranges(s.N, grain, [&](std::int64_t begin, std::int64_t end) {
-    __builtin_memset(static_cast<void*>(y + begin * s.C), 0,
-                     static_cast<std::size_t>((end - begin) * s.C) * sizeof(T));
-    for (std::int64_t n = begin; n < end; ++n) y[n * s.C + index[n]] = value(n);
-  });
 }
 
 }  // namespace
@@ -50,20 +39,14 @@ Plan scatter_rows_element(const GatherShape& s) {
     return Plan("reference", 0, [s](const Queue&, const Buffers& buffers) {
       const T* g = static_cast<const T*>(buffers.in[0]);                    // {N}
       const auto* index = static_cast<const std::int64_t*>(buffers.in[1]);  // {N}
+      T* y = static_cast<T*>(buffers.out[0]);                               // {N, C}
       check("scatter_rows_element", index, s);
-      scatter(s, index, static_cast<T*>(buffers.out[0]), [&](std::int64_t n) { return g[n]; });
-    });
-  });
-}
-
-Plan one_hot(const GatherShape& s) {
-  return with_floating(s.dtype, [&](auto t) {
-    using T = decltype(t);
-    return Plan("reference", 0, [s](const Queue&, const Buffers& buffers) {
-      const auto* index = static_cast<const std::int64_t*>(buffers.in[0]);  // {N}
-      check("one_hot", index, s);
-      scatter(s, index, static_cast<T*>(buffers.out[0]),
-              [](std::int64_t) { return static_cast<T>(1.0f); });
+      const std::int64_t grain = 1 + 32 * 1024 / (s.C + 1);
+      parallel_ranges(s.N, grain, [&](std::int64_t begin, std::int64_t end) {
+        __builtin_memset(static_cast<void*>(y + begin * s.C), 0,
+                         static_cast<std::size_t>((end - begin) * s.C) * sizeof(T));
+        for (std::int64_t n = begin; n < end; ++n) y[n * s.C + index[n]] = g[n];
+      });
     });
   });
 }

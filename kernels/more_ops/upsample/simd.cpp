@@ -1,5 +1,5 @@
 // Compiled once per instruction set: no STL, no inline function from elsewhere.
-#include "kernels/layout/simd.h"
+#include "kernels/more_ops/upsample/simd.h"
 
 namespace tapescope {
 namespace TAPESCOPE_ISA {

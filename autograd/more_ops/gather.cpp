@@ -1,5 +1,5 @@
 // One element per row by index, and its adjoint.
-#include "kernels/gather/gather.h"
+#include "kernels/more_ops/gather/gather.h"
 
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"

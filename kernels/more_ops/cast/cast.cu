@@ -1,7 +1,7 @@
 // Conversion between dtypes on a GPU: one thread per element.
-#include "kernels/cast/cast.h"
+#include "kernels/more_ops/cast/cast.h"
 
-#include "kernels/cast/convert.h"
+#include "kernels/more_ops/cast/convert.h"
 #include "kernels/common/gpu.h"
 
 namespace tapescope::TAPESCOPE_GPU {

@@ -1,6 +1,6 @@
 // Which gather runs where. Plain loops are as fast as memory here, so there is one variant each.
-#include "kernels/gather/gather.h"
-#include "kernels/gather/reference.h"
+#include "kernels/more_ops/gather/gather.h"
+#include "kernels/more_ops/gather/reference.h"
 
 namespace tapescope {
 namespace {
@@ -26,13 +26,6 @@ Rows<GatherShape> gather_rows_element_variants() {
 Rows<GatherShape> scatter_rows_element_variants() {
   static constexpr Variant<GatherShape> rows[] = {
       reference_row(reference::scatter_rows_element),
-  };
-  return rows;
-}
-
-Rows<GatherShape> one_hot_variants() {
-  static constexpr Variant<GatherShape> rows[] = {
-      reference_row(reference::one_hot),
   };
   return rows;
 }

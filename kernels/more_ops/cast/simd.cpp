@@ -1,5 +1,5 @@
 // Compiled once per instruction set: no STL, no inline function from elsewhere.
-#include "kernels/cast/simd.h"
+#include "kernels/more_ops/cast/simd.h"
 
 #include "kernels/common/simd_math.h"
 

@@ -2,7 +2,7 @@
 //
 //   naive: one thread per element of the result. A kernel cannot throw: the row of an index outside
 //          [0, C) becomes NaN, which training stops at.
-#include "kernels/gather/gather.h"
+#include "kernels/more_ops/gather/gather.h"
 
 #include "kernels/common/gpu.h"
 
@@ -48,13 +48,12 @@ Plan gather_plan(const GatherShape& s) {
   });
 }
 
-template <class T, bool ones>
+template <class T>
 Plan scatter_plan(const GatherShape& s) {
   return Plan("naive", 0, [s](const Queue& queue, const Buffers& b) {
     if (s.N * s.C == 0) return;
     launch<scatter<T>>(queue, blocks_for(s.N * s.C, kThreads), kThreads, 0,
-                       ones ? nullptr : static_cast<const T*>(b.in[0]),
-                       static_cast<const std::int64_t*>(b.in[ones ? 0 : 1]),
+                       static_cast<const T*>(b.in[0]), static_cast<const std::int64_t*>(b.in[1]),
                        static_cast<T*>(b.out[0]), s.N, s.C);
   });
 }
@@ -63,10 +62,7 @@ Plan prepare_gather(const GatherShape& s) {
   return s.dtype == DType::bf16 ? gather_plan<bf16>(s) : gather_plan<float>(s);
 }
 Plan prepare_scatter(const GatherShape& s) {
-  return s.dtype == DType::bf16 ? scatter_plan<bf16, false>(s) : scatter_plan<float, false>(s);
-}
-Plan prepare_one_hot(const GatherShape& s) {
-  return s.dtype == DType::bf16 ? scatter_plan<bf16, true>(s) : scatter_plan<float, true>(s);
+  return s.dtype == DType::bf16 ? scatter_plan<bf16>(s) : scatter_plan<float>(s);
 }
 
 constexpr Variant<GatherShape> naive_row(Plan (*prepare)(const GatherShape&)) {
@@ -88,13 +84,6 @@ Rows<GatherShape> gather_rows_element_variants() {
 Rows<GatherShape> scatter_rows_element_variants() {
   static constexpr Variant<GatherShape> rows[] = {
       naive_row(prepare_scatter),
-  };
-  return rows;
-}
-
-Rows<GatherShape> one_hot_variants() {
-  static constexpr Variant<GatherShape> rows[] = {
-      naive_row(prepare_one_hot),
   };
   return rows;
 }

@@ -1,8 +1,7 @@
-// One element per row, chosen by an index; its adjoint; and one-hot rows.
+// One element per row, chosen by an index, and its adjoint.
 //
 //   gather_rows_element:  y[n]   = x[n, index[n]]
 //   scatter_rows_element: y[n,c] = g[n] where c = index[n], else 0     (the adjoint)
-//   one_hot:              y[n,c] = 1    where c = index[n], else 0
 //
 // An index outside [0, C) is a usage error naming its value, its position and C; on a GPU, where a
 // kernel cannot throw, its row becomes NaN.
@@ -22,7 +21,5 @@ struct GatherShape {
 Variants<GatherShape> gather_rows_element_variants();
 // in: g {N}, index {N} i64       out: y {N, C}
 Variants<GatherShape> scatter_rows_element_variants();
-// in: index {N} i64              out: y {N, C}
-Variants<GatherShape> one_hot_variants();
 
 }  // namespace tapescope

@@ -3,8 +3,8 @@
 //   naive: one thread per element of the result. The gradients gather: an input pixel adds up the
 //          output pixels that read it, in their order, so no atomics are needed.
 #include "kernels/common/gpu.h"
-#include "kernels/layout/element.h"
-#include "kernels/layout/layout.h"
+#include "kernels/more_ops/upsample/tap.h"
+#include "kernels/more_ops/upsample/upsample.h"
 
 namespace tapescope::TAPESCOPE_GPU {
 namespace {
