@@ -111,7 +111,8 @@ PanelMean mean_of(const std::vector<Panel>& panels) {
     const double mean = count > 0 ? sum / count : kUnknown;
     const double variance = std::max(0.0, squares / count - mean * mean);
     result.mean.values.push_back(mean);
-    result.standard_error.values.push_back(count > 1 ? std::sqrt(variance / (count - 1)) : kUnknown);
+    result.standard_error.values.push_back(count > 1 ? std::sqrt(variance / (count - 1))
+                                                     : kUnknown);
   }
   return result;
 }

@@ -1,8 +1,8 @@
 // Conversion between dtypes on a GPU: one thread per element.
 #include "kernels/more_ops/cast/cast.h"
 
-#include "kernels/more_ops/cast/convert.h"
 #include "kernels/common/gpu.h"
+#include "kernels/more_ops/cast/convert.h"
 
 namespace tapescope::TAPESCOPE_GPU {
 namespace {

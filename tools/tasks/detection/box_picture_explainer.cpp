@@ -12,8 +12,6 @@ namespace {
 using nlohmann::ordered_json;
 using namespace detection;
 
-ordered_json box_json(const Box& box) { return {box.x, box.y, box.w, box.h}; }
-
 const char* fate_name(Fate fate) {
   switch (fate) {
     case Fate::listed:
@@ -62,6 +60,8 @@ std::vector<ChosenBox> right_boxes(const Cells& cells, const DetectorPicture& pi
 }
 
 }  // namespace
+
+ordered_json box_json(const detection::Box& box) { return {box.x, box.y, box.w, box.h}; }
 
 BoxPictureExplainer::BoxPictureExplainer(const CentreDetector& model, const ExplainOptions& options,
                                          bool allow_outside)

@@ -6,6 +6,9 @@
 
 namespace tapescope::tasks {
 
+// [x, y, width, height]
+nlohmann::ordered_json box_json(const detection::Box& box);
+
 class BoxPictureExplainer final : public PictureExplainer {
  public:
   // `model` outlives it.

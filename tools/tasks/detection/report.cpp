@@ -23,8 +23,6 @@ constexpr int kBins = 20;           // of the probabilities' histogram
 constexpr double kLeastBin = 0.05;  // nearly every cell has an answer below
 constexpr int kPixels = 640;        // of a picture's longer side at most
 
-Json box_json(const Box& box) { return {box.x, box.y, box.w, box.h}; }
-
 // -1 is COCO's "there is nothing to find".
 Json or_null(double value) { return value < 0 ? Json() : Json(value); }
 

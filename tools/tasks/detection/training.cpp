@@ -67,8 +67,10 @@ bool has_objects(const Images& images) {
 }
 
 // The longer side is --image-size, the other follows the picture of middle proportions; both
-// multiples of 16.
-DetectorConfig config_of(const TrainConfig& c, const DetectionData& data) {
+// multiples of 16. A run that goes on keeps the size that it began with, whatever pictures have
+// come or gone.
+DetectorConfig config_of(const TrainConfig& c, const DetectionData& data,
+                         const std::optional<DetectorConfig>& resumed) {
   const AnnotatedImage& usual = middle(data.train, [](const AnnotatedImage& image) {
     return static_cast<double>(image.height) / image.width;
   });
@@ -77,15 +79,15 @@ DetectorConfig config_of(const TrainConfig& c, const DetectionData& data) {
     return std::max<std::int64_t>(32, 16 * std::llround(extent * scale / 16));
   };
   return {data.classes,
-          side(usual.height),
-          side(usual.width),
+          resumed ? resumed->height : side(usual.height),
+          resumed ? resumed->width : side(usual.width),
           c.width,
           c.seed,
           data.category_ids,
           exif_from_name(c.exif),
           c.validation_fraction,
           c.test_fraction,
-          Draw::content,
+          resumed ? resumed->draw : Draw::content,
           bad_image_from(c.on_bad_image)};
 }
 
@@ -166,12 +168,7 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
       request.resume ? resumed_config(config) : std::optional<DetectorConfig>();
   const DetectionData data = open_training(config, request, resumed);
   choose(config, data.train);
-  DetectorConfig detector = config_of(config, data);
-  if (resumed) {  // keeps the size that it began with, whatever pictures have come or gone
-    detector.height = resumed->height;
-    detector.width = resumed->width;
-    detector.draw = resumed->draw;
-  }
+  const DetectorConfig detector = config_of(config, data, resumed);
   const auto source = [&](const Images& images, Augment augment,
                           std::int64_t mosaics = 0) -> std::shared_ptr<const DetectionSource> {
     if (images.empty()) return nullptr;
