@@ -45,6 +45,10 @@ endif()
 # Most of a file's time to compile goes to headers. Names in anonymous namespaces differ therefore.
 function(tapescope_unity target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${TAPESCOPE_UNITY} UNITY_BUILD_BATCH_SIZE 12)
+  if(TAPESCOPE_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # A class of one file may hold what that file alone names; gcc takes the file for a header here.
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
 endfunction()
 
 # oneDNN: kernels/conv2d/onednn.cpp, or onednn_off.cpp in its place.

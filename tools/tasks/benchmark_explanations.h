@@ -7,10 +7,10 @@
 namespace tapescope::tasks {
 
 struct BenchmarkCommand {
-  ExplainOptions options;
-  DataRequest data;      // its limit: pictures, spread over the split
-  std::string masks;     // folder that mirrors the data's; empty: none
-  bool cascade = false;  // also make the layers random one by one
+  ExplainOptions options = {};
+  DataRequest data;        // its limit: pictures, spread over the split
+  std::string masks = {};  // folder that mirrors the data's; empty: none
+  bool cascade = false;    // also make the layers random one by one
 };
 
 Answer benchmark_explanations(const Run& run, const BenchmarkCommand& command);

@@ -23,11 +23,11 @@ struct BoxChoice {
 };
 
 struct ExplainOptions {
-  ExplanationRequest request;
-  Backend backend;
-  bool score = false;  // scores will be asked for
-  std::string data;    // annotations of the pictures, where the task has any; may be empty
-  BoxChoice boxes;
+  ExplanationRequest request = {};
+  Backend backend = {};
+  bool score = false;     // scores will be asked for
+  std::string data = {};  // annotations of the pictures, where the task has any; may be empty
+  BoxChoice boxes = {};
 };
 
 // What of an answer is explained.

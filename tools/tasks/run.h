@@ -47,9 +47,9 @@ struct RunData {
 };
 
 struct DataRequest {
-  std::string folder, split = "test";
-  std::int64_t limit = 0;                // pictures at most, evenly over the split; 0: all
-  std::optional<BadImage> on_bad_image;  // none: as the training had it
+  std::string folder = {}, split = "test";
+  std::int64_t limit = 0;                     // pictures at most, evenly over the split; 0: all
+  std::optional<BadImage> on_bad_image = {};  // none: as the training had it
 };
 
 // What a command prints: for people, or as one JSON object.
