@@ -18,7 +18,7 @@ set(TAPESCOPE_SANITIZE "" CACHE STRING "Sanitizers, for instance address,undefin
 set(TAPESCOPE_TESTS AUTO CACHE STRING "Build the tests (GoogleTest): AUTO, ON, OFF")
 set(TAPESCOPE_BENCHMARKS AUTO CACHE STRING "Build the benchmarks (Google Benchmark): AUTO, ON, OFF")
 option(TAPESCOPE_FUZZ "Build the fuzz targets only (clang; see tests/fuzz)" OFF)
-option(TAPESCOPE_UNITY "Compile a dozen files as one: a third of the time of a whole build" ON)
+option(TAPESCOPE_UNITY "Compile a dozen files as one: a whole build reads headers less often" ON)
 option(TAPESCOPE_WERROR "Warnings are errors" OFF)
 
 set(TAPESCOPE_TABLE "")

@@ -5,6 +5,7 @@
 
 #include "tests/cli/program.h"
 #include "tests/cli/square_or_bar.h"
+#include "tests/says.h"
 
 namespace tapescope {
 namespace {
@@ -12,9 +13,6 @@ namespace {
 using nlohmann::json;
 using Words = std::vector<std::string>;
 namespace fs = std::filesystem;
-
-#define EXPECT_SAYS(text, part) \
-  EXPECT_NE((text).find(part), std::string::npos) << "'" << (part) << "' is not in: " << (text)
 
 class DetectorSplit : public ::testing::Test {
  protected:

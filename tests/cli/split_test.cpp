@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/program.h"
+#include "tests/says.h"
 #include "tools/training/safetensors.h"
 
 namespace tapescope {
@@ -10,9 +11,6 @@ namespace {
 using nlohmann::json;
 using Words = std::vector<std::string>;
 namespace fs = std::filesystem;
-
-#define EXPECT_SAYS(text, part) \
-  EXPECT_NE((text).find(part), std::string::npos) << "'" << (part) << "' is not in: " << (text)
 
 class SplitProgram : public ::testing::Test {
  protected:

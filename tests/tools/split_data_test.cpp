@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engine/philox.h"
+#include "tests/says.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/data/dataset.h"
 #include "tools/data/splits.h"
@@ -50,9 +51,6 @@ std::string all(const std::vector<std::string>& lines) {
   for (const std::string& line : lines) text += line + "\n";
   return text;
 }
-
-#define EXPECT_SAYS(text, part) \
-  EXPECT_NE((text).find(part), std::string::npos) << "'" << (part) << "' is not in: " << (text)
 
 class SplitData : public ::testing::Test {
  protected:
