@@ -32,7 +32,9 @@ find_package(ZLIB REQUIRED)
 
 # What every target of the project is compiled with. No -march=native, no fast-math.
 add_library(tapescope_flags INTERFACE)
-target_compile_options(tapescope_flags INTERFACE -Wall -Wextra -fopenmp-simd)
+target_compile_features(tapescope_flags INTERFACE cxx_std_20)
+target_compile_options(tapescope_flags INTERFACE $<BUILD_INTERFACE:-Wall> $<BUILD_INTERFACE:-Wextra>
+                       -fopenmp-simd)
 if(TAPESCOPE_WERROR)
   target_compile_options(tapescope_flags INTERFACE -Werror)
 endif()

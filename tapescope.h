@@ -1,0 +1,26 @@
+// All that a program of one's own needs: tensors, the tape, its ops, layers, models, optimisers,
+// and every explanation. `#include <tapescope/tapescope.h>` where the library is installed.
+#pragma once
+
+#include "autograd/explain/attacks.h"
+#include "autograd/explain/cam.h"
+#include "autograd/explain/composite_by_name.h"
+#include "autograd/explain/deeplift.h"
+#include "autograd/explain/explainer.h"
+#include "autograd/explain/feature_visualization.h"
+#include "autograd/explain/fullgrad.h"
+#include "autograd/explain/gradient_methods.h"
+#include "autograd/explain/local_occlusion.h"
+#include "autograd/explain/path_methods.h"
+#include "autograd/explain/perturbation.h"
+#include "autograd/explain/relevance.h"
+#include "autograd/explain/tcav.h"
+#include "autograd/explain/tracin.h"
+#include "autograd/program/print.h"
+#include "autograd/program/program.h"
+#include "engine/philox.h"
+#include "layers/layers.h"
+#include "layers/losses.h"
+#include "layers/models/zoo.h"
+#include "layers/optimizers/optimizer.h"
+#include "layers/schedules.h"
