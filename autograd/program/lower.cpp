@@ -70,6 +70,9 @@ class Lowering {
     const auto replacement = replacements_.find(&node);
     step.op = replacement == replacements_.end() ? node.op : replacement->second.op;
     step.path = node.path();
+    const Node* recorded = &node;
+    while (recorded->origin != nullptr) recorded = recorded->origin;
+    step.owner = recorded->path();
     step.node = node.index;
     for (const Var& operand : operands_of(node)) step.operands.push_back(value(operand));
     for (int i = 0; i < node.output_count; ++i) {

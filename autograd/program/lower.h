@@ -17,7 +17,7 @@ struct Value {
 
 struct Step {
   OpRef op;
-  std::string path;
+  std::string path, owner;             // see StepInfo
   std::uint32_t node = 0;              // its index on the tape
   std::vector<int> operands, outputs;  // values
 };

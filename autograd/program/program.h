@@ -48,6 +48,7 @@ struct MemoryPlan {
 // One node of a Program with what it runs on, for `--plan`, profiles and layer tables.
 struct StepInfo {
   std::string path;
+  std::string owner;       // the recorded node that a walk appended it for; else its own path
   std::uint32_t node = 0;  // its index on the tape
   const Op* op = nullptr;
   std::vector<Type> operands, outputs;

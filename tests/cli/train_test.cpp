@@ -103,6 +103,21 @@ TEST_F(TrainProgram, SeedDecidesAndThreadsDoNot) {
   EXPECT_FALSE(checkpoint("one", "last") == checkpoint("other", "last"));
 }
 
+TEST_F(TrainProgram, ProfileTellsOfStepsAndChangesNothing) {
+  ASSERT_EQ(tapescope_program(command("plain")).status, 0);
+  const Result result = tapescope_program(command("run", {"--profile", "3"}));
+  ASSERT_EQ(result.status, 0) << result.err;
+  expect_same_checkpoints("plain", "run");
+  EXPECT_NE(result.err.find("a step of 4 images: "), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("\nconv2/conv2d "), std::string::npos) << result.err;
+  EXPECT_EQ(json::parse(text_of(run("run") + "/profile.json"))["steps"], 3);
+  EXPECT_FALSE(json::parse(text_of(run("run") + "/profile.trace.json"))["traceEvents"].empty());
+  const Result most = tapescope_program(command("short", {"--profile", "1000"}));
+  EXPECT_EQ(most.status, 0);
+  EXPECT_NE(most.err.find("--profile: there were not so many full batches"), std::string::npos)
+      << most.err;
+}
+
 TEST_F(TrainProgram, InterruptedRunGoesOnBitForBit) {
   ASSERT_EQ(tapescope_program(command("whole", {"--epochs", "24"})).status, 0);
   Process process(command("part", {"--epochs", "24", "--checkpoint-every", "1"}));

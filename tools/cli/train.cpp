@@ -82,6 +82,10 @@ std::function<int()> setup(CommandLine& line) {
               "to go on with what is there")
       .show_default()
       .one_of({"refuse", "accept"});
+  line.option("--profile", options->request.profile,
+              "steps to look at: where their time went is told after them, and kept in "
+              "RUN/profile.json and RUN/profile.trace.json (ui.perfetto.dev)")
+      .range(0, 1000);
   line.flag("--plan", options->plan, "print what a step needs, and stop");
   line.flag("--json", options->json, "print the final metrics as one JSON object");
   return [options, line] { return train(*options, line); };

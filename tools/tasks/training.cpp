@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "engine/allocator.h"
 #include "engine/thread_pool.h"
@@ -155,6 +156,7 @@ std::unique_ptr<PreparedTraining> prepare_training(TrainConfig config,
                          config.model));
   }
   auto training = std::make_unique<PreparedTraining>(std::move(config), std::move(setup));
+  training->profile = request.profile;
   training->start = start_of(training->config, training->setup, training->trainer);
   return training;
 }
@@ -291,6 +293,28 @@ TrainerEvents events_of(PreparedTraining& run, const Checkpoints& checkpoints,
   return events;
 }
 
+// Keeps where the time of a few steps went, and says where most of it did.
+void tell_profile(const StepProfile& profile, const TrainConfig& config,
+                  monitoring::ProgressLine& out) {
+  const Ceilings ceilings = measured_ceilings();
+  write_atomically(config.out + "/profile.json", profile.to_json(ceilings) + "\n");
+  write_atomically(config.out + "/profile.trace.json", profile.to_trace() + "\n");
+  std::istringstream lines(profile.to_text(ceilings));
+  for (std::string line; std::getline(lines, line);) out.line(line);
+}
+
+// As soon as its steps have run. All of them outlive the events.
+void tell_when_complete(StepProfile& profile, bool& told, TrainerEvents& events,
+                        const TrainConfig& config, monitoring::ProgressLine& out) {
+  events.profile = &profile;
+  events.tick = [&, tick = events.tick](const Progress& p, double loss, const auto& terms) {
+    tick(p, loss, terms);
+    if (told || !profile.complete()) return;
+    told = true;
+    tell_profile(profile, config, out);
+  };
+}
+
 }  // namespace
 
 TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function<bool()>& stop,
@@ -313,6 +337,9 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   const Clock::time_point began = Clock::now();
   TrainerEvents events = events_of(run, checkpoints, first_steps, journal, out);
   events.stop = stop;
+  StepProfile profile(run.profile);
+  bool told = run.profile == 0;
+  if (!told) tell_when_complete(profile, told, events, config, out);
   Allocator::of(device).reset_peak();
   bool finished = false;
   try {
@@ -323,6 +350,7 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
     throw;
   }
   const bool recorded = journal.finish();
+  if (!told) out.line("--profile: there were not so many full batches; nothing is told");
   if (!finished) {
     out.line(
         fmt::format("stopped at step {}, the state is saved; tapescope train --resume --out {} "

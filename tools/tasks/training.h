@@ -17,6 +17,7 @@ struct PreparedTraining {
       : config(std::move(options)),
         setup(std::move(parts)),
         trainer(*setup.model, *setup.task, setup.train, setup.validation, setup.options) {}
+  int profile = 0;  // see TrainingRequest
   TrainConfig config;
   TrainingSetup setup;
   Trainer trainer;

@@ -18,6 +18,7 @@ namespace tapescope::tasks {
 struct TrainingRequest {
   bool resume = false;
   std::string data_changed = "refuse";  // or "accept"
+  int profile = 0;                      // steps that are looked at node by node
 };
 
 // Says what changed in the data since the training began; a usage error unless that was accepted.

@@ -72,7 +72,8 @@ struct Trainer::State {
   bool wants_statistics(const Progress& progress) const {
     return statistics && progress.step % options.statistics_every == 0;
   }
-  std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate);
+  std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate,
+                               StepProfile* profile);
   StepRecord count(const std::vector<Tensor>& out, std::int64_t images, Progress& progress,
                    std::optional<StatisticsRecord>& told);
   void judge(Progress& progress, EpochRecord& record);
@@ -207,7 +208,7 @@ std::int64_t Trainer::steps_per_epoch() const { return state_->train->batches();
 Optimizer& Trainer::optimizer() { return state_->optimizer; }
 
 std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress& progress,
-                                             double rate) {
+                                             double rate, StepProfile* profile) {
   learning_rate.values<float>()[0] = static_cast<float>(rate);
   step_number.values<std::int64_t>()[0] = progress.step;
   std::vector<NamedTensor> inputs = task.feed(batch);
@@ -215,7 +216,8 @@ std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress&
   inputs.push_back({"step", step_number});
   inputs = staging->stage(std::move(inputs));
   if (wants_statistics(progress)) statistics->before(inputs, batch.rows());
-  std::vector<Tensor> out = step->run(inputs);
+  std::vector<Tensor> out =
+      profile != nullptr ? profile->run(*step, inputs, batch.rows()) : step->run(inputs);
   staging->done();
   if (out.empty()) {
     throw failure(
@@ -306,7 +308,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       record.data_wait_seconds += seconds_since(waiting);
       if (events.batch) events.batch(batch);
       const double rate = s.options.schedule.at(progress.step);
-      const std::vector<Tensor> out = s.run_step(batch, progress, rate);
+      const std::vector<Tensor> out = s.run_step(batch, progress, rate, events.profile);
       std::optional<StatisticsRecord> statistics;
       StepRecord step = s.count(out, batch.rows(), progress, statistics);
       images += batch.rows();

@@ -9,6 +9,7 @@
 
 #include "layers/optimizers/optimizer.h"
 #include "layers/schedules.h"
+#include "tools/training/profile.h"
 #include "tools/training/statistics.h"
 #include "tools/training/task.h"
 
@@ -79,7 +80,8 @@ struct TrainerEvents {
   // Keep this state; `best` when the validation just done is the best so far, `epoch_end` when an
   // epoch has just ended.
   std::function<void(const Progress&, bool best, bool epoch_end)> save;
-  std::function<bool()> stop;  // asked after every step: true saves and ends the training
+  StepProfile* profile = nullptr;  // looks at steps
+  std::function<bool()> stop;      // asked after every step: true saves and ends the training
 };
 
 class Trainer {
