@@ -12,25 +12,13 @@
 #include <vector>
 
 #include "engine/environment.h"
+#include "engine/processors.h"
 #include "engine/remedy.h"
 
 namespace tapescope {
 namespace {
 
 constexpr std::size_t kMostThreads = 1024;
-
-// Processors this process may run on, in order.
-std::vector<int> allowed_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::vector<int> processors;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-      if (CPU_ISSET(cpu, &set)) processors.push_back(cpu);
-  }
-  if (processors.empty()) processors.push_back(0);
-  return processors;
-}
 
 int default_thread_count() {
   const auto wanted = number_from_environment("TAPESCOPE_THREADS", 1, kMostThreads);
@@ -129,6 +117,8 @@ class Pool {
       CPU_ZERO(&set);
       CPU_SET(cpu, &set);
       sched_setaffinity(0, sizeof set, &set);  // best effort: a container may refuse it
+    } else {
+      restore_processors();
     }
     std::uint32_t seen = 0;
     for (;;) {

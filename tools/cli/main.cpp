@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "engine/error.h"
+#include "engine/processors.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/parse_error.h"
 #include "tools/cli/process.h"
@@ -100,8 +101,13 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace tapescope::cli
 
+// Called before the constructors of any library.
+__attribute__((section(".preinit_array"),
+               used)) void (*const kFirst)() = tapescope::remember_processors;
+
 int main(int argc, char** argv) {
   using namespace tapescope::cli;
+  tapescope::restore_processors();
   prepare_process();
   return end_output(status_of(run, argc, argv));
 }

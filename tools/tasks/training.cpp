@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "engine/allocator.h"
+#include "engine/processors.h"
 #include "engine/thread_pool.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
@@ -257,12 +258,12 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
   for (const ParameterRef& p : run.setup.model->trained_parameters()) {
     parameters += p->value.elements();
   }
-  out.line(
-      fmt::format("{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {} "
-                  "threads",
-                  config.model, config.image_size, config.image_size, parameters,
-                  run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
-                  run.setup.images_sentence, config.lr, thread_count()));
+  out.line(fmt::format(
+      "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {} "
+      "threads on processors {}",
+      config.model, config.image_size, config.image_size, parameters,
+      run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
+      run.setup.images_sentence, config.lr, thread_count(), processors_text(allowed_processors())));
   const std::int64_t few = run.start.validation_images;
   if (few == 0 || few >= monitoring::kFewImages) return;
   out.line(fmt::format(
