@@ -258,12 +258,14 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
   for (const ParameterRef& p : run.setup.model->trained_parameters()) {
     parameters += p->value.elements();
   }
+  const std::vector<int> processors = allowed_processors();
   out.line(fmt::format(
-      "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {} "
-      "threads on processors {}",
+      "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {} thread{} on "
+      "processor{} {}",
       config.model, config.image_size, config.image_size, parameters,
       run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
-      run.setup.images_sentence, config.lr, thread_count(), processors_text(allowed_processors())));
+      run.setup.images_sentence, config.lr, thread_count(), thread_count() == 1 ? "" : "s",
+      processors.size() == 1 ? "" : "s", processors_text(processors)));
   const std::int64_t few = run.start.validation_images;
   if (few == 0 || few >= monitoring::kFewImages) return;
   out.line(fmt::format(
