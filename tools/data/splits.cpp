@@ -265,6 +265,17 @@ std::vector<std::int64_t> all_labels(const Dataset& data) {
 }
 
 // Sets `chosen` and what is left of `data`.
+bool by_heads(const DataOptions& options, const std::function<FileSizes()>& measured,
+              std::vector<std::string>& notices) {
+  if (options.record != nullptr && !options.record->pictures.empty()) return options.record->heads;
+  if (options.on_bad_image == BadImage::skip) return false;
+  const FileSizes all = measured();
+  if (all.bytes <= options.bytes_to_check) return false;
+  notices.push_back(fmt::format("{} pictures of {:.1f} GiB are not checked beforehand", all.files,
+                                static_cast<double>(all.bytes) / 0x1p30));
+  return true;
+}
+
 void set_aside(DatasetRef& data, DatasetRef& chosen, double fraction, std::uint64_t seed,
                const std::string& purpose) {
   if (data == nullptr || fraction <= 0) return;

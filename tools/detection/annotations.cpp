@@ -115,21 +115,24 @@ void look_into(std::vector<RawImage>& images, const std::string& root, bool head
   for (std::size_t i = 0; i < of.size(); ++i) of[i]->content = files[i].content;
 }
 
-// Whether pictures are too many to be read beforehand, as open_data has it.
-bool by_heads(const RawData& raw, const DetectionDataOptions& options) {
+// As by_heads of splits.h has it; options.division's own on_bad_image is not asked.
+bool by_heads(RawData& raw, const DetectionDataOptions& options) {
   if (!options.division) return false;
-  const DataOptions& division = *options.division;
-  if (division.record && !division.record->pictures.empty()) return division.record->heads;
-  if (options.on_bad_image == BadImage::skip) return false;
-  std::uintmax_t bytes = 0;
-  for (const auto* images : {&raw.train, &raw.validation, &raw.test}) {
-    for (const RawImage& image : *images) {
-      std::error_code error;
-      const std::uintmax_t size = fs::file_size(image.path, error);
-      bytes += error ? 0 : size;
+  DataOptions division = *options.division;
+  division.on_bad_image = options.on_bad_image;
+  const auto measured = [&] {
+    FileSizes all;
+    for (const auto* images : {&raw.train, &raw.validation, &raw.test}) {
+      for (const RawImage& image : *images) {
+        std::error_code error;
+        const std::uintmax_t size = fs::file_size(image.path, error);
+        all.bytes += error ? 0 : size;
+        ++all.files;
+      }
     }
-  }
-  return bytes > division.bytes_to_check;
+    return all;
+  };
+  return by_heads(division, measured, raw.notices);
 }
 
 // One file in two annotations would be taught as background what the other calls an object.
