@@ -51,6 +51,7 @@ TEST_F(BadInput, PicturesThatCannotBeRead) {
   put(folder_ / "data/train/red/00.jpg", std::span(jpeg.data(), jpeg.size() * 2 / 3));
   expect_complaint(train(), 2, {"red/00.jpg"});
 
+  expect_complaint(train(), 2, {"red/00.jpg", "remove the file (--on-bad-image skip)"});
   const Result skipped = tapescope_program(train({"--on-bad-image", "skip"}));
   EXPECT_EQ(skipped.status, 0) << skipped.err;
   EXPECT_NE((skipped.err + skipped.out).find("red/00.jpg"), std::string::npos);

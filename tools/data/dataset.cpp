@@ -165,9 +165,7 @@ struct Folder {
       look_at_heads(files, splits.path, options.record.get(), odd);
       return;
     }
-    const std::vector<BadFile> bad =
-        check_files(files, options.on_bad_image,
-                    options.skip_advised ? ", or pass --on-bad-image skip" : "", &odd);
+    const std::vector<BadFile> bad = check_files(files, options.on_bad_image, odd);
     if (bad.empty()) return;
     std::vector<ImageFile> good;
     auto next = bad.begin();

@@ -76,7 +76,6 @@ struct DataOptions {
   std::uint64_t seed = 0;            // chooses the fractions and the limit's images
   std::int64_t cache_bytes = std::int64_t{1} << 30;  // decoded pictures kept in memory
   BadImage on_bad_image = BadImage::fail;
-  bool skip_advised = true;  // an error about a picture names --on-bad-image skip
   Draw draw = Draw::content;
   // Of the run: what it names stays in its split. What it does not name may join test and nothing
   // else; where `resume` is set, every split, and all changes are told.

@@ -21,8 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSkip = ", or pass --on-bad-image skip";
-
 // In the order in which a place is asked. YOLO's numbers mean nothing without names, and every
 // annotation tool writes classes.txt beside labels/, or beside a .json of some program's notes:
 // what names classes for YOLO's numbers is for nothing else.
@@ -106,9 +104,7 @@ void look_into(std::vector<RawImage>& images, const std::string& root, bool head
   if (heads) {
     look_at_heads(files, root, options.division->record.get(), odd);
   } else {
-    const bool advised = !options.division || options.division->skip_advised;
-    for (const BadFile& bad :
-         check_files(files, options.on_bad_image, advised ? kSkip : "", &odd)) {
+    for (const BadFile& bad : check_files(files, options.on_bad_image, odd)) {
       of[bad.index]->bad = bad.what;
     }
   }

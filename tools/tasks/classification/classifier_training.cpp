@@ -43,7 +43,6 @@ DataOptions training_data_options(const TrainConfig& config,
   DataOptions options;
   if (resumed) options = data_options_of(*resumed, "train");
   options.resume = resumed.has_value();
-  options.skip_advised = true;
   options.validation_fraction = config.validation_fraction;
   options.test_fraction = config.test_fraction;
   options.limit = config.limit;

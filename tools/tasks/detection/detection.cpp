@@ -20,15 +20,13 @@ DetectionRun::DetectionRun(const Kit& kit, RunRequest asked, LoadedDetector load
       model_(std::move(loaded.model)) {}
 
 DetectionData DetectionRun::open(const DataRequest& request) const {
-  std::optional<DataOptions> division = division_of(config(), request.split);
-  if (division) division->skip_advised = request.on_bad_image.has_value();
   const bool skip = request.on_bad_image == BadImage::skip;
   return open_detection_data(request.folder,
                              {.classes = config().classes,
                               .allow_outside = asked().allow_outside,
                               .on_bad_image = skip ? BadImage::skip : config().on_bad_image,
                               .exif = config().exif,
-                              .division = std::move(division)});
+                              .division = division_of(config(), request.split)});
 }
 
 RunData DetectionRun::data(const DataRequest& request) const {

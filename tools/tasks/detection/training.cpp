@@ -106,7 +106,6 @@ std::optional<DataOptions> division_of(const TrainConfig& config,
       resumed ? detection::division_of(*resumed, "train") : DataOptions();
   if (!division) return division;
   division->resume = resumed.has_value();
-  division->skip_advised = true;
   division->validation_fraction = config.validation_fraction;
   division->test_fraction = config.test_fraction;
   division->limit = config.limit;
