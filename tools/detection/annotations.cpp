@@ -212,13 +212,13 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
                       is_file(place) ? "; name the folder that it lies in" : "");
   }
   if (options.division) check_options(*options.division);
-  NamedFiles files(is_folder(place) ? place : place.parent_path(), options.allow_outside);
+  const fs::path folder = is_folder(place) ? place : place.parent_path();
+  NamedFiles files(folder, options.allow_outside);
   RawData raw = read_or_refuse(place, files, options.exif);
   DetectionData data;
   data.kind = raw.kind;
   data.classes = options.classes.empty() ? classes_of(raw) : options.classes;
   if (!options.division) set_validation_aside(raw);
-  const std::string root = (is_folder(place) ? place : place.parent_path()).string();
   const bool heads = by_heads(raw, options);
   OddPictures odd(options.exif);  // turned ones are counted with their annotations
   const std::pair<std::vector<RawImage>*, std::vector<AnnotatedImage>*> parts[] = {
@@ -234,7 +234,7 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
       throw Error(Blame::usage, image.bad);
     }
     if (options.division || options.on_bad_image == BadImage::skip) {
-      look_into(*images, root, heads, options, odd);
+      look_into(*images, folder.string(), heads, options, odd);
     }
     for (const RawImage& image : *images) {
       if (!image.bad.empty()) data.bad_images.push_back(image.bad);
@@ -251,7 +251,7 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
   if (odd.dark().count() > 0) data.notices.push_back(odd.dark().sentence());
   if (options.division) {
     data.record.heads = heads;
-    divide(data, root, *options.division);
+    divide(data, folder.string(), *options.division);
   }
   if (files.links() > 0) {
     data.notices.push_back(fmt::format("{} pictures are links to files elsewhere (the first: {})",

@@ -14,19 +14,21 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-Program compile_predictions(const CentreDetector& model, const Backend& backend) {
+}  // namespace
+
+Program compile(const CentreDetector& model, const Backend& backend,
+                const std::function<std::vector<Var>(const NamedVars& outputs)>& answers) {
   move_to(backend.device, model.parameters());
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const DetectorConfig& config = model.config();
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
-  const Var predictions = DetectionTask(config, nullptr).predictions(model({{"image", image}}));
-  return tape.compile(std::vector{predictions}, {}, {.keep_fixed = true});
+  return tape.compile(answers(model({{"image", image}})), {}, {.keep_fixed = true});
 }
 
-}  // namespace
-
 Detector::Detector(const CentreDetector& model, const Backend& backend)
-    : model_(model), program_(compile_predictions(model, backend)) {}
+    : model_(model), program_(compile(model, backend, [&](const NamedVars& outputs) {
+        return std::vector{DetectionTask(model.config(), nullptr).predictions(outputs)};
+      })) {}
 
 Letterbox Detector::letterbox(const Image& picture) const {
   return letterbox_of(picture.height, picture.width, static_cast<int>(config().height),

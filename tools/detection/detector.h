@@ -1,6 +1,7 @@
 // A trained detector on pictures of any size.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,10 @@ struct DetectOptions {
 struct Seen {
   Box box;
   int category = 0;
+// One picture's "image", f32 {1,H,W,3}, to what `answers` records of the model's outputs.
+Program compile(const CentreDetector& model, const Backend& backend,
+                const std::function<std::vector<Var>(const NamedVars& outputs)>& answers);
+
   float score = 0;
   int cell_y = 0, cell_x = 0;
 };

@@ -20,6 +20,9 @@ struct TrainingRequest {
   std::string data_changed = "refuse";  // or "accept"
 };
 
+// Whether a training goes on that `config.out` holds; where it holds none, resuming will say so.
+bool goes_on(const TrainConfig& config, const TrainingRequest& request);
+
 // Says what changed in the data since the training began; a usage error unless that was accepted.
 void expect_accepted(const std::vector<std::string>& changes, const TrainConfig& config,
                      const TrainingRequest& request);

@@ -91,15 +91,6 @@ DetectorConfig config_of(const TrainConfig& c, const DetectionData& data,
           bad_image_from(c.on_bad_image)};
 }
 
-// What the run that is resumed says of itself.
-std::optional<DetectorConfig> resumed_config(const TrainConfig& config) {
-  const std::filesystem::path last =
-      std::filesystem::path(config.out) / "checkpoints/last.safetensors";
-  std::error_code error;
-  if (!std::filesystem::exists(last, error)) return {};  // resuming will say so
-  return read_detector_config(config.out, "last");
-}
-
 std::optional<DataOptions> division_of(const TrainConfig& config,
                                        const std::optional<DetectorConfig>& resumed) {
   std::optional<DataOptions> division =
@@ -163,8 +154,8 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   check_options(config);
   const Device device = device_from_name(config.device);
   config.device = name_of(device.kind);
-  const std::optional<DetectorConfig> resumed =
-      request.resume ? resumed_config(config) : std::optional<DetectorConfig>();
+  std::optional<DetectorConfig> resumed;
+  if (goes_on(config, request)) resumed = read_detector_config(config.out, "last");
   const DetectionData data = open_training(config, request, resumed);
   choose(config, data.train);
   const DetectorConfig detector = config_of(config, data, resumed);
