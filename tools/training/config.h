@@ -107,6 +107,9 @@ KernelChoices parse_kernels(const std::string& text);
 
 // What the trainer is given of the options, once the ones left to choose are chosen.
 TrainerOptions trainer_options(const TrainConfig& config, Device device);
+// Said where a batch is larger than the training set.
+std::string batch_sentence(const TrainConfig& config, std::int64_t pictures);
+
 
 // Everything `train` needs once the data is known: sizes, pipelines and the trainer's options, with
 // what was left to choose filled in.
