@@ -111,4 +111,9 @@ std::unique_ptr<Run> DetectionKit::make(ModelConfig model) const {
   return std::make_unique<DetectionRun>(*this, RunRequest{}, std::move(fresh));
 }
 
+const Kit& detection_kit() {
+  static const DetectionKit kit;
+  return kit;
+}
+
 }  // namespace tapescope::tasks
