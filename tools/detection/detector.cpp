@@ -58,11 +58,11 @@ std::vector<Seen> Detector::detect(const Tensor& input, const Image& picture,
   const Shape& s = predictions.shape();
   const Letterbox box = letterbox(picture);
   std::vector<Seen> all;
-  for (const Found& f :
+  for (Seen& seen :
        decode(predictions.values<float>(), s[1], s[2], s[3] - 4, options.most, options.threshold)) {
-    const Box seen = box.into_picture(f.box, picture.height, picture.width);
+    seen.box = box.into_picture(seen.box, picture.height, picture.width);
     // A cell in the letterbox's border has a box, but nothing of the picture in it.
-    if (seen.area() > 0) all.push_back({seen, f.category, f.score, f.cell_y, f.cell_x});
+    if (seen.box.area() > 0) all.push_back(seen);
   }
   if (options.nms > 0) all = suppress(std::move(all), options.nms);
   if (times != nullptr) {
