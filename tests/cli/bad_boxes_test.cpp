@@ -130,7 +130,7 @@ TEST_F(BadBoxes, DataWithoutObjects) {
 
 TEST_F(BadBoxes, ABatchLargerThanTheDataIsSaidAndNotReckonedWith) {
   Words command = train();
-  command.insert(command.end(), {"--batch-size", "512"});
+  command.insert(command.end(), {"--batch-size", "512", "--validation-fraction", "0"});
   const Result result = tapescope_program(command);
   ASSERT_EQ(result.status, 0) << result.err;
   const std::string config = text_of(folder_ / "run/config.toml");
