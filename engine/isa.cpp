@@ -16,8 +16,6 @@ Isa detect() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
-  const bool avx512_bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-  if (avx512_bf16) return Isa::avx512_bf16;
   if (avx512) return Isa::avx512;
   if (avx2) return Isa::avx2;
 #endif
@@ -32,11 +30,10 @@ Isa best() {
 Isa initial() {
   const char* wanted = std::getenv("TAPESCOPE_ISA");
   if (wanted == nullptr || *wanted == '\0') return best();
-  for (Isa level : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
+  for (Isa level : {Isa::baseline, Isa::avx2, Isa::avx512}) {
     if (name_of(level) == wanted) return std::min(level, best());
   }
-  throw usage_error(
-      "TAPESCOPE_ISA is '{}'; known levels are baseline, avx2, avx512 and avx512_bf16", wanted);
+  throw usage_error("TAPESCOPE_ISA is '{}'; known levels are baseline, avx2 and avx512", wanted);
 }
 
 std::atomic<Isa>& current() {
@@ -47,7 +44,7 @@ std::atomic<Isa>& current() {
 }  // namespace
 
 std::string_view name_of(Isa isa) {
-  constexpr std::string_view names[] = {"baseline", "avx2", "avx512", "avx512_bf16"};
+  constexpr std::string_view names[] = {"baseline", "avx2", "avx512"};
   return names[static_cast<std::size_t>(isa)];
 }
 

@@ -5,7 +5,14 @@
 
 namespace tapescope {
 
-enum class Remedy : unsigned char { smaller_step, larger_images, fewer_threads, own_kernel, cpu };
+enum class Remedy : unsigned char {
+  smaller_step,
+  larger_images,
+  fewer_threads,
+  own_kernel,
+  cpu,
+  leave_out,  // what cannot be read
+};
 
 // An error whose message ends with its remedy.
 struct ErrorWithRemedy : Error {

@@ -2,21 +2,13 @@
 
 #include <fmt/ranges.h>
 
-#include <algorithm>
 
 #include "engine/error.h"
 
 namespace tapescope {
-namespace {
-constexpr std::string_view kNames[] = {"f32", "bf16", "f64", "i64", "u8"};
-}  // namespace
-
-std::string_view name_of(DType dtype) { return kNames[static_cast<std::size_t>(dtype)]; }
-
-DType dtype_from_name(std::string_view name) {
-  const auto found = std::find(std::begin(kNames), std::end(kNames), name);
-  if (found != std::end(kNames)) return static_cast<DType>(found - std::begin(kNames));
-  throw usage_error("unknown dtype '{}'; known are f32, bf16, f64, i64 and u8", name);
+std::string_view name_of(DType dtype) {
+  constexpr std::string_view kNames[] = {"f32", "bf16", "f64", "i64", "u8"};
+  return kNames[static_cast<std::size_t>(dtype)];
 }
 
 Shape::Shape(std::span<const std::int64_t> extents) {

@@ -33,8 +33,6 @@ constexpr bool is_floating(DType dtype) {
   return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64;
 }
 std::string_view name_of(DType dtype);
-// Throws a usage error naming the known dtypes.
-DType dtype_from_name(std::string_view name);
 
 // bfloat16 as storage: the upper half of a float, rounded to nearest even.
 struct bf16 {

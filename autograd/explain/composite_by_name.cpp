@@ -45,6 +45,12 @@ class RuleText {
     if (!otherwise) fail(fmt::format("it needs {} numbers, for instance alpha-beta:2:1", i + 1));
     return *otherwise;
   }
+  // The same, which must be above 0.
+  double epsilon(std::size_t i, double otherwise) const {
+    const double v = at(i, otherwise);
+    if (!(v > 0)) fail(fmt::format("its epsilon {} is not above 0", v));
+    return v;
+  }
   std::size_t count() const { return numbers_.size(); }
   void at_most(std::size_t count) const {
     if (numbers_.size() > count) fail(fmt::format("it takes {} numbers at most", count));
@@ -67,43 +73,53 @@ class RuleText {
   std::vector<double> numbers_;
 };
 
+// A rule that a text may name. A new one is a row here.
+struct RuleRow {
+  std::string_view name;
+  std::size_t most;  // numbers behind its name
+  Rule (*make)(const RuleText& text, const LrpSettings& settings);
+};
+constexpr RuleRow kRules[] = {
+    {"epsilon", 1,
+     [](const RuleText& t, const LrpSettings& s) {
+       return rules::epsilon(t.epsilon(0, s.epsilon));
+     }},
+    {"gamma", 2,
+     [](const RuleText& t, const LrpSettings& s) {
+       if (!(t.at(0, s.gamma) >= 0)) t.fail("its gamma is below 0");
+       return rules::gamma(t.at(0, s.gamma), t.epsilon(1, s.epsilon));
+     }},
+    {"z-plus", 1,
+     [](const RuleText& t, const LrpSettings& s) {
+       return rules::z_plus(t.epsilon(0, s.epsilon));
+     }},
+    {"alpha-beta", 3,
+     [](const RuleText& t, const LrpSettings& s) {
+       return rules::alpha_beta(t.at(0), t.at(1), t.epsilon(2, s.epsilon));
+     }},
+    {"z-box", 2,
+     [](const RuleText& t, const LrpSettings& s) {
+       if (t.count() == 0) return rules::z_box(s.low, s.high, s.epsilon);
+       if (!(t.at(0) < t.at(1))) t.fail("LOW is not below HIGH");
+       return rules::z_box(t.at(0), t.at(1), s.epsilon);
+     }},
+    {"flat", 0, [](const RuleText&, const LrpSettings& s) { return rules::flat(s.epsilon); }},
+    {"w-square", 0,
+     [](const RuleText&, const LrpSettings& s) { return rules::w_square(s.epsilon); }},
+};
+
 Rule rule_of(const std::string& whole, const std::string& text, const LrpSettings& settings) {
   const RuleText parsed(whole, text);
-  const double epsilon = settings.epsilon;
-  const auto positive = [&](double v) {
-    if (!(v > 0)) parsed.fail(fmt::format("its epsilon {} is not above 0", v));
-    return v;
-  };
-  if (parsed.name == "epsilon") {
-    parsed.at_most(1);
-    return rules::epsilon(positive(parsed.at(0, epsilon)));
+  std::string known;
+  for (const RuleRow& row : kRules) {
+    std::string name(row.name);
+    known += (known.empty() ? "" : ", ") + name;
+    std::erase(name, '-');
+    if (name != parsed.name) continue;
+    parsed.at_most(row.most);
+    return row.make(parsed, settings);
   }
-  if (parsed.name == "gamma") {
-    parsed.at_most(2);
-    if (!(parsed.at(0, settings.gamma) >= 0)) parsed.fail("its gamma is below 0");
-    return rules::gamma(parsed.at(0, settings.gamma), positive(parsed.at(1, epsilon)));
-  }
-  if (parsed.name == "zplus") {
-    parsed.at_most(1);
-    return rules::z_plus(positive(parsed.at(0, epsilon)));
-  }
-  if (parsed.name == "alphabeta") {
-    parsed.at_most(3);
-    return rules::alpha_beta(parsed.at(0), parsed.at(1), positive(parsed.at(2, epsilon)));
-  }
-  if (parsed.name == "zbox") {
-    parsed.at_most(2);
-    if (parsed.count() == 0) return rules::z_box(settings.low, settings.high, epsilon);
-    if (!(parsed.at(0) < parsed.at(1))) parsed.fail("LOW is not below HIGH");
-    return rules::z_box(parsed.at(0), parsed.at(1), epsilon);
-  }
-  if (parsed.name == "flat" || parsed.name == "wsquare") {
-    parsed.at_most(0);
-    return parsed.name == "flat" ? rules::flat(epsilon) : rules::w_square(epsilon);
-  }
-  parsed.fail(
-      "its rule is none of epsilon, gamma, z-plus, alpha-beta, z-box, flat, w-square, for "
-      "instance conv1*=z-box,*=epsilon");
+  parsed.fail(fmt::format("its rule is none of {}, for instance conv1*=z-box,*=epsilon", known));
 }
 
 std::vector<NamedRule> parsed(std::string_view rules, const LrpSettings& settings) {

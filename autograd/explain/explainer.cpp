@@ -68,10 +68,16 @@ std::vector<Tensor> Request::baselines() const {
 }
 
 Gradients Request::at_points(Prepared& program) const {
-  return [&program, classes = classes](const Tensor& points) {
+  bool around = false;  // whether a way goes around the node that the Program begins at
+  for (const auto& [name, type] : program.program.inputs()) {
+    around = around || (name == "image" && program.input != name);
+  }
+  return [&program, classes = classes, image = around ? image : Tensor()](const Tensor& points) {
     const std::int64_t times = points.shape()[0] / classes.shape()[0];
-    return program.program.run(
-        {{program.input, points}, {"class", repeated_rows(classes, times)}})[0];
+    std::vector<NamedTensor> inputs{{program.input, points},
+                                    {"class", repeated_rows(classes, times)}};
+    if (image.defined()) inputs.push_back({"image", repeated_rows(image, times)});
+    return program.program.run(inputs)[0];
   };
 }
 

@@ -34,7 +34,8 @@ struct Attribution {
 
 struct ExplainOptions {
   std::string layer;                   // node the layer methods look at; empty: the last
-                                       // feature map
+                                       // feature map. What goes around it (a shortcut) stays the
+                                       // picture's where the node is changed
   PathRule rule = PathRule::midpoint;  // of integrated gradients
   int steps = 51;                      // on a path
   int draws = 50;                      // of sampling methods

@@ -60,7 +60,8 @@ struct Request {
 
   std::string layer() const { return method.has(kAtLayer) ? options.layer : ""; }
   std::vector<Tensor> baselines() const;  // {N,H,W,C} each
-  // The first output of a Program at any points of its input.
+  // The first output of a Program at any points of its input. Where that is a node that a way goes
+  // around, what comes that way is the picture's.
   Gradients at_points(Prepared& program) const;
   Scores scores() const { return at_points(programs.target()); }
 };

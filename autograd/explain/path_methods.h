@@ -28,8 +28,7 @@ inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 // The larger of two errors; unknown where one of them is (std::max would drop a NaN).
 inline double larger_error(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
 
-// --- along the straight path from a baseline
-// ----------------------------------------------------------
+// --- along the straight path from a baseline ---
 enum class PathRule : unsigned char { midpoint, gauss_legendre, trapezoid };
 
 // A node of a rule on [0, 1], and its weight in a coarser rule, from which the error is told: the
@@ -61,8 +60,7 @@ inline PhiloxStream stream_of_draw(std::uint64_t seed, int k) {
   return PhiloxStream(seed ^ (0x9e3779b97f4a7c15ull * (static_cast<std::uint64_t>(k) + 1)));
 }
 
-// --- in a neighbourhood
-// -------------------------------------------------------------------------------
+// --- in a neighbourhood ---
 // What is added to x at the k-th draw, of x's shape or {1,...}.
 using Offset = std::function<Tensor(int draw)>;
 

@@ -31,17 +31,11 @@ const UnaryEntry more_unary[] = {
      },
      1.3},
     {Unary::gelu, kMonotone, false, Values::normal,
-     [](Var dy, Var x, Var, double, double) {
-       return record_binary(Binary::gelu_gradient, dy, x);
-     }},
+     [](Var dy, Var x, Var, double, double) { return gelu_gradient(dy, x); }},
     {Unary::silu, kMonotone, false, Values::normal,
-     [](Var dy, Var x, Var, double, double) {
-       return record_binary(Binary::silu_gradient, dy, x);
-     }},
+     [](Var dy, Var x, Var, double, double) { return silu_gradient(dy, x); }},
     {Unary::tanh, kMonotone, false, Values::normal,
-     [](Var dy, Var, Var y, double, double) {
-       return record_binary(Binary::tanh_gradient_from_output, dy, y);
-     }},
+     [](Var dy, Var, Var y, double, double) { return tanh_gradient_from_output(dy, y); }},
     {Unary::erf, kMonotone, false, Values::normal,
      [](Var dy, Var x, Var, double, double) {
        return mul(dy, affine(exp(neg(square(x))), kTwoOverSqrtPi));
@@ -64,10 +58,8 @@ const UnaryEntry more_unary[] = {
     {Unary::inside, kStop, true, Values::away_from_zero, nullptr, -0.1, 0.1},
     {Unary::is_zero, kStop, true, Values::away_from_zero, nullptr},
     {Unary::clamp, kMonotone, false, Values::away_from_zero,
-     [](Var dy, Var x, Var, double p0, double p1) {
-       return mul(dy, record_unary(Unary::inside, x, p0, p1));
-     },
-     -0.1, 1.6},
+     [](Var dy, Var x, Var, double p0, double p1) { return mul(dy, inside(x, p0, p1)); }, -0.1,
+     1.6},
     {Unary::stabilize, kLinear, false, Values::away_from_zero,
      [](Var dy, Var, Var, double, double) { return dy; }, 0.125},
 };
@@ -75,9 +67,8 @@ const UnaryEntry more_unary[] = {
 const BinaryEntry more_binary[] = {
     {Binary::safe_divide, RelevanceClass::product, false, Values::normal, Values::positive,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
-       const auto divide = [](Var x, Var y) { return record_binary(Binary::safe_divide, x, y); };
-       if (v.wants(0)) v.give(0, back_to(divide(dy, b), a));
-       if (v.wants(1)) v.give(1, neg(back_to(divide(mul(dy, v.output()), b), b)));
+       if (v.wants(0)) v.give(0, back_to(safe_divide(dy, b), a));
+       if (v.wants(1)) v.give(1, neg(back_to(safe_divide(mul(dy, v.output()), b), b)));
      }},
     {Binary::pow, RelevanceClass::product, false, Values::positive, Values::normal,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
@@ -86,7 +77,7 @@ const BinaryEntry more_binary[] = {
      }},
     {Binary::mask_nonzero, kLinear, true, Values::normal, Values::away_from_zero,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
-       v.give(0, back_to(record_binary(Binary::mask_nonzero, dy, b), a));
+       v.give(0, back_to(mask_nonzero(dy, b), a));
      }},
     {Binary::weighted_sum, kLinear, false, Values::normal, Values::normal,
      [](Vjp& v, Var dy, Var a, Var b, double p0, double p1) {
@@ -126,7 +117,7 @@ const BinaryEntry more_binary[] = {
        // With s = sigmoid(x): d/dx (s + x s (1 - s)) = s (1 - s) (2 + x (1 - 2 s))
        gradient_vjp<Binary::silu_gradient>(v, dy, b, 0, [](Var t, Var x, double) {
          const Var s = sigmoid(x);
-         const Var slope = record_binary(Binary::sigmoid_gradient_from_output, t, s);
+         const Var slope = sigmoid_gradient_from_output(t, s);
          return mul(slope, affine(mul(x, affine(s, -2, 1)), 1, 2));
        });
      }},
@@ -138,31 +129,13 @@ const BinaryEntry more_binary[] = {
      }},
 };
 
-Var binary_cross_entropy(Var logits, Var targets) {
-  return record_binary(Binary::binary_cross_entropy, logits, targets);
-}
-Var safe_divide(Var a, Var b) { return record_binary(Binary::safe_divide, a, b); }
-Var mask_nonzero(Var a, Var b) { return record_binary(Binary::mask_nonzero, a, b); }
 Var weighted_sum(Var a, double weight_a, Var b, double weight_b) {
   return record_binary(Binary::weighted_sum, a, b, weight_a, weight_b);
 }
 Var leaky_relu(Var x, double slope) { return record_unary(Unary::leaky_relu, x, slope); }
 Var elu(Var x, double alpha) { return record_unary(Unary::elu, x, alpha); }
-Var gelu(Var x) { return record_unary(Unary::gelu, x); }
-Var silu(Var x) { return record_unary(Unary::silu, x); }
-Var tanh(Var x) { return record_unary(Unary::tanh, x); }
-Var exp(Var x) { return record_unary(Unary::exp, x); }
-Var log(Var x) { return record_unary(Unary::log, x); }
-Var abs(Var x) { return record_unary(Unary::abs, x); }
 Var clamp(Var x, double low, double high) { return record_unary(Unary::clamp, x, low, high); }
-Var reciprocal(Var x) { return record_unary(Unary::reciprocal, x); }
-Var sign(Var x) { return record_unary(Unary::sign, x); }
-Var step_function(Var x) { return record_unary(Unary::step, x); }
-Var rsqrt(Var x) { return record_unary(Unary::rsqrt, x); }
-Var erf(Var x) { return record_unary(Unary::erf, x); }
-Var negative_part(Var x) { return record_unary(Unary::negative_part, x); }
 Var inside(Var x, double low, double high) { return record_unary(Unary::inside, x, low, high); }
-Var is_zero(Var x) { return record_unary(Unary::is_zero, x); }
 Var stabilize(Var x, double epsilon) { return record_unary(Unary::stabilize, x, epsilon); }
 Var pow(Var x, double exponent) { return record_unary(Unary::power, x, exponent); }
 

@@ -10,28 +10,20 @@
 namespace tapescope {
 
 // --- element-wise (functions.cpp)
-// -t log s(z) - (1 - t) log(1 - s(z)) of logits z and targets t in [0, 1], s the sigmoid.
-Var binary_cross_entropy(Var logits, Var targets);
-Var safe_divide(Var a, Var b);   // 0 where b is 0
-Var mask_nonzero(Var a, Var b);  // a where b != 0, else 0
+// Every function of kernels/elementwise/functions.inc that has no parameters is recorded by its
+// name: Var gelu(Var x), Var safe_divide(Var a, Var b).
+#define TAPESCOPE_UNARY(name, ...) Var name(Var x);
+#define TAPESCOPE_BINARY(name, ...) Var name(Var a, Var b);
+#define TAPESCOPE_UNARY_WITH(name, ...)
+#define TAPESCOPE_UNARY_SLOW(name, ...)
+#define TAPESCOPE_BINARY_WITH(name, ...)
+#define TAPESCOPE_BINARY_SLOW(name, ...)
+#include "kernels/elementwise/functions.inc"
 Var weighted_sum(Var a, double weight_a, Var b, double weight_b);
 Var leaky_relu(Var x, double slope = 0.01);
 Var elu(Var x, double alpha = 1.0);
-Var gelu(Var x);  // x * Phi(x), the exact form
-Var silu(Var x);
-Var tanh(Var x);
-Var exp(Var x);
-Var log(Var x);
-Var abs(Var x);
 Var clamp(Var x, double low, double high);
-Var reciprocal(Var x);
-Var sign(Var x);
-Var step_function(Var x);  // 1 where x > 0, else 0
-Var rsqrt(Var x);
-Var erf(Var x);
-Var negative_part(Var x);                    // min(x, 0)
 Var inside(Var x, double low, double high);  // 1 where low <= x <= high, else 0
-Var is_zero(Var x);                          // 1 where x = 0, else 0
 Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 becomes +epsilon
 Var pow(Var x, double exponent);
 

@@ -1,5 +1,5 @@
-// Element-wise ops. A new one is an entry of a few lines in one of the two tables below, or in
-// those of more_ops/functions.cpp.
+// Element-wise ops. A new one is a line of kernels/elementwise/functions.inc and an entry in one of
+// the two tables below, or in those of more_ops/functions.cpp.
 #include "autograd/ops/elementwise.h"
 
 #include <algorithm>
@@ -21,13 +21,9 @@ const UnaryEntry kUnary[] = {
     {Unary::relu, kMonotone, true, Values::away_from_zero,
      [](Var dy, Var, Var y, double, double) { return mask_positive(dy, y); }},
     {Unary::sigmoid, kMonotone, true, Values::normal,
-     [](Var dy, Var, Var y, double, double) {
-       return record_binary(Binary::sigmoid_gradient_from_output, dy, y);
-     }},
+     [](Var dy, Var, Var y, double, double) { return sigmoid_gradient_from_output(dy, y); }},
     {Unary::softplus, kMonotone, true, Values::normal,
-     [](Var dy, Var x, Var, double, double) {
-       return record_binary(Binary::softplus_gradient, dy, x);
-     }},
+     [](Var dy, Var x, Var, double, double) { return softplus_gradient(dy, x); }},
     {Unary::sqrt, kMonotone, true, Values::positive,
      [](Var dy, Var, Var y, double, double) { return affine(div(dy, y), 0.5); }},
     {Unary::square, kMonotone, true, Values::normal,
@@ -37,7 +33,7 @@ const UnaryEntry kUnary[] = {
     {Unary::affine, kLinear, false, Values::normal,
      [](Var dy, Var, Var, double p0, double) { return affine(dy, p0); }, -1.5, 0.25},
 };
-static_assert(std::size(kUnary) + kMoreUnary == kUnaryFunctions, "an entry for every function");
+static_assert(std::size(kUnary) == kFirstUnary);
 
 class UnaryOp final : public Op {
  public:
@@ -106,13 +102,13 @@ const BinaryEntry kBinary[] = {
      }},
     {Binary::maximum, RelevanceClass::selects, false, Values::distinct, Values::normal,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
-       const Var second = record_binary(Binary::greater, b, a);  // ties go to a
+       const Var second = greater(b, a);  // ties go to a
        if (v.wants(0)) v.give(0, back_to(mul(dy, affine(second, -1, 1)), a));
        if (v.wants(1)) v.give(1, back_to(mul(dy, second), b));
      }},
     {Binary::minimum, RelevanceClass::selects, false, Values::distinct, Values::normal,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
-       const Var second = record_binary(Binary::greater, a, b);
+       const Var second = greater(a, b);
        if (v.wants(0)) v.give(0, back_to(mul(dy, affine(second, -1, 1)), a));
        if (v.wants(1)) v.give(1, back_to(mul(dy, second), b));
      }},
@@ -131,11 +127,11 @@ const BinaryEntry kBinary[] = {
     {Binary::softplus_gradient, RelevanceClass::product, false, Values::normal, Values::normal,
      [](Vjp& v, Var dy, Var, Var b, double, double) {
        gradient_vjp<Binary::softplus_gradient>(v, dy, b, 0, [](Var t, Var x, double) {
-         return record_binary(Binary::sigmoid_gradient_from_output, t, sigmoid(x));
+         return sigmoid_gradient_from_output(t, sigmoid(x));
        });
      }},
 };
-static_assert(std::size(kBinary) + kMoreBinary == kBinaryFunctions, "an entry for every function");
+static_assert(std::size(kBinary) == kFirstBinary);
 
 class BinaryOp final : public Op {
  public:
@@ -256,21 +252,15 @@ Var back_to(Var gradient, Var operand) {
   return reduce_like(gradient, operand);
 }
 
-Var add(Var a, Var b) { return record_binary(Binary::add, a, b); }
-Var sub(Var a, Var b) { return record_binary(Binary::sub, a, b); }
-Var mul(Var a, Var b) { return record_binary(Binary::mul, a, b); }
-Var div(Var a, Var b) { return record_binary(Binary::div, a, b); }
-Var maximum(Var a, Var b) { return record_binary(Binary::maximum, a, b); }
-Var minimum(Var a, Var b) { return record_binary(Binary::minimum, a, b); }
-Var mask_positive(Var a, Var b) { return record_binary(Binary::mask_positive, a, b); }
-Var equal(Var a, Var b) { return record_binary(Binary::equal, a, b); }
-Var greater(Var a, Var b) { return record_binary(Binary::greater, a, b); }
-Var relu(Var x) { return record_unary(Unary::relu, x); }
-Var sigmoid(Var x) { return record_unary(Unary::sigmoid, x); }
-Var sqrt(Var x) { return record_unary(Unary::sqrt, x); }
-Var neg(Var x) { return record_unary(Unary::neg, x); }
-Var square(Var x) { return record_unary(Unary::square, x); }
-Var softplus(Var x) { return record_unary(Unary::softplus, x); }
+#define TAPESCOPE_UNARY(name, ...) \
+  Var name(Var x) { return record_unary(Unary::name, x); }
+#define TAPESCOPE_BINARY(name, ...) \
+  Var name(Var a, Var b) { return record_binary(Binary::name, a, b); }
+#define TAPESCOPE_UNARY_WITH(name, ...)
+#define TAPESCOPE_UNARY_SLOW(name, ...)
+#define TAPESCOPE_BINARY_WITH(name, ...)
+#define TAPESCOPE_BINARY_SLOW(name, ...)
+#include "kernels/elementwise/functions.inc"
 Var affine(Var x, double scale, double offset) {
   return x && scale == 1 && offset == 0 ? x : record_unary(Unary::affine, x, scale, offset);
 }

@@ -41,9 +41,10 @@ void gradient_vjp(Vjp& v, Var dy, Var b, double p0, Var (*second)(Var t, Var b, 
   if (v.wants(1)) v.give(1, back_to(second(mul(dy, v.operand(0)), b, p0), b));
 }
 
-// The entries of more_ops/functions.cpp.
-constexpr int kMoreUnary = 20, kMoreBinary = 10;
-extern const UnaryEntry more_unary[kMoreUnary];
-extern const BinaryEntry more_binary[kMoreBinary];
+// The entries of ops/elementwise.cpp, and of more_ops/functions.cpp: together one for every
+// function, or neither file compiles.
+constexpr int kFirstUnary = 7, kFirstBinary = 11;
+extern const UnaryEntry more_unary[kUnaryFunctions - kFirstUnary];
+extern const BinaryEntry more_binary[kBinaryFunctions - kFirstBinary];
 
 }  // namespace tapescope

@@ -25,32 +25,26 @@ constexpr Variant<BatchNormShape> simd_row(Prepare prepare) {
           .supports = simd::supports_batch_norm};
 }
 
+template <Plan (*simd)(const BatchNormShape&), Plan (*reference)(const BatchNormShape&)>
+Rows<BatchNormShape> simd_or_reference() {
+  static constexpr Variant<BatchNormShape> rows[] = {simd_row(simd), reference_row(reference)};
+  return rows;
+}
+
 }  // namespace
 
 namespace cpu {
 
 Rows<BatchNormShape> batch_norm_training_variants() {
-  static constexpr Variant<BatchNormShape> rows[] = {
-      simd_row(simd::batch_norm_training),
-      reference_row(reference::batch_norm_training),
-  };
-  return rows;
+  return simd_or_reference<simd::batch_norm_training, reference::batch_norm_training>();
 }
 
 Rows<BatchNormShape> batch_norm_inference_variants() {
-  static constexpr Variant<BatchNormShape> rows[] = {
-      simd_row(simd::batch_norm_inference),
-      reference_row(reference::batch_norm_inference),
-  };
-  return rows;
+  return simd_or_reference<simd::batch_norm_inference, reference::batch_norm_inference>();
 }
 
 Rows<BatchNormShape> batch_norm_gradient_variants() {
-  static constexpr Variant<BatchNormShape> rows[] = {
-      simd_row(simd::batch_norm_gradient),
-      reference_row(reference::batch_norm_gradient),
-  };
-  return rows;
+  return simd_or_reference<simd::batch_norm_gradient, reference::batch_norm_gradient>();
 }
 
 }  // namespace cpu

@@ -46,39 +46,26 @@ constexpr Variant<Conv2dShape> tensor_core_tf32_row(Prepare prepare) {
           .supports = conv_is_dense};
 }
 
+template <Prepare tensor_core, Prepare implicit_gemm, Prepare tiled, Prepare naive>
+Rows<Conv2dShape> ladder() {
+  static constexpr Variant<Conv2dShape> rows[] = {
+      tensor_core_row(tensor_core), implicit_gemm_row(implicit_gemm), tiled_row(tiled),
+      naive_row(naive), tensor_core_tf32_row(tensor_core)};
+  return rows;
+}
+
 }  // namespace
 
 Rows<Conv2dShape> conv2d_variants() {
-  static constexpr Variant<Conv2dShape> rows[] = {
-      tensor_core_row(conv2d_tensor_core),
-      implicit_gemm_row(conv2d_implicit_gemm),
-      tiled_row(conv2d_tiled),
-      naive_row(conv2d_naive),
-      tensor_core_tf32_row(conv2d_tensor_core),
-  };
-  return rows;
+  return ladder<conv2d_tensor_core, conv2d_implicit_gemm, conv2d_tiled, conv2d_naive>();
 }
-
 Rows<Conv2dShape> conv2d_data_gradient_variants() {
-  static constexpr Variant<Conv2dShape> rows[] = {
-      tensor_core_row(conv2d_data_gradient_tensor_core),
-      implicit_gemm_row(conv2d_data_gradient_implicit_gemm),
-      tiled_row(conv2d_data_gradient_tiled),
-      naive_row(conv2d_data_gradient_naive),
-      tensor_core_tf32_row(conv2d_data_gradient_tensor_core),
-  };
-  return rows;
+  return ladder<conv2d_data_gradient_tensor_core, conv2d_data_gradient_implicit_gemm,
+                conv2d_data_gradient_tiled, conv2d_data_gradient_naive>();
 }
-
 Rows<Conv2dShape> conv2d_weight_gradient_variants() {
-  static constexpr Variant<Conv2dShape> rows[] = {
-      tensor_core_row(conv2d_weight_gradient_tensor_core),
-      implicit_gemm_row(conv2d_weight_gradient_implicit_gemm),
-      tiled_row(conv2d_weight_gradient_tiled),
-      naive_row(conv2d_weight_gradient_naive),
-      tensor_core_tf32_row(conv2d_weight_gradient_tensor_core),
-  };
-  return rows;
+  return ladder<conv2d_weight_gradient_tensor_core, conv2d_weight_gradient_implicit_gemm,
+                conv2d_weight_gradient_tiled, conv2d_weight_gradient_naive>();
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -24,8 +24,16 @@ enum class Binary : std::uint8_t {
 #define TAPESCOPE_BINARY(name, expression) name,
 #include "kernels/elementwise/functions.inc"
 };
-constexpr int kUnaryFunctions = static_cast<int>(Unary::stabilize) + 1;
-constexpr int kBinaryFunctions = static_cast<int>(Binary::softplus_gradient) + 1;
+constexpr int kUnaryFunctions = 0
+#define TAPESCOPE_UNARY(name, expression) +1
+#define TAPESCOPE_BINARY(name, expression)
+#include "kernels/elementwise/functions.inc"
+    ;
+constexpr int kBinaryFunctions = 0
+#define TAPESCOPE_UNARY(name, expression)
+#define TAPESCOPE_BINARY(name, expression) +1
+#include "kernels/elementwise/functions.inc"
+    ;
 
 std::string_view name_of(Unary function);
 std::string_view name_of(Binary function);

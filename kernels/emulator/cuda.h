@@ -47,12 +47,6 @@ struct alignas(8) int2 {
 struct alignas(16) int4 {
   int x, y, z, w;
 };
-inline float2 make_float2(float x, float y) { return {x, y}; }
-inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
-inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
-inline int2 make_int2(int x, int y) { return {x, y}; }
-inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 
 // --- arithmetic ---
 using std::erf;
@@ -68,14 +62,6 @@ using std::log1p;
 using std::pow;
 using std::sqrt;
 using std::tanh;
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
-inline float fmaf(float a, float b, float c) { return std::fma(a, b, c); }
-inline float fmaxf(float a, float b) { return std::fmax(a, b); }
-inline float fminf(float a, float b) { return std::fmin(a, b); }
-inline float fabsf(float x) { return std::fabs(x); }
-inline float sqrtf(float x) { return std::sqrt(x); }
-inline float expf(float x) { return std::exp(x); }
-inline float logf(float x) { return std::log(x); }
 template <class T>
 constexpr T min(T a, T b) {
   return b < a ? b : a;
@@ -84,20 +70,7 @@ template <class T>
 constexpr T max(T a, T b) {
   return a < b ? b : a;
 }
-inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
-inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
-inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
-inline int __popc(unsigned x) { return std::popcount(x); }
-inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
-inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
-inline unsigned __umulhi(unsigned a, unsigned b) {
-  return static_cast<unsigned>(std::uint64_t{a} * b >> 32);
-}
-template <class T>
-T __ldg(const T* pointer) {
-  return *pointer;
-}
 
 // --- atomics ---
 template <class T, class F>
@@ -112,35 +85,11 @@ template <class T>
 T atomicAdd(T* address, T value) {
   return atomic_update(address, [=](T old) { return old + value; });
 }
-template <class T>
-T atomicMax(T* address, T value) {
-  return atomic_update(address, [=](T old) { return max(old, value); });
-}
-template <class T>
-T atomicMin(T* address, T value) {
-  return atomic_update(address, [=](T old) { return min(old, value); });
-}
-template <class T>
-T atomicExch(T* address, T value) {
-  return std::atomic_ref<T>(*address).exchange(value, std::memory_order_relaxed);
-}
-template <class T>
-T atomicCAS(T* address, T compare, T value) {
-  std::atomic_ref<T>(*address).compare_exchange_strong(compare, value, std::memory_order_relaxed);
-  return compare;
-}
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 // --- barriers and warp collectives ---
 inline void __syncthreads(std::source_location at = std::source_location::current()) {
   emulator::Thread& self = *emulator::current;
   self.block->barrier(self, {"__syncthreads", at});
-}
-inline void __syncwarp(unsigned mask = ~0u,
-                       std::source_location at = std::source_location::current()) {
-  emulator::Thread& self = *emulator::current;
-  int nothing = 0;
-  self.block->collective(self, {"__syncwarp", at}, mask, &nothing, [](void* const*, unsigned) {});
 }
 
 // One lane's part in a shuffle: what it gives, from which lane it takes, and what it gets.
@@ -233,19 +182,10 @@ struct BitOr {
 struct BitAnd {
   unsigned operator()(unsigned a, unsigned b) const { return a & b; }
 };
-struct BitXor {
-  unsigned operator()(unsigned a, unsigned b) const { return a ^ b; }
-};
 struct Plus {
   template <class T>
   T operator()(T a, T b) const {
     return a + b;
-  }
-};
-struct Least {
-  template <class T>
-  T operator()(T a, T b) const {
-    return b < a ? b : a;
   }
 };
 struct Greatest {
@@ -273,26 +213,9 @@ T __reduce_add_sync(unsigned mask, T value,
   return fold<T, Plus>("__reduce_add_sync", mask, value, at);
 }
 template <class T>
-T __reduce_min_sync(unsigned mask, T value,
-                    std::source_location at = std::source_location::current()) {
-  return fold<T, Least>("__reduce_min_sync", mask, value, at);
-}
-template <class T>
 T __reduce_max_sync(unsigned mask, T value,
                     std::source_location at = std::source_location::current()) {
   return fold<T, Greatest>("__reduce_max_sync", mask, value, at);
-}
-inline unsigned __reduce_or_sync(unsigned mask, unsigned value,
-                                 std::source_location at = std::source_location::current()) {
-  return fold<unsigned, BitOr>("__reduce_or_sync", mask, value, at);
-}
-inline unsigned __reduce_and_sync(unsigned mask, unsigned value,
-                                  std::source_location at = std::source_location::current()) {
-  return fold<unsigned, BitAnd>("__reduce_and_sync", mask, value, at);
-}
-inline unsigned __reduce_xor_sync(unsigned mask, unsigned value,
-                                  std::source_location at = std::source_location::current()) {
-  return fold<unsigned, BitXor>("__reduce_xor_sync", mask, value, at);
 }
 
 }  // namespace tapescope::emulated

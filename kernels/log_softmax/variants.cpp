@@ -44,40 +44,32 @@ Plan by_rows(const SoftmaxShape& s) {
       });
 }
 
+template <Plan (*simd)(const SoftmaxShape&), Plan (*reference)(const SoftmaxShape&)>
+Rows<SoftmaxShape> simd_or_reference() {
+  static constexpr Variant<SoftmaxShape> rows[] = {simd_row(simd), reference_row(reference)};
+  return rows;
+}
+
 }  // namespace
 
 namespace cpu {
 
 Rows<SoftmaxShape> log_softmax_variants() {
-  static constexpr Variant<SoftmaxShape> rows[] = {
-      simd_row(by_rows<&SoftmaxKernels::log_softmax, 1>),
-      reference_row(reference::log_softmax),
-  };
-  return rows;
+  return simd_or_reference<by_rows<&SoftmaxKernels::log_softmax, 1>, reference::log_softmax>();
 }
 
 Rows<SoftmaxShape> softmax_variants() {
-  static constexpr Variant<SoftmaxShape> rows[] = {
-      simd_row(by_rows<&SoftmaxKernels::softmax, 1>),
-      reference_row(reference::softmax),
-  };
-  return rows;
+  return simd_or_reference<by_rows<&SoftmaxKernels::softmax, 1>, reference::softmax>();
 }
 
 Rows<SoftmaxShape> log_softmax_gradient_variants() {
-  static constexpr Variant<SoftmaxShape> rows[] = {
-      simd_row(by_rows<&SoftmaxKernels::log_softmax_gradient, 2>),
-      reference_row(reference::log_softmax_gradient),
-  };
-  return rows;
+  return simd_or_reference<by_rows<&SoftmaxKernels::log_softmax_gradient, 2>,
+                           reference::log_softmax_gradient>();
 }
 
 Rows<SoftmaxShape> softmax_gradient_variants() {
-  static constexpr Variant<SoftmaxShape> rows[] = {
-      simd_row(by_rows<&SoftmaxKernels::softmax_gradient, 2>),
-      reference_row(reference::softmax_gradient),
-  };
-  return rows;
+  return simd_or_reference<by_rows<&SoftmaxKernels::softmax_gradient, 2>,
+                           reference::softmax_gradient>();
 }
 
 }  // namespace cpu

@@ -21,24 +21,22 @@ constexpr Variant<Pool2dShape> reference_row(Prepare prepare) {
           .prepare = prepare};
 }
 
+template <Plan (*simd)(const Pool2dShape&), Plan (*reference)(const Pool2dShape&)>
+Rows<Pool2dShape> simd_or_reference() {
+  static constexpr Variant<Pool2dShape> rows[] = {simd_row(simd), reference_row(reference)};
+  return rows;
+}
+
 }  // namespace
 
 namespace cpu {
 
 Rows<Pool2dShape> max_pool2d_variants() {
-  static constexpr Variant<Pool2dShape> rows[] = {
-      simd_row(simd::max_pool2d),
-      reference_row(reference::max_pool2d),
-  };
-  return rows;
+  return simd_or_reference<simd::max_pool2d, reference::max_pool2d>();
 }
 
 Rows<Pool2dShape> max_pool2d_scatter_variants() {
-  static constexpr Variant<Pool2dShape> rows[] = {
-      simd_row(simd::max_pool2d_scatter),
-      reference_row(reference::max_pool2d_scatter),
-  };
-  return rows;
+  return simd_or_reference<simd::max_pool2d_scatter, reference::max_pool2d_scatter>();
 }
 
 Rows<Pool2dShape> max_pool2d_gather_variants() {
@@ -49,19 +47,11 @@ Rows<Pool2dShape> max_pool2d_gather_variants() {
 }
 
 Rows<Pool2dShape> avg_pool2d_variants() {
-  static constexpr Variant<Pool2dShape> rows[] = {
-      simd_row(simd::avg_pool2d),
-      reference_row(reference::avg_pool2d),
-  };
-  return rows;
+  return simd_or_reference<simd::avg_pool2d, reference::avg_pool2d>();
 }
 
 Rows<Pool2dShape> avg_pool2d_gradient_variants() {
-  static constexpr Variant<Pool2dShape> rows[] = {
-      simd_row(simd::avg_pool2d_gradient),
-      reference_row(reference::avg_pool2d_gradient),
-  };
-  return rows;
+  return simd_or_reference<simd::avg_pool2d_gradient, reference::avg_pool2d_gradient>();
 }
 
 }  // namespace cpu

@@ -1,33 +1,33 @@
 #include "layers/models/zoo.h"
 
 #include "engine/remedy.h"
-#include "layers/models/lenet.h"
-#include "layers/models/resnet.h"
-#include "layers/models/seednet.h"
+
+// The list of models: a new one is a line here and a file beside it, which defines make_<name>.
+// Name, one line about it, the image size that `train` takes where nothing else is said, the
+// smallest.
+// clang-format off
+#define TAPESCOPE_MODELS(MODEL)                                                                \
+  MODEL(lenet, "two 5x5 convolutions and two linear layers; for small grey images", 28, 8)     \
+  MODEL(mlp, "three linear layers", 28, 1)                                                     \
+  MODEL(seednet, "seven convolutions and spatial means: its class maps localise", 224, 8)      \
+  MODEL(resnet18, "torchvision's 18-layer residual network", 224, 16)                          \
+  MODEL(resnet20, "the 20-layer residual network for 32x32 images", 32, 8)
+// clang-format on
 
 namespace tapescope {
-namespace {
 
-template <class M>
-std::unique_ptr<Classifier> make(const ModelConfig& config) {
-  return std::make_unique<M>(config);
-}
+#define TAPESCOPE_DECLARE(name, ...) std::unique_ptr<Classifier> make_##name(const ModelConfig&);
+TAPESCOPE_MODELS(TAPESCOPE_DECLARE)
+
+namespace {
 
 struct Entry {
   ModelDescription description;
   std::unique_ptr<Classifier> (*make)(const ModelConfig&);
 };
 
-// A new model is one line here.
-constexpr Entry kZoo[] = {
-    {{"lenet", "two 5x5 convolutions and two linear layers; for small grey images", 28, 8},
-     make<LeNet>},
-    {{"mlp", "three linear layers", 28, 1}, make<Mlp>},
-    {{"seednet", "seven convolutions and spatial means: its class maps localise", 224, 8},
-     make<SeedNet>},
-    {{"resnet18", "torchvision's 18-layer residual network", 224, 16}, make<ResNet18>},
-    {{"resnet20", "the 20-layer residual network for 32x32 images", 32, 8}, make<ResNet20>},
-};
+#define TAPESCOPE_ENTRY(name, ...) {{#name, __VA_ARGS__}, make_##name},
+constexpr Entry kZoo[] = {TAPESCOPE_MODELS(TAPESCOPE_ENTRY)};
 
 const Entry& entry_of(std::string_view name) {
   std::string known;

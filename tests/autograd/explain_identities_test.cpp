@@ -225,6 +225,78 @@ TEST(Identities, ConductanceAddsUpAtEveryCut) {
   }
 }
 
+// Every node of a net may be the layer that is looked at, whatever goes around it: a method either
+// answers or says what it lacks there.
+TEST(Identities, LayersMayLieBesideAnotherWay) {
+  for (int family = 0; family < RandomNet::kFamilies; ++family) {
+    Tape tape(Device::cpu(), Mode::evaluation);
+    RandomNet net(tape, 40 + static_cast<std::uint64_t>(family), DType::f32);
+    const Var image = tape.input("image", DType::f32, {2, kSide, kSide, 3});
+    net.logits(image, family);
+    Explainer explainer = explainer_of(family, Device::cpu());
+    ExplainOptions options = few();
+    int answered = 0;
+    for (const Node* node : tape.nodes()) {
+      if (node->op->is_leaf()) continue;
+      options.layer = node->path();
+      for (const Method& method : all_methods()) {
+        if (!method.has(kAtLayer)) continue;
+        try {
+          explainer.explain(method.name, kImages, kClasses, options);
+          ++answered;
+        } catch (const Error& error) {
+          EXPECT_EQ(error.blame(), Blame::usage) << error.what();
+          EXPECT_EQ(std::string(error.what()).find("[run]"), std::string::npos)
+              << method.name << " at " << options.layer << ": " << error.what();
+        }
+      }
+    }
+    EXPECT_GT(answered, 20) << family;
+  }
+}
+
+// The score of a class is the mean over positions of a * x, where a = x^2 is the layer and x, the
+// picture, goes around it.
+TEST(Identities, WhatGoesAroundTheLayerStaysThePictures) {
+  Explainer explainer(
+      [](Tape&, Var image) {
+        const Var inner = square(image);
+        const int positions[] = {1, 2};
+        return reshape(reduce_mean(mul(inner, image), positions), {3});
+      },
+      {kSide, kSide, 3});
+  const Tensor classes = Tensor::from<std::int64_t>({2}, {1, 2});
+  ExplainOptions options;
+  options.layer = "square";
+  options.baselines = {noise({kSide, kSide, 3}, 7)};
+  const Tensor ablation = explainer.explain("ablation-cam", kImages, classes, options).map;
+  const Attribution path =
+      explainer.explain("layer-integrated-gradients", kImages, classes, options);
+  constexpr auto kPlaces = kSide * kSide;
+  for (std::int64_t n = 0; n < 2; ++n) {
+    const std::int64_t c = classes.item(n);
+    double score = 0, left = 0;
+    for (std::int64_t p = 0; p < kPlaces; ++p) {
+      const double x = kImages.item((n * kPlaces + p) * 3 + c);
+      const double start = options.baselines[0].item(p * 3 + c);
+      score += x * x * x / kPlaces;
+      left += start * start * (x - start) / kPlaces;
+    }
+    for (std::int64_t p = 0; p < kPlaces; ++p) {
+      for (std::int64_t k = 0; k < 3; ++k) {
+        const double x = kImages.item((n * kPlaces + p) * 3 + k);
+        const double start = options.baselines[0].item(p * 3 + k);
+        const double want = k == c ? (x * x - start * start) * x / kPlaces : 0;
+        EXPECT_NEAR(path.map.item((n * kPlaces + p) * 3 + k), want, 1e-5);
+      }
+      // Without the class's channel the score is 0, without another one it stays.
+      const double x = kImages.item((n * kPlaces + p) * 3 + c);
+      EXPECT_NEAR(ablation.item(n * kPlaces + p), (score > 0 ? 1 : -1) * x * x, 1e-5);
+    }
+    EXPECT_NEAR(path.residual.item(n), left, 1e-5) << "what went around";
+  }
+}
+
 // Of a linear function every method that compares with zero is the input times the gradient.
 TEST(Identities, OnALinearFunctionAllAgree) {
   for (const Device device : {Device::cpu(), Device::emulated()}) {

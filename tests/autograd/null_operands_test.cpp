@@ -51,7 +51,7 @@ const Call kCalls[] = {
     {"reciprocal", 1, [](V v) { reciprocal(v[0]); }},
     {"square", 1, [](V v) { square(v[0]); }},
     {"sign", 1, [](V v) { sign(v[0]); }},
-    {"step", 1, [](V v) { step_function(v[0]); }},
+    {"step", 1, [](V v) { step(v[0]); }},
     {"softplus", 1, [](V v) { softplus(v[0]); }},
     {"rsqrt", 1, [](V v) { rsqrt(v[0]); }},
     {"erf", 1, [](V v) { erf(v[0]); }},

@@ -128,6 +128,16 @@ TEST_F(BadBoxes, DataWithoutObjects) {
   expect_complaint(tapescope_program(command), {"no annotated pictures", "VOC", "COCO", "YOLO"});
 }
 
+TEST_F(BadBoxes, ABatchLargerThanTheDataIsSaidAndNotReckonedWith) {
+  Words command = train();
+  command.insert(command.end(), {"--batch-size", "512", "--validation-fraction", "0"});
+  const Result result = tapescope_program(command);
+  ASSERT_EQ(result.status, 0) << result.err;
+  const std::string config = text_of(folder_ / "run/config.toml");
+  expect_says(result.err, {"--batch-size 512: there are 2 training pictures"});
+  expect_says(config, {"\nbatch-size = 512\n", "\nlr = 0.00125\n"});  // 2.5e-3 sqrt(2 / 8)
+}
+
 TEST_F(BadBoxes, PicturesThatCannotBeReadAreLeftOutWhereItIsSaid) {
   const fs::path bad = fs::path(data()) / "JPEGImages/b.png";
   const std::vector<std::uint8_t> whole = get(bad);

@@ -51,11 +51,70 @@ TEST_F(BadInput, PicturesThatCannotBeRead) {
   put(folder_ / "data/train/red/00.jpg", std::span(jpeg.data(), jpeg.size() * 2 / 3));
   expect_complaint(train(), 2, {"red/00.jpg"});
 
+  expect_complaint(train(), 2, {"red/00.jpg", "remove the file (--on-bad-image skip)"});
   const Result skipped = tapescope_program(train({"--on-bad-image", "skip"}));
   EXPECT_EQ(skipped.status, 0) << skipped.err;
   EXPECT_NE((skipped.err + skipped.out).find("red/00.jpg"), std::string::npos);
   expect_complaint({"predict", "--run", out(), folder_ / "data/train/red/00.jpg"}, 2, {"00.jpg"});
   expect_complaint({"predict", "--run", out(), folder_ / "no-such.png"}, 2, {"no-such.png"});
+}
+
+// Remedies name no option that the subcommand has not.
+TEST_F(BadInput, RemediesAreOfTheSubcommand) {
+  ASSERT_EQ(tapescope_program(train()).status, 0);
+  put(folder_ / "data/test/red/22.png", std::string("no picture"));
+  expect_complaint({"eval", "--run", out(), "--data", data()}, 2, {"(--on-bad-image skip)"});
+  for (const Words& command : std::vector<Words>{
+           {"benchmark-explanations", "--run", out(), "--data", data()},
+           {"inspect", "activations", "--run", out(), "--data", data()},
+           {"report", "--run", out(), "--data", data(), "--out", folder_ / "report.html"}}) {
+    const Result result = tapescope_program(command);
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_NE(result.err.find("red/22.png"), std::string::npos) << result.err;
+    EXPECT_EQ(result.err.find("--on-bad-image"), std::string::npos) << result.err;
+  }
+}
+
+// Before the work, not after it: where the place is asked first, it does not matter that what would
+// be worked on is not there.
+TEST_F(BadInput, PlacesToWriteAreLookedAtFirst) {
+  const std::string none = folder_ / "no-run", picture = folder_ / "data/train/red/10.png";
+  const Words run{"--run", none};
+  const auto with = [&](Words words, const Words& more) {
+    words.insert(words.end(), run.begin(), run.end());
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const std::vector<std::pair<Words, std::string>> of_files{
+      {with({"report"}, {"--data", data()}), "--out"},
+      {with({"benchmark-explanations"}, {"--data", data()}), "--out"},
+      {with({"inspect", "structure"}, {"--time"}), "--graph"},
+      {with({"inspect", "tape"}, {}), "--graph"}};
+  const std::vector<std::pair<Words, std::string>> of_folders{
+      {with({"explain"}, {picture}), "--out"},
+      {with({"explain"}, {picture, "--fgsm"}), "--out"},
+      {with({"inspect", "activations"}, {"--data", data()}), "--out"},
+      {with({"inspect", "parameters"}, {}), "--out"},
+      {{"synthesize"}, "--out"}};
+  const auto refused = [&](Words words, const std::string& option, const std::string& place) {
+    words.insert(words.end(), {option, place});
+    const Result result = tapescope_program(words);
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_NE(result.err.find(option + " '"), std::string::npos) << words[0] << ": " << result.err;
+  };
+  fs::create_directories(folder_ / "folder.svg");
+  for (const auto& [words, option] : of_files) {
+    refused(words, option, folder_ / "folder.svg");  // as a file
+    refused(words, option, "/proc/self/a.svg");      // where nobody may make any
+  }
+  for (const auto& [words, option] : of_folders) {
+    refused(words, option, picture + "/maps");  // in a file
+    if (words[0] != "synthesize") refused(words, option, "/proc/self");
+  }
+  ASSERT_EQ(tapescope_program(train()).status, 0);
+  const Words detect{"detect", "--run", out(), picture};
+  refused(detect, "--out", "/proc/self");
+  refused(detect, "--video", "/proc/self/a.mp4");
 }
 
 TEST_F(BadInput, Classes) {

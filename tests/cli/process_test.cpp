@@ -43,7 +43,7 @@ class ProcessEdges : public ::testing::Test {
             "8"};
   }
   static std::string line(const Words& words) {
-    std::string text = TAPESCOPE_BINARY;
+    std::string text = TAPESCOPE_PROGRAM;
     for (const std::string& word : words) text += " '" + word + "'";
     return text;
   }

@@ -31,7 +31,7 @@ inline std::string text_of(const std::filesystem::path& path) {
 // TAPESCOPE_BINARY names another build of the program, for instance one under a sanitizer.
 inline const char* binary() {
   const char* set = std::getenv("TAPESCOPE_BINARY");
-  return set != nullptr ? set : TAPESCOPE_BINARY;
+  return set != nullptr ? set : TAPESCOPE_PROGRAM;
 }
 
 // A running program; its output goes to files, its input comes from `input` where there is one.

@@ -141,6 +141,24 @@ TEST_F(TrainProgram, InterruptedRunGoesOnBitForBit) {
   expect_same_checkpoints("whole", "part");
 }
 
+TEST_F(TrainProgram, ABatchLargerThanTheDataIsSaidAndNotReckonedWith) {
+  const auto trained = [&](const std::string& name, const std::string& batch) {
+    return tapescope_program({"train", "--data", data(), "--model", "lenet", "--width", "0.25",
+                              "--epochs", "1", "--image-size", "24", "--validation-fraction", "0",
+                              "--batch-size", batch, "--out", run(name)});
+  };
+  const Result large = trained("large", "512");
+  ASSERT_EQ(large.status, 0) << large.err;
+  EXPECT_NE(large.err.find("--batch-size 512: there are 24 training pictures"), std::string::npos)
+      << large.err;
+  const Result whole = trained("whole", "24");
+  ASSERT_EQ(whole.status, 0) << whole.err;
+  EXPECT_EQ(whole.err.find("training pictures, which"), std::string::npos) << whole.err;
+  expect_same_checkpoints("large", "whole");
+  EXPECT_NE(text_of(run("large") + "/config.toml").find("\nlr = 0.03062\n"), std::string::npos)
+      << "0.05 sqrt(24 / 64)";
+}
+
 TEST_F(TrainProgram, ConfigFileGivesOptionsAndTheCommandLineWins) {
   ASSERT_EQ(tapescope_program(command("typed")).status, 0);
   put(folder_ / "options.toml", "data = \"" + data() + "\"\nmodel = \"lenet\"\nwidth = 0.25\n" +

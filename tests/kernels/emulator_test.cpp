@@ -39,8 +39,7 @@ class Emulator : public testing::Test {
   emulator::Schedule before_ = emulator::schedule();
 };
 
-// --- what CUDA promises
-// ---------------------------------------------------------------------------
+// --- what CUDA promises ---
 
 __global__ void identity(unsigned* out) {
   const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
@@ -140,8 +139,7 @@ TEST_F(Emulator, DynamicSharedMemory) {
   for (std::size_t i = 0; i < 64; ++i) EXPECT_EQ(out[i], 63.0f - static_cast<float>(i));
 }
 
-// --- what CUDA forbids
-// ------------------------------------------------------------------------------
+// --- what CUDA forbids ---
 
 __global__ void divergent_barrier(int* out) {
   if (threadIdx.x < 32) __syncthreads();

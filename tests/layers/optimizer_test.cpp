@@ -174,8 +174,7 @@ TEST(Optimizer, Errors) {
   EXPECT_THROW(Optimizer({}).update(one, {}), Error);
 }
 
-// --- batch norm
-// --------------------------------------------------------------------------------------
+// --- batch norm ---
 
 struct Moments {
   Values mean, biased, unbiased;

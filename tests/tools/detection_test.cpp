@@ -58,25 +58,7 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, CocoEvaluation,
                          ::testing::Values("random", "ties_in_score", "id_zero", "by_hand",
                                            "bccd"));
 
-TEST(VocEvaluation, ByHand) {
-  // Three objects, one of them difficult. Hits and misses by falling score: hit, miss (a second one
-  // on the same object), nothing (difficult), miss, hit.
-  const std::vector<Truth> truths = {{0, 1, 7, {0, 0, 9, 9}, 81},
-                                     {0, 2, 7, {50, 50, 9, 9}, 81},
-                                     {0, 3, 7, {100, 0, 9, 9}, 81, false, true}};
-  const std::vector<Detection> detections = {
-      {0, 7, {0, 0, 9, 9}, 0.9},   {0, 7, {0, 1, 9, 9}, 0.8},   {0, 7, {100, 0, 9, 9}, 0.7},
-      {0, 7, {200, 0, 9, 9}, 0.6}, {0, 7, {50, 50, 9, 9}, 0.5}, {0, 8, {50, 50, 9, 9}, 1.0}};
-  // Recall 1/2 at precision 1; recall 1 at 2 of 4.
-  EXPECT_NEAR(voc_average_precision(truths, detections, 7, VocRule::area), 0.5 + 0.5 * 0.5, 1e-12);
-  EXPECT_NEAR(voc_average_precision(truths, detections, 7, VocRule::eleven_point),
-              (6 * 1.0 + 5 * 0.5) / 11, 1e-12);
-  EXPECT_TRUE(std::isnan(voc_average_precision(truths, detections, 9, VocRule::area)));
-  // Boxes of 10x10 pixels in inclusive coordinates, half over one another: 50 of 150.
-  EXPECT_NEAR(iou_voc({0, 0, 9, 9}, {5, 0, 9, 9}), 50.0 / 150, 1e-12);
-}
-
-TEST(VocEvaluation, KindsOfErrors) {
+TEST(BoxErrors, KindsOfErrors) {
   const std::vector<Truth> truths = {{0, 1, 1, {0, 0, 10, 10}, 100},
                                      {0, 2, 1, {50, 0, 10, 10}, 100},
                                      {0, 3, 2, {100, 0, 10, 10}, 100},
@@ -114,7 +96,7 @@ TEST(VocEvaluation, KindsOfErrors) {
   EXPECT_STREQ(name_of(judged.boxes[4].outcome), "both");
 }
 
-TEST(VocEvaluation, InACrowdNothingIsWrong) {
+TEST(BoxErrors, InACrowdNothingIsWrong) {
   std::vector<Truth> truths = {{0, 1, 1, {0, 0, 10, 10}, 100},
                                {0, 2, 1, {0, 0, 100, 100}, 10000, true}};
   const std::vector<Detection> detections = {

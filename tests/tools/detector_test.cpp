@@ -326,7 +326,7 @@ TEST_F(VocFolder, WhatIsWrittenReadsBack) {
 TEST(Detector, DecodesPeaksInOrderAndSuppresses) {
   // 1x2 cells, two classes: p0 p1 and a box each.
   const float predictions[] = {0.5f, 0, 0, 0, 10, 10, 0.5f, 0.9f, 4, 0, 12, 8};
-  const std::vector<Found> found = decode(predictions, 1, 2, 2, 10, 0.01f);
+  const std::vector<Seen> found = decode(predictions, 1, 2, 2, 10, 0.01f);
   ASSERT_EQ(found.size(), 3u);
   EXPECT_EQ(found[0].category, 1);
   EXPECT_EQ(found[1].cell_x, 0) << "equal scores: the earlier cell first";

@@ -95,7 +95,7 @@ Bytes pgm(int largest) {
 
 bool is_dark(const Bytes& file) {
   OddPictures odd(Exif::apply);
-  odd.look_at(file, "a");
+  odd.look_at(file, decode_image(file, "a"), "a");
   EXPECT_EQ(odd.turned().count(), 0);
   EXPECT_EQ(odd.sentences().size(), static_cast<std::size_t>(odd.dark().count()));
   return odd.dark().count() == 1;

@@ -336,8 +336,7 @@ TEST(Trainer, PlannedPeakIsWhatIsMeasured) {
               1.0, 0.1);
 }
 
-// --- files
-// -----------------------------------------------------------------------------------------
+// --- files ---
 
 ModelInfo info_for(const ModelConfig& config) {
   return {config, {"a", "b", "c"}, Pipeline({Resize{12, 12, 0}, ToTensor{}})};

@@ -244,16 +244,6 @@ TEST(Pipeline, TextRoundTrip) {
             Pipeline({CenterCrop{8, 8}, ToTensor{}}));
 }
 
-TEST(Pipeline, WithoutRandomnessKeepsTheSize) {
-  const Pipeline pipeline({RandomResizedCrop{.height = 224, .width = 224}, RandomHorizontalFlip{},
-                           ToTensor{}, Normalize{{0.5}, {0.5}}});
-  const Pipeline plain = pipeline.without_randomness();
-  EXPECT_TRUE(pipeline.is_random());
-  EXPECT_FALSE(plain.is_random());
-  EXPECT_EQ(plain, Pipeline({Resize{.short_side = 256}, CenterCrop{224, 224}, ToTensor{},
-                             Normalize{{0.5}, {0.5}}}));
-}
-
 TEST(Pipeline, RefusesWhatCannotBeDone) {
   const auto refuses = [](std::vector<Transform> transforms) {
     EXPECT_NE(usage_message([&] { Pipeline{transforms}; }), "");

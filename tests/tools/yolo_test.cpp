@@ -13,6 +13,23 @@ namespace fs = std::filesystem;
 
 class Yolo : public AnnotatedFolder {};
 
+TEST_F(Yolo, ManyPicturesAreKnownByTheirHeads) {
+  write("classes.txt", "cat\n");
+  pictures({"images/a.png", "images/b.png"});
+  for (const char* name : {"a", "b"}) {
+    write(fmt::format("labels/{}.txt", name), "0 0.5 0.5 0.2 0.4\n");
+  }
+  DataOptions division{.validation_fraction = 0, .bytes_to_check = 100};
+  const DetectionData many = open({.division = division});
+  EXPECT_TRUE(many.record.heads);
+  EXPECT_NE(joined(many.notices).find("2 pictures of 0.0 GiB are not checked beforehand"),
+            std::string::npos)
+      << joined(many.notices);
+  EXPECT_FALSE(open({.on_bad_image = BadImage::skip, .division = division}).record.heads);
+  division.bytes_to_check = 1 << 20;
+  EXPECT_FALSE(open({.division = division}).record.heads);
+}
+
 TEST_F(Yolo, DataYamlWithSplitsInImages) {
   write("data.yaml",
         "# as Ultralytics writes it\npath: ../nowhere/here  # of another machine\n"

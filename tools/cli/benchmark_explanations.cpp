@@ -19,7 +19,10 @@ int run(Options& options) {
   for (const std::string& path : {options.command.data.folder, options.command.masks}) {
     inputs.add(path);
   }
-  if (!options.out.empty()) inputs.expect_apart("--out", options.out);
+  if (!options.out.empty()) {
+    inputs.expect_apart("--out", options.out);
+    expect_writable("--out", options.out);
+  }
   options.run.apply();
   const auto run = tasks::open_run(options.run);
   options.command.options.backend = options.run.backend();

@@ -5,6 +5,7 @@
 #include "tools/cli/cli.h"
 #include "tools/cli/explanation_options.h"
 #include "tools/data/picture_files.h"
+#include "tools/files/atomic_file.h"
 #include "tools/files/json_text.h"
 #include "tools/files/near_names.h"
 #include "tools/files/text.h"
@@ -79,6 +80,7 @@ void expect_outputs_apart(const Options& options) {
     if (!path.empty()) inputs.add(path);
   }
   tasks::expect_apart(inputs, command.pictures, command.out);
+  expect_writable_folder("--out", command.out);
 }
 
 int explain_otherwise(const Options& options) {

@@ -112,6 +112,7 @@ int run(const Options& options) {
     inputs.expect_apart("--out", options.out, [](const std::string& name) {
       return name.starts_with("curve-") || name.starts_with("maps-") || name.starts_with("top-");
     });
+    expect_writable_folder("--out", options.out);
   }
   options.run.apply();
   const auto opened = tasks::open_run(options.run);

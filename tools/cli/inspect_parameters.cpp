@@ -1,5 +1,6 @@
 
 #include "tools/cli/inspect.h"
+#include "tools/files/atomic_file.h"
 #include "tools/files/folders.h"
 #include "tools/inspection/parameters.h"
 #include "tools/report/contact_sheet.h"
@@ -44,6 +45,7 @@ int run(Options& options) {
   if (!options.out.empty()) {
     tasks::files_of(options.run)
         .expect_apart("--out", std::filesystem::path(options.out) / "filters.png");
+    expect_writable_folder("--out", options.out);
   }
   options.run.allow_non_finite = true;  // they are what one comes here to find
   const auto opened = tasks::open_run(options.run);

@@ -38,20 +38,24 @@ ModelSource other_source(const Options& options) {
   return other;
 }
 
+void expect_graph(const Options& options) {
+  inspection::column({}, options.colour_by);  // tells an unknown name
+  if (!options.graph.ends_with(".svg") && !options.graph.ends_with(".dot")) {
+    throw usage_error("--graph '{}' must end with .svg or .dot", options.graph);
+  }
+  if (options.colour_by.ends_with("seconds") && !options.time) {
+    throw usage_error("--color-by {} needs --time", options.colour_by);
+  }
+  expect_writable("--graph", options.graph);
+}
+
 int run(const Options& options) {
+  if (!options.graph.empty()) expect_graph(options);
   const Read mine = read(options.source, options);
   const inspection::Structure& structure = mine.structure;
   if (!options.graph.empty()) {
-    inspection::column({},
-                       options.colour_by);  // an unknown name is told before anything is written
-    const bool svg = options.graph.ends_with(".svg");
-    if (!svg && !options.graph.ends_with(".dot")) {
-      throw usage_error("--graph '{}' must end with .svg or .dot", options.graph);
-    }
-    if (options.colour_by.ends_with("seconds") && !options.time) {
-      throw usage_error("--color-by {} needs --time", options.colour_by);
-    }
-    write_atomically(options.graph, svg ? inspection::to_svg(structure, options.colour_by)
+    write_atomically(options.graph, options.graph.ends_with(".svg")
+                                        ? inspection::to_svg(structure, options.colour_by)
                                         : inspection::to_dot(structure, options.colour_by));
   }
   if (!options.diff.empty()) {

@@ -42,6 +42,7 @@ std::vector<Var> append(Tape& tape, Var image, std::vector<Var> outputs, const O
 }
 
 int run(Options& options) {
+  if (!options.graph.empty()) expect_writable("--graph", options.graph);
   const auto opened = options.source.open();
   const Backend backend = options.source.run.backend();
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});

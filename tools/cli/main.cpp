@@ -53,6 +53,17 @@ std::vector<std::string> with_config(std::vector<std::string> arguments) {
   return arguments;
 }
 
+// "--data" and so on, of the subcommand that was typed.
+std::vector<std::string> long_names(const CLI::App& app) {
+  const std::vector<CLI::App*> typed = app.get_subcommands();
+  if (!typed.empty()) return long_names(*typed[0]);
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Tapescope trains image classifiers and shows why they answer as they do.",
                "tapescope");
@@ -95,6 +106,7 @@ int run(int argc, char** argv) {
     fmt::print(stderr, "tapescope: {}\n", sentence_of(error, app));
     return 2;
   }
+  name_options(long_names(app));
   return chosen();
 }
 

@@ -1,10 +1,11 @@
 #include "tools/cli/process.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -104,21 +105,36 @@ int end_output(int status) {
 
 namespace {
 
-// The library says what would help, the command line which options do.
-const char* options_for(Remedy remedy) {
+std::vector<std::string> options_of_command;
+
+// What would set about a remedy, of any subcommand.
+std::vector<std::string> options_for(Remedy remedy) {
   switch (remedy) {
     case Remedy::smaller_step:
-      return "--batch-size, --image-size, --width";
+      return {"--batch-size", "--image-size", "--width"};
     case Remedy::larger_images:
-      return "--image-size, --model";
+      return {"--image-size", "--model"};
     case Remedy::fewer_threads:
-      return "--threads";
+      return {"--threads"};
     case Remedy::own_kernel:
-      return "--kernel";
+      return {"--kernel"};
     case Remedy::cpu:
-      return "--device cpu";
+      return {"--device cpu"};
+    case Remedy::leave_out:
+      return {"--on-bad-image skip"};
   }
-  return "";
+  return {};
+}
+
+// The library says what would help, the command line which options do.
+std::string with_options(const ErrorWithRemedy& error) {
+  std::vector<std::string> options = options_for(error.remedy);
+  std::erase_if(options, [](const std::string& option) {
+    return std::find(options_of_command.begin(), options_of_command.end(),
+                     option.substr(0, option.find(' '))) == options_of_command.end();
+  });
+  if (options.empty()) return error.what();
+  return fmt::format("{} ({})", error.what(), fmt::join(options, ", "));
 }
 
 int say(const Error& error, const std::string& sentence) {
@@ -127,11 +143,13 @@ int say(const Error& error, const std::string& sentence) {
 
 }  // namespace
 
+void name_options(std::vector<std::string> options) { options_of_command = std::move(options); }
+
 int status_of(int (*command)(int argc, char** argv), int argc, char** argv) {
   try {
     return command(argc, argv);
   } catch (const ErrorWithRemedy& error) {
-    return say(error, fmt::format("{} ({})", error.what(), options_for(error.remedy)));
+    return say(error, with_options(error));
   } catch (const Error& error) {
     return say(error, error.what());
   } catch (const std::bad_alloc&) {

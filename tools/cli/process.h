@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace tapescope::cli {
 
@@ -15,6 +16,9 @@ void prepare_process();
 // could not be written. Where the reader has gone away (`| head`) the process ends as other tools
 // do, by SIGPIPE: nothing is said, a shell sees 141.
 int end_output(int status);
+
+// The options, "--batch-size", of the subcommand that runs: remedies name no others.
+void name_options(std::vector<std::string> options);
 
 // Calls `command` and returns the exit status; every exception becomes a sentence on stderr.
 int status_of(int (*command)(int argc, char** argv), int argc, char** argv);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "tools/cli/cli.h"
+#include "tools/files/atomic_file.h"
 #include "tools/files/folders.h"
 #include "tools/tasks/kit.h"
 #include "tools/tasks/report_page.h"
@@ -22,6 +23,7 @@ int run(const Options& options) {
   options.run.apply();
   const std::filesystem::path folder = std::filesystem::path(report.out).parent_path();
   if (!folder.empty()) make_output_folder(folder);
+  expect_writable("--out", report.out);
   const auto run = tasks::open_run(options.run);
   const std::size_t bytes = tasks::write_report(*run, report, options.run.backend());
   fmt::print("{}: {:.1f} MB\n", report.out, static_cast<double>(bytes) / 1e6);

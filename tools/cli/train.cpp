@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <climits>
 
@@ -71,9 +71,10 @@ std::function<int()> setup(CommandLine& line) {
         return;
       }
     }
+    std::string text(help);
+    if (name == "model") text += fmt::format(": {}", fmt::join(tasks::model_names(), ", "));
     // `train FOLDER` as well.
-    line.option("--" + std::string(name) + (name == "data" ? ",folder" : ""), value,
-                std::string(help))
+    line.option("--" + std::string(name) + (name == "data" ? ",folder" : ""), value, text)
         .show_default();
   });
   line.flag("--resume", options->request.resume, "continue the training in --out");

@@ -165,9 +165,7 @@ struct Folder {
       look_at_heads(files, splits.path, options.record.get(), odd);
       return;
     }
-    const std::vector<BadFile> bad =
-        check_files(files, options.on_bad_image,
-                    options.skip_advised ? ", or pass --on-bad-image skip" : "", &odd);
+    const std::vector<BadFile> bad = check_files(files, options.on_bad_image, odd);
     if (bad.empty()) return;
     std::vector<ImageFile> good;
     auto next = bad.begin();
@@ -187,12 +185,8 @@ struct Folder {
   }
 };
 
-// Whether the pictures are too many to read before the training, and are known by their heads.
-bool by_heads(const fs::path& path, const DataOptions& options, DataSplits& splits) {
-  // Hashes are compared with those of the record.
-  if (options.record != nullptr && !options.record->pictures.empty()) return options.record->heads;
-  if (options.on_bad_image == BadImage::skip) return false;
-  std::uintmax_t bytes = 0, files = 0;
+FileSizes pictures_below(const fs::path& path) {
+  FileSizes all;
   std::error_code error;
   for (fs::recursive_directory_iterator
            it(path, fs::directory_options::follow_directory_symlink, error),
@@ -202,13 +196,10 @@ bool by_heads(const fs::path& path, const DataOptions& options, DataSplits& spli
     expect_no_ring(it->path());
     if (!has_image_extension(it->path()) || !it->is_regular_file(no_file)) continue;
     const std::uintmax_t size = it->file_size(no_file);
-    bytes += no_file ? 0 : size;
-    ++files;
+    all.bytes += no_file ? 0 : size;
+    ++all.files;
   }
-  if (bytes <= options.bytes_to_check) return false;
-  splits.notices.push_back(fmt::format("{} pictures of {:.1f} GiB are not checked beforehand",
-                                       files, static_cast<double>(bytes) / 0x1p30));
-  return true;
+  return all;
 }
 
 std::string last_name(const fs::path& path, const fs::path& root) {
@@ -229,7 +220,8 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
     if (!usual) seen += fmt::format("{}{} is {}", seen.empty() ? "" : ", ", name, name_of(part));
   }
   if (!seen.empty()) splits.notices.push_back(printable(path.string()) + ": " + seen);
-  splits.heads = by_heads(path, options, splits);
+  splits.heads = by_heads(
+      options, [&] { return pictures_below(path); }, splits.notices);
   Folder folder{options, splits, std::make_shared<CacheBudget>(options.cache_bytes),
                 OddPictures(options.exif)};
   if (layout.flat()) {

@@ -35,24 +35,32 @@ class Dataset {
   virtual PictureContent content(std::int64_t index) const;
 };
 
-// Some samples of another data set, in the order of `indices`.
+// Some samples of data sets of the same classes, in this order.
 class Subset : public Dataset {
  public:
-  Subset(std::shared_ptr<const Dataset> base, std::vector<std::int64_t> indices)
-      : base_(std::move(base)), indices_(std::move(indices)) {}
-  std::int64_t size() const override { return static_cast<std::int64_t>(indices_.size()); }
+  using Sample = std::pair<std::shared_ptr<const Dataset>, std::int64_t>;
+  explicit Subset(std::vector<Sample> samples) : base_(samples[0].first), samples_(samples) {}
+  Subset(std::shared_ptr<const Dataset> base, const std::vector<std::int64_t>& indices)
+      : base_(std::move(base)) {
+    for (std::int64_t index : indices) samples_.emplace_back(base_, index);
+  }
+  std::int64_t size() const override { return static_cast<std::int64_t>(samples_.size()); }
   const std::vector<std::string>& classes() const override { return base_->classes(); }
-  std::int64_t label(std::int64_t index) const override { return base_->label(at(index)); }
-  std::string name(std::int64_t index) const override { return base_->name(at(index)); }
-  ImageView image(std::int64_t index) const override { return base_->image(at(index)); }
+  std::int64_t label(std::int64_t i) const override { return at(i).first->label(at(i).second); }
+  std::string name(std::int64_t i) const override { return at(i).first->name(at(i).second); }
+  ImageView image(std::int64_t i) const override { return at(i).first->image(at(i).second); }
   int channels() const override { return base_->channels(); }
-  ImageSize image_size(std::int64_t index) const override { return base_->image_size(at(index)); }
-  PictureContent content(std::int64_t index) const override { return base_->content(at(index)); }
+  ImageSize image_size(std::int64_t i) const override {
+    return at(i).first->image_size(at(i).second);
+  }
+  PictureContent content(std::int64_t i) const override {
+    return at(i).first->content(at(i).second);
+  }
 
  private:
-  std::int64_t at(std::int64_t index) const { return indices_[static_cast<std::size_t>(index)]; }
-  std::shared_ptr<const Dataset> base_;
-  std::vector<std::int64_t> indices_;
+  const Sample& at(std::int64_t i) const { return samples_[static_cast<std::size_t>(i)]; }
+  std::shared_ptr<const Dataset> base_;  // of the first one
+  std::vector<Sample> samples_;
 };
 
 enum class BadImage {
@@ -76,7 +84,6 @@ struct DataOptions {
   std::uint64_t seed = 0;            // chooses the fractions and the limit's images
   std::int64_t cache_bytes = std::int64_t{1} << 30;  // decoded pictures kept in memory
   BadImage on_bad_image = BadImage::fail;
-  bool skip_advised = true;  // an error about a picture names --on-bad-image skip
   Draw draw = Draw::content;
   // Of the run: what it names stays in its split. What it does not name may join test and nothing
   // else; where `resume` is set, every split, and all changes are told.

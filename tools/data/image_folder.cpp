@@ -8,7 +8,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "engine/error.h"
+#include "engine/remedy.h"
 #include "engine/thread_pool.h"
 #include "tools/files/folders.h"
 #include "tools/files/text.h"
@@ -107,7 +107,7 @@ FolderScan scan_classes(const fs::path& folder) {
 }
 
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 const std::string& advice, OddPictures* odd) {
+                                 OddPictures& odd) {
   const auto count = static_cast<std::int64_t>(files.size());
   std::mutex mutex;
   std::vector<BadFile> bad;
@@ -119,13 +119,13 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
       const std::vector<std::uint8_t> bytes = read_bytes(file.path);
       file.content.bytes = static_cast<std::int64_t>(bytes.size());
       file.content.hash = content_hash(bytes, file.content.bytes);
-      file.size = image_size_in(bytes, odd != nullptr ? odd->exif : Exif::apply);
-      if (on_bad_image == BadImage::skip) {
-        decode_image(bytes, file.path);
+      file.size = image_size_in(bytes, odd.exif);
+      if (on_bad_image == BadImage::skip || OddPictures::has_16_bits(bytes)) {
+        odd.look_at(bytes, decode_image(bytes, file.path), file.path);
       } else {
         check_image(bytes, file.path);
+        odd.look_at_head(bytes, file.path);
       }
-      if (odd != nullptr) odd->look_at(bytes, file.path);
     } catch (const Error& error) {
       const std::lock_guard lock(mutex);
       bad.push_back({index, error.what()});
@@ -135,9 +135,8 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
             [](const BadFile& a, const BadFile& b) { return a.index < b.index; });
   if (!bad.empty() && on_bad_image == BadImage::fail) {
     const std::string how_many =
-        bad.size() == 1 ? ""
-                        : fmt::format(" ({} of {} pictures cannot be read)", bad.size(), count);
-    throw usage_error("{}{}{}", bad.front().what, advice, how_many);
+        bad.size() == 1 ? "" : fmt::format("; {} of {} pictures cannot be read", bad.size(), count);
+    throw ErrorWithRemedy(Remedy::leave_out, usage_error("{}{}", bad.front().what, how_many));
   }
   return bad;
 }

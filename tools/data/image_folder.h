@@ -70,13 +70,13 @@ FolderScan scan_classes(const std::filesystem::path& folder);
 
 // Reads every file and fills in what it is known by: looks at the structure only under `fail`,
 // which throws for the first broken one in order, and decodes each under `skip`, which returns the
-// indices of broken ones and what is wrong. `advice` ends the error; `odd` (or null) counts.
+// indices of broken ones and what is wrong.
 struct BadFile {
   std::size_t index = 0;
   std::string what;
 };
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 const std::string& advice = "", OddPictures* odd = nullptr);
+                                 OddPictures& odd);
 // The same from the heads of files; `known` (or null) may spare reading those whose name beneath
 // `root`, size and time it knows.
 void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const SplitRecord* known,

@@ -48,10 +48,10 @@ bool OddPictures::has_16_bits(std::span<const std::uint8_t> bytes) {
   }
 }
 
-void OddPictures::look_at(std::span<const std::uint8_t> bytes, const std::string& name) {
+void OddPictures::look_at(std::span<const std::uint8_t> bytes, const Image& image,
+                          const std::string& name) {
   look_at_head(bytes, name);
   if (!has_16_bits(bytes)) return;
-  const Image image = decode_image(bytes, name);
   if (std::any_of(image.pixels.begin(), image.pixels.end(),
                   [](std::uint8_t v) { return v > kMostOf12Bits; })) {
     return;

@@ -32,8 +32,8 @@ class OddPictures {
   explicit OddPictures(Exif exif);
   // Whether samples have 16 bits, of which the upper byte is read; the header is enough.
   static bool has_16_bits(std::span<const std::uint8_t> bytes);
-  // A whole file; may be called from several threads. It is decoded where it has 16 bits a sample.
-  void look_at(std::span<const std::uint8_t> bytes, const std::string& name);
+  // A whole file and what it is decoded to; may be called from several threads.
+  void look_at(std::span<const std::uint8_t> bytes, const Image& image, const std::string& name);
   // The beginning of one: whether it is turned.
   void look_at_head(std::span<const std::uint8_t> bytes, const std::string& name);
   // Stored in another orientation than they are meant to be seen in.

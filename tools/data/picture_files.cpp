@@ -72,7 +72,9 @@ void tell_dark(const std::vector<std::string>& pictures) {
   OddPictures odd(Exif::ignore);
   for (const std::string& name : pictures) {
     try {
-      if (OddPictures::has_16_bits(read_header_bytes(name))) odd.look_at(read_bytes(name), name);
+      if (!OddPictures::has_16_bits(read_header_bytes(name))) continue;
+      const std::vector<std::uint8_t> bytes = read_bytes(name);
+      odd.look_at(bytes, decode_image(bytes, name), name);
     } catch (const Error&) {
     }
   }

@@ -24,29 +24,6 @@ DatasetRef& place(DataSplits& splits, Part part) {
                                     : splits.unused;
 }
 
-// Samples of several data sets of the same classes.
-class Picked : public Dataset {
- public:
-  using Place = std::pair<DatasetRef, std::int64_t>;
-  explicit Picked(std::vector<Place> places) : places_(std::move(places)) {}
-  std::int64_t size() const override { return static_cast<std::int64_t>(places_.size()); }
-  const std::vector<std::string>& classes() const override { return places_[0].first->classes(); }
-  std::int64_t label(std::int64_t i) const override { return at(i).first->label(at(i).second); }
-  std::string name(std::int64_t i) const override { return at(i).first->name(at(i).second); }
-  ImageView image(std::int64_t i) const override { return at(i).first->image(at(i).second); }
-  int channels() const override { return places_[0].first->channels(); }
-  ImageSize image_size(std::int64_t i) const override {
-    return at(i).first->image_size(at(i).second);
-  }
-  PictureContent content(std::int64_t i) const override {
-    return at(i).first->content(at(i).second);
-  }
-
- private:
-  const Place& at(std::int64_t i) const { return places_[static_cast<std::size_t>(i)]; }
-  std::vector<Place> places_;
-};
-
 struct Item {
   Part folder;  // whose folder it lies in
   std::int64_t index;
@@ -227,18 +204,14 @@ class Division {
   DatasetRef data_set(const std::vector<const Item*>& chosen) const {
     if (chosen.empty()) return nullptr;
     const DatasetRef& base = folder(chosen[0]->folder);
-    std::vector<std::int64_t> indices;
-    std::vector<Picked::Place> places;
-    bool one = true, whole = static_cast<std::int64_t>(chosen.size()) == base->size();
+    bool whole = static_cast<std::int64_t>(chosen.size()) == base->size();
+    std::vector<Subset::Sample> samples;
     for (const Item* item : chosen) {
-      one = one && item->folder == chosen[0]->folder;
-      whole = whole && item->index == static_cast<std::int64_t>(indices.size());
-      indices.push_back(item->index);
+      whole = whole && item->folder == chosen[0]->folder &&
+              item->index == static_cast<std::int64_t>(samples.size());
+      samples.emplace_back(folder(item->folder), item->index);
     }
-    if (one && whole) return base;
-    if (one) return std::make_shared<Subset>(base, std::move(indices));
-    for (const Item* item : chosen) places.emplace_back(folder(item->folder), item->index);
-    return std::make_shared<Picked>(std::move(places));
+    return whole ? base : std::make_shared<Subset>(std::move(samples));
   }
 
   void notice(const Example& example, const std::string& what) {
@@ -270,8 +243,8 @@ void set_aside(DatasetRef& data, DatasetRef& chosen, double fraction, std::uint6
   if (data == nullptr || fraction <= 0) return;
   StratifiedSplit split = stratified_split(all_labels(*data), fraction, seed, purpose);
   if (split.chosen.empty()) return;
-  chosen = std::make_shared<Subset>(data, std::move(split.chosen));
-  data = std::make_shared<Subset>(data, std::move(split.rest));
+  chosen = std::make_shared<Subset>(data, split.chosen);
+  data = std::make_shared<Subset>(data, split.rest);
 }
 
 void divide_as_before(DataSplits& splits, const DataOptions& options) {
@@ -291,6 +264,17 @@ void divide_as_before(DataSplits& splits, const DataOptions& options) {
 }
 
 }  // namespace
+
+bool by_heads(const DataOptions& options, const std::function<FileSizes()>& measured,
+              std::vector<std::string>& notices) {
+  if (options.record != nullptr && !options.record->pictures.empty()) return options.record->heads;
+  if (options.on_bad_image == BadImage::skip) return false;
+  const FileSizes all = measured();
+  if (all.bytes <= options.bytes_to_check) return false;
+  notices.push_back(fmt::format("{} pictures of {:.1f} GiB are not checked beforehand", all.files,
+                                static_cast<double>(all.bytes) / 0x1p30));
+  return true;
+}
 
 void check_options(const DataOptions& options) {
   const auto check = [](const char* name, double value) {

@@ -28,6 +28,15 @@ struct DivisionRules {
 // in splits.changes under options.resume.
 void divide(DataSplits& splits, const DataOptions& options, const DivisionRules& rules = {});
 
+// Whether pictures are too many to be read before the training, and are known by their heads, which
+// is said in `notices`: as options.record has it where it names any, whose hashes are compared with
+// theirs. `measured` finds how many files there are, and their bytes.
+struct FileSizes {
+  std::uintmax_t files = 0, bytes = 0;
+};
+bool by_heads(const DataOptions& options, const std::function<FileSizes()>& measured,
+              std::vector<std::string>& notices);
+
 // A usage error for fractions, limits and numbers of channels that are none.
 void check_options(const DataOptions& options);
 

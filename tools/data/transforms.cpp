@@ -313,29 +313,6 @@ Pipeline::Pipeline(std::vector<Transform> transforms) : transforms_(std::move(tr
     throw usage_error("{} has no ToTensor; add it before Normalize or at the end", to_json());
 }
 
-bool Pipeline::is_random() const {
-  return std::any_of(transforms_.begin(), transforms_.end(), [](const Transform& t) {
-    return std::holds_alternative<RandomCrop>(t) || std::holds_alternative<RandomResizedCrop>(t) ||
-           std::holds_alternative<RandomHorizontalFlip>(t);
-  });
-}
-
-Pipeline Pipeline::without_randomness() const {
-  std::vector<Transform> plain;
-  for (const Transform& transform : transforms_) {
-    if (const auto* crop = std::get_if<RandomCrop>(&transform)) {
-      plain.emplace_back(CenterCrop{crop->height, crop->width});
-    } else if (const auto* window = std::get_if<RandomResizedCrop>(&transform)) {
-      const int side = std::max(window->height, window->width);
-      plain.emplace_back(Resize{.short_side = (side * 8 + 6) / 7});
-      plain.emplace_back(CenterCrop{window->height, window->width});
-    } else if (!std::holds_alternative<RandomHorizontalFlip>(transform)) {
-      plain.push_back(transform);
-    }
-  }
-  return Pipeline(std::move(plain));
-}
-
 Pipeline Pipeline::sized(int side) const {
   const auto sizes = [](const Transform& t) {
     const auto* resize = std::get_if<Resize>(&t);

@@ -81,11 +81,6 @@ class Pipeline {
   std::string to_json() const;
   static Pipeline from_json(const std::string& text);
 
-  bool is_random() const;
-  // The same sizes and numbers without chance: flips go, RandomCrop becomes CenterCrop and
-  // RandomResizedCrop a Resize of the shorter side to 8/7 of the window, then CenterCrop.
-  Pipeline without_randomness() const;
-
   // The same with a Resize to side x side in front where no step makes pictures of one size.
   Pipeline sized(int side) const;
 

@@ -21,8 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSkip = ", or pass --on-bad-image skip";
-
 // In the order in which a place is asked. YOLO's numbers mean nothing without names, and every
 // annotation tool writes classes.txt beside labels/, or beside a .json of some program's notes:
 // what names classes for YOLO's numbers is for nothing else.
@@ -106,30 +104,31 @@ void look_into(std::vector<RawImage>& images, const std::string& root, bool head
   if (heads) {
     look_at_heads(files, root, options.division->record.get(), odd);
   } else {
-    const bool advised = !options.division || options.division->skip_advised;
-    for (const BadFile& bad :
-         check_files(files, options.on_bad_image, advised ? kSkip : "", &odd)) {
+    for (const BadFile& bad : check_files(files, options.on_bad_image, odd)) {
       of[bad.index]->bad = bad.what;
     }
   }
   for (std::size_t i = 0; i < of.size(); ++i) of[i]->content = files[i].content;
 }
 
-// Whether pictures are too many to be read beforehand, as open_data has it.
-bool by_heads(const RawData& raw, const DetectionDataOptions& options) {
+// As by_heads of splits.h has it; options.division's own on_bad_image is not asked.
+bool by_heads(RawData& raw, const DetectionDataOptions& options) {
   if (!options.division) return false;
-  const DataOptions& division = *options.division;
-  if (division.record && !division.record->pictures.empty()) return division.record->heads;
-  if (options.on_bad_image == BadImage::skip) return false;
-  std::uintmax_t bytes = 0;
-  for (const auto* images : {&raw.train, &raw.validation, &raw.test}) {
-    for (const RawImage& image : *images) {
-      std::error_code error;
-      const std::uintmax_t size = fs::file_size(image.path, error);
-      bytes += error ? 0 : size;
+  DataOptions division = *options.division;
+  division.on_bad_image = options.on_bad_image;
+  const auto measured = [&] {
+    FileSizes all;
+    for (const auto* images : {&raw.train, &raw.validation, &raw.test}) {
+      for (const RawImage& image : *images) {
+        std::error_code error;
+        const std::uintmax_t size = fs::file_size(image.path, error);
+        all.bytes += error ? 0 : size;
+        ++all.files;
+      }
     }
-  }
-  return bytes > division.bytes_to_check;
+    return all;
+  };
+  return by_heads(division, measured, raw.notices);
 }
 
 // One file in two annotations would be taught as background what the other calls an object.
@@ -213,13 +212,13 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
                       is_file(place) ? "; name the folder that it lies in" : "");
   }
   if (options.division) check_options(*options.division);
-  NamedFiles files(is_folder(place) ? place : place.parent_path(), options.allow_outside);
+  const fs::path folder = is_folder(place) ? place : place.parent_path();
+  NamedFiles files(folder, options.allow_outside);
   RawData raw = read_or_refuse(place, files, options.exif);
   DetectionData data;
   data.kind = raw.kind;
   data.classes = options.classes.empty() ? classes_of(raw) : options.classes;
   if (!options.division) set_validation_aside(raw);
-  const std::string root = (is_folder(place) ? place : place.parent_path()).string();
   const bool heads = by_heads(raw, options);
   OddPictures odd(options.exif);  // turned ones are counted with their annotations
   const std::pair<std::vector<RawImage>*, std::vector<AnnotatedImage>*> parts[] = {
@@ -235,7 +234,7 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
       throw Error(Blame::usage, image.bad);
     }
     if (options.division || options.on_bad_image == BadImage::skip) {
-      look_into(*images, root, heads, options, odd);
+      look_into(*images, folder.string(), heads, options, odd);
     }
     for (const RawImage& image : *images) {
       if (!image.bad.empty()) data.bad_images.push_back(image.bad);
@@ -252,7 +251,7 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
   if (odd.dark().count() > 0) data.notices.push_back(odd.dark().sentence());
   if (options.division) {
     data.record.heads = heads;
-    divide(data, root, *options.division);
+    divide(data, folder.string(), *options.division);
   }
   if (files.links() > 0) {
     data.notices.push_back(fmt::format("{} pictures are links to files elsewhere (the first: {})",

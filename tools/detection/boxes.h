@@ -35,7 +35,5 @@ struct Detection {
 
 // Intersection over union in double, no pixel added. `crowd`: intersection over a's own area.
 double iou(const Box& a, const Box& b, bool crowd = false);
-// With each box a pixel wider and higher, as VOC's inclusive coordinates are counted.
-double iou_voc(const Box& a, const Box& b);
 
 }  // namespace tapescope::detection

@@ -13,16 +13,6 @@ namespace {
 
 constexpr double kFound = 0.5;  // least IoU of a box with the object it finds
 
-Program compile(const CentreDetector& model, const Backend& backend) {
-  move_to(backend.device, model.parameters());
-  Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
-  const DetectorConfig& config = model.config();
-  const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
-  const NamedVars out = model({{"image", image}});
-  const Var boxes = decode_sides(out.at("ltrb"), kStride);
-  return tape.compile(std::vector{sigmoid(out.at("heat")), boxes}, {}, {.keep_fixed = true});
-}
-
 // The surest cell of the nine around this one, and itself.
 std::pair<int, int> surest_neighbour(const Cells& cells, int y, int x, int category) {
   std::pair<int, int> best{y, x};
@@ -72,7 +62,10 @@ Box Cells::box(std::int64_t n, std::int64_t y, std::int64_t x) const {
 }
 
 CellReader::CellReader(const CentreDetector& model, const Backend& backend)
-    : program_(compile(model, backend)) {}
+    : program_(compile(model, backend, [](const NamedVars& outputs) {
+        const Var boxes = decode_sides(outputs.at("ltrb"), kStride);
+        return std::vector{sigmoid(outputs.at("heat")), boxes};
+      })) {}
 
 Cells CellReader::read(const Tensor& inputs) {
   const std::vector<Tensor> out = program_.run({{"image", inputs}});

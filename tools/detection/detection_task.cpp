@@ -6,9 +6,9 @@
 
 namespace tapescope::detection {
 
-std::vector<Found> decode(std::span<const float> predictions, std::int64_t h, std::int64_t w,
+std::vector<Seen> decode(std::span<const float> predictions, std::int64_t h, std::int64_t w,
                           std::int64_t classes, int most, float least) {
-  std::vector<Found> found;
+  std::vector<Seen> found;
   const auto depth = static_cast<std::size_t>(classes + 4);
   for (std::int64_t y = 0; y < h; ++y) {
     for (std::int64_t x = 0; x < w; ++x) {
@@ -26,7 +26,7 @@ std::vector<Found> decode(std::span<const float> predictions, std::int64_t h, st
     }
   }
   std::stable_sort(found.begin(), found.end(),
-                   [](const Found& a, const Found& b) { return a.score > b.score; });
+                   [](const Seen& a, const Seen& b) { return a.score > b.score; });
   if (found.size() > static_cast<std::size_t>(most)) found.resize(static_cast<std::size_t>(most));
   return found;
 }
@@ -38,7 +38,7 @@ void DetectionMetrics::add(const Batch& batch, const Tensor& loss, const Tensor&
     const AnnotatedImage& image = source_.annotation(index);
     const Letterbox box = source_.letterbox(index);
     const Tensor row = predictions.rows(n, n + 1);
-    for (const Found& found : decode(row.values<float>(), shape[1], shape[2], shape[3] - 4)) {
+    for (const Seen& found : decode(row.values<float>(), shape[1], shape[2], shape[3] - 4)) {
       const Box seen = box.into_picture(found.box, image.height, image.width);
       if (seen.area() > 0) detections_.push_back({index, found.category, seen, found.score});
     }

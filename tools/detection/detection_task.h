@@ -8,17 +8,19 @@
 
 namespace tapescope::detection {
 
-// The boxes of one image from a detector's predictions {h,w,C+4}: peaks' probabilities (0
-// elsewhere) and (x0, y0, x1, y1) in the input's pixels. The `most` best above `least`; equal ones
-// in the order of cells, row by row.
-struct Found {
-  Box box;  // in the input's pixels
+// A box with the cell of the heat map that it came from: what an explanation starts at.
+struct Seen {
+  Box box;  // in the picture's pixels, or the input's where that is said
   int category = 0;
   float score = 0;
   int cell_y = 0, cell_x = 0;
 };
-std::vector<Found> decode(std::span<const float> predictions, std::int64_t h, std::int64_t w,
-                          std::int64_t classes, int most = 100, float least = 0.01f);
+
+// The boxes of one image from a detector's predictions {h,w,C+4}: peaks' probabilities (0
+// elsewhere) and (x0, y0, x1, y1) in the input's pixels, as they stay. The `most` best above
+// `least`; equal ones in the order of cells, row by row.
+std::vector<Seen> decode(std::span<const float> predictions, std::int64_t h, std::int64_t w,
+                         std::int64_t classes, int most = 100, float least = 0.01f);
 
 // COCO's average precision over a source.
 class DetectionMetrics final : public Metrics {

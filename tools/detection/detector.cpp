@@ -14,19 +14,21 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-Program compile_predictions(const CentreDetector& model, const Backend& backend) {
+}  // namespace
+
+Program compile(const CentreDetector& model, const Backend& backend,
+                const std::function<std::vector<Var>(const NamedVars& outputs)>& answers) {
   move_to(backend.device, model.parameters());
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
   const DetectorConfig& config = model.config();
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
-  const Var predictions = DetectionTask(config, nullptr).predictions(model({{"image", image}}));
-  return tape.compile(std::vector{predictions}, {}, {.keep_fixed = true});
+  return tape.compile(answers(model({{"image", image}})), {}, {.keep_fixed = true});
 }
 
-}  // namespace
-
 Detector::Detector(const CentreDetector& model, const Backend& backend)
-    : model_(model), program_(compile_predictions(model, backend)) {}
+    : model_(model), program_(compile(model, backend, [&](const NamedVars& outputs) {
+        return std::vector{DetectionTask(model.config(), nullptr).predictions(outputs)};
+      })) {}
 
 Letterbox Detector::letterbox(const Image& picture) const {
   return letterbox_of(picture.height, picture.width, static_cast<int>(config().height),
@@ -56,11 +58,11 @@ std::vector<Seen> Detector::detect(const Tensor& input, const Image& picture,
   const Shape& s = predictions.shape();
   const Letterbox box = letterbox(picture);
   std::vector<Seen> all;
-  for (const Found& f :
+  for (Seen& seen :
        decode(predictions.values<float>(), s[1], s[2], s[3] - 4, options.most, options.threshold)) {
-    const Box seen = box.into_picture(f.box, picture.height, picture.width);
+    seen.box = box.into_picture(seen.box, picture.height, picture.width);
     // A cell in the letterbox's border has a box, but nothing of the picture in it.
-    if (seen.area() > 0) all.push_back({seen, f.category, f.score, f.cell_y, f.cell_x});
+    if (seen.box.area() > 0) all.push_back(seen);
   }
   if (options.nms > 0) all = suppress(std::move(all), options.nms);
   if (times != nullptr) {

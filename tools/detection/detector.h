@@ -1,6 +1,7 @@
 // A trained detector on pictures of any size.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,19 +18,14 @@ struct DetectOptions {
   double nms = 0;  // greedy suppression of boxes of one class above this IoU; 0: peaks alone decide
 };
 
-// A box in the picture's pixels, with the cell of the heat map that it came from: what an
-// explanation starts at.
-struct Seen {
-  Box box;
-  int category = 0;
-  float score = 0;
-  int cell_y = 0, cell_x = 0;
-};
-
 // Milliseconds of one picture.
 struct DetectTimes {
   double resize = 0, forward = 0, boxes = 0;
 };
+
+// One picture's "image", f32 {1,H,W,3}, to what `answers` records of the model's outputs.
+Program compile(const CentreDetector& model, const Backend& backend,
+                const std::function<std::vector<Var>(const NamedVars& outputs)>& answers);
 
 class Detector {
  public:

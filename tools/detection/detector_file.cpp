@@ -68,7 +68,6 @@ std::optional<DataOptions> division_of(const DetectorConfig& config, const std::
   options.validation_fraction = split == "test" ? 0 : config.validation_fraction;
   options.test_fraction = config.test_fraction;
   options.seed = config.seed;
-  options.skip_advised = false;  // most commands have no such option
   if (!config.split_record.empty()) {
     options.record = std::make_shared<SplitRecord>(SplitRecord::read(config.split_record));
   }

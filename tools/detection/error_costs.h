@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "tools/detection/voc_evaluation.h"
+#include "tools/detection/box_errors.h"
 
 namespace tapescope::detection {
 

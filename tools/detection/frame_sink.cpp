@@ -82,8 +82,13 @@ void FrameSink::expect_apart(const FrameSource& source) const {
   InputFiles inputs;
   source.add_to(inputs);
   if (!outputs_.data.empty()) inputs.add(outputs_.data);
-  if (!outputs_.video.empty()) inputs.expect_apart("--video", outputs_.video);
+  if (!outputs_.video.empty()) {
+    inputs.expect_apart("--video", outputs_.video);
+    // ffmpeg also writes to addresses.
+    if (outputs_.video.find("://") == std::string::npos) expect_writable("--video", outputs_.video);
+  }
   if (outputs_.out.empty()) return;
+  expect_writable_folder("--out", outputs_.out);
   std::set<std::string> stems;
   for (const std::string& picture : source.pictures())
     stems.insert(fs::path(picture).stem().string());

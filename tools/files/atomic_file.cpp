@@ -52,7 +52,21 @@ bool flush(int file) {
   return ::fsync(file) == 0 || errno == EINVAL || errno == ENOTSUP || errno == ENOSYS;
 }
 
+// What is written: of a link, the file it points to.
+fs::path target_of(const fs::path& name) {
+  std::error_code error;
+  if (!fs::is_symlink(fs::symlink_status(name, error))) return name;
+  const fs::path target = fs::canonical(name, error);
+  return error ? name : target;
+}
+
 // A device or a pipe: there is nothing to replace.
+bool is_device(const fs::path& path) {
+  std::error_code ignored;
+  const fs::file_status status = fs::status(path, ignored);
+  return fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
+}
+
 void write_through(const fs::path& path, std::span<const std::span<const std::byte>> parts) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (file < 0) throw cannot(path, "opening", errno);
@@ -82,15 +96,8 @@ bool write_all(int file, std::span<const std::byte> bytes, std::int64_t offset) 
 
 void write_atomically(const fs::path& name, std::span<const std::span<const std::byte>> parts,
                       Outlives outlives) {
-  std::error_code ignored;
-  fs::path path = name;
-  if (fs::is_symlink(fs::symlink_status(name, ignored))) {
-    if (fs::path target = fs::canonical(name, ignored); !ignored) path = std::move(target);
-  }
-  const fs::file_status old = fs::status(path, ignored);
-  if (fs::exists(old) && !fs::is_regular_file(old) && !fs::is_directory(old)) {
-    return write_through(path, parts);
-  }
+  const fs::path path = target_of(name);
+  if (is_device(path)) return write_through(path, parts);
   fs::path temporary;
   const auto stop = [&](int file, const char* doing) {
     const int error = errno;
@@ -119,6 +126,40 @@ void write_atomically(const fs::path& name, std::span<const std::span<const std:
 void write_atomically(const fs::path& path, const std::string& text) {
   const std::span<const std::byte> parts[] = {std::as_bytes(std::span(text))};
   write_atomically(path, parts);
+}
+
+namespace {
+
+// Why no file can be made beside `path`; 0: one was, and is gone again.
+int error_of_making(const fs::path& path) {
+  fs::path temporary;
+  const int file = open_temporary(path, temporary);
+  if (file < 0) return errno;
+  ::close(file);
+  ::unlink(temporary.c_str());
+  return 0;
+}
+
+void expect(int error, const std::string& option, const fs::path& path) {
+  if (error == 0) return;
+  throw usage_error("{} '{}' cannot be written ({}); nothing was done: choose another place",
+                    option, printable(path.string()), std::strerror(error));
+}
+
+}  // namespace
+
+void expect_writable(const std::string& option, const fs::path& file) {
+  const fs::path path = target_of(file);
+  std::error_code ignored;
+  if (is_device(path)) return expect(::access(path.c_str(), W_OK) == 0 ? 0 : errno, option, file);
+  expect(fs::is_directory(path, ignored) ? EISDIR : error_of_making(path), option, file);
+}
+
+void expect_writable_folder(const std::string& option, const fs::path& folder) {
+  std::error_code ignored;
+  fs::path there = folder;  // or the nearest folder above that is there
+  while (!there.empty() && !fs::exists(there, ignored)) there = there.parent_path();
+  expect(error_of_making(there / "output"), option, folder);
 }
 
 void remove_stale_temporaries(const fs::path& folder) {

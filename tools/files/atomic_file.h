@@ -23,6 +23,12 @@ void write_atomically(const std::filesystem::path& path,
                       Outlives outlives = Outlives::power);
 void write_atomically(const std::filesystem::path& path, const std::string& text);
 
+// Throw a usage error that names `option` where write_atomically could not write `file`, or where
+// no file can be made in `folder`, which may have to be made itself. Nothing is left behind. For
+// commands that write at their end: they ask before their work.
+void expect_writable(const std::string& option, const std::filesystem::path& file);
+void expect_writable_folder(const std::string& option, const std::filesystem::path& folder);
+
 // Removes what killed writers left in `folder`: write_atomically's temporary files, nothing else.
 // Only for a folder that nobody else is writing into (FolderLock).
 void remove_stale_temporaries(const std::filesystem::path& folder);

@@ -140,11 +140,21 @@ struct ActivationProbe::State {
   ActivationOptions options;
   Tape tape;
   std::vector<Watched> watched;
-  std::unique_ptr<Program> program;  // outputs: operand and result of each
+  std::unique_ptr<Program> program;  // the model's; null where nothing is watched
+  // By step of the program: whose operand or result its outputs are.
+  struct Reading {
+    std::size_t watched;
+    int output;
+    bool operand;
+  };
+  std::vector<std::vector<Reading>> readings;
 
   State(const ActivationOptions& options)
       : options(options),
         tape(options.backend.device, Mode::evaluation, {0, options.backend.choices}) {}
+  void plan_readings();
+  // A pass of the pictures, each watched function looked at when it has just run.
+  void run(const Tensor& images, std::span<const std::int64_t> indices);
   void look(Watched& w, const Tensor& input, const Tensor& output,
             std::span<const std::int64_t> indices) const;
 };
@@ -155,10 +165,9 @@ ActivationProbe::ActivationProbe(const Record& record, const Shape& image,
   State& s = *state_;
   const Var input = s.tape.input("image", DType::f32,
                                  image.with_leading(std::max<std::int64_t>(1, options.batch_size)));
-  const std::vector<bool> needed = leading_to(s.tape, record(s.tape, input), Through::everything);
-  std::vector<Var> outputs;
-  const std::vector<Node*> nodes(s.tape.nodes().begin(), s.tape.nodes().end());
-  for (const Node* node : nodes) {
+  const std::vector<Var> outputs = record(s.tape, input);
+  const std::vector<bool> needed = leading_to(s.tape, outputs, Through::everything);
+  for (const Node* node : s.tape.nodes()) {
     if (!needed[node->index]) continue;
     if (!is_activation(node->op->name())) continue;
     Watched w;
@@ -168,13 +177,47 @@ ActivationProbe::ActivationProbe(const Record& record, const Shape& image,
     w.row.attributes = describe(*node->op).substr(w.row.op.size());
     w.row.shape = node->types()[0].shape.without_leading();
     s.watched.push_back(std::move(w));
-    outputs.push_back(node->operands()[0]);
-    outputs.push_back(node->out());
   }
-  if (!outputs.empty()) s.program = std::make_unique<Program>(s.tape.compile(outputs));
+  if (s.watched.empty()) return;
+  s.program = std::make_unique<Program>(s.tape.compile(outputs));
+  s.plan_readings();
 }
 
 ActivationProbe::~ActivationProbe() = default;
+
+void ActivationProbe::State::plan_readings() {
+  const std::vector<StepInfo> steps = program->steps();
+  readings.resize(steps.size());
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    for (std::size_t w = 0; w < watched.size(); ++w) {
+      const Var operand = watched[w].node->operands()[0];
+      if (operand.node->index == steps[i].node) readings[i].push_back({w, operand.output, true});
+      if (watched[w].node->index == steps[i].node) readings[i].push_back({w, 0, false});
+    }
+  }
+}
+
+void ActivationProbe::State::run(const Tensor& images, std::span<const std::int64_t> indices) {
+  std::vector<Tensor> operands;  // a step may write over its own
+  for (const Watched& w : watched) {
+    const auto* leaf = dynamic_cast<const ParameterOp*>(w.node->operands()[0].node->op.get());
+    operands.push_back(leaf != nullptr ? leaf->parameter->value.host() : images);
+  }
+  const auto read = [&](const ObservedStep& step) {
+    for (const Reading& reading : readings[step.index]) {
+      Tensor& operand = operands[reading.watched];
+      if (reading.operand) {
+        operand = step.output(reading.output);
+      } else {
+        look(watched[reading.watched], operand, step.output(reading.output), indices);
+        operand = {};
+      }
+    }
+    return true;
+  };
+  const NamedTensor inputs[] = {{"image", images}};
+  program->run(inputs, read);
+}
 
 void ActivationProbe::State::look(Watched& w, const Tensor& input, const Tensor& output,
                                   std::span<const std::int64_t> indices) const {
@@ -228,15 +271,10 @@ void ActivationProbe::add(const Tensor& images, std::span<const std::int64_t> in
   const std::int64_t batch = std::max<std::int64_t>(1, s.options.batch_size);
   for (std::int64_t first = 0; first < images.shape()[0]; first += batch) {
     const std::int64_t last = std::min(first + batch, images.shape()[0]);
-    const std::vector<Tensor> out = s.program->run({{"image", images.rows(first, last)}});
-    std::size_t at = 0;
-    for (Watched& w : s.watched) {
-      s.look(w, out[at], out[at + 1],
-             indices.empty() ? indices
-                             : indices.subspan(static_cast<std::size_t>(first),
-                                               static_cast<std::size_t>(last - first)));
-      at += 2;
-    }
+    s.run(images.rows(first, last), indices.empty()
+                                        ? indices
+                                        : indices.subspan(static_cast<std::size_t>(first),
+                                                          static_cast<std::size_t>(last - first)));
   }
 }
 

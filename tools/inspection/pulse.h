@@ -1,5 +1,6 @@
 // How a model's activation functions and batch norms are, in a few numbers each: cheap enough to be
-// taken while it trains. Sums are made on the device.
+// taken while it trains. Sums are recorded behind the model and made on the device: what is read of
+// the values are a few numbers per unit, so that no step has to be watched and copied.
 #pragma once
 
 #include <memory>

@@ -3,9 +3,15 @@
 #include <fmt/ranges.h>
 
 #include "engine/error.h"
+#include "tools/files/folders.h"
 #include "tools/files/text.h"
 
 namespace tapescope::tasks {
+
+bool goes_on(const TrainConfig& config, const TrainingRequest& request) {
+  return request.resume &&
+         is_file(std::filesystem::path(config.out) / "checkpoints/last.safetensors");
+}
 
 void expect_accepted(const std::vector<std::string>& changes, const TrainConfig& config,
                      const TrainingRequest& request) {

@@ -21,6 +21,9 @@ struct TrainingRequest {
   int profile = 0;                      // steps that are looked at node by node
 };
 
+// Whether a training goes on that `config.out` holds; where it holds none, resuming will say so.
+bool goes_on(const TrainConfig& config, const TrainingRequest& request);
+
 // Says what changed in the data since the training began; a usage error unless that was accepted.
 void expect_accepted(const std::vector<std::string>& changes, const TrainConfig& config,
                      const TrainingRequest& request);

@@ -83,7 +83,6 @@ DataOptions data_options_of(const ModelInfo& info, const std::string& split) {
   options.channels = static_cast<int>(info.config.channels);
   options.on_bad_image = info.on_bad_image;
   options.exif = info.exif;
-  options.skip_advised = false;  // most commands have no such option
   options.draw = info.draw;
   if (!info.split_record.empty()) {
     options.record = std::make_shared<SplitRecord>(SplitRecord::read(info.split_record));

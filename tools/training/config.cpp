@@ -148,18 +148,25 @@ std::string chosen_augmentation(const DataSplits& data, bool small) {
   return small ? "crop-flip" : "resized-crop";
 }
 
-// Learning rates that trained well at a batch of 64; they grow with the batch's square root.
-double chosen_rate(const TrainConfig& c) {
+// Learning rates that trained well at a batch of 64; they grow with the square root of the batch
+// that is really taken.
+double chosen_rate(const TrainConfig& c, std::int64_t batch) {
   const double base = c.optimizer == "adamw" ? (c.model == "seednet" ? 1e-3 : 2e-3)
                       : c.model == "lenet"   ? 0.05
                       : c.model == "mlp"     ? 0.05
                       : c.model == "seednet" ? 0.02
                                              : 0.1;
-  const double scaled = base * std::sqrt(static_cast<double>(c.batch_size) / 64.0);
+  const double scaled = base * std::sqrt(static_cast<double>(batch) / 64.0);
   return std::round(scaled * 1e5) / 1e5;
 }
 
 }  // namespace
+
+std::string batch_sentence(const TrainConfig& c, std::int64_t pictures) {
+  return fmt::format(
+      "--batch-size {}: there are {} training pictures, which make one batch of {}{}", c.batch_size,
+      pictures, pictures, c.lr == 0 ? "; the learning rate is chosen for that" : "");
+}
 
 bool may_change_on_resume(std::string_view option) {
   static const std::set<std::string_view> free = {"out",
@@ -297,7 +304,9 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
                     sizes.other_width, sizes.other_height));
   }
   if (c.augment == "auto") c.augment = chosen_augmentation(data, sizes.mostly_small());
-  if (c.lr == 0) c.lr = chosen_rate(c);
+  const std::int64_t batch = std::min(c.batch_size, data.train->size());
+  if (batch < c.batch_size) r.notices.push_back(batch_sentence(c, batch));
+  if (c.lr == 0) c.lr = chosen_rate(c, batch);
   if (c.weight_decay < 0) c.weight_decay = c.optimizer == "adamw" ? 0.01 : 5e-4;
 
   r.model = {c.model,       static_cast<std::int64_t>(data.classes.size()),

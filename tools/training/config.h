@@ -51,8 +51,7 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("task", c.task,
         "auto (seen from the model and the data), classification, detection or multi-label");
   visit("model", c.model,
-        "auto (lenet for small grey pictures, else resnet20), seednet, lenet, mlp, resnet18 or "
-        "resnet20; for boxes centre-detector");
+        "auto (lenet for small grey pictures, else resnet20) or a model's name");
   visit("width", c.width, "scales the hidden channel counts");
   visit("image-size", c.image_size, "height and width the model sees; 0: chosen");
   visit("epochs", c.epochs, "passes over the training set");
@@ -107,6 +106,9 @@ KernelChoices parse_kernels(const std::string& text);
 
 // What the trainer is given of the options, once the ones left to choose are chosen.
 TrainerOptions trainer_options(const TrainConfig& config, Device device);
+
+// Said where a batch is larger than the training set.
+std::string batch_sentence(const TrainConfig& config, std::int64_t pictures);
 
 // Everything `train` needs once the data is known: sizes, pipelines and the trainer's options, with
 // what was left to choose filled in.

@@ -54,6 +54,12 @@ constexpr Variant<UpsampleShape> simd_row(Plan (*prepare)(const UpsampleShape&))
           .supports = simd::supports_upsample};
 }
 
+template <Plan (*simd)(const UpsampleShape&), Plan (*reference)(const UpsampleShape&)>
+Rows<UpsampleShape> simd_or_reference() {
+  static constexpr Variant<UpsampleShape> rows[] = {simd_row(simd), reference_row(reference)};
+  return rows;
+}
+
 }  // namespace
 
 namespace cpu {
@@ -70,27 +76,16 @@ Rows<UpsampleShape> upsample_nearest_variants() {
 }
 
 Rows<UpsampleShape> upsample_bilinear_variants() {
-  static constexpr Variant<UpsampleShape> rows[] = {
-      simd_row(simd::upsample_bilinear),
-      reference_row(reference::upsample_bilinear),
-  };
-  return rows;
+  return simd_or_reference<simd::upsample_bilinear, reference::upsample_bilinear>();
 }
 
 Rows<UpsampleShape> upsample_nearest_gradient_variants() {
-  static constexpr Variant<UpsampleShape> rows[] = {
-      simd_row(simd::upsample_nearest_gradient),
-      reference_row(reference::upsample_nearest_gradient),
-  };
-  return rows;
+  return simd_or_reference<simd::upsample_nearest_gradient, reference::upsample_nearest_gradient>();
 }
 
 Rows<UpsampleShape> upsample_bilinear_gradient_variants() {
-  static constexpr Variant<UpsampleShape> rows[] = {
-      simd_row(simd::upsample_bilinear_gradient),
-      reference_row(reference::upsample_bilinear_gradient),
-  };
-  return rows;
+  return simd_or_reference<simd::upsample_bilinear_gradient,
+                           reference::upsample_bilinear_gradient>();
 }
 
 }  // namespace cpu

@@ -1,20 +1,18 @@
-// The one list of what can be learnt.
-#include "tools/tasks/classification/classification.h"
-#include "tools/tasks/detection/detection.h"
-#include "tools/tasks/multilabel/multilabel.h"
-
-namespace tapescope::tasks {
-namespace {
-
-const DetectionKit detection_kit;
-const MultiLabelKit multi_label_kit;
-const ClassificationKit classification_kit;
+// The one list of what can be learnt: a word here for each folder, which defines <name>_kit.
+#include "tools/tasks/kit.h"
 
 // The last takes what no other does; of a model that several have, the last is meant.
-constexpr const Kit* kKits[] = {&detection_kit, &multi_label_kit, &classification_kit};
+#define TAPESCOPE_KITS(KIT) KIT(detection) KIT(multilabel) KIT(classification)
 
-}  // namespace
+namespace tapescope::tasks {
 
-std::span<const Kit* const> kits() { return kKits; }
+#define TAPESCOPE_DECLARE(name) const Kit& name##_kit();
+TAPESCOPE_KITS(TAPESCOPE_DECLARE)
+#define TAPESCOPE_ENTRY(name) &name##_kit(),
+
+std::span<const Kit* const> kits() {
+  static const Kit* const list[] = {TAPESCOPE_KITS(TAPESCOPE_ENTRY)};
+  return list;
+}
 
 }  // namespace tapescope::tasks

@@ -48,4 +48,9 @@ std::unique_ptr<Run> ClassificationKit::make(ModelConfig config) const {
                                              untrained_classifier(std::move(config)));
 }
 
+const Kit& classification_kit() {
+  static const ClassificationKit kit;
+  return kit;
+}
+
 }  // namespace tapescope::tasks

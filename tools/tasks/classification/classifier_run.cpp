@@ -26,7 +26,6 @@ ClassLogits ClassifierRun::class_logits() const {
 
 DataOptions ClassifierRun::data_options(const DataRequest& request) const {
   DataOptions options = data_options_of(info(), request.split);
-  options.skip_advised = request.on_bad_image.has_value();
   if (request.on_bad_image == BadImage::skip) options.on_bad_image = BadImage::skip;
   return options;
 }

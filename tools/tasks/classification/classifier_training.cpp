@@ -32,9 +32,7 @@ TestResult test(const ClassifierParts& parts, const std::shared_ptr<const Sample
 }  // namespace
 
 std::optional<ModelInfo> resumed_info(const TrainConfig& config, const TrainingRequest& request) {
-  const std::filesystem::path last =
-      std::filesystem::path(config.out) / "checkpoints/last.safetensors";
-  if (!request.resume || !std::filesystem::exists(last)) return {};  // resuming will say so
+  if (!goes_on(config, request)) return {};
   return read_model_info(config.out, "last");
 }
 
@@ -43,7 +41,6 @@ DataOptions training_data_options(const TrainConfig& config,
   DataOptions options;
   if (resumed) options = data_options_of(*resumed, "train");
   options.resume = resumed.has_value();
-  options.skip_advised = true;
   options.validation_fraction = config.validation_fraction;
   options.test_fraction = config.test_fraction;
   options.limit = config.limit;

@@ -20,15 +20,13 @@ DetectionRun::DetectionRun(const Kit& kit, RunRequest asked, LoadedDetector load
       model_(std::move(loaded.model)) {}
 
 DetectionData DetectionRun::open(const DataRequest& request) const {
-  std::optional<DataOptions> division = division_of(config(), request.split);
-  if (division) division->skip_advised = request.on_bad_image.has_value();
   const bool skip = request.on_bad_image == BadImage::skip;
   return open_detection_data(request.folder,
                              {.classes = config().classes,
                               .allow_outside = asked().allow_outside,
                               .on_bad_image = skip ? BadImage::skip : config().on_bad_image,
                               .exif = config().exif,
-                              .division = std::move(division)});
+                              .division = division_of(config(), request.split)});
 }
 
 RunData DetectionRun::data(const DataRequest& request) const {
@@ -111,6 +109,11 @@ std::unique_ptr<Run> DetectionKit::make(ModelConfig model) const {
   LoadedDetector fresh;
   fresh.model = std::make_unique<CentreDetector>(config);
   return std::make_unique<DetectionRun>(*this, RunRequest{}, std::move(fresh));
+}
+
+const Kit& detection_kit() {
+  static const DetectionKit kit;
+  return kit;
 }
 
 }  // namespace tapescope::tasks

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tools/detection/box_errors.h"
 #include "tools/detection/detection_task.h"
-#include "tools/detection/voc_evaluation.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/tasks/detection/detection.h"

@@ -3,9 +3,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "tools/detection/box_errors.h"
 #include "tools/detection/detection_task.h"
 #include "tools/detection/error_costs.h"
-#include "tools/detection/voc_evaluation.h"
 #include "tools/page/page.h"
 #include "tools/tasks/detection/box_picture_explainer.h"
 #include "tools/tasks/detection/detection.h"

@@ -30,13 +30,16 @@ const AnnotatedImage& middle(const Images& images, Of&& of) {
 int longer_side(const AnnotatedImage& image) { return std::max(image.height, image.width); }
 
 // The recipe of shared experience with small sets: AdamW, a short warm-up, a cosine.
-void choose(TrainConfig& c, const Images& images) {
+void choose(TrainConfig& c, const Images& images, std::vector<std::string>& notices) {
   if (c.image_size == 0) {
     c.image_size = std::min(320, longer_side(middle(images, longer_side)));
   }
   if (c.optimizer == "sgd" && c.lr == 0) c.optimizer = "adamw";
+  const auto pictures = static_cast<std::int64_t>(images.size());
+  if (pictures < c.batch_size) notices.push_back(batch_sentence(c, pictures));
   if (c.lr == 0) {
-    c.lr = std::round(2.5e-3 * std::sqrt(static_cast<double>(c.batch_size) / 8) * 1e5) / 1e5;
+    const auto batch = static_cast<double>(std::min(c.batch_size, pictures));
+    c.lr = std::round(2.5e-3 * std::sqrt(batch / 8) * 1e5) / 1e5;
   }
   if (c.weight_decay < 0) c.weight_decay = 0.01;
   if (c.clip_gradient == 0) c.clip_gradient = 35;
@@ -91,22 +94,12 @@ DetectorConfig config_of(const TrainConfig& c, const DetectionData& data,
           bad_image_from(c.on_bad_image)};
 }
 
-// What the run that is resumed says of itself.
-std::optional<DetectorConfig> resumed_config(const TrainConfig& config) {
-  const std::filesystem::path last =
-      std::filesystem::path(config.out) / "checkpoints/last.safetensors";
-  std::error_code error;
-  if (!std::filesystem::exists(last, error)) return {};  // resuming will say so
-  return read_detector_config(config.out, "last");
-}
-
 std::optional<DataOptions> division_of(const TrainConfig& config,
                                        const std::optional<DetectorConfig>& resumed) {
   std::optional<DataOptions> division =
       resumed ? detection::division_of(*resumed, "train") : DataOptions();
   if (!division) return division;
   division->resume = resumed.has_value();
-  division->skip_advised = true;
   division->validation_fraction = config.validation_fraction;
   division->test_fraction = config.test_fraction;
   division->limit = config.limit;
@@ -164,10 +157,11 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   check_options(config);
   const Device device = device_from_name(config.device);
   config.device = name_of(device.kind);
-  const std::optional<DetectorConfig> resumed =
-      request.resume ? resumed_config(config) : std::optional<DetectorConfig>();
+  std::optional<DetectorConfig> resumed;
+  if (goes_on(config, request)) resumed = read_detector_config(config.out, "last");
   const DetectionData data = open_training(config, request, resumed);
-  choose(config, data.train);
+  TrainingSetup setup;
+  choose(config, data.train, setup.notices);
   const DetectorConfig detector = config_of(config, data, resumed);
   const auto source = [&](const Images& images, Augment augment,
                           std::int64_t mosaics = 0) -> std::shared_ptr<const DetectionSource> {
@@ -180,7 +174,6 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   // The last tenth of the epochs sees pictures as they are.
   const std::int64_t mosaics = augmentation.mosaic ? config.epochs - (config.epochs + 9) / 10 : 0;
   const auto validation = source(data.validation, Augment::none);
-  TrainingSetup setup;
   setup.train = source(data.train, augmentation.augment, mosaics);
   setup.validation = validation;
   setup.probed = source(data.validation.empty() ? data.train : data.validation, Augment::none);

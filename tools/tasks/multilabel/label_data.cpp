@@ -134,9 +134,7 @@ std::vector<ImageFile> checked(std::vector<LabelledFile>& files, const DataOptio
                                OddPictures& odd, std::vector<std::string>& bad_images) {
   std::vector<ImageFile> images;
   for (const LabelledFile& file : files) images.push_back({file.path});
-  const std::vector<BadFile> bad =
-      check_files(images, options.on_bad_image,
-                  options.skip_advised ? ", or pass --on-bad-image skip" : "", &odd);
+  const std::vector<BadFile> bad = check_files(images, options.on_bad_image, odd);
   for (auto it = bad.rbegin(); it != bad.rend(); ++it) {
     bad_images.insert(bad_images.begin(), it->what);
     files.erase(files.begin() + static_cast<std::ptrdiff_t>(it->index));

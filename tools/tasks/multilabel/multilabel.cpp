@@ -128,4 +128,9 @@ std::unique_ptr<Run> MultiLabelKit::make(ModelConfig config) const {
                                          untrained_classifier(std::move(config)));
 }
 
+const Kit& multilabel_kit() {
+  static const MultiLabelKit kit;
+  return kit;
+}
+
 }  // namespace tapescope::tasks
