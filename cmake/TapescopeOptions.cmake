@@ -14,6 +14,7 @@ set(TAPESCOPE_CUBLAS AUTO CACHE STRING "cuBLAS variants: AUTO, ON, OFF")
 set(TAPESCOPE_CUDNN AUTO CACHE STRING "cuDNN variants: AUTO, ON, OFF")
 set(TAPESCOPE_WEBP AUTO CACHE STRING "WebP pictures by libwebp: AUTO, ON, OFF")
 set(TAPESCOPE_TIFF AUTO CACHE STRING "TIFF pictures by libtiff: AUTO, ON, OFF")
+set(TAPESCOPE_ONNX AUTO CACHE STRING "ONNX models by libprotobuf: AUTO, ON, OFF")
 set(TAPESCOPE_SANITIZE "" CACHE STRING "Sanitizers, for instance address,undefined or thread")
 set(TAPESCOPE_TESTS AUTO CACHE STRING "Build the tests (GoogleTest): AUTO, ON, OFF")
 set(TAPESCOPE_BENCHMARKS AUTO CACHE STRING "Build the benchmarks (Google Benchmark): AUTO, ON, OFF")
@@ -50,7 +51,7 @@ endif()
 # by the same names, and so do commands.
 function(tapescope_unity target)
   get_target_property(sources ${target} SOURCES)
-  list(FILTER sources EXCLUDE REGEX "/kernels/|/tools/cli/")
+  list(FILTER sources EXCLUDE REGEX "/kernels/|/tools/(cli|onnx)/")
   foreach(source IN LISTS sources)
     cmake_path(GET source PARENT_PATH folder)
     string(REPLACE "${PROJECT_SOURCE_DIR}/" "" folder "${folder}")
@@ -208,6 +209,36 @@ function(tapescope_picture_sources target)
   set_source_files_properties(${PROJECT_SOURCE_DIR}/tools/data/image_stb.cpp PROPERTIES
     COMPILE_DEFINITIONS "TAPESCOPE_STB_VERSION=\"${stb}\"")
 endfunction()
+# ONNX: tools/onnx/read_model.cpp with what protoc makes of the schema, or read_model_off.cpp in its
+# place. FindProtobuf, since protobuf's own configuration of version 22 and later wants abseil.
+find_package(Protobuf MODULE QUIET)
+set(found "")
+if(Protobuf_LITE_LIBRARY AND Protobuf_PROTOC_EXECUTABLE AND Protobuf_INCLUDE_DIR)
+  set(found ON)
+endif()
+tapescope_part(ONNX "${found}" "libprotobuf-dev or protobuf-compiler was not found")
+tapescope_row("ONNX" ${TAPESCOPE_ONNX_FOUND} "${TAPESCOPE_ONNX_TEXT}")
+function(tapescope_onnx_sources target)
+  set(folder ${PROJECT_SOURCE_DIR}/tools/onnx)
+  if(NOT TAPESCOPE_ONNX_FOUND)
+    target_sources(${target} PRIVATE ${folder}/read_model_off.cpp)
+    return()
+  endif()
+  set(generated ${PROJECT_BINARY_DIR}/generated)
+  file(MAKE_DIRECTORY ${generated}/onnx)
+  add_custom_command(OUTPUT ${generated}/onnx/onnx.pb.cc ${generated}/onnx/onnx.pb.h
+    COMMAND ${Protobuf_PROTOC_EXECUTABLE} --cpp_out=${generated}/onnx -I ${folder}
+            ${folder}/onnx.proto
+    DEPENDS ${folder}/onnx.proto COMMENT "Making onnx.pb.cc of tools/onnx/onnx.proto")
+  set_source_files_properties(${generated}/onnx/onnx.pb.cc PROPERTIES COMPILE_OPTIONS -w
+                              SKIP_UNITY_BUILD_INCLUSION ON)
+  set_source_files_properties(${folder}/read_model.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON
+                              OBJECT_DEPENDS ${generated}/onnx/onnx.pb.h)
+  target_sources(${target} PRIVATE ${folder}/read_model.cpp ${generated}/onnx/onnx.pb.cc)
+  target_include_directories(${target} SYSTEM PRIVATE ${generated} ${Protobuf_INCLUDE_DIR})
+  target_link_libraries(${target} PRIVATE ${Protobuf_LITE_LIBRARY})
+endfunction()
+
 # Tests and benchmarks: built where their libraries are.
 foreach(part_and_package TESTS:GTest BENCHMARKS:benchmark)
   string(REPLACE ":" ";" names ${part_and_package})

@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 const Target* const kTargets[] = {&kPicture, &kIdx,  &kSafetensors, &kConfig, &kHistory, &kNpy,
-                                  &kVoc,     &kCoco, &kYolo,        &kStream, &kRun};
+                                  &kVoc,     &kCoco, &kYolo,        &kStream, &kRun,     &kOnnx};
 const Target* chosen = nullptr;
 
 fs::path made_scratch() {

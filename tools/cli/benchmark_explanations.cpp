@@ -33,7 +33,7 @@ int run(Options& options) {
 
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(line);
+  options->run.add_with_model(line);
   options->run.add_allow_outside(line);
   options->command.options.request.methods =
       "saliency,integrated-gradients,lrp-epsilon-plus,grad-cam";

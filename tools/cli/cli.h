@@ -17,8 +17,12 @@ extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanation
 struct RunOptions : tasks::RunRequest {
   std::string device = "auto", kernel;
   long threads = 0;
+  bool named = false;  // apply() holds --run or --model to be there
   void add_to(CommandLine& line, bool required = true);
+  // The same, with --model FILE.onnx in its place where one likes.
+  void add_with_model(CommandLine& line);
   void add_allow_outside(CommandLine& line);  // of subcommands with --data
+  void add_onnx(CommandLine& line);           // what an ONNX file does not say
   void apply() const;                         // sets the number of threads
   Backend backend() const;
 };

@@ -141,7 +141,7 @@ int run(Options& options) {
 
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(line, false);
+  options->run.add_with_model(line);
   options->run.add_allow_outside(line);
   line.option("images", options->command.pictures, "picture files, and folders of them").many();
   ExplanationRequest& request = options->command.options.request;

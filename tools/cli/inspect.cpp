@@ -1,5 +1,6 @@
 #include "tools/cli/inspect.h"
 
+#include "tools/files/folders.h"
 #include "tools/files/near_names.h"
 #include "tools/tasks/kit.h"
 
@@ -7,7 +8,8 @@ namespace tapescope::cli {
 
 void ModelSource::add_to(CommandLine& line) {
   run.add_to(line, false);
-  line.option("--model", model.name, "a model of the zoo, or centre-detector, instead of a run");
+  line.option("--model", model.name,
+              "a model of the zoo, centre-detector, or an ONNX file, instead of a run");
   line.option("--image-size", model.image_size, "with --model; 0: its usual one");
   line.option("--classes", model.classes, "with --model; 0: 1000, or 20 of centre-detector")
       .range(0, 1 << 20);
@@ -19,6 +21,15 @@ std::unique_ptr<tasks::Run> ModelSource::open() const {
   run.apply();
   if (run.run.empty() == model.name.empty()) {
     throw usage_error("inspect needs either --run RUN or --model NAME");
+  }
+  if (has_ending(model.name, ".onnx")) {
+    tasks::RunRequest asked = run;
+    asked.run = model.name;
+    asked.onnx.image_size = model.image_size;
+    if (asked.onnx.mean.empty()) asked.onnx.mean = "0", asked.onnx.std = "1";
+    auto opened = tasks::open_run(asked);
+    move_to(run.backend().device, opened->model().parameters());
+    return opened;
   }
   expect_no_slip("model", model.name, tasks::model_names(), "`train --help` tells all");
   auto opened = run.run.empty() ? tasks::new_run(model) : tasks::open_run(run);

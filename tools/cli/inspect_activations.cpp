@@ -166,7 +166,7 @@ int run(const Options& options) {
 
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(line);
+  options->run.add_with_model(line);
   options->run.add_allow_outside(line);
   line.option("--data", options->data, "folder with the split").required();
   line.option("--split", options->split, "train, validation or test").show_default();

@@ -59,7 +59,7 @@ int run(Options& options) {
 
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(line);
+  options->run.add_with_model(line);
   line.flag("--channels", options->channels, "a row per output channel as well");
   line.option("--out", options->out, "folder: draws the first convolution's filters there");
   line.flag("--json", options->json, "print one JSON object");

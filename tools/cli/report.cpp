@@ -32,7 +32,7 @@ int run(const Options& options) {
 
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(line);
+  options->run.add_with_model(line);
   options->run.add_allow_outside(line);
   line.option("--data", options->report.data,
               "the data: adds predictions, activation functions and explanations");

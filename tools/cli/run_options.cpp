@@ -21,11 +21,38 @@ void RunOptions::add_to(CommandLine& line, bool required) {
             "take a model although it holds NaN or infinite values");
 }
 
+void RunOptions::add_with_model(CommandLine& line) {
+  add_to(line, false);
+  named = true;
+  line.option("--model", run, "an ONNX file (.onnx) instead of a run");
+  add_onnx(line);
+}
+
+void RunOptions::add_onnx(CommandLine& line) {
+  constexpr const char* kGroup = "Of an ONNX file, where it does not say them itself";
+  line.option("--image-size", onnx.image_size, "height and width of its pictures")
+      .range(0, 1 << 16)
+      .group(kGroup);
+  line.option("--resize", onnx.resize,
+              "shorter side of a picture before its middle is cut out; 0: --image-size")
+      .range(0, 1 << 16)
+      .group(kGroup);
+  line.option("--mean", onnx.mean, "subtracted from pixels from 0 to 1: 0.485,0.456,0.406")
+      .group(kGroup);
+  line.option("--std", onnx.std, "what they are divided by: 0.229,0.224,0.225").group(kGroup);
+  line.option("--class-names", onnx.class_names, "file with a class name per line").group(kGroup);
+  line.option("--outputs", onnx.outputs, "values at which the graph is cut, with commas")
+      .group(kGroup);
+}
+
 void RunOptions::add_allow_outside(CommandLine& line) {
   line.flag("--allow-outside", allow_outside, kAllowOutsideHelp);
 }
 
 void RunOptions::apply() const {
+  if (named && run.empty()) {
+    throw usage_error("neither --run RUN nor --model FILE.onnx is given: one of them is required");
+  }
   if (threads != 0) set_thread_count(static_cast<int>(std::clamp<long>(threads, -1, INT_MAX)));
 }
 

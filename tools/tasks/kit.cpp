@@ -48,6 +48,9 @@ const Kit& kit_of(const SafetensorsFile& file) {
 }  // namespace
 
 std::unique_ptr<Run> open_run(const RunRequest& asked) {
+  for (auto kit = kits().rbegin(); is_onnx(asked) && kit != kits().rend(); ++kit) {
+    if (std::unique_ptr<Run> run = (*kit)->open_onnx(asked)) return run;
+  }
   SafetensorsFile file(checkpoint_path(asked.run, asked.checkpoint));
   expect_known_format(file);
   std::vector<std::string> notices;

@@ -31,6 +31,10 @@ class Kit {
   // A usage error that names the file and what is wrong, as load_model's.
   virtual std::unique_ptr<Run> open(SafetensorsFile& file, RunRequest asked,
                                     const LoadOptions& options) const = 0;
+  // The net of an ONNX file, which `asked` names as its run; null where the task reads none.
+  virtual std::unique_ptr<Run> open_onnx(const RunRequest& asked) const {
+    return (void)asked, nullptr;
+  }
   // An untrained model of one of models(). 0 classes and size: the usual ones.
   virtual std::unique_ptr<Run> make(ModelConfig config) const = 0;
   // All of a training that depends on its task, from the data on. What was left to choose is

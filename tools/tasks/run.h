@@ -30,9 +30,19 @@ struct ExplainOptions;
 struct OtherAnswer;
 struct OtherCommand;
 
+// What an ONNX file does not say of its pictures and answers; empty or 0: what it says.
+struct OnnxRequest {
+  std::int64_t image_size = 0;
+  std::int64_t resize = 0;  // of the shorter side, before the middle is cut out; 0: image_size
+  std::string mean, std;    // of pixels from 0 to 1: one number, or one per channel
+  std::string class_names;  // a file with a name per line
+  std::string outputs;      // values to end at, instead of the graph's own
+};
+
 // Which model file is opened, and how its data is looked at.
 struct RunRequest {
-  std::string run, checkpoint = "best";
+  std::string run, checkpoint = "best";  // a run's directory, or an ONNX file
+  OnnxRequest onnx = {};
   bool allow_non_finite = false;
   bool allow_outside = false;  // of data: names in its files may lead out of it
 };
@@ -148,6 +158,9 @@ std::vector<ParameterRef> initial_parameters(const Run& run);
 
 // Samples as the model is given them, without augmentation: f32 {N,H,W,C}.
 Tensor inputs_of(const SampleSource& samples, std::span<const std::int64_t> indices);
+
+// Whether an ONNX file is asked for, not a run's directory.
+bool is_onnx(const RunRequest& asked);
 
 // The files of a run that commands read.
 InputFiles files_of(const RunRequest& run);

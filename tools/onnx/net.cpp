@@ -1,0 +1,263 @@
+#include "tools/onnx/net.h"
+
+#include <algorithm>
+
+#include "autograd/program/program.h"
+#include "tools/files/near_names.h"
+#include "tools/files/text_file.h"
+#include "tools/onnx/patterns.h"
+#include "tools/onnx/recorder.h"
+
+namespace tapescope::onnx {
+
+void cut(Graph& graph, const std::vector<std::string>& outputs) {
+  std::vector<std::string> known;
+  for (const Node& node : graph.nodes) {
+    known.insert(known.end(), node.outputs.begin(), node.outputs.end());
+  }
+  std::vector<Port> ports;
+  for (const std::string& name : outputs) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      throw usage_error("--outputs: no node of '{}' gives a value '{}'{}",
+                        shown(graph.path.string()), shown(name), did_you_mean(name, known));
+    }
+    Port port;
+    port.name = name;
+    port.type = Element::f32;
+    ports.push_back(std::move(port));
+  }
+  if (!ports.empty()) graph.outputs = std::move(ports);
+}
+
+namespace {
+
+[[noreturn]] void wrong_input(const Port& port, const std::string& why) {
+  throw usage_error("the input '{}' {}", shown(port.name), why);
+}
+
+void check_extents(const Port& port, const Shape& shape) {
+  if (!port.ranked) return;
+  bool fits = static_cast<int>(port.extents.size()) == shape.rank();
+  std::string expected;
+  for (std::size_t a = 0; a < port.extents.size(); ++a) {
+    const std::int64_t extent = port.extents[a];
+    fits = fits && (extent < 0 || extent == shape[static_cast<int>(a)]);
+    expected +=
+        fmt::format("{}{}", a == 0 ? "" : ", ", extent < 0 ? "any" : std::to_string(extent));
+  }
+  if (fits) return;
+  wrong_input(port, fmt::format("must have shape ({}), not {}", expected, to_string(shape)));
+}
+
+// An input as a value: whole numbers are known before it runs, others are the tape's.
+Value bound(Tape& tape, const Port& port, const Tensor& tensor) {
+  const DType dtype = held_in(port.type, fmt::format("the input '{}'", shown(port.name)));
+  check_extents(port, tensor.shape());
+  if (is_floating(tensor.dtype()) != is_floating(port.type)) {
+    wrong_input(port, fmt::format("is of {}, but numbers of {} are given", name_of(port.type),
+                                  name_of(tensor.dtype())));
+  }
+  Value value;
+  value.type = port.type;
+  if (dtype != DType::i64) {
+    value.var = tape.input(port.name, dtype, tensor.shape());
+    value.layout = plain_layout(tensor.shape().rank());
+    value.given = std::make_shared<Known>(Known{port.type, tensor.to(dtype)});
+    return value;
+  }
+  const auto known = make_known(port.type, tensor.shape());
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
+    const bool exact = tensor.dtype() == DType::i64;
+    put(*known, i,
+        Number{0, exact ? tensor.values<std::int64_t>()[static_cast<std::size_t>(i)]
+                        : static_cast<std::int64_t>(tensor.item(i))});
+  }
+  value.known = known;
+  return value;
+}
+
+Tensor as_bytes(const Tensor& numbers) {
+  Tensor bytes(Type{DType::u8, numbers.shape()});
+  for (std::int64_t i = 0; i < numbers.elements(); ++i) {
+    bytes.values<std::uint8_t>()[static_cast<std::size_t>(i)] =
+        static_cast<std::uint8_t>(numbers.item(i));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<Output> run(const Graph& graph, const std::vector<Tensor>& inputs,
+                        const Backend& backend) {
+  if (inputs.size() != graph.inputs.size()) {
+    std::string names;
+    for (const Port& port : graph.inputs) {
+      names += fmt::format("{}'{}'", names.empty() ? "" : ", ", shown(port.name));
+    }
+    throw usage_error("'{}' has {} inputs ({}), but {} {} given", shown(graph.path.string()),
+                      graph.inputs.size(), names, inputs.size(), inputs.size() == 1 ? "is" : "are");
+  }
+  Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
+  Recorder recorder(graph, tape, {});
+  std::vector<NamedTensor> feed;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Port& port = graph.inputs[i];
+    const Value value = bound(tape, port, inputs[i]);
+    if (!value.known) feed.push_back({port.name, inputs[i].to(value.var.dtype())});
+    recorder.bind(port.name, value);
+  }
+  recorder.run();
+  std::vector<Var> computed;
+  for (const Port& port : graph.outputs) {
+    const Value& value = recorder.at(port.name);
+    if (!value.known) computed.push_back(arranged(value, plain_layout(value.rank())));
+  }
+  std::vector<Tensor> results;
+  if (!computed.empty()) {
+    Program program = tape.compile(computed);
+    results = program.run(feed);
+  }
+  std::vector<Output> answers;
+  std::size_t next = 0;
+  for (const Port& port : graph.outputs) {
+    const Value& value = recorder.at(port.name);
+    Tensor tensor = value.known ? value.known->numbers : results[next++];
+    if (!value.known && (value.type == Element::i64 || value.type == Element::i32)) {
+      tensor = tensor.to(DType::i64);  // whole numbers are floating on the tape
+    }
+    const bool bytes = value.type == Element::boolean || value.type == Element::u8;
+    answers.push_back({port.name, bytes ? as_bytes(tensor) : tensor});
+  }
+  return answers;
+}
+
+PictureInput picture_input(const Graph& graph) {
+  const std::string file = shown(graph.path.string());
+  if (graph.inputs.size() != 1) {
+    throw usage_error("'{}' has {} inputs; a picture is one. `predict --raw` takes several", file,
+                      graph.inputs.size());
+  }
+  const Port& port = graph.inputs[0];
+  if (!is_floating(port.type) || !port.ranked || port.extents.size() != 4) {
+    throw usage_error(
+        "the input '{}' of '{}' is no picture {{N, C, H, W}} of floating numbers; "
+        "`predict --raw` takes any",
+        shown(port.name), file);
+  }
+  const std::vector<std::int64_t>& e = port.extents;
+  const auto colours = [](std::int64_t extent) { return extent == 1 || extent == 3; };
+  PictureInput input;
+  input.channels_last = !colours(e[1]) && colours(e[3]);
+  const std::size_t channels = input.channels_last ? 3 : 1, height = input.channels_last ? 1 : 2;
+  input.channels = std::max<std::int64_t>(0, e[channels]);
+  input.height = std::max<std::int64_t>(0, e[height]);
+  input.width = std::max<std::int64_t>(0, e[height + 1]);
+  return input;
+}
+
+OnnxClassifier::OnnxClassifier(std::shared_ptr<const Graph> graph, ModelConfig config)
+    : Classifier(config), graph_(std::move(graph)) {
+  Tape tape(Device::cpu(), Mode::evaluation);
+  // Two rows: an extent of 1 is never the batch by chance.
+  record(
+      tape.input("image", DType::f32, {2, config.image_size, config.image_size, config.channels}));
+}
+
+ParameterRef OnnxClassifier::parameter(const std::string& name,
+                                       const std::vector<int>& layout) const {
+  const auto [begin, end] = stored_.equal_range(name);
+  for (auto at = begin; at != end; ++at) {
+    if (at->second.layout == layout) return at->second.parameter;
+  }
+  return nullptr;
+}
+
+namespace {
+
+Var recorded(const Graph& graph, Var image, const ParameterSource& parameters) {
+  RecorderOptions options;
+  options.parameters = parameters;
+  Recorder recorder(graph, image.tape(), options);
+  Value input;
+  input.type = graph.inputs[0].type;
+  input.var = held_in(input.type, "its input") == DType::f64 ? cast(image, DType::f64) : image;
+  input.layout = picture_input(graph).channels_last ? plain_layout(4) : image_layout(4);
+  input.batched = true;
+  recorder.bind(graph.inputs[0].name, input);
+  recorder.run();
+  const Port& port = graph.outputs[0];
+  const Value& output = recorder.at(port.name);
+  if (output.known || !output.batched || output.rank() < 2 ||
+      extents_of(output).elements(1, output.rank()) != extents_of(output)[1]) {
+    throw usage_error(
+        "the output '{}' of '{}' is {}: no number per class; name a value that is with --outputs, "
+        "or look at it with `predict --raw`",
+        shown(port.name), shown(graph.path.string()), to_string(extents_of(output)));
+  }
+  const Shape shape = extents_of(output);
+  const Value scores = reshaped(output, {shape[0], shape[1]}, 0);
+  const Var logits = arranged(scores, {0, 1});
+  return logits.dtype() == DType::f32 ? logits : cast(logits, DType::f32);
+}
+
+}  // namespace
+
+Var OnnxClassifier::record(Var image) {
+  return recorded(*graph_, image,
+                  [&](const std::string& name, const Layout& layout, Parameter::Kind kind,
+                      const std::function<Tensor()>& numbers) {
+                    if (ParameterRef known = parameter(name, layout)) return known;
+                    const auto copies = stored_.count(name);
+                    const std::string called =
+                        copies == 0 ? name : fmt::format("{}#{}", name, copies + 1);
+                    Tensor value = numbers().clone();
+                    ParameterRef made = add_parameter(called, kind, std::move(value));
+                    stored_.insert({name, {layout, made}});
+                    return made;
+                  });
+}
+
+Var OnnxClassifier::logits(Var image) const {
+  return recorded(*graph_, image,
+                  [&](const std::string& name, const Layout& layout, Parameter::Kind,
+                      const std::function<Tensor()>&) {
+                    ParameterRef known = parameter(name, layout);
+                    if (known == nullptr) throw failure("no parameter '{}' was made", name);
+                    return known;
+                  });
+}
+
+namespace {
+
+// A softmax that gives the output is cut off: what is explained is a logit.
+void leave_out_softmax(Graph& graph, std::vector<std::string>& left_out) {
+  for (const Node& node : graph.nodes) {
+    const bool last = !node.outputs.empty() && node.outputs[0] == graph.outputs[0].name;
+    if (!last || !node.domain.empty() || node.inputs.empty()) continue;
+    if (node.op != "Softmax" && node.op != "LogSoftmax") continue;
+    left_out.push_back(
+        fmt::format("node '{}' ({}) at its end is left out: what is explained are "
+                    "the numbers before it",
+                    shown(node.name), node.op));
+    graph.outputs[0].name = std::string(node.inputs[0]);
+    return;
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<OnnxClassifier> classifier_of(Graph graph, ModelConfig config,
+                                              std::vector<std::string>& left_out) {
+  if (graph.outputs.empty()) throw usage_error("'{}' has no output", shown(graph.path.string()));
+  graph.outputs.resize(1);
+  leave_out_softmax(graph, left_out);
+  join_patterns(graph);
+  const auto shared = std::make_shared<const Graph>(std::move(graph));
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var image =
+      tape.input("image", DType::f32, {2, config.image_size, config.image_size, config.channels});
+  config.classes = recorded(*shared, image, {}).shape()[1];
+  return std::make_unique<OnnxClassifier>(shared, std::move(config));
+}
+
+}  // namespace tapescope::onnx

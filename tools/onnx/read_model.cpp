@@ -1,0 +1,355 @@
+// From the file format to a Graph; the only file that knows protobuf.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <set>
+
+#include "onnx/onnx.pb.h"
+#include "tools/files/half.h"
+#include "tools/files/text_file.h"
+#include "tools/onnx/external_data.h"
+#include "tools/onnx/graph.h"
+#include "tools/onnx/wire.h"
+
+namespace tapescope::onnx {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kMostElements = std::int64_t{1} << 48;
+constexpr int kMostAxes = 8;
+
+std::string read_bytes(const fs::path& path) {
+  const std::string name = shown(path.string());
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  struct stat info = {};
+  if (file < 0 || ::fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    const int why = errno;
+    if (file >= 0) ::close(file);
+    throw usage_error("'{}' cannot be read: {}", name,
+                      file < 0 ? std::strerror(why) : "it is no file");
+  }
+  if (info.st_size > std::numeric_limits<std::int32_t>::max()) {
+    ::close(file);
+    throw usage_error(
+        "'{}' has {} bytes; an ONNX file has at most 2^31 - 1, larger weights lie in files beside "
+        "it",
+        name, info.st_size);
+  }
+  std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
+  std::size_t have = 0;
+  while (have < bytes.size()) {
+    const ssize_t got = ::read(file, bytes.data() + have, bytes.size() - have);
+    if (got <= 0) break;
+    have += static_cast<std::size_t>(got);
+  }
+  ::close(file);
+  if (have < bytes.size()) throw usage_error("'{}' cannot be read to its end", name);
+  return bytes;
+}
+
+float bf16_to_float(std::uint16_t bits) {
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 16);
+}
+
+std::int64_t stored_size(Element element) {
+  switch (element) {
+    case Element::f64:
+    case Element::i64:
+      return 8;
+    case Element::f16:
+    case Element::bf16:
+      return 2;
+    case Element::u8:
+    case Element::boolean:
+      return 1;
+    default:
+      return 4;
+  }
+}
+
+template <class From, class To>
+void convert(const char* raw, Tensor& to, To (*of)(From)) {
+  for (To& value : to.values<To>()) {
+    From from;
+    std::memcpy(&from, raw, sizeof from);
+    raw += sizeof from;
+    value = of(from);
+  }
+}
+
+// `raw` holds as many elements as `to` has.
+void from_raw(Element element, const char* raw, Tensor& to) {
+  switch (element) {
+    case Element::f16:
+      return convert<std::uint16_t, float>(raw, to, from_half);
+    case Element::bf16:
+      return convert<std::uint16_t, float>(raw, to, bf16_to_float);
+    case Element::i32:
+      return convert<std::int32_t, std::int64_t>(raw, to,
+                                                 [](std::int32_t v) { return std::int64_t{v}; });
+    case Element::u8:
+      return convert<std::uint8_t, std::int64_t>(raw, to,
+                                                 [](std::uint8_t v) { return std::int64_t{v}; });
+    case Element::boolean:
+      return convert<std::uint8_t, std::int64_t>(
+          raw, to, [](std::uint8_t v) { return std::int64_t{v != 0}; });
+    default:
+      if (to.bytes() > 0) std::memcpy(to.data(), raw, to.bytes());
+  }
+}
+
+// From the fields that are there for tensors without raw bytes.
+void from_fields(const std::string& what, Element element, const onnx_file::Tensor& tensor,
+                 Tensor& to) {
+  const auto expect = [&](int have) {
+    if (have == to.elements()) return;
+    throw usage_error("{} has {} numbers, but shape {} has {}", what, have, to_string(to.shape()),
+                      to.elements());
+  };
+  const auto fill = [&](auto values, const auto& from, auto of) {
+    expect(from.size());
+    for (int i = 0; i < from.size(); ++i) values[static_cast<std::size_t>(i)] = of(from.Get(i));
+  };
+  switch (element) {
+    case Element::f32:
+      return fill(to.values<float>(), tensor.float_data(), [](float v) { return v; });
+    case Element::f64:
+      return fill(to.values<double>(), tensor.double_data(), [](double v) { return v; });
+    case Element::i64:
+      return fill(to.values<std::int64_t>(), tensor.int64_data(), [](std::int64_t v) { return v; });
+    case Element::f16:
+      return fill(to.values<float>(), tensor.int32_data(),
+                  [](std::int32_t v) { return from_half(static_cast<std::uint16_t>(v)); });
+    case Element::bf16:
+      return fill(to.values<float>(), tensor.int32_data(),
+                  [](std::int32_t v) { return bf16_to_float(static_cast<std::uint16_t>(v)); });
+    default:
+      return fill(to.values<std::int64_t>(), tensor.int32_data(),
+                  [](std::int32_t v) { return std::int64_t{v}; });
+  }
+}
+
+struct Place {
+  std::string location;
+  std::int64_t offset = 0, length = -1;
+};
+
+Place place_of(const std::string& what, const onnx_file::Tensor& tensor) {
+  Place place;
+  for (const onnx_file::Entry& entry : tensor.external_data()) {
+    if (entry.key() == "location") place.location = entry.value();
+    std::int64_t* number = entry.key() == "offset"   ? &place.offset
+                           : entry.key() == "length" ? &place.length
+                                                     : nullptr;
+    if (number == nullptr) continue;
+    const std::string& text = entry.value();
+    const bool whole = !text.empty() && text.size() < 19 &&
+                       text.find_first_not_of("0123456789") == std::string::npos;
+    if (!whole) {
+      throw usage_error("{} has the {} '{}' in its file, which is no number of bytes", what,
+                        entry.key(), shown(text));
+    }
+    *number = std::stoll(text);
+  }
+  return place;
+}
+
+class ModelReader {
+ public:
+  ModelReader(const fs::path& path, bool allow_outside)
+      : files_(path.parent_path(), allow_outside) {}
+
+  KnownRef known(const std::string& what, const onnx_file::Tensor& tensor) {
+    const auto element = static_cast<Element>(tensor.data_type());
+    const Type type{held_in(element, what), shape_of(what, tensor)};
+    auto known = std::make_shared<Known>(Known{element, {}});
+    const std::int64_t bytes = type.elements() * stored_size(element);
+    if (tensor.data_location() == 1) {
+      const Place place = place_of(what, tensor);
+      const std::int64_t length = files_.check(what, place.location, place.offset, place.length);
+      expect_bytes(what, type, length, bytes);
+      known->numbers = Tensor(type);
+      if (stored_size(element) == static_cast<std::int64_t>(size_of(type.dtype))) {
+        files_.read(what, place.location, place.offset, length, known->numbers.data());
+      } else {
+        std::string raw(static_cast<std::size_t>(length), '\0');
+        files_.read(what, place.location, place.offset, length, raw.data());
+        from_raw(element, raw.data(), known->numbers);
+      }
+    } else if (tensor.has_raw_data()) {
+      expect_bytes(what, type, static_cast<std::int64_t>(tensor.raw_data().size()), bytes);
+      known->numbers = Tensor(type);
+      from_raw(element, tensor.raw_data().data(), known->numbers);
+    } else {
+      const int have = tensor.float_data_size() + tensor.double_data_size() +
+                       tensor.int32_data_size() + tensor.int64_data_size();
+      if (have < type.elements()) {
+        throw usage_error("{} has {} numbers, but shape {} has {}", what, have,
+                          to_string(type.shape), type.elements());
+      }
+      known->numbers = Tensor(type);
+      from_fields(what, element, tensor, known->numbers);
+    }
+    return known;
+  }
+
+  Node node(const onnx_file::Node& from, std::size_t index) {
+    Node node;
+    node.op = from.op_type();
+    node.domain = from.domain() == "ai.onnx" ? "" : from.domain();
+    node.name = from.name().empty() ? fmt::format("{}_{}", node.op, index) : from.name();
+    node.inputs.assign(from.input().begin(), from.input().end());
+    node.outputs.assign(from.output().begin(), from.output().end());
+    for (const onnx_file::Attribute& a : from.attribute()) {
+      Attribute to;
+      to.kind = a.type();
+      to.i = a.i();
+      to.f = a.f();
+      to.s = a.s();
+      to.ints.assign(a.ints().begin(), a.ints().end());
+      to.floats.assign(a.floats().begin(), a.floats().end());
+      if (a.has_t()) {
+        to.tensor = known(fmt::format("the tensor of node '{}'", shown(node.name)), a.t());
+      }
+      node.attributes.insert_or_assign(a.name(), std::move(to));
+    }
+    return node;
+  }
+
+ private:
+  static Shape shape_of(const std::string& what, const onnx_file::Tensor& tensor) {
+    std::int64_t elements = 1;
+    bool fits = tensor.dims_size() <= kMostAxes;
+    for (const std::int64_t extent : tensor.dims()) {
+      fits = fits && extent >= 0 && !__builtin_mul_overflow(elements, extent, &elements) &&
+             elements <= kMostElements;
+    }
+    if (!fits) {
+      throw usage_error(
+          "{} has an impossible shape: more than {} axes, a negative one, or more "
+          "than 2^48 elements",
+          what, kMostAxes);
+    }
+    if (tensor.dims_size() > Shape::kMaxRank) {
+      throw usage_error("{} has {} axes; at most {} are read", what, tensor.dims_size(),
+                        Shape::kMaxRank);
+    }
+    return Shape(std::span<const std::int64_t>(tensor.dims().data(),
+                                               static_cast<std::size_t>(tensor.dims_size())));
+  }
+  static void expect_bytes(const std::string& what, const Type& type, std::int64_t have,
+                           std::int64_t wanted) {
+    if (have == wanted) return;
+    throw usage_error("{} has {} bytes, but shape {} needs {}", what, have, to_string(type.shape),
+                      wanted);
+  }
+  ExternalFiles files_;
+};
+
+Port port_of(const onnx_file::ValueInfo& from) {
+  Port port;
+  port.name = from.name();
+  if (!from.type().has_tensor_type()) {
+    port.type = static_cast<Element>(0);
+    return port;
+  }
+  const onnx_file::TensorType& type = from.type().tensor_type();
+  port.type = static_cast<Element>(type.elem_type());
+  port.ranked = type.has_shape();
+  for (const onnx_file::Dimension& d : type.shape().dim()) {
+    port.extents.push_back(d.has_dim_value() && d.dim_value() >= 0 ? d.dim_value() : -1);
+  }
+  return port;
+}
+
+void take_opset(Graph& graph, const onnx_file::Model& model, const std::string& name,
+                std::int64_t oldest) {
+  for (const onnx_file::Opset& opset : model.opset_import()) {
+    if (opset.domain().empty() || opset.domain() == "ai.onnx") graph.opset = opset.version();
+  }
+  if (graph.opset >= oldest && graph.opset <= kNewestOpset) return;
+  throw usage_error(
+      "'{}' is written in operator set {}; read are {} to {}: export it with "
+      "opset_version={}",
+      name, graph.opset, kOldestOpset, kNewestOpset, graph.opset > kNewestOpset ? 20 : 17);
+}
+
+void refuse_functions(const onnx_file::Model& model, const Graph& graph) {
+  std::set<std::pair<std::string, std::string>> defined;
+  for (const onnx_file::Function& f : model.functions()) defined.emplace(f.domain(), f.name());
+  for (const Node& node : graph.nodes) {
+    if (!defined.contains({node.domain, node.op})) continue;
+    throw usage_error(
+        "node '{}' is a function '{}' that the model defines itself, which is not read; write the "
+        "model with onnx.inliner.inline_local_functions",
+        shown(node.name), shown(node.op));
+  }
+}
+
+void take_graph(Graph& graph, const onnx_file::Model& model, ModelReader& reader) {
+  const onnx_file::Graph& from = model.graph();
+  if (from.sparse_initializer_size() > 0) {
+    throw usage_error("'{}' has sparse initialisers, which are not read",
+                      shown(graph.path.string()));
+  }
+  for (const onnx_file::Tensor& tensor : from.initializer()) {
+    const std::string what = fmt::format("the initialiser '{}'", shown(tensor.name()));
+    if (!graph.initialisers.emplace(tensor.name(), reader.known(what, tensor)).second) {
+      throw usage_error("{} is there twice", what);
+    }
+  }
+  for (int n = 0; n < from.node_size(); ++n) {
+    graph.nodes.push_back(reader.node(from.node(n), static_cast<std::size_t>(n)));
+  }
+  for (const onnx_file::ValueInfo& input : from.input()) {
+    // Old files list their initialisers among the inputs.
+    if (!graph.initialisers.contains(input.name())) graph.inputs.push_back(port_of(input));
+  }
+  for (const onnx_file::ValueInfo& output : from.output()) {
+    graph.outputs.push_back(port_of(output));
+  }
+}
+
+}  // namespace
+
+Graph parse_graph(const std::string& bytes, const fs::path& path, bool allow_outside,
+                  std::int64_t oldest) {
+  const std::string name = shown(path.string());
+  check_wire(bytes, fmt::format("'{}'", name));
+  onnx_file::Model model;
+  if (!model.ParseFromString(bytes) || !model.has_graph()) {
+    throw usage_error("'{}' is no ONNX file: it holds no graph", name);
+  }
+  Graph graph;
+  graph.path = path;
+  graph.ir_version = model.ir_version();
+  graph.producer = model.producer_name() + (model.producer_version().empty() ? "" : " ") +
+                   model.producer_version();
+  take_opset(graph, model, name, oldest);
+  for (const onnx_file::Entry& e : model.metadata_props()) graph.metadata[e.key()] = e.value();
+  ModelReader reader(path, allow_outside);
+  take_graph(graph, model, reader);
+  refuse_functions(model, graph);
+  check_order(graph);
+  return graph;
+}
+
+Graph read_graph(const fs::path& path, bool allow_outside, std::int64_t oldest) {
+  return parse_graph(read_bytes(path), path, allow_outside, oldest);
+}
+
+KnownRef read_tensor(const fs::path& path) {
+  const std::string bytes = read_bytes(path);
+  const std::string what = fmt::format("'{}'", shown(path.string()));
+  check_wire(bytes, what, true);
+  onnx_file::Tensor tensor;
+  if (!tensor.ParseFromString(bytes)) throw usage_error("{} holds no tensor", what);
+  return ModelReader(path, false).known(what, tensor);
+}
+
+}  // namespace tapescope::onnx

@@ -1,0 +1,23 @@
+// In the place of read_model.cpp where protobuf is not there.
+#include "tools/files/text_file.h"
+#include "tools/onnx/graph.h"
+
+namespace tapescope::onnx {
+namespace {
+
+[[noreturn]] void refuse(const std::filesystem::path& path) {
+  throw usage_error(
+      "'{}' is an ONNX file, which this build does not read: install libprotobuf-dev and "
+      "protobuf-compiler and build with -DTAPESCOPE_ONNX=ON",
+      shown(path.string()));
+}
+
+}  // namespace
+
+Graph read_graph(const std::filesystem::path& path, bool, std::int64_t) { refuse(path); }
+Graph parse_graph(const std::string&, const std::filesystem::path& path, bool, std::int64_t) {
+  refuse(path);
+}
+KnownRef read_tensor(const std::filesystem::path& path) { refuse(path); }
+
+}  // namespace tapescope::onnx

@@ -1,0 +1,141 @@
+#include "tools/onnx/wire.h"
+
+#include "engine/error.h"
+
+namespace tapescope::onnx {
+namespace {
+
+enum class Message : std::uint8_t {
+  model,
+  graph,
+  node,
+  attribute,
+  tensor,
+  entry,
+  opset,
+  value_info,
+  type,
+  tensor_type,
+  shape,
+  dimension,
+  function,
+  other
+};
+
+// Which fields of a message are messages themselves; every other field is skipped.
+struct Child {
+  Message parent;
+  std::uint32_t field;
+  Message child;
+};
+constexpr Child kChildren[] = {
+    {Message::model, 7, Message::graph},       {Message::model, 8, Message::opset},
+    {Message::model, 14, Message::entry},      {Message::model, 25, Message::function},
+    {Message::graph, 1, Message::node},        {Message::graph, 5, Message::tensor},
+    {Message::graph, 11, Message::value_info}, {Message::graph, 12, Message::value_info},
+    {Message::graph, 15, Message::tensor},     {Message::node, 5, Message::attribute},
+    {Message::attribute, 5, Message::tensor},  {Message::attribute, 6, Message::graph},
+    {Message::attribute, 11, Message::graph},  {Message::tensor, 13, Message::entry},
+    {Message::value_info, 2, Message::type},   {Message::type, 1, Message::tensor_type},
+    {Message::tensor_type, 2, Message::shape}, {Message::shape, 1, Message::dimension},
+};
+
+Message child_of(Message parent, std::uint32_t field) {
+  for (const Child& c : kChildren) {
+    if (c.parent == parent && c.field == field) return c.child;
+  }
+  return Message::other;
+}
+
+// Repeated numbers: packed, each byte may become eight.
+bool holds_varints(Message parent, std::uint32_t field) {
+  return (parent == Message::tensor && (field == 1 || field == 5 || field == 7)) ||
+         (parent == Message::attribute && field == 8);
+}
+
+class Reader {
+ public:
+  Reader(std::string_view what, const WireLimits& limits) : what_(what), limits_(limits) {}
+
+  void message(std::string_view bytes, Message kind, int depth) {
+    if (depth > limits_.nesting) {
+      throw usage_error("{} nests its messages more than {} deep; no exporter does", what_,
+                        limits_.nesting);
+    }
+    while (!bytes.empty()) {
+      const std::uint64_t tag = varint(bytes);
+      const std::uint64_t field = tag >> 3;
+      if (field == 0 || field > 0x1fffffff) broken("a field's number is out of range");
+      skip(bytes, static_cast<std::uint32_t>(field), static_cast<int>(tag & 7), kind, depth);
+    }
+  }
+
+ private:
+  void skip(std::string_view& bytes, std::uint32_t field, int wire, Message kind, int depth) {
+    switch (wire) {
+      case 0:
+        varint(bytes);
+        count(numbers_, 1, limits_.numbers, "numbers written one by one");
+        return;
+      case 1:
+        take(bytes, 8);
+        count(numbers_, 1, limits_.numbers, "numbers written one by one");
+        return;
+      case 5:
+        take(bytes, 4);
+        count(numbers_, 1, limits_.numbers, "numbers written one by one");
+        return;
+      case 2: {
+        const std::string_view inside = take(bytes, varint(bytes));
+        count(parts_, 1, limits_.parts, "parts");
+        if (holds_varints(kind, field)) {
+          count(numbers_, static_cast<std::int64_t>(inside.size()), limits_.numbers,
+                "numbers written one by one");
+        }
+        const Message child = child_of(kind, field);
+        if (child == Message::node) count(nodes_, 1, limits_.nodes, "nodes");
+        if (child != Message::other) message(inside, child, depth + 1);
+        return;
+      }
+      default:
+        broken("a field is of no known wire type");
+    }
+  }
+  std::uint64_t varint(std::string_view& bytes) {
+    std::uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (bytes.empty()) broken("it ends within a number");
+      const auto byte = static_cast<std::uint8_t>(bytes.front());
+      bytes.remove_prefix(1);
+      value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    broken("a number has more than 64 bits");
+  }
+  std::string_view take(std::string_view& bytes, std::uint64_t size) {
+    if (size > bytes.size()) broken("it is cut short, or a length in it is wrong");
+    const std::string_view taken = bytes.substr(0, size);
+    bytes.remove_prefix(size);
+    return taken;
+  }
+  void count(std::int64_t& counter, std::int64_t more, std::int64_t most, const char* of_what) {
+    counter += more;
+    if (counter > most) throw usage_error("{} has more than {} {}", what_, most, of_what);
+  }
+  [[noreturn]] void broken(const char* why) {
+    throw usage_error("{} is no ONNX file: {}", what_, why);
+  }
+
+  std::string_view what_;
+  const WireLimits& limits_;
+  std::int64_t nodes_ = 0, parts_ = 0, numbers_ = 0;
+};
+
+}  // namespace
+
+void check_wire(std::string_view bytes, const std::string_view what, bool tensor,
+                const WireLimits& limits) {
+  Reader(what, limits).message(bytes, tensor ? Message::tensor : Message::model, 1);
+}
+
+}  // namespace tapescope::onnx

@@ -1,0 +1,15 @@
+// An ONNX file as a run: a classifier that somebody else trained.
+#pragma once
+
+#include "tools/tasks/run.h"
+#include "tools/training/classifier_file.h"
+
+namespace tapescope::tasks {
+
+// Opens the file that `asked` names as its run. Size, normalisation and classes are what the
+// options say, or else what the file says of itself. Throws a usage error that names the options
+// where neither does, and for graphs that are no classifier of square pictures. `notices` receives
+// what the user should know.
+LoadedModel open_onnx(const RunRequest& asked, std::vector<std::string>& notices);
+
+}  // namespace tapescope::tasks
