@@ -14,6 +14,10 @@ Var record_binary(Binary function, Var a, Var b, double p0 = 0, double p1 = 0);
 // because the batch holds one sample are summed as well: the Program may run with more.
 Var back_to(Var gradient, Var operand);
 
+constexpr auto kMonotone = RelevanceClass::monotone;
+constexpr auto kLinear = RelevanceClass::linear;
+constexpr auto kStop = RelevanceClass::stop;
+
 struct UnaryEntry {
   Unary function;
   RelevanceClass relevance;
@@ -42,7 +46,7 @@ void gradient_vjp(Vjp& v, Var dy, Var b, double p0, Var (*second)(Var t, Var b, 
 }
 
 // The entries of more_ops/functions.cpp.
-constexpr int kMoreUnary = 20, kMoreBinary = 10;
+constexpr int kMoreUnary = 23, kMoreBinary = 13;
 extern const UnaryEntry more_unary[kMoreUnary];
 extern const BinaryEntry more_binary[kMoreBinary];
 

@@ -226,12 +226,12 @@ class AvgPool final : public AvgPoolBase {
   }
 };
 
-struct Case {
+struct PoolCase {
   const char* label;
   Shape x;
   Pool2dOptions options;
 };
-const Case kCases[] = {
+const PoolCase kPoolCases[] = {
     {"2x2", {3, 4, 6, 5}, {}},
     {"odd image", {3, 5, 7, 2}, {}},
     {"overlapping", {3, 5, 6, 3}, {3, 3, 1, 2, 1, 1}},
@@ -243,13 +243,13 @@ const Case kCases[] = {
     {"empty batch", {0, 4, 4, 2}, {}},
 };
 
-Shape pooled(const Case& c) {
+Shape pooled(const PoolCase& c) {
   const Pool2dOptions& o = c.options;
   return {c.x[0], (c.x[1] + 2 * o.pad_h - o.kernel_h) / o.stride_h + 1,
           (c.x[2] + 2 * o.pad_w - o.kernel_w) / o.stride_w + 1, c.x[3]};
 }
 
-OperandSpec window_index(const Case& c) {
+OperandSpec window_index(const PoolCase& c) {
   OperandSpec spec = index(pooled(c), c.options.kernel_h * c.options.kernel_w);
   spec.type.dtype = DType::u8;
   return spec;
@@ -258,7 +258,7 @@ OperandSpec window_index(const Case& c) {
 template <class Operands>
 std::vector<Sample> samples_of(auto make, Operands operands, bool padded) {
   std::vector<Sample> samples;
-  for (const Case& c : kCases) {
+  for (const PoolCase& c : kPoolCases) {
     // A position in the padding is no index that max_pool2d gives.
     if (!padded && (c.options.pad_h > 0 || c.options.pad_w > 0)) continue;
     samples.push_back({c.label, make(c.options), operands(c)});
@@ -290,7 +290,7 @@ Var global_avg_pool2d(Var x) {
 std::vector<Sample> max_pool2d_samples() {
   return samples_of(
       make<MaxPool>,
-      [](const Case& c) -> std::vector<OperandSpec> {
+      [](const PoolCase& c) -> std::vector<OperandSpec> {
         return {operand(c.x, OperandSpec::Values::distinct)};
       },
       true);
@@ -298,7 +298,7 @@ std::vector<Sample> max_pool2d_samples() {
 std::vector<Sample> max_pool2d_scatter_samples() {
   return samples_of(
       make<MaxPoolScatter>,
-      [](const Case& c) -> std::vector<OperandSpec> {
+      [](const PoolCase& c) -> std::vector<OperandSpec> {
         return {normal(pooled(c)), window_index(c), normal(c.x)};
       },
       false);
@@ -306,19 +306,20 @@ std::vector<Sample> max_pool2d_scatter_samples() {
 std::vector<Sample> max_pool2d_gather_samples() {
   return samples_of(
       make<MaxPoolGather>,
-      [](const Case& c) -> std::vector<OperandSpec> {
+      [](const PoolCase& c) -> std::vector<OperandSpec> {
         return {normal(c.x), window_index(c)};
       },
       false);
 }
 std::vector<Sample> avg_pool2d_samples() {
   return samples_of(
-      make<AvgPool>, [](const Case& c) -> std::vector<OperandSpec> { return {normal(c.x)}; }, true);
+      make<AvgPool>, [](const PoolCase& c) -> std::vector<OperandSpec> { return {normal(c.x)}; },
+      true);
 }
 std::vector<Sample> avg_pool2d_gradient_samples() {
   return samples_of(
       make<AvgPoolGradient>,
-      [](const Case& c) -> std::vector<OperandSpec> {
+      [](const PoolCase& c) -> std::vector<OperandSpec> {
         return {normal(pooled(c)), normal(c.x)};
       },
       true);
