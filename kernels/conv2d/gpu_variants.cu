@@ -29,6 +29,14 @@ constexpr Variant<Conv2dShape> tiled_row(Prepare prepare) {
       .prepare = prepare,
       .supports = conv_is_dense};
 }
+constexpr Variant<Conv2dShape> depthwise_row(Prepare prepare) {
+  return {
+      .name = "depthwise",
+      .dtypes = kConvDTypes,
+      .note = "each channel by itself: the weights of 32 in shared memory, four pixels per thread",
+      .prepare = prepare,
+      .supports = conv_is_depthwise};
+}
 constexpr Variant<Conv2dShape> naive_row(Prepare prepare) {
   return {.name = "naive",
           .dtypes = kConvDTypes,
@@ -53,6 +61,7 @@ Rows<Conv2dShape> conv2d_variants() {
       tensor_core_row(conv2d_tensor_core),
       implicit_gemm_row(conv2d_implicit_gemm),
       tiled_row(conv2d_tiled),
+      depthwise_row(conv2d_depthwise),
       naive_row(conv2d_naive),
       tensor_core_tf32_row(conv2d_tensor_core),
   };
@@ -64,6 +73,7 @@ Rows<Conv2dShape> conv2d_data_gradient_variants() {
       tensor_core_row(conv2d_data_gradient_tensor_core),
       implicit_gemm_row(conv2d_data_gradient_implicit_gemm),
       tiled_row(conv2d_data_gradient_tiled),
+      depthwise_row(conv2d_data_gradient_depthwise),
       naive_row(conv2d_data_gradient_naive),
       tensor_core_tf32_row(conv2d_data_gradient_tensor_core),
   };
@@ -75,6 +85,7 @@ Rows<Conv2dShape> conv2d_weight_gradient_variants() {
       tensor_core_row(conv2d_weight_gradient_tensor_core),
       implicit_gemm_row(conv2d_weight_gradient_implicit_gemm),
       tiled_row(conv2d_weight_gradient_tiled),
+      depthwise_row(conv2d_weight_gradient_depthwise),
       naive_row(conv2d_weight_gradient_naive),
       tensor_core_tf32_row(conv2d_weight_gradient_tensor_core),
   };
