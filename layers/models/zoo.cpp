@@ -1,6 +1,7 @@
 #include "layers/models/zoo.h"
 
 #include "engine/remedy.h"
+#include "layers/models/backbones/backbones.h"
 #include "layers/models/lenet.h"
 #include "layers/models/resnet.h"
 #include "layers/models/seednet.h"
@@ -18,20 +19,29 @@ struct Entry {
   std::unique_ptr<Classifier> (*make)(const ModelConfig&);
 };
 
-// A new model is one line here.
-constexpr Entry kZoo[] = {
-    {{"lenet", "two 5x5 convolutions and two linear layers; for small grey images", 28, 8},
-     make<LeNet>},
-    {{"mlp", "three linear layers", 28, 1}, make<Mlp>},
-    {{"seednet", "seven convolutions and spatial means: its class maps localise", 224, 8},
-     make<SeedNet>},
-    {{"resnet18", "torchvision's 18-layer residual network", 224, 16}, make<ResNet18>},
-    {{"resnet20", "the 20-layer residual network for 32x32 images", 32, 8}, make<ResNet20>},
-};
+// A new model is one line here, or in backbones/list.cpp.
+const std::vector<Entry>& zoo() {
+  static const std::vector<Entry> all = [] {
+    std::vector<Entry> entries = {
+        {{"lenet", "two 5x5 convolutions and two linear layers; for small grey images", 28, 8},
+         make<LeNet>},
+        {{"mlp", "three linear layers", 28, 1}, make<Mlp>},
+        {{"seednet", "seven convolutions and spatial means: its class maps localise", 224, 8},
+         make<SeedNet>},
+        {{"resnet18", "torchvision's 18-layer residual network", 224, 16}, make<ResNet18>},
+        {{"resnet20", "the 20-layer residual network for 32x32 images", 32, 8}, make<ResNet20>},
+    };
+    for (const backbones::Backbone& b : backbones::all()) {
+      entries.push_back({{b.name, b.summary, 224, b.smallest_image}, b.make});
+    }
+    return entries;
+  }();
+  return all;
+}
 
 const Entry& entry_of(std::string_view name) {
   std::string known;
-  for (const Entry& entry : kZoo) {
+  for (const Entry& entry : zoo()) {
     if (entry.description.name == name) return entry;
     known += (known.empty() ? "" : ", ") + std::string(entry.description.name);
   }
@@ -43,7 +53,7 @@ const Entry& entry_of(std::string_view name) {
 std::span<const ModelDescription> model_descriptions() {
   static const std::vector<ModelDescription> all = [] {
     std::vector<ModelDescription> descriptions;
-    for (const Entry& entry : kZoo) descriptions.push_back(entry.description);
+    for (const Entry& entry : zoo()) descriptions.push_back(entry.description);
     return descriptions;
   }();
   return all;

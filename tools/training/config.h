@@ -51,8 +51,10 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("task", c.task,
         "auto (seen from the model and the data), classification, detection or multi-label");
   visit("model", c.model,
-        "auto (lenet for small grey pictures, else resnet20), seednet, lenet, mlp, resnet18 or "
-        "resnet20; for boxes centre-detector");
+        "auto (lenet for small grey pictures, else resnet20), lenet, mlp, seednet, resnet18, "
+        "resnet20, resnet34, resnet50, vgg16_bn, densenet121, mobilenet_v2, mobilenet_v3_large, "
+        "mobilenet_v3_small, efficientnet_b0, efficientnet_lite0, tf_efficientnet_lite0 or "
+        "convnext_tiny; for boxes centre-detector");
   visit("width", c.width, "scales the hidden channel counts");
   visit("image-size", c.image_size, "height and width the model sees; 0: chosen");
   visit("epochs", c.epochs, "passes over the training set");
