@@ -4,7 +4,10 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
+#include "autograd/explain/explainer.h"
+#include "autograd/explain/target.h"
 #include "autograd/program/program.h"
 #include "engine/philox.h"
 #include "layers/losses.h"
@@ -121,12 +124,65 @@ TEST_P(Backbone, LearnsFourPicturesByHeart) {
   EXPECT_LT(last, 0.7 * all.front());
 }
 
+// Every method answers or says why not, and what promises to add up does.
+TEST_P(Backbone, EveryMethodExplainsIt) {
+  using namespace explain;
+  constexpr std::int64_t kSide = 64;
+  const auto model = small(GetParam(), kSide);
+  const Tensor images = pictures(1, kSide), classes = Tensor::from<std::int64_t>({1}, {2});
+  Explainer explainer(
+      [&](Tape&, Var image) {
+        return (*model)({{"image", image}}).at("logits");
+      },
+      images.shape().without_leading());
+  ExplainOptions few;
+  few.steps = few.draws = 4;
+  few.budget = 12;
+  few.grid = 2;
+  few.lrp.rules = "*=epsilon";
+  std::set<std::string_view> refused;
+  for (const Method& method : all_methods()) {
+    SCOPED_TRACE(method.name);
+    Attribution result;
+    try {
+      result = explainer.explain(method.name, images, classes, few);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.blame(), Blame::usage) << error.what();
+      refused.insert(method.name);
+      continue;
+    }
+    double largest = 0;
+    for (float v : result.map.values<float>()) {
+      ASSERT_TRUE(std::isfinite(v));
+      largest = std::max(largest, std::abs(static_cast<double>(v)));
+    }
+    EXPECT_GT(largest, 0);
+    if (method.name == std::string_view("deeplift")) {
+      EXPECT_NEAR(result.residual.item(), 0, 1e-4 * (1 + std::abs(result.value.item())));
+    }
+  }
+  // Behind the last feature map these have more than a linear layer.
+  const std::set<std::string_view> nonlinear_tails = {"vgg16_bn", "mobilenet_v3_large",
+                                                      "mobilenet_v3_small", "convnext_tiny"};
+  EXPECT_EQ(refused, nonlinear_tails.contains(GetParam()) ? std::set<std::string_view>{"cam"}
+                                                          : std::set<std::string_view>{});
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Backbone,
                          testing::Values("resnet34", "resnet50", "vgg16_bn", "densenet121",
                                          "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small",
                                          "efficientnet_b0", "efficientnet_lite0",
                                          "tf_efficientnet_lite0", "convnext_tiny"),
                          [](const auto& each) { return std::string(each.param); });
+
+// By SGD: AdamW's first step is one of signs, and those of gradients near zero are rounding's.
+TEST(Backbones, TrainOnTheEmulatedDeviceAsOnTheCpu) {
+  for (const std::string_view name : {"mobilenet_v2", "mobilenet_v3_small", "convnext_tiny"}) {
+    const std::vector<double> here = losses(name, Device::cpu(), 2, 32, "sgd", 0.01f);
+    const std::vector<double> there = losses(name, Device::emulated(), 2, 32, "sgd", 0.01f);
+    for (std::size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(there[i], here[i], 1e-4) << name;
+  }
+}
 
 }  // namespace
 }  // namespace tapescope
