@@ -38,6 +38,7 @@ enum class RelevanceClass : std::uint8_t {
   monotone,    // element-wise and monotone: relu, sigmoid
   product,     // a product of two active operands
   normaliser,  // softmax and the like
+  elementary,  // as its decomposition passes it: layer normalisation
   stop,        // nothing passes
 };
 

@@ -14,6 +14,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/more_ops/cast/cast.h"
 #include "kernels/more_ops/gather/gather.h"
+#include "kernels/more_ops/layer_norm/layer_norm.h"
 #include "kernels/more_ops/upsample/upsample.h"
 #include "kernels/optimizer/many.h"
 #include "kernels/optimizer/optimizer.h"
@@ -33,6 +34,7 @@
   F(log_softmax_gradient, SoftmaxShape) F(softmax_gradient, SoftmaxShape) \
   F(batch_norm_training, BatchNormShape) F(batch_norm_inference, BatchNormShape) \
   F(batch_norm_gradient, BatchNormShape) \
+  F(layer_norm, LayerNormShape) F(layer_norm_gradient, LayerNormShape) \
   F(dropout, DropoutShape) F(relu_dropout, DropoutShape) \
   F(pad, PadShape) F(slice, SliceShape) F(concat, ConcatShape) F(transpose, TransposeShape) \
   F(upsample_nearest, UpsampleShape) F(upsample_bilinear, UpsampleShape) \

@@ -12,8 +12,9 @@ Conv2d::Conv2d(Module& parent, std::string_view name, std::int64_t in, std::int6
                                     options.padding, options.dilation, options.dilation,
                                     options.groups} {
   const std::int64_t per_group = in / options.groups;
-  weight_ = add_parameter("weight", Kind::weight, {out, kernel, kernel, per_group},
-                          initialise::he_normal(kernel * kernel * per_group));
+  weight_ = add_parameter(
+      "weight", Kind::weight, {out, kernel, kernel, per_group},
+      options.initial ? options.initial : initialise::he_normal(kernel * kernel * per_group));
   if (options.bias) bias_ = add_parameter("bias", Kind::bias, {out}, initialise::constant(0));
 }
 
@@ -27,12 +28,11 @@ Linear::Linear(Module& parent, std::string_view name, std::int64_t in, std::int6
                const LinearOptions& options)
     : Layer(parent, name) {
   using namespace initialise;
-  const bool he = options.relu_follows;
-  weight_ =
-      add_parameter("weight", Kind::weight, {out, in}, he ? he_normal(in) : uniform_fan_in(in));
-  if (options.bias) {
-    bias_ = add_parameter("bias", Kind::bias, {out}, he ? constant(0) : uniform_fan_in(in));
-  }
+  const InitialValue usual = options.relu_follows ? he_normal(in) : uniform_fan_in(in);
+  const InitialValue& draw = options.initial ? options.initial : usual;
+  const bool zero = options.relu_follows || options.initial;
+  weight_ = add_parameter("weight", Kind::weight, {out, in}, draw);
+  if (options.bias) bias_ = add_parameter("bias", Kind::bias, {out}, zero ? constant(0) : usual);
 }
 
 Var Linear::forward(Var x) const {
@@ -41,8 +41,9 @@ Var Linear::forward(Var x) const {
   return linear(x, weight, bias_ ? tape.parameter(bias_) : Var{});
 }
 
-BatchNorm2d::BatchNorm2d(Module& parent, std::string_view name, std::int64_t channels)
-    : Layer(parent, name) {
+BatchNorm2d::BatchNorm2d(Module& parent, std::string_view name, std::int64_t channels,
+                         const BatchNormOptions& options)
+    : Layer(parent, name), options_(options) {
   using initialise::constant;
   // Scale and shift get no weight decay, so both count as biases.
   weight_ = add_parameter("weight", Kind::bias, {channels}, constant(1));
@@ -53,22 +54,21 @@ BatchNorm2d::BatchNorm2d(Module& parent, std::string_view name, std::int64_t cha
 }
 
 Var BatchNorm2d::forward(Var x) const {
-  constexpr double kMomentum = 0.1;
   Tape& tape = x.tape();
   const Var scale = tape.parameter(weight_), shift = tape.parameter(bias_);
   if (tape.mode() == Mode::evaluation) {
     const Var mean = tape.parameter(running_mean_), variance = tape.parameter(running_var_);
-    return batch_norm_inference(x, scale, shift, mean, variance);
+    return batch_norm_inference(x, scale, shift, mean, variance, options_.epsilon);
   }
-  const BatchNormResult result = batch_norm_training(x, scale, shift);
+  const BatchNormResult result = batch_norm_training(x, scale, shift, options_.epsilon);
   // Of n values, the unbiased variance is n / (n - 1) times the biased one. n is the size of the
   // batch at hand, which a Program may change: it is counted on the tape.
   const Var one = tape.scalar(1);
   const Var rows = count_like(x, scale);
   const Var unbiased = div(rows, maximum(sub(rows, one), one));
   const auto blend = [&](const ParameterRef& running, Var batch) {
-    const Var kept = affine(tape.pending(running), 1 - kMomentum);
-    tape.assign(running, add(kept, affine(batch, kMomentum)));
+    const Var kept = affine(tape.pending(running), 1 - options_.momentum);
+    tape.assign(running, add(kept, affine(batch, options_.momentum)));
   };
   blend(running_mean_, result.mean);
   blend(running_var_, mul(result.variance, unbiased));

@@ -10,9 +10,10 @@ namespace tapescope {
 struct ConvOptions {
   std::int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
   bool bias = true;
+  InitialValue initial = {};  // of the weights; none: He et al. 2015
 };
 
-// weight {O, K, K, I / groups} (He), bias {O} (zero).
+// weight {O, K, K, I / groups}, bias {O} (zero).
 class Conv2d final : public Layer {
  public:
   Conv2d(Module& parent, std::string_view name, std::int64_t in, std::int64_t out,
@@ -27,6 +28,7 @@ class Conv2d final : public Layer {
 struct LinearOptions {
   bool bias = true;
   bool relu_follows = true;
+  InitialValue initial = {};  // of the weights, with zero biases, where not what is said below
 };
 
 // x {N, in} to {N, out}. weight {out, in}, bias {out}. Starts as He et al. with zero biases where a
@@ -41,16 +43,21 @@ class Linear final : public Layer {
   ParameterRef weight_, bias_;
 };
 
-// PyTorch's BatchNorm2d: eps 1e-5, momentum 0.1; the biased variance normalises, the unbiased one
-// enters running_var (of a single value, 0). On a training tape the running statistics are assigned
-// (effects), one call after the other where the layer is called several times; on an evaluation
-// tape they are used.
+struct BatchNormOptions {
+  double epsilon = 1e-5, momentum = 0.1;
+};
+
+// PyTorch's BatchNorm2d: the biased variance normalises, the unbiased one enters running_var (of a
+// single value, 0). On a training tape the running statistics are assigned (effects), one call
+// after the other where the layer is called several times; on an evaluation tape they are used.
 class BatchNorm2d final : public Layer {
  public:
-  BatchNorm2d(Module& parent, std::string_view name, std::int64_t channels);
+  BatchNorm2d(Module& parent, std::string_view name, std::int64_t channels,
+              const BatchNormOptions& options = {});
   Var forward(Var x) const override;
 
  private:
+  BatchNormOptions options_;
   ParameterRef weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
 };
 

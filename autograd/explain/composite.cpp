@@ -8,6 +8,16 @@
 namespace tapescope::explain {
 namespace {
 
+// A signal and how much of it passes, both explained.
+bool is_gated(const Place& place) {
+  return place.kind == RelevanceClass::product && op("gate")(place);
+}
+
+// A ReLU, or one that saturates: clamp(x, 0, 6).
+bool is_rectifier(const Place& place) {
+  return op("relu")(place) || (op("clamp")(place) && place.node->op->nonnegative());
+}
+
 bool has_weights(const Node& node) {
   for (int i = 0; i < node.operand_count; ++i) {
     if (node.op->role(i) == Role::weight) return !node.op->folds_into_weights();
@@ -89,17 +99,20 @@ Composite& with_defaults(Composite& composite, double epsilon) {
   return composite.on(relevance_class(RelevanceClass::monotone), rules::pass())
       .on(relevance_class(RelevanceClass::moves), rules::gradient())
       .on(relevance_class(RelevanceClass::selects), rules::gradient())
+      .on(is_gated, rules::signal())
+      .on(relevance_class(RelevanceClass::elementary), rules::elementary())
       .on(op("upsample_nearest"), rules::gradient())  // repeats elements
       .on(op("broadcast_like"), rules::gradient())
       .on(relevance_class(RelevanceClass::linear), explain::rules::epsilon(epsilon));
 }
 
 Composite guided_backprop() {
-  return Composite("guided-backprop", Composite::Domain::gradient).on(op("relu"), rules::guided());
+  return Composite("guided-backprop", Composite::Domain::gradient)
+      .on(is_rectifier, rules::guided());
 }
 
 Composite deconvnet() {
-  return Composite("deconvnet", Composite::Domain::gradient).on(op("relu"), rules::deconvnet());
+  return Composite("deconvnet", Composite::Domain::gradient).on(is_rectifier, rules::deconvnet());
 }
 
 Composite excitation_backprop(bool biases) {

@@ -12,7 +12,7 @@
 namespace tapescope::explain {
 namespace {
 
-enum class Step : unsigned char { derivative, rescale, winner, share, missing };
+enum class Step : unsigned char { derivative, rescale, winner, share, elementary, missing };
 
 Step step_of(const Place& place) {
   const Op& op = *place.node->op;
@@ -27,6 +27,8 @@ Step step_of(const Place& place) {
       return Step::rescale;
     case RelevanceClass::product:
       return op.weight_operand(1u) >= 0 && op.weight_operand(2u) >= 0 ? Step::share : Step::missing;
+    case RelevanceClass::elementary:
+      return place.active == 1u ? Step::elementary : Step::missing;
     case RelevanceClass::normaliser:
     case RelevanceClass::stop:
       break;
@@ -112,6 +114,57 @@ Var by_winners(const Node& node, const Node& reference, Var multiplier) {
   return safe_divide(both, sub(node.operand_data[0], reference.operand_data[0]));
 }
 
+// What `seed` at the target is worth for each unit of difference of x; null where nothing is.
+Var multiplier(Tape& tape, const Pairs& pairs, Var target, Var x, Var seed);
+
+// By way of the elementary ops that a fused one is made of.
+Var by_elementary(const Node& node, const Node& reference, Var arrived) {
+  Tape& tape = *node.tape;
+  const Var own = node.op->decompose(tape, node.operands())[0];
+  const Var other = reference.op->decompose(tape, reference.operands())[0];
+  const Var x = node.operand_data[0], x_reference = reference.operand_data[0];
+  return multiplier(tape, paired(tape, own, x, other, x_reference), own, x, arrived);
+}
+
+void append_step(const Node& node, const Pair& pair, Var arrived, unsigned wanted,
+                 std::span<Var> results) {
+  Results given{};
+  switch (pair.step) {
+    case Step::rescale:
+      given[0] = rescaled(node, *pair.reference, arrived);
+      break;
+    case Step::winner:
+      given[0] = by_winners(node, *pair.reference, arrived);
+      break;
+    case Step::share: {
+      const Results own = vjp_of(node, arrived, wanted);
+      const Results other = vjp_of(*pair.reference, arrived, wanted);
+      for (std::size_t i = 0; i < results.size(); ++i) {
+        if (own[i]) given[i] = weighted_sum(own[i], 0.5, other[i], 0.5);
+      }
+      break;
+    }
+    case Step::elementary:
+      given[0] = by_elementary(node, *pair.reference, arrived);
+      break;
+    case Step::derivative:
+    case Step::missing:
+      given = vjp_of(node, arrived, wanted);
+      break;
+  }
+  std::copy_n(given.begin(), results.size(), results.begin());
+}
+
+Var multiplier(Tape& tape, const Pairs& pairs, Var target, Var x, Var seed) {
+  const Seed seeds[] = {{target, seed}};
+  const Var wrt[] = {x};
+  return walk(tape, "deeplift", seeds, wrt,
+              [&](const Node& node, std::span<const Var> cotangents, unsigned wanted,
+                  std::span<Var> results) {
+                append_step(node, pairs.at(&node), cotangents[0], wanted, results);
+              })[0];
+}
+
 }  // namespace
 
 Var deeplift(Tape& tape, Var target, Var x, Var reference_target, Var reference) {
@@ -124,40 +177,9 @@ Var deeplift(Tape& tape, Var target, Var x, Var reference_target, Var reference)
       const Tape::Scope in = tape.scope_of("deeplift", *target.node);
       seed = ones_like(target);
     }
-    const Seed seeds[] = {{target, seed}};
-    const Var wrt[] = {x};
-    const Var multiplier = walk(tape, "deeplift", seeds, wrt,
-                                [&](const Node& node, std::span<const Var> cotangents,
-                                    unsigned wanted, std::span<Var> results) {
-                                  const Pair& pair = pairs.at(&node);
-                                  const Var arrived = cotangents[0];
-                                  Results given{};
-                                  switch (pair.step) {
-                                    case Step::rescale:
-                                      given[0] = rescaled(node, *pair.reference, arrived);
-                                      break;
-                                    case Step::winner:
-                                      given[0] = by_winners(node, *pair.reference, arrived);
-                                      break;
-                                    case Step::share: {
-                                      const Results own = vjp_of(node, arrived, wanted);
-                                      const Results other =
-                                          vjp_of(*pair.reference, arrived, wanted);
-                                      for (std::size_t i = 0; i < results.size(); ++i) {
-                                        if (own[i])
-                                          given[i] = weighted_sum(own[i], 0.5, other[i], 0.5);
-                                      }
-                                      break;
-                                    }
-                                    case Step::derivative:
-                                    case Step::missing:
-                                      given = vjp_of(node, arrived, wanted);
-                                      break;
-                                  }
-                                  std::copy_n(given.begin(), results.size(), results.begin());
-                                })[0];
+    const Var through = multiplier(tape, pairs, target, x, seed);
     const Tape::Scope in(tape, "deeplift");
-    return multiplier ? mul(multiplier, sub(x, reference)) : zeros_like(x);
+    return through ? mul(through, sub(x, reference)) : zeros_like(x);
   } catch (...) {
     tape.rollback(before);
     throw;

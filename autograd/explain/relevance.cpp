@@ -13,6 +13,10 @@
 namespace tapescope::explain {
 namespace {
 
+// relevance() itself; `whole` is false for the inside of one node.
+std::vector<Var> distribute(Tape& tape, Var target, std::span<const Var> wrt,
+                            const Composite& composite, Var seed, Ledger* ledger, bool whole);
+
 std::string_view name_of(RelevanceClass kind) {
   switch (kind) {
     case RelevanceClass::linear:
@@ -26,6 +30,8 @@ std::string_view name_of(RelevanceClass kind) {
       return "a product of two explained operands";
     case RelevanceClass::normaliser:
       return "a normaliser";
+    case RelevanceClass::elementary:
+      return "made of elementary ops";
     case RelevanceClass::stop:
       break;
   }
@@ -80,18 +86,24 @@ std::string objection(const Decision& decision) {
       return alone ? "" : "the rule is for element-wise functions of one operand";
     case Rule::Kind::share:
       return place.kind == RelevanceClass::product ? "" : "it is not a product";
+    case Rule::Kind::signal:
+      if (node.operand_data[0].shape() != node.types()[0].shape) return "its signal is repeated";
+      return place.kind == RelevanceClass::product ? "" : "it is not a product";
+    case Rule::Kind::elementary:
+      return place.kind == RelevanceClass::elementary ? "" : "it is not made of elementary ops";
     case Rule::Kind::gradient:
       break;
   }
   return "";
 }
 
-Decisions decide(const Tape& tape, Var target, std::span<const Var> wrt,
-                 const Composite& composite) {
+// `whole`: all of the way from what is explained, not the inside of one of its nodes.
+Decisions decide(const Tape& tape, Var target, std::span<const Var> wrt, const Composite& composite,
+                 bool whole) {
   static const Rule kGradient = rules::gradient();
   Decisions decisions;
   const std::vector<Place> places = route(tape, target, wrt);
-  composite.check(places);
+  if (whole) composite.check(places);
   for (const Place& place : places) {
     const Rule* rule = composite.rule_for(place);
     if (rule == nullptr && composite.domain() == Composite::Domain::gradient) rule = &kGradient;
@@ -166,8 +178,31 @@ void append_share(const Decision& decision, Var arrived, std::span<Var> results)
   }
 }
 
-void append_rule(const Decision& decision, std::span<const Var> cotangents, std::span<Var> results,
-                 Taken* taken) {
+// The inside of an op that is made of others.
+void append_elementary(const Decision& decision, const Composite& composite, Var arrived,
+                       std::span<Var> results, Taken* taken) {
+  const Node& node = *decision.place.node;
+  std::vector<Var> wrt;
+  for (int i = 0; i < node.operand_count; ++i) {
+    if (decision.place.active >> i & 1u) wrt.push_back(node.operand_data[i]);
+  }
+  const Var inner = node.op->decompose(*node.tape, node.operands())[0];
+  Ledger ledger;
+  const std::vector<Var> passed =
+      distribute(*node.tape, inner, wrt, composite, arrived, taken ? &ledger : nullptr, false);
+  for (std::size_t i = 0, k = 0; i < results.size(); ++i) {
+    if (decision.place.active >> i & 1u) results[i] = passed[k++];
+  }
+  const auto also = [](Var& sum, Var v) { sum = sum ? add(sum, v) : v; };
+  for (const LedgerRow& row : ledger.rows) {
+    also(taken->bias, row.bias);
+    also(taken->stabiliser, row.stabiliser);
+    also(taken->empty, row.empty);
+  }
+}
+
+void append_rule(const Decision& decision, const Composite& composite,
+                 std::span<const Var> cotangents, std::span<Var> results, Taken* taken) {
   const Node& node = *decision.place.node;
   const Var arrived = cotangents[0];
   if (decision.folded_away) {
@@ -188,9 +223,18 @@ void append_rule(const Decision& decision, std::span<const Var> cotangents, std:
     case Rule::Kind::share:
       append_share(decision, arrived, results);
       return;
-    case Rule::Kind::guided:
-      results[0] = mask_positive(relu(arrived), node.out());
+    case Rule::Kind::signal:
+      results[0] = arrived;
       return;
+    case Rule::Kind::elementary:
+      append_elementary(decision, composite, arrived, results, taken);
+      return;
+    case Rule::Kind::guided: {
+      const Var positive[] = {relu(arrived)};
+      Vjp v(node, positive, 1u, results);
+      node.op->vjp(v);
+      return;
+    }
     case Rule::Kind::deconvnet:
       results[0] = relu(arrived);
       return;
@@ -221,16 +265,9 @@ void account(Ledger& ledger, const Decision& decision, Var arrived, std::span<co
   ledger.rows.push_back(std::move(row));
 }
 
-}  // namespace
-
-std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
-                           const Composite& composite, Var seed, Ledger* ledger) {
-  require_evaluation(tape, composite.name());
-  if (seed && seed.shape() != target.shape()) {
-    throw usage_error("[{}] the seed has shape {} but '{}' has {}", composite.name(),
-                      to_string(seed.shape()), target.path(), to_string(target.shape()));
-  }
-  const Decisions decisions = decide(tape, target, wrt, composite);
+std::vector<Var> distribute(Tape& tape, Var target, std::span<const Var> wrt,
+                            const Composite& composite, Var seed, Ledger* ledger, bool whole) {
+  const Decisions decisions = decide(tape, target, wrt, composite, whole);
   const std::uint32_t before = tape.mark();
   try {
     {
@@ -244,7 +281,8 @@ std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
         [&](const Node& node, std::span<const Var> cotangents, unsigned, std::span<Var> results) {
           const Decision& decision = decisions.at(&node);
           Taken taken;
-          append_rule(decision, cotangents, results, ledger != nullptr ? &taken : nullptr);
+          append_rule(decision, composite, cotangents, results,
+                      ledger != nullptr ? &taken : nullptr);
           if (ledger != nullptr) account(*ledger, decision, cotangents[0], results, taken);
         });
     for (std::size_t i = 0; i < wrt.size(); ++i) {
@@ -259,6 +297,18 @@ std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
     tape.rollback(before);
     throw;
   }
+}
+
+}  // namespace
+
+std::vector<Var> relevance(Tape& tape, Var target, std::span<const Var> wrt,
+                           const Composite& composite, Var seed, Ledger* ledger) {
+  require_evaluation(tape, composite.name());
+  if (seed && seed.shape() != target.shape()) {
+    throw usage_error("[{}] the seed has shape {} but '{}' has {}", composite.name(),
+                      to_string(seed.shape()), target.path(), to_string(target.shape()));
+  }
+  return distribute(tape, target, wrt, composite, seed, ledger, true);
 }
 
 Var contrastive_excitation_backprop(Tape& tape, Var target, Var wrt) {

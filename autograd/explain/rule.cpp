@@ -73,6 +73,8 @@ Rule flat(double epsilon) {
 Rule pass() { return plain("pass", Rule::Kind::pass); }
 Rule gradient() { return plain("gradient", Rule::Kind::gradient); }
 Rule share() { return plain("share", Rule::Kind::share); }
+Rule signal() { return plain("signal", Rule::Kind::signal); }
+Rule elementary() { return plain("elementary", Rule::Kind::elementary); }
 Rule guided() { return plain("guided", Rule::Kind::guided); }
 Rule deconvnet() { return plain("deconvnet", Rule::Kind::deconvnet); }
 

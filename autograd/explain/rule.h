@@ -57,12 +57,14 @@ struct Bound {
 
 struct Rule {
   enum class Kind : unsigned char {
-    linear,    // the scheme above
-    pass,      // R_in = R_out, for element-wise functions of one operand
-    gradient,  // the vector-Jacobian product: exact for ops that only move elements
-    share,     // equal parts to every explained operand, for products such as gates
-    guided,    // of a ReLU: max(R_out, 0) where the input was positive
-    deconvnet  // of a ReLU: max(R_out, 0)
+    linear,      // the scheme above
+    pass,        // R_in = R_out, for element-wise functions of one operand
+    gradient,    // the vector-Jacobian product: exact for ops that only move elements
+    share,       // equal parts to every explained operand of a product
+    signal,      // of a product of a signal and its gate: all to the signal, the first operand
+    elementary,  // as the op's decomposition passes it
+    guided,      // of a ReLU: max(R_out, 0) where the input was positive
+    deconvnet    // of a ReLU: max(R_out, 0)
   };
   std::string name;
   Kind kind = Kind::linear;
@@ -92,6 +94,10 @@ Rule flat(double epsilon = 1e-6);      // q = 1 over the kernel's footprint
 Rule pass();
 Rule gradient();
 Rule share();
+// Arras et al. 2019 (arXiv 1909.12114), "signal-take-all"; with it a normalisation's divisor is
+// taken as a constant (Ali et al. 2022, arXiv 2202.07304).
+Rule signal();
+Rule elementary();
 Rule guided();
 Rule deconvnet();
 

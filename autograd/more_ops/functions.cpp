@@ -1,4 +1,5 @@
 // Element-wise ops beyond those of ops/elementwise.cpp: entries of the same two tables.
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -8,9 +9,6 @@ namespace tapescope {
 namespace {
 
 using Values = OperandSpec::Values;
-constexpr auto kMonotone = RelevanceClass::monotone;
-constexpr auto kLinear = RelevanceClass::linear;
-constexpr auto kStop = RelevanceClass::stop;
 constexpr double kTwoOverSqrtPi = 2 * std::numbers::inv_sqrtpi;
 
 }  // namespace
@@ -34,6 +32,16 @@ const UnaryEntry more_unary[] = {
      [](Var dy, Var x, Var, double, double) { return gelu_gradient(dy, x); }},
     {Unary::silu, kMonotone, false, Values::normal,
      [](Var dy, Var x, Var, double, double) { return silu_gradient(dy, x); }},
+    {Unary::softplus, kMonotone, true, Values::normal,
+     [](Var dy, Var x, Var, double, double) { return softplus_gradient(dy, x); }},
+    {Unary::hard_sigmoid, kMonotone, true, Values::normal,
+     [](Var dy, Var x, Var, double p0, double p1) {
+       const double at0 = -p1 / p0, at1 = (1 - p1) / p0;
+       return affine(mul(dy, inside(x, std::min(at0, at1), std::max(at0, at1))), p0);
+     },
+     0.2, 0.5},
+    {Unary::hard_swish, kMonotone, false, Values::normal,
+     [](Var dy, Var x, Var, double, double) { return hard_swish_gradient(dy, x); }},
     {Unary::tanh, kMonotone, false, Values::normal,
      [](Var dy, Var, Var y, double, double) { return tanh_gradient_from_output(dy, y); }},
     {Unary::erf, kMonotone, false, Values::normal,
@@ -58,13 +66,17 @@ const UnaryEntry more_unary[] = {
     {Unary::inside, kStop, true, Values::away_from_zero, nullptr, -0.1, 0.1},
     {Unary::is_zero, kStop, true, Values::away_from_zero, nullptr},
     {Unary::clamp, kMonotone, false, Values::away_from_zero,
-     [](Var dy, Var x, Var, double p0, double p1) { return mul(dy, inside(x, p0, p1)); }, -0.1,
-     1.6},
+     [](Var dy, Var x, Var, double p0, double p1) { return mul(dy, inside(x, p0, p1)); }, 0, 1.6},
     {Unary::stabilize, kLinear, false, Values::away_from_zero,
      [](Var dy, Var, Var, double, double) { return dy; }, 0.125},
 };
 
 const BinaryEntry more_binary[] = {
+    {Binary::gate, RelevanceClass::product, false, Values::normal, Values::normal,
+     [](Vjp& v, Var dy, Var a, Var b, double, double) {
+       if (v.wants(0)) v.give(0, back_to(mul(dy, b), a));
+       if (v.wants(1)) v.give(1, back_to(mul(dy, a), b));
+     }},
     {Binary::safe_divide, RelevanceClass::product, false, Values::normal, Values::positive,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
        if (v.wants(0)) v.give(0, back_to(safe_divide(dy, b), a));
@@ -121,6 +133,18 @@ const BinaryEntry more_binary[] = {
          return mul(slope, affine(mul(x, affine(s, -2, 1)), 1, 2));
        });
      }},
+    {Binary::softplus_gradient, RelevanceClass::product, false, Values::normal, Values::normal,
+     [](Vjp& v, Var dy, Var, Var b, double, double) {
+       gradient_vjp<Binary::softplus_gradient>(v, dy, b, 0, [](Var t, Var x, double) {
+         return record_binary(Binary::sigmoid_gradient_from_output, t, sigmoid(x));
+       });
+     }},
+    {Binary::hard_swish_gradient, RelevanceClass::product, false, Values::normal, Values::normal,
+     [](Vjp& v, Var dy, Var, Var b, double, double) {
+       gradient_vjp<Binary::hard_swish_gradient>(v, dy, b, 0, [](Var t, Var x, double) {
+         return affine(mul(t, inside(x, -3, 3)), 1.0 / 3);
+       });
+     }},
     {Binary::tanh_gradient_from_output, RelevanceClass::product, false, Values::normal,
      Values::unit,
      [](Vjp& v, Var dy, Var, Var b, double, double) {
@@ -134,6 +158,9 @@ Var weighted_sum(Var a, double weight_a, Var b, double weight_b) {
 }
 Var leaky_relu(Var x, double slope) { return record_unary(Unary::leaky_relu, x, slope); }
 Var elu(Var x, double alpha) { return record_unary(Unary::elu, x, alpha); }
+Var hard_sigmoid(Var x, double scale, double offset) {
+  return record_unary(Unary::hard_sigmoid, x, scale, offset);
+}
 Var clamp(Var x, double low, double high) { return record_unary(Unary::clamp, x, low, high); }
 Var inside(Var x, double low, double high) { return record_unary(Unary::inside, x, low, high); }
 Var stabilize(Var x, double epsilon) { return record_unary(Unary::stabilize, x, epsilon); }

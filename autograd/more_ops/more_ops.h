@@ -22,6 +22,8 @@ namespace tapescope {
 Var weighted_sum(Var a, double weight_a, Var b, double weight_b);
 Var leaky_relu(Var x, double slope = 0.01);
 Var elu(Var x, double alpha = 1.0);
+// min(max(scale x + offset, 0), 1) (Howard et al. 2019, arXiv 1905.02244).
+Var hard_sigmoid(Var x, double scale = 1.0 / 6, double offset = 0.5);
 Var clamp(Var x, double low, double high);
 Var inside(Var x, double low, double high);  // 1 where low <= x <= high, else 0
 Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 becomes +epsilon
@@ -34,6 +36,17 @@ Var log_softmax(Var x);  // last axis
 Var gather(Var x, Var index);
 // g {N}, index i64 {N} -> like's shape {N,C}, zero elsewhere: gather's adjoint.
 Var scatter(Var g, Var index, Var like);
+
+// --- normalisation, random (layer_norm.cpp, stochastic_depth.cpp)
+// x {N, ..., C}, each position's channels normalised by their own mean and (biased) variance;
+// scale and shift {C}.
+Var layer_norm(Var x, Var scale, Var shift, double epsilon = 1e-5);
+// The same over all positions of a sample and the channels of one of `groups` groups (Wu and He
+// 2018, arXiv 1803.08494): made of other ops.
+Var group_norm(Var x, std::int64_t groups, Var scale, Var shift, double epsilon = 1e-5);
+// Zeroes whole samples with probability p and divides the rest by 1 - p (Huang et al. 2016, arXiv
+// 1603.09382); identity on an evaluation tape. Keyed as dropout is.
+Var stochastic_depth(Var x, double p);
 
 // --- shapes, resampling, dtypes (layout.cpp, upsample.cpp, cast.cpp)
 Var pad(Var x, std::span<const std::int64_t> before, std::span<const std::int64_t> after,

@@ -202,6 +202,7 @@ const Case kCases[] = {
     {"dilated", {3, 8, 7, 2}, {3, 3, 2, 2}, {.pad_h = 2, .dilation_h = 2, .dilation_w = 3}},
     {"grouped", {3, 5, 5, 4}, {6, 3, 3, 2}, {.pad_h = 1, .pad_w = 1, .groups = 2}},
     {"depthwise", {3, 5, 5, 3}, {3, 3, 3, 1}, {.pad_h = 1, .pad_w = 1, .groups = 3}},
+    {"depthwise 5x3", {3, 8, 9, 85}, {85, 5, 3, 1}, {2, 3, 3, 1, 1, 2, 85}},
     {"channels", {3, 9, 9, 17}, {33, 3, 3, 17}, {.pad_h = 1, .pad_w = 1}},
     {"empty batch", {0, 5, 5, 2}, {3, 3, 3, 2}, {}},
 };

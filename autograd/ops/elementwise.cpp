@@ -12,9 +12,6 @@ namespace tapescope {
 namespace {
 
 using Values = OperandSpec::Values;
-constexpr auto kMonotone = RelevanceClass::monotone;
-constexpr auto kLinear = RelevanceClass::linear;
-constexpr auto kStop = RelevanceClass::stop;
 
 // --- one operand
 const UnaryEntry kUnary[] = {
@@ -22,8 +19,6 @@ const UnaryEntry kUnary[] = {
      [](Var dy, Var, Var y, double, double) { return mask_positive(dy, y); }},
     {Unary::sigmoid, kMonotone, true, Values::normal,
      [](Var dy, Var, Var y, double, double) { return sigmoid_gradient_from_output(dy, y); }},
-    {Unary::softplus, kMonotone, true, Values::normal,
-     [](Var dy, Var x, Var, double, double) { return softplus_gradient(dy, x); }},
     {Unary::sqrt, kMonotone, true, Values::positive,
      [](Var dy, Var, Var y, double, double) { return affine(div(dy, y), 0.5); }},
     {Unary::square, kMonotone, true, Values::normal,
@@ -66,7 +61,9 @@ class UnaryOp final : public Op {
     return memory_cost(t, outputs, 1);
   }
   Footprint footprint() const override { return {}; }
-  bool nonnegative() const override { return entry_.nonnegative; }
+  bool nonnegative() const override {
+    return entry_.nonnegative || (entry_.function == Unary::clamp && p0_ >= 0);
+  }
   bool keeps_signs() const override { return entry_.relevance == RelevanceClass::moves; }
   bool has_constant_part() const override {
     return entry_.function == Unary::affine || entry_.function == Unary::stabilize;
@@ -124,12 +121,6 @@ const BinaryEntry kBinary[] = {
        gradient_vjp<Binary::sigmoid_gradient_from_output>(
            v, dy, b, 0, [](Var t, Var y, double) { return mul(t, affine(y, -2, 1)); });
      }},
-    {Binary::softplus_gradient, RelevanceClass::product, false, Values::normal, Values::normal,
-     [](Vjp& v, Var dy, Var, Var b, double, double) {
-       gradient_vjp<Binary::softplus_gradient>(v, dy, b, 0, [](Var t, Var x, double) {
-         return sigmoid_gradient_from_output(t, sigmoid(x));
-       });
-     }},
 };
 static_assert(std::size(kBinary) == kFirstBinary);
 
@@ -173,7 +164,7 @@ class BinaryOp final : public Op {
   }
   RelevanceClass relevance_class(unsigned active) const override {
     // With one operand active a product is linear, a quotient only in its first.
-    const bool linear = active == 1u || (active == 2u && entry_.function == Binary::mul);
+    const bool linear = active == 1u || (active == 2u && is_product());
     return entry_.relevance == RelevanceClass::product && linear ? kLinear : entry_.relevance;
   }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
@@ -181,13 +172,16 @@ class BinaryOp final : public Op {
   }
   Footprint footprint() const override { return {}; }
   int weight_operand(unsigned active) const override {
-    return entry_.function != Binary::mul ? -1 : active == 1u ? 1 : active == 2u ? 0 : -1;
+    return !is_product() ? -1 : active == 1u ? 1 : active == 2u ? 0 : -1;
   }
   bool nonnegative_factors() const override { return entry_.function == Binary::add; }
   // The Program checks that the operand is as large as the output.
   bool may_overwrite(int, int) const override { return true; }
 
  private:
+  bool is_product() const {
+    return entry_.function == Binary::mul || entry_.function == Binary::gate;
+  }
   const BinaryEntry& entry_;
   double p0_, p1_;
 };

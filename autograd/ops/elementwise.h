@@ -14,6 +14,10 @@ Var record_binary(Binary function, Var a, Var b, double p0 = 0, double p1 = 0);
 // because the batch holds one sample are summed as well: the Program may run with more.
 Var back_to(Var gradient, Var operand);
 
+constexpr auto kMonotone = RelevanceClass::monotone;
+constexpr auto kLinear = RelevanceClass::linear;
+constexpr auto kStop = RelevanceClass::stop;
+
 struct UnaryEntry {
   Unary function;
   RelevanceClass relevance;
@@ -43,7 +47,7 @@ void gradient_vjp(Vjp& v, Var dy, Var b, double p0, Var (*second)(Var t, Var b, 
 
 // The entries of ops/elementwise.cpp, and of more_ops/functions.cpp: together one for every
 // function, or neither file compiles.
-constexpr int kFirstUnary = 7, kFirstBinary = 11;
+constexpr int kFirstUnary = 6, kFirstBinary = 10;
 extern const UnaryEntry more_unary[kUnaryFunctions - kFirstUnary];
 extern const BinaryEntry more_binary[kBinaryFunctions - kFirstBinary];
 

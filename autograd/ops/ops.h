@@ -26,7 +26,6 @@ Var sigmoid(Var x);
 Var sqrt(Var x);
 Var neg(Var x);
 Var square(Var x);
-Var softplus(Var x);
 Var affine(Var x, double scale, double offset = 0);  // scale * x + offset
 
 // --- counters (increment.cpp)

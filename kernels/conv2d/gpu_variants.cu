@@ -29,6 +29,14 @@ constexpr Variant<Conv2dShape> tiled_row(Prepare prepare) {
       .prepare = prepare,
       .supports = conv_is_dense};
 }
+constexpr Variant<Conv2dShape> depthwise_row(Prepare prepare) {
+  return {
+      .name = "depthwise",
+      .dtypes = kConvDTypes,
+      .note = "each channel by itself: the weights of 32 in shared memory, four pixels per thread",
+      .prepare = prepare,
+      .supports = conv_is_depthwise};
+}
 constexpr Variant<Conv2dShape> naive_row(Prepare prepare) {
   return {.name = "naive",
           .dtypes = kConvDTypes,
@@ -46,26 +54,33 @@ constexpr Variant<Conv2dShape> tensor_core_tf32_row(Prepare prepare) {
           .supports = conv_is_dense};
 }
 
-template <Prepare tensor_core, Prepare implicit_gemm, Prepare tiled, Prepare naive>
+template <Prepare tensor_core, Prepare implicit_gemm, Prepare tiled, Prepare depthwise,
+          Prepare naive>
 Rows<Conv2dShape> ladder() {
-  static constexpr Variant<Conv2dShape> rows[] = {
-      tensor_core_row(tensor_core), implicit_gemm_row(implicit_gemm), tiled_row(tiled),
-      naive_row(naive), tensor_core_tf32_row(tensor_core)};
+  static constexpr Variant<Conv2dShape> rows[] = {tensor_core_row(tensor_core),
+                                                  implicit_gemm_row(implicit_gemm),
+                                                  tiled_row(tiled),
+                                                  depthwise_row(depthwise),
+                                                  naive_row(naive),
+                                                  tensor_core_tf32_row(tensor_core)};
   return rows;
 }
 
 }  // namespace
 
 Rows<Conv2dShape> conv2d_variants() {
-  return ladder<conv2d_tensor_core, conv2d_implicit_gemm, conv2d_tiled, conv2d_naive>();
+  return ladder<conv2d_tensor_core, conv2d_implicit_gemm, conv2d_tiled, conv2d_depthwise,
+                conv2d_naive>();
 }
 Rows<Conv2dShape> conv2d_data_gradient_variants() {
   return ladder<conv2d_data_gradient_tensor_core, conv2d_data_gradient_implicit_gemm,
-                conv2d_data_gradient_tiled, conv2d_data_gradient_naive>();
+                conv2d_data_gradient_tiled, conv2d_data_gradient_depthwise,
+                conv2d_data_gradient_naive>();
 }
 Rows<Conv2dShape> conv2d_weight_gradient_variants() {
   return ladder<conv2d_weight_gradient_tensor_core, conv2d_weight_gradient_implicit_gemm,
-                conv2d_weight_gradient_tiled, conv2d_weight_gradient_naive>();
+                conv2d_weight_gradient_tiled, conv2d_weight_gradient_depthwise,
+                conv2d_weight_gradient_naive>();
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -36,12 +36,6 @@ __global__ void forward(const T* x, const T* w, const T* bias, T* y, Conv s) {
   y[i] = static_cast<T>(sum);
 }
 
-// The output position at which input position `at` is read by tap `k`; -1 where there is none.
-__device__ int reader(int at, int k, int stride, int pad, int dilation, int outputs) {
-  const int up = at + pad - k * dilation;  // = p * stride
-  return up >= 0 && up % stride == 0 && up / stride < outputs ? up / stride : -1;
-}
-
 // dy: {N,P,Q,O}, w: {O,KH,KW,I/groups}, dx: {N,H,W,I}
 template <class T>
 __global__ void data_gradient(const T* dy, const T* w, T* dx, Conv s) {

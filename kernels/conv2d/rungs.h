@@ -22,7 +22,17 @@ inline bool conv_fits_int(const Conv2dShape& s) {
   return s.N * s.H * s.W < kMost && s.N * s.P() * s.Q() < kMost && s.KH * s.KW * s.I < kMost &&
          s.KH * s.KW * s.O < kMost;
 }
+inline bool conv_is_depthwise(const Conv2dShape& s) {
+  return s.groups > 1 && s.groups == s.I && s.groups == s.O && s.KH * s.KW <= 256 &&
+         conv_fits_int(s);
+}
 inline bool conv_is_dense(const Conv2dShape& s) { return s.groups == 1 && conv_fits_int(s); }
+
+// The output position at which input position `at` is read by tap `k`; -1 where there is none.
+__device__ inline int reader(int at, int k, int stride, int pad, int dilation, int outputs) {
+  const int up = at + pad - k * dilation;  // = p * stride
+  return up >= 0 && up % stride == 0 && up / stride < outputs ? up / stride : -1;
+}
 
 constexpr DTypes kConvDTypes{DType::f32, DType::bf16};
 
@@ -30,6 +40,10 @@ constexpr DTypes kConvDTypes{DType::f32, DType::bf16};
 Plan conv2d_naive(const Conv2dShape& shape);
 Plan conv2d_data_gradient_naive(const Conv2dShape& shape);
 Plan conv2d_weight_gradient_naive(const Conv2dShape& shape);
+// depthwise.cu; as many groups as channels
+Plan conv2d_depthwise(const Conv2dShape& shape);
+Plan conv2d_data_gradient_depthwise(const Conv2dShape& shape);
+Plan conv2d_weight_gradient_depthwise(const Conv2dShape& shape);
 // implicit_gemm.cu; dense convolutions only
 Plan conv2d_tiled(const Conv2dShape& shape);
 Plan conv2d_data_gradient_tiled(const Conv2dShape& shape);

@@ -314,8 +314,75 @@ void add_taps(const TapRow& row, const float* products, std::int64_t row_stride,
   }
 }
 
+// --- each channel by itself ----------------------------------------------------------------------
+
+constexpr int kDepthwiseVectors = 4;  // of channels, whose sums stay in registers
+
+// wide(first) for blocks of whole vectors, narrow(first, channels) for what is left.
+template <class Wide, class Narrow>
+INLINE void for_channels(std::int64_t C, Wide&& wide, Narrow&& narrow) {
+  std::int64_t c = 0;
+  for (; c + kDepthwiseVectors * kWidth <= C; c += kDepthwiseVectors * kWidth) wide(c);
+  for (; c < C; c += kWidth) narrow(c, C - c < kWidth ? C - c : kWidth);
+}
+
+void add_depthwise_taps(std::int64_t C, std::int64_t taps, const float* const* x,
+                        const float* const* w, const float* bias, float* y) {
+  for_channels(
+      C,
+      [=](std::int64_t c) {
+        Vector sum[kDepthwiseVectors] = {};
+        for (int k = 0; bias != nullptr && k < kDepthwiseVectors; ++k) {
+          sum[k] = load(bias + c + k * kWidth);
+        }
+        for (std::int64_t t = 0; t < taps; ++t) {
+#pragma GCC unroll 4
+          for (int k = 0; k < kDepthwiseVectors; ++k) {
+            sum[k] += load(x[t] + c + k * kWidth) * load(w[t] + c + k * kWidth);
+          }
+        }
+        for (int k = 0; k < kDepthwiseVectors; ++k) store(y + c + k * kWidth, sum[k]);
+      },
+      [=](std::int64_t c, std::int64_t count) {
+        Vector sum = {};
+        if (bias != nullptr) sum = load(bias + c, count);
+        for (std::int64_t t = 0; t < taps; ++t)
+          sum += load(x[t] + c, count) * load(w[t] + c, count);
+        store(y + c, sum, count);
+      });
+}
+
+void add_depthwise_products(std::int64_t channels, std::int64_t pixels, const float* x,
+                            std::int64_t x_step, const float* dy, std::int64_t dy_step,
+                            float* sums) {
+  for_channels(
+      channels,
+      [=](std::int64_t c) {
+        Vector sum[kDepthwiseVectors] = {};
+        for (std::int64_t q = 0; q < pixels; ++q) {
+#pragma GCC unroll 4
+          for (int k = 0; k < kDepthwiseVectors; ++k) {
+            sum[k] +=
+                load(x + q * x_step + c + k * kWidth) * load(dy + q * dy_step + c + k * kWidth);
+          }
+        }
+        for (int k = 0; k < kDepthwiseVectors; ++k) {
+          store(sums + c + k * kWidth, load(sums + c + k * kWidth) + sum[k]);
+        }
+      },
+      [=](std::int64_t c, std::int64_t count) {
+        Vector sum = {};
+        for (std::int64_t q = 0; q < pixels; ++q) {
+          sum += load(x + q * x_step + c, count) * load(dy + q * dy_step + c, count);
+        }
+        store(sums + c, load(sums + c, count) + sum, count);
+      });
+}
+
 }  // namespace
 
+extern const DepthwiseKernels depthwise_kernels;
+const DepthwiseKernels depthwise_kernels = {add_depthwise_taps, add_depthwise_products};
 extern const FewChannelsKernels few_channels_kernels;
 const FewChannelsKernels few_channels_kernels = {add_taps};
 extern const WinogradKernels winograd_kernels;

@@ -65,4 +65,15 @@ struct FewChannelsKernels {
 };
 TAPESCOPE_DECLARE_ISA_TABLE(FewChannelsKernels, few_channels_kernels)
 
+// Convolutions of each channel by itself: see depthwise_simd.h.
+struct DepthwiseKernels {
+  // y[c] = bias[c] + sum_t x[t][c] w[t][c] for c < C, taps in order; bias may be null.
+  void (*add_taps)(std::int64_t C, std::int64_t taps, const float* const* x, const float* const* w,
+                   const float* bias, float* y);
+  // sums[c] += sum_q x[q * x_step + c] dy[q * dy_step + c] for c < channels, q < pixels.
+  void (*add_products)(std::int64_t channels, std::int64_t pixels, const float* x,
+                       std::int64_t x_step, const float* dy, std::int64_t dy_step, float* sums);
+};
+TAPESCOPE_DECLARE_ISA_TABLE(DepthwiseKernels, depthwise_kernels)
+
 }  // namespace tapescope

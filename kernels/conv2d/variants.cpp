@@ -1,5 +1,6 @@
 // Which convolution runs where, best first.
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/depthwise_simd.h"
 #include "kernels/conv2d/few_channels.h"
 #include "kernels/conv2d/onednn.h"
 #include "kernels/conv2d/reference.h"
@@ -20,6 +21,13 @@ constexpr Variant<Conv2dShape> winograd_row(Prepare prepare, Supports supports) 
           "F(4x4, 3x3) over NHWC: a quarter of the multiplications, as 36 matrix products in cache",
       .prepare = prepare,
       .supports = supports};
+}
+constexpr Variant<Conv2dShape> depthwise_row(Prepare prepare) {
+  return {.name = "depthwise",
+          .dtypes = {DType::f32},
+          .note = "each channel by itself: taps of a pixel added up with the channels in vectors",
+          .prepare = prepare,
+          .supports = depthwise::supports};
 }
 Variant<Conv2dShape> onednn_row(Prepare prepare, Supports supports) {
   return {.name = "onednn",
@@ -44,6 +52,7 @@ Rows<Conv2dShape> conv2d_variants() {
   static const Variant<Conv2dShape> rows[] = {
       winograd_row(winograd::conv2d, winograd::supports_conv2d),
       onednn_row(onednn::conv2d, onednn::supports_conv2d),
+      depthwise_row(depthwise::conv2d),
       reference_row(reference::conv2d),
   };
   return rows;
@@ -59,6 +68,7 @@ Rows<Conv2dShape> conv2d_data_gradient_variants() {
        .prepare = few_channels::conv2d_data_gradient,
        .supports = few_channels::supports_conv2d_data_gradient},
       onednn_row(onednn::conv2d_data_gradient, onednn::supports_conv2d_data_gradient),
+      depthwise_row(depthwise::conv2d_data_gradient),
       reference_row(reference::conv2d_data_gradient),
   };
   return rows;
@@ -68,6 +78,7 @@ Rows<Conv2dShape> conv2d_weight_gradient_variants() {
   static const Variant<Conv2dShape> rows[] = {
       winograd_row(winograd::conv2d_weight_gradient, winograd::supports_conv2d_weight_gradient),
       onednn_row(onednn::conv2d_weight_gradient, onednn::supports_conv2d_weight_gradient),
+      depthwise_row(depthwise::conv2d_weight_gradient),
       reference_row(reference::conv2d_weight_gradient),
   };
   return rows;

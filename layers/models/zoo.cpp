@@ -1,6 +1,7 @@
 #include "layers/models/zoo.h"
 
 #include "engine/remedy.h"
+#include "layers/models/backbones/backbones.h"
 
 // The list of models: a new one is a line here and a file beside it, which defines make_<name>.
 // Name, one line about it, the image size that `train` takes where nothing else is said, the
@@ -27,11 +28,21 @@ struct Entry {
 };
 
 #define TAPESCOPE_ENTRY(name, ...) {{#name, __VA_ARGS__}, make_##name},
-constexpr Entry kZoo[] = {TAPESCOPE_MODELS(TAPESCOPE_ENTRY)};
+// Those of the list, and the backbones.
+const std::vector<Entry>& zoo() {
+  static const std::vector<Entry> all = [] {
+    std::vector<Entry> entries = {TAPESCOPE_MODELS(TAPESCOPE_ENTRY)};
+    for (const backbones::Backbone& b : backbones::all()) {
+      entries.push_back({{b.name, b.summary, 224, b.smallest_image}, b.make});
+    }
+    return entries;
+  }();
+  return all;
+}
 
 const Entry& entry_of(std::string_view name) {
   std::string known;
-  for (const Entry& entry : kZoo) {
+  for (const Entry& entry : zoo()) {
     if (entry.description.name == name) return entry;
     known += (known.empty() ? "" : ", ") + std::string(entry.description.name);
   }
@@ -43,7 +54,7 @@ const Entry& entry_of(std::string_view name) {
 std::span<const ModelDescription> model_descriptions() {
   static const std::vector<ModelDescription> all = [] {
     std::vector<ModelDescription> descriptions;
-    for (const Entry& entry : kZoo) descriptions.push_back(entry.description);
+    for (const Entry& entry : zoo()) descriptions.push_back(entry.description);
     return descriptions;
   }();
   return all;

@@ -63,6 +63,9 @@ class Claiming final : public Op {
     if (claims_.swap_affine) std::swap(parts[0], parts[2]);
     return parts;
   }
+  std::vector<Var> decompose(Tape& tape, std::span<const Var> operands) const override {
+    return op_->decompose(tape, operands);
+  }
   OpRef without_padding() const override {
     return claims_.without_padding.value_or(op_->without_padding());
   }
@@ -126,6 +129,8 @@ std::vector<False> false_claims() {
       {check_channel_affine, "batch_norm_inference", "", {.folds = false}},
       {check_channel_affine, "batch_norm_inference", "", {.swap_affine = true}},
       {check_channel_affine, "relu", "", {.folds = true}},
+      {check_elementary, "relu", "", {.relevance = RelevanceClass::elementary}},
+      {check_elementary, "softmax", "", {.relevance = RelevanceClass::elementary}},
       {check_without_padding, "relu", "", {.without_padding = op_of("relu", "relu")}},
       {check_without_padding, "max_pool2d", "stem", {.padding_value = 0.0}},
       {check_without_padding, "avg_pool2d", "stem", {.padding_value = 1.0}},

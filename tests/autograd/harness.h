@@ -46,6 +46,7 @@ Problems check_constant_part(const Case& c);
 Problems check_channels_last(const Case& c);
 Problems check_channel_affine(const Case& c);
 Problems check_without_padding(const Case& c);
+Problems check_elementary(const Case& c);
 // Recorded at 3 rows and run at 7, against a recording at 7; both cases of one sample.
 Problems check_batch_size(const Case& at3, const Case& at7);
 

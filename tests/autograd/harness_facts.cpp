@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "autograd/explain/composite.h"
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
 #include "tests/autograd/harness.h"
@@ -280,6 +281,24 @@ Problems check_without_padding(const Case& c) {
   Operands operands = c.operands;
   operands[0] = pad(tape.constant(operands[0]), margin, margin, op.padding_value()).value();
   return differs("padded by hand", outcome(*plain, operands), outcome(op, c.operands));
+}
+
+// What an op of this class is made of has rules of its own: sums, element-wise functions, gates.
+Problems check_elementary(const Case& c) {
+  if (!is_class(c, RelevanceClass::elementary)) return {};
+  Tape tape(Device::cpu(), Mode::evaluation);
+  std::vector<Var> operands;
+  for (const Tensor& operand : c.operands) operands.push_back(tape.constant(operand));
+  const std::vector<Var> parts = c.sample.op->decompose(tape, operands);
+  if (parts.size() != 1) return {fmt::format("is made of {} parts, not one", parts.size())};
+  const Var from[] = {operands[0]};
+  for (const explain::Place& place : explain::route(tape, parts[0], from)) {
+    const bool product = place.kind == RelevanceClass::product && place.node->op->name() != "gate";
+    if (!product && place.kind != RelevanceClass::normaliser && place.kind != RelevanceClass::stop)
+      continue;
+    return {fmt::format("is made of '{}', which has no rule", place.node->op->name())};
+  }
+  return {};
 }
 
 }  // namespace tapescope

@@ -58,6 +58,22 @@ class RandomNet {
         const Var a = conv(pad(x, kBefore, kAfter, .5), 3);
         return head(mul(relu(a), sigmoid(a)), 4);
       }
+      case 6: {  // depthwise, squeeze-and-excitation
+        constexpr int kPositions[] = {1, 2};
+        const Var a = hard_swish(conv(x, 4));
+        const Var b =
+            clamp(conv2d(a, constant({4, 3, 3, 1}, .6), constant({4}, .2),
+                         {.stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1, .groups = 4}),
+                  0, 6);
+        const Var squeezed = relu(conv(reduce_mean(b, kPositions), 3));
+        return head(global_avg_pool2d(gate(b, hard_sigmoid(conv(squeezed, 4)))), 4);
+      }
+      case 7: {  // normalised by position and by group
+        const Var a = conv(x, 4);
+        const Var b = gelu(layer_norm(a, constant({4}, .2, 1), constant({4}, .3)));
+        const Var c = group_norm(conv(b, 4), 2, constant({4}, .2, 1), constant({4}, .3));
+        return head(silu(add(c, a)), 4);
+      }
       default: {  // one layer used twice
         const Var w = constant({3, 3, 3, 3}, .3), b = constant({3}, .2);
         const Conv2dOptions options{.pad_h = 1, .pad_w = 1};
@@ -65,7 +81,7 @@ class RandomNet {
       }
     }
   }
-  static constexpr int kFamilies = 6;
+  static constexpr int kFamilies = 8;
 
  private:
   Tape& tape_;

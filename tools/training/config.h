@@ -50,8 +50,7 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("out", c.out, "run directory to write");
   visit("task", c.task,
         "auto (seen from the model and the data), classification, detection or multi-label");
-  visit("model", c.model,
-        "auto (lenet for small grey pictures, else resnet20) or a model's name");
+  visit("model", c.model, "auto (lenet for small grey pictures, else resnet20) or a model's name");
   visit("width", c.width, "scales the hidden channel counts");
   visit("image-size", c.image_size, "height and width the model sees; 0: chosen");
   visit("epochs", c.epochs, "passes over the training set");
