@@ -64,6 +64,24 @@ TEST(Resize, EqualsPillow) {
   }
 }
 
+TEST(Resize, BicubicEqualsPillow) {
+  const Image color = load("color.ppm");
+  for (const auto& [width, height] : {std::pair{11, 7}, {64, 50}, {16, 29}}) {
+    const Image expected = load(fmt::format("color_bicubic_{}x{}.ppm", width, height));
+    EXPECT_EQ(
+        worst_difference(resized_image(color, height, width, Interpolation::bicubic), expected), 0);
+    // And from a pipeline's text.
+    const Pipeline pipeline = Pipeline::from_json(fmt::format(
+        R"([{{"type":"Resize","size":[{},{}],"interpolation":"bicubic"}},{{"type":"ToTensor"}}])",
+        height, width));
+    EXPECT_EQ(Pipeline::from_json(pipeline.to_json()), pipeline);
+    const std::vector<int> seen = pixels(pipeline, color);
+    EXPECT_TRUE(std::equal(seen.begin(), seen.end(), expected.pixels.begin()));
+  }
+  EXPECT_NE(usage_message([] { interpolation_from("lanczos"); }).find("bilinear or bicubic"),
+            std::string::npos);
+}
+
 TEST(Resize, OfAWindowEqualsPillowsCropThenResize) {
   const Image color = load("color.ppm");
   const ImageView window{19, 20, 3, color.at(3, 5), nullptr};
