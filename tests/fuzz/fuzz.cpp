@@ -19,8 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Target* const kTargets[] = {&kPicture, &kIdx,  &kSafetensors, &kConfig, &kHistory, &kNpy,
-                                  &kVoc,     &kCoco, &kYolo,        &kStream, &kRun};
+const Target* const kTargets[] = {&kPicture, &kIdx,    &kSafetensors, &kConfig, &kHistory,
+                                  &kNpy,     &kVoc,    &kCoco,        &kYolo,   &kStream,
+                                  &kRun,     &kPickle, &kTorch};
 const Target* chosen = nullptr;
 
 fs::path made_scratch() {

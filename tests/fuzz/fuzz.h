@@ -24,6 +24,7 @@ struct Target {
 extern const Target kPicture, kIdx, kStream, kNpy;          // pictures.cpp
 extern const Target kSafetensors, kRun, kConfig, kHistory;  // runs.cpp
 extern const Target kVoc, kCoco, kYolo;                     // annotations.cpp
+extern const Target kPickle, kTorch;                        // torch.cpp
 
 // Calls `read` and returns the text of the Error it ends with, or "". Any other exception ends the
 // program.

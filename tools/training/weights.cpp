@@ -15,7 +15,7 @@ namespace tapescope {
 namespace {
 
 namespace fs = std::filesystem;
-using Entry = SafetensorsFile::Entry;
+using Entry = WeightsFile::Entry;
 
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
@@ -41,7 +41,7 @@ using Names = std::map<std::string, std::vector<std::int64_t>>;
 
 // What stands before the model's own names in the file: "module." of DataParallel, "_orig_mod." of
 // torch.compile, "model." of Lightning, several of them; empty where the names are the model's.
-std::string prefix_of(const SafetensorsFile& file, const Names& names) {
+std::string prefix_of(const WeightsFile& file, const Names& names) {
   // Under each prefix: how many of the model's tensors are there by name and shape, and by name.
   std::map<std::string, std::pair<std::size_t, std::size_t>> found;
   constexpr std::size_t kLongest = 512;
@@ -82,7 +82,7 @@ struct Match {
   int counters = 0;  // missing ones
 };
 
-Match match(const SafetensorsFile& file, const Module& model) {
+Match match(const WeightsFile& file, const Module& model) {
   Match result;
   const std::vector<ParameterRef> parameters = model.parameters();
   Names names;
@@ -144,7 +144,7 @@ std::string first_non_finite(const Tensor& tensor) {
 }
 
 // Returns a sentence about values that are not finite, or nothing.
-std::string copy(const Match& match, SafetensorsFile& file) {
+std::string copy(const Match& match, WeightsFile& file) {
   std::string first;
   std::int64_t more = 0;
   for (const auto& [parameter, entry] : match.fitting) {
@@ -266,7 +266,8 @@ std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,
 }
 
 std::vector<std::string> load_weights(Module& model, const fs::path& path) {
-  SafetensorsFile file(path);
+  const std::unique_ptr<WeightsFile> opened = open_weights(path);
+  WeightsFile& file = *opened;
   const Match found = match(file, model);
   if (found.fitting.empty()) {
     throw usage_error("--weights '{}' fits nothing of this model: its tensors are {}",
@@ -277,7 +278,8 @@ std::vector<std::string> load_weights(Module& model, const fs::path& path) {
     throw usage_error("--weights {}; a training cannot start from that, take other weights",
                       non_finite);
   }
-  std::vector<std::string> sentences = prefix_sentence(found);
+  std::vector<std::string> sentences = file.notices();
+  for (std::string& sentence : prefix_sentence(found)) sentences.push_back(std::move(sentence));
   sentences.push_back(fmt::format("weights: {} tensors taken from {}", found.fitting.size(),
                                   printable(path.string())));
   if (!found.missing.empty()) {

@@ -8,6 +8,7 @@
 
 #include "layers/module.h"
 #include "tools/training/safetensors.h"
+#include "tools/training/weights_file.h"
 
 namespace tapescope {
 
@@ -41,10 +42,10 @@ void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
 std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,
                                             SafetensorsFile& file);
 
-// Copies the tensors of a safetensors file (PyTorch's layout) into the model where name and shape
-// agree, and says in sentences what was not used: missing, unexpected and mismatched names. A head
-// of another number of classes keeps its initial values. Prefixes as above. A usage error where
-// nothing fits, or where a value is NaN or infinite.
+// Copies the tensors of a file (open_weights(): safetensors or PyTorch's) into the model where name
+// and shape agree, and says in sentences what was not used: missing, unexpected and mismatched
+// names. A head of another number of classes keeps its initial values. Prefixes as above. A usage
+// error where nothing fits, or where a value is NaN or infinite.
 std::vector<std::string> load_weights(Module& model, const std::filesystem::path& file);
 
 // Marks the parameters whose names match the glob (* and ?) as frozen; a usage error if none does.
