@@ -5,6 +5,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <map>
 #include <set>
@@ -295,6 +296,92 @@ std::vector<std::string> load_weights(Module& model, const fs::path& path) {
                                     found.unexpected.size(), joined(found.unexpected)));
   }
   return sentences;
+}
+
+namespace {
+
+bool fits(const std::string& glob, const ParameterRef& parameter) {
+  return fnmatch(glob.c_str(), parameter->name.c_str(), 0) == 0;
+}
+
+// Of the parameters that could be trained, the ones of this name.
+std::vector<ParameterRef> matching(const Module& model, const std::string& option,
+                                   const std::string& glob) {
+  std::vector<ParameterRef> found = model.parameters();
+  std::erase_if(found, [&](const ParameterRef& p) {
+    return p->kind == Parameter::Kind::buffer || !fits(glob, p);
+  });
+  if (!found.empty()) return found;
+  std::vector<std::string> names;
+  for (const ParameterRef& parameter : model.trained_parameters()) names.push_back(parameter->name);
+  throw usage_error("{} '{}' matches no parameter; they are {}", option, printable(glob),
+                    joined(names));
+}
+
+std::vector<std::string> globs_of(const std::string& list, const std::vector<std::string>& head) {
+  std::vector<std::string> globs;
+  for (const std::string& word : comma_separated(list)) {
+    if (word == "head") {
+      globs.insert(globs.end(), head.begin(), head.end());
+    } else {
+      globs.push_back(word);
+    }
+  }
+  return globs;
+}
+
+}  // namespace
+
+std::vector<std::string> head_of(const Module& model) {
+  std::string last;
+  for (const ParameterRef& parameter : model.parameters()) {
+    if (parameter->kind != Parameter::Kind::buffer) last = parameter->name;
+  }
+  return {last.substr(0, last.rfind('.') + 1) + "*"};
+}
+
+std::vector<ParameterRef> train_only(const Module& model, const std::string& list,
+                                     const std::vector<std::string>& head) {
+  std::set<ParameterRef> kept;
+  for (const std::string& glob : globs_of(list, head)) {
+    for (const ParameterRef& parameter : matching(model, "--train-only", glob)) {
+      kept.insert(parameter);
+    }
+  }
+  std::vector<ParameterRef> frozen;
+  for (const ParameterRef& parameter : model.trained_parameters()) {
+    if (kept.contains(parameter)) continue;
+    parameter->frozen = true;
+    frozen.push_back(parameter);
+  }
+  return frozen;
+}
+
+std::map<std::string, double> rate_factors(const Module& model, const std::string& list,
+                                           const std::vector<std::string>& head) {
+  std::map<std::string, double> factors;
+  if (list.empty()) return factors;
+  for (const std::string& part : comma_separated(list)) {
+    const std::size_t equals = part.find('=');
+    double factor = -1;
+    if (equals != std::string::npos) {
+      const char* end = part.data() + part.size();
+      const auto [at, error] = std::from_chars(part.data() + equals + 1, end, factor);
+      if (error != std::errc() || at != end) factor = -1;
+    }
+    if (!(factor > 0 && factor <= 1000)) {
+      throw usage_error(
+          "--lr-factors has '{}'; each part is GLOB=FACTOR with a factor above 0 and at most 1000, "
+          "as in 'layer1.*=0.1,layer2.*=0.3'",
+          printable(part));
+    }
+    for (const std::string& glob : globs_of(part.substr(0, equals), head)) {
+      for (const ParameterRef& parameter : matching(model, "--lr-factors", glob)) {
+        factors[parameter->name] = factor;
+      }
+    }
+  }
+  return factors;
 }
 
 int freeze(Module& model, const std::string& glob) {

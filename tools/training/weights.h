@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,20 @@ std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,
 // names. A head of another number of classes keeps its initial values. Prefixes as above. A usage
 // error where nothing fits, or where a value is NaN or infinite.
 std::vector<std::string> load_weights(Module& model, const std::filesystem::path& file);
+
+// The globs of the layers that give the outputs, where a net has one such: the layer that was made
+// last, as PyTorch's nets have it ("fc.*").
+std::vector<std::string> head_of(const Module& model);
+
+// Freezes every trained parameter that matches none of the globs of a list, in which "head" stands
+// for `head`, and returns them; a usage error where a glob matches none, naming some.
+std::vector<ParameterRef> train_only(const Module& model, const std::string& list,
+                                     const std::vector<std::string>& head);
+
+// "layer1.*=0.1,fc.*=2" as factors by the names of trained parameters. A usage error where a part
+// is none, or a glob matches nothing.
+std::map<std::string, double> rate_factors(const Module& model, const std::string& list,
+                                           const std::vector<std::string>& head);
 
 // Marks the parameters whose names match the glob (* and ?) as frozen; a usage error if none does.
 int freeze(Module& model, const std::string& glob);
