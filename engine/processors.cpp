@@ -1,6 +1,5 @@
 #include "engine/processors.h"
 
-#include <fmt/format.h>
 #include <sched.h>
 
 namespace tapescope {
@@ -31,18 +30,6 @@ std::vector<int> allowed_processors() {
   }
   if (processors.empty()) processors.push_back(0);
   return processors;
-}
-
-std::string processors_text(const std::vector<int>& processors) {
-  std::string text;
-  for (std::size_t i = 0; i < processors.size();) {
-    std::size_t last = i;
-    while (last + 1 < processors.size() && processors[last + 1] == processors[last] + 1) ++last;
-    text += fmt::format("{}{}", text.empty() ? "" : ",", processors[i]);
-    if (last > i) text += fmt::format("-{}", processors[last]);
-    i = last + 1;
-  }
-  return text;
 }
 
 }  // namespace tapescope

@@ -56,7 +56,8 @@ BatchNorm2d::BatchNorm2d(Module& parent, std::string_view name, std::int64_t cha
 Var BatchNorm2d::forward(Var x) const {
   Tape& tape = x.tape();
   const Var scale = tape.parameter(weight_), shift = tape.parameter(bias_);
-  if (tape.mode() == Mode::evaluation) {
+  // A frozen one keeps its statistics too: other ones would change what the frozen layers compute.
+  if (tape.mode() == Mode::evaluation || (weight_->frozen && bias_->frozen)) {
     const Var mean = tape.parameter(running_mean_), variance = tape.parameter(running_var_);
     return batch_norm_inference(x, scale, shift, mean, variance, options_.epsilon);
   }

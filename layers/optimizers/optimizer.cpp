@@ -26,6 +26,18 @@ ParameterRef Optimizer::state(const Parameter& parameter, std::string_view name)
   return states_.back();
 }
 
+void Optimizer::forget() {
+  for (const ParameterRef& state : states_) {
+    state->value.copy_from(Tensor::zeros(state->value.type()));
+    state->changed();
+  }
+}
+
+double Optimizer::rate_factor(const Parameter& parameter) const {
+  const auto factor = config_.rate_factors.find(parameter.name);
+  return factor == config_.rate_factors.end() ? 1 : factor->second;
+}
+
 Effects Optimizer::update(std::span<const ParameterRef> parameters,
                           std::span<const Var> gradients) {
   if (parameters.size() != gradients.size() || parameters.empty()) {
@@ -47,6 +59,7 @@ Effects Optimizer::update(std::span<const ParameterRef> parameters,
   Tape& tape = used.front().tape();
   const Tape::Scope in(tape, "optimizer");
   const Var learning_rate = tape.input("learning_rate", DType::f32, {});
+  gradient_squares_.clear();
   Var total;
   for (const Var& gradient : used) {
     const Var squares = sum(square(gradient));
@@ -60,18 +73,20 @@ Effects Optimizer::update(std::span<const ParameterRef> parameters,
     const Var factor = minimum(div(clip, affine(gradient_norm_, 1, 1e-6)), one);
     for (Var& gradient : used) gradient = mul(gradient, factor);
   }
-  Var count;  // AdamW counts steps from 1
+  std::map<double, Var> rates = {{1, learning_rate}};  // by factor
+  Var count;                                           // AdamW counts steps from 1
   if (config_.name == "adamw") count = increment(tape.step());
   for (std::size_t i = 0; i < trained.size(); ++i) {
     const ParameterRef& parameter = trained[i];
     const double decay = parameter->kind == Parameter::Kind::weight ? config_.weight_decay : 0;
     const Var value = tape.pending(parameter);
+    Var& rate = rates[rate_factor(*parameter)];
+    if (!rate) rate = affine(learning_rate, rate_factor(*parameter));
     if (config_.name == "sgd") {
       SgdOptions options = config_.sgd;
       options.weight_decay = decay;
       const ParameterRef velocity = state(*parameter, "momentum");
-      const SgdResult result =
-          sgd_update(value, used[i], tape.pending(velocity), learning_rate, options);
+      const SgdResult result = sgd_update(value, used[i], tape.pending(velocity), rate, options);
       tape.assign(parameter, result.parameter);
       tape.assign(velocity, result.velocity);
     } else {
@@ -80,8 +95,7 @@ Effects Optimizer::update(std::span<const ParameterRef> parameters,
       const ParameterRef first = state(*parameter, "exp_avg");
       const ParameterRef second = state(*parameter, "exp_avg_sq");
       const Var mean = tape.pending(first), square = tape.pending(second);
-      const AdamWResult result =
-          adamw_update(value, used[i], mean, square, learning_rate, count, options);
+      const AdamWResult result = adamw_update(value, used[i], mean, square, rate, count, options);
       tape.assign(parameter, result.parameter);
       tape.assign(first, result.first_moment);
       tape.assign(second, result.second_moment);

@@ -1,6 +1,7 @@
 // Optimisers append their updates to the tape: a training step is one program.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -15,6 +16,9 @@ struct OptimizerConfig {
   SgdOptions sgd = {};
   AdamWOptions adamw = {};
   double clip_gradient = 0;  // largest global norm of all gradients together; 0: none
+  // By parameter, what its learning rate is multiplied with (Howard and Ruder 2018, "Universal
+  // language model fine-tuning", section 3.2); 1 where a name is not among them.
+  std::map<std::string, double> rate_factors = {};
 };
 
 class Optimizer {
@@ -25,18 +29,22 @@ class Optimizer {
   // among them and stay as they are. The gradients' tape must be given the inputs "learning_rate"
   // (f32 scalar) and, for AdamW, "step" (i64 scalar, counting from 0) at each run. Returns every
   // effect recorded on the tape so far, those of batch norms as well: what to give to
-  // Tape::compile, with nothing to add.
+  // Tape::compile, with nothing to add. May be called again for another tape, with more parameters
+  // or fewer: the moments of a name are the same.
   Effects update(std::span<const ParameterRef> parameters, std::span<const Var> gradients);
 
   // The moments, named "<parameter>.momentum", "<parameter>.exp_avg", ...: for the state file.
   const std::vector<ParameterRef>& states() const { return states_; }
-  // The gradients' global norm before clipping, once update() has run; for the history.
+  // All moments to zero, as before the first step.
+  void forget();
+  // The gradients' global norm before clipping, of the last update(); for the history.
   Var gradient_norm() const { return gradient_norm_; }
   // Each trained parameter's sum of squares of its gradient, in order: scalars.
   const std::vector<Var>& gradient_squares() const { return gradient_squares_; }
 
  private:
   ParameterRef state(const Parameter& parameter, std::string_view name);
+  double rate_factor(const Parameter& parameter) const;
   OptimizerConfig config_;
   std::vector<ParameterRef> states_;
   Var gradient_norm_;

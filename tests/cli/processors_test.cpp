@@ -4,6 +4,7 @@
 
 #include "engine/processors.h"
 #include "tests/cli/program.h"
+#include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
@@ -33,7 +34,7 @@ class Processors : public ::testing::Test {
 TEST_F(Processors, AreThoseOfTheProcess) {
   const std::vector<int> all = allowed_processors();
   const std::string expected =
-      (all.size() == 1 ? "on processor " : "on processors ") + processors_text(all);
+      (all.size() == 1 ? "on processor " : "on processors ") + ranges_text(all);
   EXPECT_EQ(told(), expected);
   for (const auto& [name, value] :
        {std::pair{"GOMP_CPU_AFFINITY", "0"}, {"OMP_PROC_BIND", "true"}, {"OMP_PLACES", "{0}"}}) {
@@ -57,10 +58,10 @@ TEST_F(Processors, ABindingIsRespected) {
   unsetenv("OMP_PROC_BIND");
 }
 
-TEST(ProcessorsText, IsRanges) {
-  EXPECT_EQ(processors_text({0}), "0");
-  EXPECT_EQ(processors_text({0, 1, 2, 5}), "0-2,5");
-  EXPECT_EQ(processors_text({3, 5, 6}), "3,5-6");
+TEST(RangesText, JoinsNeighbours) {
+  EXPECT_EQ(ranges_text({0}), "0");
+  EXPECT_EQ(ranges_text({0, 1, 2, 5}), "0-2,5");
+  EXPECT_EQ(ranges_text({3, 5, 6}), "3,5-6");
 }
 
 }  // namespace

@@ -19,8 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Target* const kTargets[] = {&kPicture, &kIdx,  &kSafetensors, &kConfig, &kHistory, &kNpy,
-                                  &kVoc,     &kCoco, &kYolo,        &kStream, &kRun,     &kOnnx};
+const Target* const kTargets[] = {&kPicture, &kIdx,  &kSafetensors, &kConfig, &kHistory,
+                                  &kNpy,     &kVoc,  &kCoco,        &kYolo,   &kStream,
+                                  &kRun,     &kOnnx, &kPickle,      &kTorch};
 const Target* chosen = nullptr;
 
 fs::path made_scratch() {

@@ -18,13 +18,14 @@ using Seeds = std::vector<std::vector<std::uint8_t>>;
 struct Target {
   const char* name;
   void (*run)(Bytes);
-  Seeds (*seeds)();  // small and valid
+  Seeds (*seeds)();   // small and valid
   bool text = false;  // every other mutation changes a number written as text, and no bracket
 };
 extern const Target kPicture, kIdx, kStream, kNpy;          // pictures.cpp
 extern const Target kSafetensors, kRun, kConfig, kHistory;  // runs.cpp
 extern const Target kVoc, kCoco, kYolo;                     // annotations.cpp
 extern const Target kOnnx;                                  // onnx.cpp
+extern const Target kPickle, kTorch;                        // torch.cpp
 
 // Calls `read` and returns the text of the Error it ends with, or "". Any other exception ends the
 // program.

@@ -64,6 +64,24 @@ TEST(Resize, EqualsPillow) {
   }
 }
 
+TEST(Resize, BicubicEqualsPillow) {
+  const Image color = load("color.ppm");
+  for (const auto& [width, height] : {std::pair{11, 7}, {64, 50}, {16, 29}}) {
+    const Image expected = load(fmt::format("color_bicubic_{}x{}.ppm", width, height));
+    EXPECT_EQ(
+        worst_difference(resized_image(color, height, width, Interpolation::bicubic), expected), 0);
+    // And from a pipeline's text.
+    const Pipeline pipeline = Pipeline::from_json(fmt::format(
+        R"([{{"type":"Resize","size":[{},{}],"interpolation":"bicubic"}},{{"type":"ToTensor"}}])",
+        height, width));
+    EXPECT_EQ(Pipeline::from_json(pipeline.to_json()), pipeline);
+    const std::vector<int> seen = pixels(pipeline, color);
+    EXPECT_TRUE(std::equal(seen.begin(), seen.end(), expected.pixels.begin()));
+  }
+  EXPECT_NE(usage_message([] { interpolation_from("lanczos"); }).find("bilinear or bicubic"),
+            std::string::npos);
+}
+
 TEST(Resize, OfAWindowEqualsPillowsCropThenResize) {
   const Image color = load("color.ppm");
   const ImageView window{19, 20, 3, color.at(3, 5), nullptr};
@@ -228,6 +246,13 @@ TEST(RandomResizedCrop, FallsBackToTheCentreOfAnExtremePicture) {
   const Pipeline pipeline(
       {RandomResizedCrop{.height = 2, .width = 3, .smallest_area = 0.99}, ToTensor{}});
   EXPECT_EQ(pixels(pipeline, image), (std::vector<int>{5, 6, 7, 21, 22, 23}));
+}
+
+TEST(Pipeline, KnowsWhetherItDraws) {
+  EXPECT_FALSE(Pipeline({Resize{.short_side = 256}, CenterCrop{224, 224}, ToTensor{}}).is_random());
+  EXPECT_TRUE(Pipeline({RandomHorizontalFlip{}, ToTensor{}}).is_random());
+  EXPECT_TRUE(Pipeline({RandomCrop{.height = 8, .width = 8}, ToTensor{}}).is_random());
+  EXPECT_TRUE(Pipeline({RandomResizedCrop{.height = 8, .width = 8}, ToTensor{}}).is_random());
 }
 
 TEST(Pipeline, TextRoundTrip) {

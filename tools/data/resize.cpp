@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/error.h"
+#include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
@@ -18,9 +19,18 @@ struct Weights {
   std::vector<std::int32_t> weight;
 };
 
-Weights triangle_weights(int in, int out) {
+double triangle(double x) { return x < 1 ? 1 - x : 0; }
+double cubic(double x) {
+  constexpr double a = -0.5;
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+}
+
+Weights filter_weights(int in, int out, Interpolation interpolation) {
+  const bool wide = interpolation == Interpolation::bicubic;
   const double scale = static_cast<double>(in) / out;
-  const double reach = std::max(scale, 1.0);
+  const double stretch = std::max(scale, 1.0);
+  const double reach = stretch * (wide ? 2 : 1);
   Weights weights;
   weights.most = static_cast<int>(std::ceil(reach)) * 2 + 1;
   weights.first.resize(static_cast<std::size_t>(out));
@@ -33,8 +43,8 @@ Weights triangle_weights(int in, int out) {
     const int last = std::min(static_cast<int>(centre + reach + 0.5), in);
     double sum = 0;
     for (int k = first; k < last; ++k) {
-      const double distance = std::abs((k - centre + 0.5) * (1.0 / reach));
-      const double w = distance < 1.0 ? 1.0 - distance : 0.0;
+      const double distance = std::abs((k - centre + 0.5) * (1.0 / stretch));
+      const double w = wide ? cubic(distance) : triangle(distance);
       exact[static_cast<std::size_t>(k - first)] = w;
       sum += w;
     }
@@ -71,7 +81,19 @@ void resize_row(const std::uint8_t* in, const Weights& weights, int width, std::
 
 }  // namespace
 
-Image resize_bilinear(const ImageView& source, std::ptrdiff_t row_stride, int height, int width) {
+const char* name_of(Interpolation interpolation) {
+  return interpolation == Interpolation::bicubic ? "bicubic" : "bilinear";
+}
+
+Interpolation interpolation_from(const std::string& name) {
+  for (const Interpolation known : {Interpolation::bilinear, Interpolation::bicubic}) {
+    if (name == name_of(known)) return known;
+  }
+  throw usage_error("the interpolation is '{}'; it must be bilinear or bicubic", printable(name));
+}
+
+Image resized_image(const ImageView& source, std::ptrdiff_t row_stride, int height, int width,
+                    Interpolation interpolation) {
   if (height < 1 || width < 1 || source.height < 1 || source.width < 1) {
     throw usage_error("[resize] from {} x {} to {} x {} pixels is impossible; sizes start at 1",
                       source.height, source.width, height, width);
@@ -84,7 +106,7 @@ Image resize_bilinear(const ImageView& source, std::ptrdiff_t row_stride, int he
       std::copy_n(source.pixels + y * row_stride, width * channels, narrow.at(y, 0));
     }
   } else {
-    const Weights weights = triangle_weights(source.width, width);
+    const Weights weights = filter_weights(source.width, width, interpolation);
     for (int y = 0; y < source.height; ++y) {
       const std::uint8_t* row = source.pixels + y * row_stride;
       if (channels == 1) {
@@ -96,7 +118,7 @@ Image resize_bilinear(const ImageView& source, std::ptrdiff_t row_stride, int he
   }
   if (height == source.height) return narrow;
 
-  const Weights weights = triangle_weights(source.height, height);
+  const Weights weights = filter_weights(source.height, height, interpolation);
   Image out(height, width, channels);
   const int row = width * channels;
   std::vector<std::int32_t> sum(static_cast<std::size_t>(row));
@@ -115,9 +137,17 @@ Image resize_bilinear(const ImageView& source, std::ptrdiff_t row_stride, int he
   return out;
 }
 
+Image resized_image(const Image& source, int height, int width, Interpolation interpolation) {
+  return resized_image(view_of(source), std::ptrdiff_t{source.width} * source.channels, height,
+                       width, interpolation);
+}
+
+Image resize_bilinear(const ImageView& source, std::ptrdiff_t row_stride, int height, int width) {
+  return resized_image(source, row_stride, height, width, Interpolation::bilinear);
+}
+
 Image resize_bilinear(const Image& source, int height, int width) {
-  return resize_bilinear(view_of(source), std::ptrdiff_t{source.width} * source.channels, height,
-                         width);
+  return resized_image(source, height, width, Interpolation::bilinear);
 }
 
 }  // namespace tapescope

@@ -26,6 +26,8 @@ class SampleSource {
   // `key` alone. Throws a usage error that names what cannot be read.
   virtual void load(std::int64_t index, const Pipeline::Key& key,
                     std::span<void* const> rows) const = 0;
+  // Whether a sample is the same in every epoch: no augmentation.
+  virtual bool repeats() const { return false; }
 };
 
 // Labelled pictures through a pipeline: "image" and "label".
@@ -37,6 +39,7 @@ class ImageSource final : public SampleSource {
   std::vector<std::pair<std::string, Type>> types() const override;
   void load(std::int64_t index, const Pipeline::Key& key,
             std::span<void* const> rows) const override;
+  bool repeats() const override { return !pipeline_.is_random(); }
 
  private:
   Shape sample_shape(std::int64_t index) const;

@@ -153,14 +153,15 @@ Image materialize(const Window& window) {
 }
 
 // Resizes what the window sees into `store` and makes the window see that.
-void resize(Window& window, int height, int width, Image& store) {
+void resize(Window& window, int height, int width, Image& store,
+            Interpolation interpolation = Interpolation::bilinear) {
   if (height == window.height && width == window.width) return;
   if (!window.inside() || window.flipped) {
-    store = resize_bilinear(materialize(window), height, width);
+    store = resized_image(materialize(window), height, width, interpolation);
   } else {
     const ImageView view{window.height, window.width, window.channels, window.row(0), nullptr};
-    store =
-        resize_bilinear(view, std::ptrdiff_t{window.base_width} * window.channels, height, width);
+    store = resized_image(view, std::ptrdiff_t{window.base_width} * window.channels, height, width,
+                          interpolation);
   }
   window = Window(view_of(store));
 }
@@ -313,6 +314,13 @@ Pipeline::Pipeline(std::vector<Transform> transforms) : transforms_(std::move(tr
     throw usage_error("{} has no ToTensor; add it before Normalize or at the end", to_json());
 }
 
+bool Pipeline::is_random() const {
+  return std::any_of(transforms_.begin(), transforms_.end(), [](const Transform& t) {
+    return std::holds_alternative<RandomCrop>(t) || std::holds_alternative<RandomResizedCrop>(t) ||
+           std::holds_alternative<RandomHorizontalFlip>(t);
+  });
+}
+
 Pipeline Pipeline::sized(int side) const {
   const auto sizes = [](const Transform& t) {
     const auto* resize = std::get_if<Resize>(&t);
@@ -369,7 +377,7 @@ void Pipeline::apply(const ImageView& image, const Key& key, float* out) const {
         Overloaded{
             [&](const Resize& t) {
               const auto [height, width] = resized(t, window.height, window.width);
-              resize(window, height, width, store);
+              resize(window, height, width, store, t.interpolation);
             },
             [&](const CenterCrop& t) { center_crop(window, t.height, t.width); },
             [&](const RandomCrop& t) {

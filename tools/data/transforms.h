@@ -8,17 +8,19 @@
 
 #include "engine/type.h"
 #include "tools/data/image.h"
+#include "tools/data/resize.h"
 
 namespace tapescope {
 
 // Each step is a plain value. Names, parameters and results are torchvision's for PIL pictures.
 
 // To height x width; or, where height is 0, the shorter side to `short_side`, keeping proportions.
-// Bilinear with antialiasing.
+// With antialiasing.
 struct Resize {
   int height = 0;
   int width = 0;
   int short_side = 0;
+  Interpolation interpolation = Interpolation::bilinear;
   friend bool operator==(const Resize&, const Resize&) = default;
 };
 // The middle; black is added around a smaller picture.
@@ -71,6 +73,8 @@ class Pipeline {
   // Throws a usage error on an impossible order or parameter.
   explicit Pipeline(std::vector<Transform> transforms);
 
+  // Whether the same picture comes out another way next time.
+  bool is_random() const;
   const std::vector<Transform>& transforms() const { return transforms_; }
   friend bool operator==(const Pipeline& a, const Pipeline& b) {
     return a.transforms_ == b.transforms_;

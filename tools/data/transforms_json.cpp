@@ -15,9 +15,13 @@ using Ordered = nlohmann::ordered_json;
 Ordered to_object(const Transform& transform) {
   return std::visit(
       Overloaded{[](const Resize& t) {
-                   return t.height == 0
-                              ? Ordered{{"type", "Resize"}, {"size", t.short_side}}
-                              : Ordered{{"type", "Resize"}, {"size", {t.height, t.width}}};
+                   Ordered object =
+                       t.height == 0 ? Ordered{{"type", "Resize"}, {"size", t.short_side}}
+                                     : Ordered{{"type", "Resize"}, {"size", {t.height, t.width}}};
+                   if (t.interpolation != Interpolation::bilinear) {
+                     object["interpolation"] = name_of(t.interpolation);
+                   }
+                   return object;
                  },
                  [](const CenterCrop& t) {
                    return Ordered{{"type", "CenterCrop"}, {"size", {t.height, t.width}}};
@@ -99,12 +103,16 @@ Transform from_object(const json& entry) {
     }
   };
   if (type == "Resize") {
-    known({"size"});
+    known({"size", "interpolation"});
+    const Interpolation interpolation = entry.contains("interpolation")
+                                            ? interpolation_from(entry["interpolation"])
+                                            : Interpolation::bilinear;
     if (entry.at("size").is_number()) {
-      return Resize{.short_side = number_of<int>(entry, entry.at("size"))};
+      return Resize{.short_side = number_of<int>(entry, entry.at("size")),
+                    .interpolation = interpolation};
     }
     const auto size = numbers<int>(entry, "size", 2);
-    return Resize{.height = size[0], .width = size[1]};
+    return Resize{.height = size[0], .width = size[1], .interpolation = interpolation};
   }
   if (type == "CenterCrop") {
     known({"size"});

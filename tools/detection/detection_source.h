@@ -56,6 +56,7 @@ class DetectionSource final : public SampleSource {
   std::vector<std::pair<std::string, Type>> types() const override;
   void load(std::int64_t index, const Pipeline::Key& key,
             std::span<void* const> rows) const override;
+  bool repeats() const override { return augment_ == Augment::none && mosaic_epochs_ == 0; }
 
   const AnnotatedImage& annotation(std::int64_t index) const {
     return images_[static_cast<std::size_t>(index)];

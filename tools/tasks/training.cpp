@@ -152,6 +152,16 @@ std::unique_ptr<PreparedTraining> prepare_training(TrainConfig config,
   if (!config.freeze.empty()) {
     out.line(fmt::format("frozen: {} parameters", freeze(*setup.model, config.freeze)));
   }
+  if (setup.head.empty()) setup.head = head_of(*setup.model);
+  if (!config.train_only.empty()) {
+    std::vector<ParameterRef> frozen = train_only(*setup.model, config.train_only, setup.head);
+    out.line(fmt::format(
+        "--train-only {}: {} parameters are trained, {} frozen as they are{}", config.train_only,
+        setup.model->trained_parameters().size(), frozen.size(),
+        config.unfreeze_after > 0 ? fmt::format(" for {} epochs", config.unfreeze_after) : ""));
+    setup.options.unfrozen = std::move(frozen);
+  }
+  setup.options.optimizer.rate_factors = rate_factors(*setup.model, config.lr_factors, setup.head);
   if (!config.watch_images.empty() && !setup.watched) {
     out.line(fmt::format("--watch-images is of class scores; a {} has none and watches nothing",
                          config.model));
@@ -265,7 +275,7 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
       config.model, config.image_size, config.image_size, parameters,
       run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
       run.setup.images_sentence, config.lr, thread_count(), thread_count() == 1 ? "" : "s",
-      processors.size() == 1 ? "" : "s", processors_text(processors)));
+      processors.size() == 1 ? "" : "s", ranges_text(processors)));
   const std::int64_t few = run.start.validation_images;
   if (few == 0 || few >= monitoring::kFewImages) return;
   out.line(fmt::format(
@@ -280,6 +290,7 @@ TrainerEvents events_of(PreparedTraining& run, const Checkpoints& checkpoints,
                         FirstSteps& first_steps, monitoring::Journal& journal,
                         monitoring::ProgressLine& out) {
   TrainerEvents events;
+  events.note = [&](const std::string& sentence) { out.line(sentence); };
   events.batch = [&](const Batch& batch) { first_steps.batch(batch); };
   events.tick = [&](const Progress& p, double loss, const std::vector<NamedNumber>& terms) {
     if (const std::string problem = first_steps.step(loss); !problem.empty()) out.line(problem);

@@ -44,6 +44,7 @@ struct TrainingSetup {
   std::map<std::string, std::string> metadata;  // of the model files
   std::string loss;                             // "nll"
   std::vector<std::string> classes;
+  std::vector<std::string> head = {};        // globs of what gives the outputs; {}: head_of()
   std::vector<std::int64_t> per_class = {};  // training examples of each
   std::string images_sentence = {};          // "205 training, 87 validation and 36 test images"
   std::vector<std::string> notices = {};     // what was chosen

@@ -50,6 +50,8 @@ void expect_known_format(const SafetensorsFile& file) {
 }
 
 fs::path checkpoint_path(const fs::path& run, const std::string& which) {
+  std::error_code error;
+  if (which == "best" && fs::is_regular_file(run, error)) return run;
   const bool named = which == "best" || which == "last" || which == "initial";
   const fs::path path = named ? run / "checkpoints" / (which + ".safetensors") : fs::path(which);
   if (named && !fs::exists(path)) {

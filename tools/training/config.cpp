@@ -8,6 +8,7 @@
 
 #include "engine/device.h"
 #include "tools/files/atomic_file.h"
+#include "tools/training/preprocessing.h"
 
 namespace tapescope {
 namespace {
@@ -54,6 +55,17 @@ void check_options(const TrainConfig& c) {
           std::to_string(c.loader_threads), "from 0 to 1024");
   require(c.on_bad_image == "fail" || c.on_bad_image == "skip", "on-bad-image", c.on_bad_image,
           "fail or skip");
+  require(c.unfreeze_after >= 0, "unfreeze-after", std::to_string(c.unfreeze_after), "0 or more");
+  require(c.unfreeze_factor > 0 && c.unfreeze_factor <= 1, "unfreeze-factor",
+          toml(c.unfreeze_factor), "above 0 and at most 1");
+  if (c.unfreeze_after > 0 && (c.train_only.empty() || c.unfreeze_after >= c.epochs)) {
+    throw usage_error(
+        "--unfreeze-after {} needs {}", c.unfreeze_after,
+        c.train_only.empty()
+            ? "--train-only, which says what is frozen until then"
+            : fmt::format("more --epochs than the {} there are: the ones after it train all",
+                          c.epochs));
+  }
   if (c.precision != "f32") {
     throw usage_error("--precision {} is not available in this version; use f32", c.precision);
   }
@@ -229,14 +241,43 @@ KernelChoices parse_kernels(const std::string& text) {
 
 namespace {
 
+// What `--preprocess auto` is: as the weights' file says, of pictures with as many channels.
+std::string chosen_preprocessing(const TrainConfig& c, const DataSplits& data) {
+  if (c.weights.empty()) return "data";
+  const std::string wanted = preprocessing_of(*open_weights(c.weights));
+  if (wanted.empty()) return "data";
+  const std::size_t channels = normalization_of(Pipeline::from_json(wanted)).mean.size();
+  return channels == 1 || channels == static_cast<std::size_t>(data.channels) ? wanted : "data";
+}
+
+// The steps before ToTensor.
+std::vector<Transform> geometry_of(const Pipeline& pipeline) {
+  std::vector<Transform> steps;
+  for (const Transform& step : pipeline.transforms()) {
+    if (std::holds_alternative<ToTensor>(step)) break;
+    steps.push_back(step);
+  }
+  return steps;
+}
+
 // How pictures become inputs, with augmentation and without.
 void add_pipelines(const TrainConfig& c, const DataSplits& data, ResolvedTraining& r) {
-  const Normalize normalize =
-      c.model == "seednet" ? Normalize{{0.475}, {0.224}} : statistics(*data.train);
   const int size = static_cast<int>(c.image_size);
   // Always there: it costs nothing where the size fits, and pictures of any other size may come.
   std::vector<Transform> train, test = {Resize{.height = size, .width = size}};
-  if (c.augment != "resized-crop") train.push_back(Resize{.height = size, .width = size});
+  Normalize normalize;
+  if (c.preprocess != "data") {
+    const Pipeline given = rescaled(preprocessing_from(c.preprocess), size);
+    normalize = normalization_of(given);
+    test = geometry_of(given);
+  } else {
+    normalize = c.model == "seednet" ? Normalize{{0.475}, {0.224}} : statistics(*data.train);
+  }
+  if (c.augment == "none" || c.augment == "flip") {
+    train = test;
+  } else if (c.augment != "resized-crop") {
+    train.push_back(Resize{.height = size, .width = size});
+  }
   const int padding = std::max(1, size / 8);
   if (c.augment == "resized-crop") {
     train.push_back(RandomResizedCrop{.height = size, .width = size, .smallest_area = 0.35});
@@ -279,6 +320,8 @@ TrainerOptions trainer_options(const TrainConfig& c, Device device) {
   t.optimizer.clip_gradient = c.clip_gradient;
   t.schedule.name = c.schedule;
   t.schedule.peak = c.lr;
+  t.unfreeze_after = c.unfreeze_after;
+  t.unfreeze_factor = c.unfreeze_factor;
   return t;
 }
 
@@ -288,6 +331,17 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
   ResolvedTraining r;
   const bool choose_model = c.model == "auto";
   if (choose_model) c.model = chosen_model(data, sizes);
+  if (c.preprocess == "auto") {
+    c.preprocess = chosen_preprocessing(c, data);
+    if (c.preprocess != "data") {
+      r.notices.push_back(
+          fmt::format("--preprocess auto: pictures are made ready as the weights' file says: {}",
+                      c.preprocess));
+    }
+  }
+  if (c.image_size == 0 && c.preprocess != "data") {
+    c.image_size = side_of(preprocessing_from(c.preprocess));
+  }
   if (c.image_size == 0) c.image_size = chosen_size(c, sizes, choose_model);
   if (choose_model) {
     r.notices.push_back(
@@ -302,6 +356,12 @@ ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
         fmt::format("{} of {} training pictures are not {}x{} (one is {}x{}); they are resized",
                     sizes.pictures - sizes.usual_count, sizes.pictures, size, size,
                     sizes.other_width, sizes.other_height));
+  }
+  if (c.augment == "auto" && !c.train_only.empty() && c.unfreeze_after == 0) {
+    c.augment = "none";
+    r.notices.push_back(
+        "--augment auto: none with --train-only, so that the frozen part sees each "
+        "picture once");
   }
   if (c.augment == "auto") c.augment = chosen_augmentation(data, sizes.mostly_small());
   const std::int64_t batch = std::min(c.batch_size, data.train->size());

@@ -25,7 +25,10 @@ struct TrainConfig {
   double clip_gradient = 0;
   std::string augment = "auto";
   std::string precision = "f32", device = "auto";
-  std::string weights, freeze;
+  std::string weights, preprocess = "auto", freeze, train_only;
+  std::int64_t unfreeze_after = 0;
+  double unfreeze_factor = 0.1;
+  std::string lr_factors;
   double validation_fraction = 0.1, test_fraction = 0;
   std::int64_t limit = 0;
   std::int64_t keep_checkpoints = 0, checkpoint_every = 0, log_every = 50, statistics_every = 50;
@@ -40,6 +43,28 @@ struct TrainConfig {
 
 inline constexpr const char* kAllowOutsideHelp =
     "of annotated data: names in its files may lead out of the folder of --data";
+
+// What a training begins with, and which parts of it are learnt.
+template <class Config, class Visit>
+void for_each_weights_option(Config& c, Visit& visit) {
+  visit("weights", c.weights,
+        "file to start from: safetensors, or PyTorch's .pt or .pth; `tapescope weights FILE` lists "
+        "one");
+  visit("preprocess", c.preprocess,
+        "size, crop, mean, deviation and interpolation of pictures: auto (as the weights' file "
+        "says, else data), data (resized; the data's own mean and deviation), imagenet "
+        "(torchvision's for its weights) or transforms as JSON");
+  visit("freeze", c.freeze, "glob of parameter names that are not trained, e.g. 'layer1.*'");
+  visit("train-only", c.train_only,
+        "globs of parameter names, or head (the layers that give the outputs): all else is frozen "
+        "and, where no augmentation changes the pictures, computed once");
+  visit("unfreeze-after", c.unfreeze_after,
+        "epochs after which what --train-only froze is trained too; 0: never");
+  visit("unfreeze-factor", c.unfreeze_factor, "the learning rate from then on, in parts of --lr");
+  visit("lr-factors", c.lr_factors,
+        "GLOB=FACTOR[,...]: learning rates by parameter, in parts of --lr; the last that fits "
+        "counts");
+}
 
 // Calls visit(name, member, help) for each option, in the order in which help lists them.
 template <class Config, class Visit>
@@ -68,8 +93,7 @@ void for_each_option(Config& c, Visit&& visit) {
       "flip-both, mosaic or mosaic-flip-both");
   visit("precision", c.precision, "f32");
   visit("device", c.device, "auto (a GPU where there is one), cpu, cuda or emulated");
-  visit("weights", c.weights, "safetensors file to start from");
-  visit("freeze", c.freeze, "glob of parameter names that are not trained, e.g. 'layer1.*'");
+  for_each_weights_option(c, visit);
   visit("validation-fraction", c.validation_fraction,
         "share of train held out, where there is no val/");
   visit("test-fraction", c.test_fraction, "share set aside for test, for <class>/* without train/");

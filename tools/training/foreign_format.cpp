@@ -8,9 +8,11 @@ namespace {
 
 using namespace std::string_view_literals;
 
+// Where weights are taken from any file these are read (torch_file.h).
 constexpr const char* kTorch =
-    "is a PyTorch file (.pth, .pt, .bin), not safetensors; in Python, save it with "
-    "safetensors.torch.save_file(model.state_dict(), \"model.safetensors\") and give that file";
+    "is a PyTorch file (.pth, .pt, .bin), not a model of this program: give it to `train "
+    "--weights`, or write its tensors as safetensors with `tapescope weights FILE --out "
+    "model.safetensors`";
 constexpr const char* kNumpy =
     "is a NumPy file, not safetensors; in Python, save it with "
     "safetensors.numpy.save_file(dict(numpy.load(\"file.npz\")), \"model.safetensors\")";
@@ -52,10 +54,8 @@ std::string foreign_format(std::string_view head) {
         contains(name, "/.storage") || contains(name, "/code/")) {
       return kTorch;
     }
-    return "is a zip archive, not safetensors; if PyTorch wrote it, save it with "
-           "safetensors.torch.save_file(model.state_dict(), \"model.safetensors\"), otherwise "
-           "unpack "
-           "it first";
+    return "is a zip archive, not safetensors and not what torch.save writes; if it was packed "
+           "around the weights, unpack it first";
   }
   // Python's pickle, protocols 2 to 5: what torch.save wrote before version 1.6.
   if (head.size() > 1 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5) return kTorch;

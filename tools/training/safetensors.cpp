@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -20,45 +19,6 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 constexpr std::uint64_t kMostHeader = 100'000'000;  // the reference implementation's limit
 constexpr const char* kMetadata = "__metadata__";
-
-// A dtype of the format, what it is read as, and its size in the file.
-struct FileType {
-  const char* name;
-  DType dtype;
-  std::size_t bytes;
-};
-constexpr FileType kFileTypes[] = {{"F32", DType::f32, 4},   {"F64", DType::f64, 8},
-                                   {"BF16", DType::bf16, 2}, {"I64", DType::i64, 8},
-                                   {"U8", DType::u8, 1},     {"F16", DType::f32, 2},
-                                   {"I32", DType::i64, 4}};
-
-const char* file_name_of(DType dtype) {
-  for (const FileType& type : kFileTypes) {
-    if (type.dtype == dtype) return type.name;
-  }
-  return "";
-}
-
-// IEEE binary16: 1 sign, 5 exponent, 10 fraction bits.
-float half_to_float(std::uint16_t half) {
-  const int exponent = half >> 10 & 31;
-  const int fraction = half & 1023;
-  float value = 0;
-  if (exponent == 31) {
-    value = fraction == 0 ? INFINITY : NAN;
-  } else if (exponent == 0) {
-    value = std::ldexp(static_cast<float>(fraction), -24);
-  } else {
-    value = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
-  }
-  return half >> 15 != 0 ? -value : value;
-}
-
-const FileType* type_of(const std::string& name) {
-  const auto* type = std::find_if(std::begin(kFileTypes), std::end(kFileTypes),
-                                  [&](const FileType& known) { return name == known.name; });
-  return type == std::end(kFileTypes) ? nullptr : type;
-}
 
 using Entry = SafetensorsFile::Entry;
 
@@ -130,7 +90,7 @@ Entry parse_entry(const std::string& name, const json& value, const std::string&
   }
   entry.begin = whole_number(value["data_offsets"][0], file, name, "data_offsets");
   entry.end = whole_number(value["data_offsets"][1], file, name, "data_offsets");
-  const FileType* type = type_of(entry.dtype);
+  const FileType* type = file_type(entry.dtype);
   const std::uint64_t needed = type != nullptr ? elements * type->bytes : entry.end - entry.begin;
   if (entry.end < entry.begin || entry.end - entry.begin != needed) {
     throw usage_error(
@@ -150,11 +110,6 @@ void read_exactly(std::ifstream& stream, void* to, std::size_t bytes, const std:
 
 }  // namespace
 
-std::string shown_name(const std::string& name) {
-  constexpr std::size_t kMost = 100;
-  return printable(name.size() <= kMost ? name : name.substr(0, kMost) + "...");
-}
-
 const Tensor* Safetensors::find(const std::string& name) const {
   for (const StoredTensor& named : tensors) {
     if (named.name == name) return &named.tensor;
@@ -162,14 +117,7 @@ const Tensor* Safetensors::find(const std::string& name) const {
   return nullptr;
 }
 
-SafetensorsFile::SafetensorsFile(std::filesystem::path path)
-    : path_(std::move(path)), shown_(printable(path_.string())) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path_, error)) {
-    const bool there = std::filesystem::exists(path_, error);
-    throw usage_error("{}: {}; check the path", shown_,
-                      there ? "is a folder or a device, no such file can be read" : "no such file");
-  }
+SafetensorsFile::SafetensorsFile(std::filesystem::path path) : WeightsFile(std::move(path)) {
   stream_.open(path_, std::ios::binary);
   stream_.seekg(0, std::ios::end);
   const auto size = static_cast<std::int64_t>(stream_.tellg());
@@ -232,57 +180,21 @@ void SafetensorsFile::read_entries(std::uint64_t available) {
           entry.begin, entry.begin < at ? "overlaps the one before it" : "leaves a hole before it");
     }
     at = entry.end;
-    by_name_.emplace(entry.name, by_name_.size());
   }
   if (at != available) {
     throw usage_error("{}: {}: its header describes {} bytes of data but {} follow; copy it again",
                       shown_, at > available ? "is cut short" : "is too long", at, available);
   }
-}
-
-const SafetensorsFile::Entry* SafetensorsFile::find(const std::string& name) const {
-  const auto it = by_name_.find(name);
-  return it == by_name_.end() ? nullptr : &entries_[it->second];
+  index_entries();
 }
 
 std::uint64_t SafetensorsFile::data_bytes() const {
   return entries_.empty() ? 0 : entries_.back().end;
 }
 
-Tensor SafetensorsFile::read(const Entry& entry) {
-  const FileType* type = type_of(entry.dtype);
-  if (type == nullptr) {
-    throw usage_error(
-        "{}: tensor \"{}\" has dtype {}; F32, F64, BF16, F16, I64, I32 and U8 are read", shown_,
-        shown_name(entry.name), shown_name(entry.dtype));
-  }
-  if (entry.shape.size() > static_cast<std::size_t>(Shape::kMaxRank)) {
-    throw usage_error("{}: tensor \"{}\" has {} axes; up to {} are possible", shown_,
-                      shown_name(entry.name), entry.shape.size(), Shape::kMaxRank);
-  }
-  Tensor tensor({type->dtype, Shape(entry.shape)}, Device::cpu(), Purpose::parameter,
-                "safetensors");
-  const auto bytes = static_cast<std::size_t>(entry.end - entry.begin);
+void SafetensorsFile::read_bytes(const Entry& entry, std::span<std::byte> to) {
   stream_.seekg(static_cast<std::streamoff>(data_ + entry.begin));
-  if (size_of(type->dtype) == type->bytes) {
-    read_exactly(stream_, tensor.data(), bytes, shown_);
-    return tensor;
-  }
-  std::vector<char> raw(bytes);
-  read_exactly(stream_, raw.data(), bytes, shown_);
-  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    if (type->dtype == DType::f32) {
-      std::uint16_t half = 0;
-      std::memcpy(&half, raw.data() + at * 2, 2);
-      tensor.values<float>()[at] = half_to_float(half);
-    } else {
-      std::int32_t narrow = 0;
-      std::memcpy(&narrow, raw.data() + at * 4, 4);
-      tensor.values<std::int64_t>()[at] = narrow;
-    }
-  }
-  return tensor;
+  read_exactly(stream_, to.data(), to.size(), shown_);
 }
 
 Safetensors read_safetensors(const std::filesystem::path& path) {

@@ -41,12 +41,13 @@ struct StepStatistics::State {
   double seconds_before = 0;
 };
 
-StepStatistics::StepStatistics(const Model& model, const Task& task, std::int64_t batch_size,
+StepStatistics::StepStatistics(const Model& model, const Task& task,
+                               std::span<const ParameterRef> parameters, std::int64_t batch_size,
                                std::uint64_t seed, const Backend& backend,
-                               std::shared_ptr<Tensor> arena)
+                               std::shared_ptr<Tensor> arena, std::span<const std::string> cuts)
     : state_(new State) {
   State& s = *state_;
-  s.parameters = model.trained_parameters();
+  s.parameters.assign(parameters.begin(), parameters.end());
   CompileOptions options;
   options.arena = std::move(arena);
   {
@@ -58,7 +59,9 @@ StepStatistics::StepStatistics(const Model& model, const Task& task, std::int64_
       squares.push_back(sum(square(gradient)));
     }
     const Var outputs[] = {packed(tape, squares)};
-    s.half = std::make_unique<Program>(tape.compile(outputs, {}, options));
+    CompileOptions from_cuts = options;
+    for (const std::string& path : cuts) from_cuts.cuts.push_back(tape.find(path));
+    s.half = std::make_unique<Program>(tape.compile(outputs, {}, from_cuts));
   }
   Tape tape(backend.device, Mode::evaluation, {seed, backend.choices});
   std::vector<Var> updates, weights;

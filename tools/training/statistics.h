@@ -30,9 +30,11 @@ Var packed(Tape& tape, std::span<const Var> scalars);
 
 class StepStatistics {
  public:
-  // Shares `arena` with the step's Program.
-  StepStatistics(const Model& model, const Task& task, std::int64_t batch_size, std::uint64_t seed,
-                 const Backend& backend, std::shared_ptr<Tensor> arena);
+  // Of `parameters`. Shares `arena` with the step's Program, and is given the same inputs: those of
+  // the recorded paths `cuts` in place of the picture.
+  StepStatistics(const Model& model, const Task& task, std::span<const ParameterRef> parameters,
+                 std::int64_t batch_size, std::uint64_t seed, const Backend& backend,
+                 std::shared_ptr<Tensor> arena, std::span<const std::string> cuts = {});
   ~StepStatistics();
 
   // The names of the parameters that the vectors run over.

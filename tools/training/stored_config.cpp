@@ -42,6 +42,7 @@ void take_stored_options(TrainConfig& config, const std::vector<std::string>& gi
     stored[option.name] = option.value;
   }
   stored.try_emplace("exif", name_of(Exif::ignore));  // of older versions
+  stored.try_emplace("preprocess", "data");
   for_each_option(config, [&](std::string_view option, auto& value, std::string_view) {
     const std::string name(option);
     const bool typed = std::find(given.begin(), given.end(), name) != given.end();

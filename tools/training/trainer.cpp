@@ -5,6 +5,8 @@
 #include <cmath>
 #include <optional>
 
+#include "tools/training/evaluator.h"
+#include "tools/training/features.h"
 #include "tools/training/staging.h"
 
 namespace tapescope {
@@ -15,63 +17,47 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Loss and predictions on an evaluation tape over the shared parameters.
-class Evaluator {
- public:
-  Evaluator(const Model& model, const Task& task, std::int64_t batch_size, const Backend& backend,
-            std::shared_ptr<Tensor> arena = {})
-      : task_(task),
-        program_(compile(model, task, batch_size, backend, std::move(arena))),
-        staging_(backend.device) {}
-
-  std::unique_ptr<Metrics> over(Loader& loader) {
-    std::unique_ptr<Metrics> metrics = task_.metrics();
-    loader.start(0);
-    for (Batch batch; loader.next(batch);) {
-      const std::vector<Tensor> out = program_.run(staging_.stage(task_.feed(batch)));
-      staging_.done();
-      metrics->add(batch, out[0], out[1]);
-    }
-    return metrics;
-  }
-
- private:
-  static Program compile(const Model& model, const Task& task, std::int64_t batch_size,
-                         const Backend& backend, std::shared_ptr<Tensor> arena) {
-    Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
-    const NamedVars inputs = task.inputs(tape, batch_size);
-    const NamedVars outputs = model(inputs);
-    CompileOptions options;
-    options.arena = std::move(arena);
-    const Var wanted[] = {task.loss(inputs, outputs).samples, task.predictions(outputs)};
-    return tape.compile(wanted, {}, options);
-  }
-  const Task& task_;
-  Program program_;
-  Staging staging_;
-};
-
 }  // namespace
+
+// Epochs with the same parameters trained.
+struct Trainer::Phase {
+  std::int64_t first_epoch = 0, epochs = 0;
+  Schedule schedule;
+  std::shared_ptr<FeatureSource> train_features, validation_features;  // or null
+  std::string told;                                                    // why so, in a sentence
+  std::unique_ptr<Program> features;  // from the picture to what the two hold
+  std::unique_ptr<Loader> train, validation;
+  // Outputs: loss, gradient norm, packed squares of gradients and then terms.
+  std::unique_ptr<Program> step;
+  std::unique_ptr<StepStatistics> statistics;
+  std::unique_ptr<Evaluator> evaluator;
+};
 
 struct Trainer::State {
   const Task& task;
   TrainerOptions options;
   Optimizer optimizer;
+  std::shared_ptr<const SampleSource> train, validation;
   std::int64_t batch_size = 0;  // of a full batch: what is asked for, but no more than there is
-  std::unique_ptr<Loader> train, validation;
-  // Outputs: loss, gradient norm, packed squares of gradients and then terms.
-  std::unique_ptr<Program> step;
-  std::vector<std::string> term_names;
-  std::unique_ptr<StepStatistics> statistics;
-  std::unique_ptr<Evaluator> evaluator;
-  std::unique_ptr<Staging> staging;
+  std::vector<ParameterRef> followed = {};  // by the statistics: what is trained from the beginning
+  std::shared_ptr<Tensor> arena = std::make_shared<Tensor>();  // of all Programs, in turn
+  std::vector<Phase> phases = {};
+  Phase* now = nullptr;
+  std::vector<std::string> term_names = {};
+  std::unique_ptr<Staging> staging = {};
 
   std::size_t peak = 0;
   Tensor learning_rate = Tensor::scalar(0), step_number = Tensor::scalar_i64(0);
 
+  void add_phase(const Model& model, std::int64_t first_epoch, std::int64_t epochs);
+  void keep_features(Phase& phase, Tape& tape, std::span<const Var> cut);
+  void add_loaders(Phase& phase) const;
+  Phase& enter(const Progress& progress, const TrainerEvents& events);
   bool wants_statistics(const Progress& progress) const {
-    return statistics && progress.step % options.statistics_every == 0;
+    return now->statistics && progress.step % options.statistics_every == 0;
   }
+  // Steps before the phase: its schedule and its optimiser's moments begin at 0.
+  std::int64_t steps_before() const { return now->first_epoch * now->train->batches(); }
   std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate,
                                StepProfile* profile);
   StepRecord count(const std::vector<Tensor>& out, std::int64_t images, Progress& progress,
@@ -123,31 +109,34 @@ Trainer::Trainer(const Model& model, const Task& task, std::shared_ptr<const Dat
 
 Trainer::Trainer(const Model& model, const Task& task, std::shared_ptr<const SampleSource> train,
                  std::shared_ptr<const SampleSource> validation, TrainerOptions options)
-    : state_(new State{task,
-                       options,
-                       Optimizer(options.optimizer),
-                       std::min(options.batch_size, train->size()),
-                       {},
-                       {},
-                       {},
-                       {},
-                       {},
-                       {},
-                       {}}) {
+    : state_(new State{.task = task,
+                       .options = options,
+                       .optimizer = Optimizer(options.optimizer),
+                       .train = train,
+                       .validation = std::move(validation),
+                       .batch_size = std::min(options.batch_size, train->size())}) {
   State& s = *state_;
   move_to(options.device, model.parameters());
   s.options.schedule.check();
-  s.train =
-      std::make_unique<Loader>(std::move(train), LoaderOptions{.batch_size = options.batch_size,
-                                                               .shuffle = true,
-                                                               .seed = options.seed,
-                                                               .threads = options.loader_threads});
-  s.options.schedule.steps = s.train->batches() * options.epochs;
-  if (validation) {
-    s.validation = std::make_unique<Loader>(
-        std::move(validation),
-        LoaderOptions{.batch_size = options.batch_size, .threads = options.loader_threads});
+  s.followed = model.trained_parameters();
+  const std::int64_t unfreeze = s.options.unfrozen.empty() ? 0 : options.unfreeze_after;
+  const bool thaws = unfreeze > 0 && unfreeze < options.epochs;
+  s.add_phase(model, 0, thaws ? unfreeze : options.epochs);
+  if (thaws) {
+    for (const ParameterRef& parameter : s.options.unfrozen) parameter->frozen = false;
+    s.add_phase(model, unfreeze, options.epochs - unfreeze);
+    for (const ParameterRef& parameter : s.options.unfrozen) parameter->frozen = true;
+    s.phases[1].schedule.peak *= options.unfreeze_factor;
   }
+  s.now = &s.phases[0];
+  s.staging = std::make_unique<Staging>(options.device);
+}
+
+// Records and compiles what an epoch of the phase needs, with the parameters that are trained now.
+void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std::int64_t epochs) {
+  Phase phase;
+  phase.first_epoch = first_epoch;
+  phase.epochs = epochs;
   Tape tape(options.device, Mode::training, {options.seed, options.kernels});
   const NamedVars inputs = task.inputs(tape, options.batch_size);
   const Loss of_samples = task.loss(inputs, model(inputs));
@@ -156,75 +145,182 @@ Trainer::Trainer(const Model& model, const Task& task, std::shared_ptr<const Sam
   if (parameters.empty()) {
     throw usage_error("there is nothing to train: --freeze covers every parameter");
   }
+  std::vector<Var> cut;
+  if (options.keep_features && inputs.contains("image")) {
+    cut = feature_cut(tape, inputs.at("image"), parameters);
+  }
   const std::vector<Var> gradients = tape.gradient(loss, parameters);
-  const Effects effects = s.optimizer.update(parameters, gradients);
+  const Effects effects = optimizer.update(parameters, gradients);
+  keep_features(phase, tape, cut);
+  add_loaders(phase);
+  phase.schedule = options.schedule;
+  phase.schedule.steps = phase.train->batches() * epochs;
+
   CompileOptions compile;
   compile.guard = loss;  // parameters stay as they were before a loss that is not finite
-  compile.arena = std::make_shared<Tensor>();
+  compile.arena = arena;
+  std::vector<std::string> cut_paths;
+  if (phase.train_features) {
+    compile.cuts = cut;
+    for (const Var& feature : cut) cut_paths.push_back(feature.path());
+  }
   // In one vector: one copy to the host, however many there are.
-  std::vector<Var> told = s.optimizer.gradient_squares();
+  std::vector<Var> told;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (std::find(followed.begin(), followed.end(), parameters[i]) == followed.end()) continue;
+    told.push_back(optimizer.gradient_squares()[i]);
+  }
+  term_names.clear();
   for (const Term& term : of_samples.terms) {
     told.push_back(mean(term.samples));
-    s.term_names.push_back(term.name);
+    term_names.push_back(term.name);
   }
-  const Var outputs[] = {loss, s.optimizer.gradient_norm(), packed(tape, told)};
-  s.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
-  refuse_single_values(*s.step, s.train->samples(), options.batch_size);
+  const Var outputs[] = {loss, optimizer.gradient_norm(), packed(tape, told)};
+  phase.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
+  refuse_single_values(*phase.step, phase.train->samples(), options.batch_size);
   const Backend backend{options.device, options.kernels};
-  s.evaluator =
-      std::make_unique<Evaluator>(model, task, options.batch_size, backend, compile.arena);
+  phase.evaluator =
+      std::make_unique<Evaluator>(model, task, options.batch_size, backend, arena, cut_paths);
   if (options.statistics_every > 0) {
-    s.statistics = std::make_unique<StepStatistics>(model, task, options.batch_size, options.seed,
-                                                    backend, compile.arena);
+    phase.statistics = std::make_unique<StepStatistics>(model, task, followed, options.batch_size,
+                                                        options.seed, backend, arena, cut_paths);
   }
-  s.staging = std::make_unique<Staging>(options.device);
+  phases.push_back(std::move(phase));
+}
+
+void Trainer::State::add_loaders(Phase& phase) const {
+  const LoaderOptions plain{.batch_size = options.batch_size, .threads = options.loader_threads};
+  LoaderOptions shuffled = plain;
+  shuffled.shuffle = true;
+  shuffled.seed = options.seed;
+  phase.train =
+      std::make_unique<Loader>(phase.train_features ? phase.train_features : train, shuffled);
+  if (!validation) return;
+  phase.validation = std::make_unique<Loader>(
+      phase.validation_features ? phase.validation_features : validation, plain);
+}
+
+// Decides whether the cut's values are computed once, and says why.
+void Trainer::State::keep_features(Phase& phase, Tape& tape, std::span<const Var> cut) {
+  if (cut.empty()) return;
+  constexpr std::size_t kMostBytes = std::size_t{1} << 30;
+  if (!train->repeats() || (validation && !validation->repeats())) {
+    phase.told =
+        "features of the frozen part are computed anew in every epoch, since augmentation changes "
+        "the pictures; --augment none computes them once";
+    return;
+  }
+  phase.train_features = std::make_shared<FeatureSource>(train, cut);
+  std::size_t bytes = phase.train_features->bytes();
+  if (validation) {
+    phase.validation_features = std::make_shared<FeatureSource>(validation, cut);
+    bytes += phase.validation_features->bytes();
+  }
+  if (bytes > kMostBytes) {
+    phase.train_features = phase.validation_features = nullptr;
+    phase.told = fmt::format(
+        "features of the frozen part are computed anew in every epoch: to keep those of '{}' would "
+        "take {:.1f} GB",
+        cut[0].path(), static_cast<double>(bytes) / 1e9);
+    return;
+  }
+  phase.features = std::make_unique<Program>(tape.compile(cut, {}));
+  phase.told = fmt::format(
+      "features of {} pictures ('{}', {:.1f} MB) are computed once: all that is trained lies "
+      "behind "
+      "them, and no augmentation changes the pictures",
+      train->size() + (validation ? validation->size() : 0), cut[0].path(),
+      static_cast<double>(bytes) / 1e6);
+}
+
+// Makes the phase of the next step the present one.
+Trainer::Phase& Trainer::State::enter(const Progress& progress, const TrainerEvents& events) {
+  Phase* next = &phases.front();
+  for (Phase& phase : phases) {
+    if (phase.first_epoch <= progress.epoch) next = &phase;
+  }
+  const bool later = next != &phases.front();
+  const bool begins = progress.epoch == next->first_epoch && progress.batch == 0;
+  for (const ParameterRef& parameter : options.unfrozen) {
+    if (phases.size() > 1) parameter->frozen = !later;
+  }
+  if (later && begins) {
+    optimizer.forget();
+    if (events.note) {
+      events.note(fmt::format("unfrozen: {} parameters are trained from here on, lr {}",
+                              options.unfrozen.size(), next->schedule.peak));
+    }
+  }
+  if (events.note && !next->told.empty()) events.note(std::exchange(next->told, ""));
+  now = next;
+  for (FeatureSource* source : {now->train_features.get(), now->validation_features.get()}) {
+    if (source == nullptr || source->filled()) continue;
+    source->fill(*now->features, task, options.device, options.batch_size, options.loader_threads);
+  }
+  return *now;
 }
 
 Trainer::~Trainer() = default;
 
-MemoryPlan Trainer::plan() { return state_->step->plan(state_->batch_size); }
+// The last phase trains the most.
+MemoryPlan Trainer::plan() { return state_->phases.back().step->plan(state_->batch_size); }
 
 std::size_t Trainer::prefetch_bytes() const {
+  const Phase& phase = state_->phases.back();
   const std::int64_t most = state_->options.loader_threads > 0 ? LoaderOptions{}.prefetch : 0;
-  const std::int64_t batches = std::min(most, state_->train->batches() - 1);
-  return state_->step->plan(state_->batch_size).inputs * static_cast<std::size_t>(batches);
+  const std::int64_t batches = std::min(most, phase.train->batches() - 1);
+  std::size_t bytes =
+      phase.step->plan(state_->batch_size).inputs * static_cast<std::size_t>(batches);
+  for (const Phase& each : state_->phases) {
+    if (each.train_features) bytes += each.train_features->bytes();
+    if (each.validation_features) bytes += each.validation_features->bytes();
+  }
+  return bytes;
 }
 
 const std::vector<std::string>& Trainer::statistics_names() const {
   static const std::vector<std::string> none;
-  return state_->statistics ? state_->statistics->names() : none;
+  const auto& statistics = state_->phases[0].statistics;
+  return statistics ? statistics->names() : none;
 }
 
 std::size_t Trainer::statistics_bytes() const {
-  return state_->statistics ? state_->statistics->bytes() : 0;
+  const auto& statistics = state_->phases[0].statistics;
+  return statistics ? statistics->bytes() : 0;
 }
 
 std::size_t Trainer::peak_bytes() const { return state_->peak; }
 
-double Trainer::step_flops() { return state_->step->cost(state_->batch_size).flops; }
+double Trainer::step_flops() {
+  double flops = 0;
+  for (const Phase& phase : state_->phases) {
+    flops += phase.step->cost(state_->batch_size).flops * static_cast<double>(phase.epochs);
+  }
+  return flops / static_cast<double>(state_->options.epochs);
+}
 
-std::int64_t Trainer::steps_per_epoch() const { return state_->train->batches(); }
+std::int64_t Trainer::steps_per_epoch() const { return state_->phases[0].train->batches(); }
 
 Optimizer& Trainer::optimizer() { return state_->optimizer; }
 
 std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress& progress,
                                              double rate, StepProfile* profile) {
   learning_rate.values<float>()[0] = static_cast<float>(rate);
-  step_number.values<std::int64_t>()[0] = progress.step;
+  step_number.values<std::int64_t>()[0] = progress.step - steps_before();
   std::vector<NamedTensor> inputs = task.feed(batch);
   inputs.push_back({"learning_rate", learning_rate});
   inputs.push_back({"step", step_number});
   inputs = staging->stage(std::move(inputs));
-  if (wants_statistics(progress)) statistics->before(inputs, batch.rows());
+  if (wants_statistics(progress)) now->statistics->before(inputs, batch.rows());
   std::vector<Tensor> out =
-      profile != nullptr ? profile->run(*step, inputs, batch.rows()) : step->run(inputs);
+      profile != nullptr ? profile->run(*now->step, inputs, batch.rows()) : now->step->run(inputs);
   staging->done();
   if (out.empty()) {
     throw failure(
         "the loss is not finite at step {} of epoch {} (learning rate {:.3g}): the first value to "
         "go wrong is that of '{}'; the parameters and checkpoints are from before this step: try a "
         "smaller --lr or --clip-gradient 1",
-        progress.step + 1, progress.epoch + 1, rate, step->first_non_finite(inputs));
+        progress.step + 1, progress.epoch + 1, rate, now->step->first_non_finite(inputs));
   }
   return out;
 }
@@ -256,7 +352,7 @@ StepRecord Trainer::State::count(const std::vector<Tensor>& out, std::int64_t im
   record.epoch = progress.epoch + 1;
   ++progress.batch;
   if (with_statistics) {
-    told = statistics->after(out[2]);
+    told = now->statistics->after(out[2]);
     told->step = record.step;
     told->epoch = record.epoch;
   }
@@ -276,8 +372,8 @@ void Trainer::State::judge(Progress& progress, EpochRecord& record) {
   progress.images = 0;
   progress.term_sums.assign(term_names.size(), 0);
   double score = static_cast<double>(record.epoch);  // without validation the last is the best
-  if (validation) {
-    const std::unique_ptr<Metrics> metrics = evaluator->over(*validation);
+  if (now->validation) {
+    const std::unique_ptr<Metrics> metrics = now->evaluator->over(*now->validation);
     record.validated = true;
     record.validation_loss = metrics->loss();
     record.validation_score = score = metrics->score();
@@ -293,21 +389,21 @@ void Trainer::State::judge(Progress& progress, EpochRecord& record) {
 
 bool Trainer::run(Progress& progress, const TrainerEvents& events) {
   State& s = *state_;
-  const std::int64_t batches = s.train->batches();
   Clock::time_point logged = Clock::now();
   std::int64_t images_logged = 0;
   for (; progress.epoch < s.options.epochs; ++progress.epoch, progress.batch = 0) {
+    Phase& phase = s.enter(progress, events);
     const Clock::time_point began = Clock::now();
     EpochRecord record;
     std::int64_t images = 0;  // of this epoch, since this call
     if (progress.images == 0) progress.term_sums.assign(s.term_names.size(), 0);
-    s.train->start(progress.epoch, progress.batch);
+    phase.train->start(progress.epoch, progress.batch);
     for (Batch batch;;) {
       const Clock::time_point waiting = Clock::now();
-      if (!s.train->next(batch)) break;
+      if (!phase.train->next(batch)) break;
       record.data_wait_seconds += seconds_since(waiting);
       if (events.batch) events.batch(batch);
-      const double rate = s.options.schedule.at(progress.step);
+      const double rate = phase.schedule.at(progress.step - s.steps_before());
       const std::vector<Tensor> out = s.run_step(batch, progress, rate, events.profile);
       std::optional<StatisticsRecord> statistics;
       StepRecord step = s.count(out, batch.rows(), progress, statistics);
@@ -327,7 +423,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
         images_logged = 0;
       }
       const bool stop = events.stop && events.stop();
-      const bool epoch_ends = progress.batch == batches;
+      const bool epoch_ends = progress.batch == steps_per_epoch();
       if (stop || (s.options.checkpoint_every > 0 && !epoch_ends &&
                    progress.step % s.options.checkpoint_every == 0)) {
         if (events.save) events.save(progress, false, false);
@@ -349,22 +445,6 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
     images_logged = 0;
   }
   return true;
-}
-
-std::unique_ptr<Metrics> evaluate(const Model& model, const Task& task,
-                                  std::shared_ptr<const SampleSource> data, std::int64_t batch_size,
-                                  int loader_threads, const Backend& backend) {
-  move_to(backend.device, model.parameters());
-  Loader loader(std::move(data), {.batch_size = batch_size, .threads = loader_threads});
-  return Evaluator(model, task, batch_size, backend).over(loader);
-}
-
-std::unique_ptr<Metrics> evaluate(const Model& model, const Task& task,
-                                  std::shared_ptr<const Dataset> data, const Pipeline& pipeline,
-                                  std::int64_t batch_size, int loader_threads,
-                                  const Backend& backend) {
-  return evaluate(model, task, source_of(std::move(data), pipeline), batch_size, loader_threads,
-                  backend);
 }
 
 }  // namespace tapescope

@@ -67,11 +67,21 @@ struct TrainerOptions {
   KernelChoices kernels;
   OptimizerConfig optimizer;
   Schedule schedule;  // its `steps` is set by the trainer
+  // After so many epochs `unfrozen`, which are frozen until then, are trained as well: all moments
+  // begin anew, and the schedule runs again over the remaining epochs with its peak times
+  // `unfreeze_factor` (Howard and Ruder 2018, section 3.3). 0: never.
+  std::int64_t unfreeze_after = 0;
+  double unfreeze_factor = 0.1;
+  std::vector<ParameterRef> unfrozen = {};
+  // What a frozen part makes of pictures that no augmentation changes is computed once; the bits
+  // are the same.
+  bool keep_features = true;
 };
 
 // What the trainer reports to; each may be empty.
 struct TrainerEvents {
-  std::function<void(const Batch&)> batch;  // before the step that it is for
+  std::function<void(const std::string&)> note;  // a sentence on what is done
+  std::function<void(const Batch&)> batch;       // before the step that it is for
   std::function<void(const StepRecord&)> step;
   // After every step: for a line on a terminal. Must take no time.
   std::function<void(const Progress&, double loss, const std::vector<NamedNumber>& terms)> tick;
@@ -116,6 +126,7 @@ class Trainer {
   Optimizer& optimizer();
 
  private:
+  struct Phase;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -5,6 +5,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <map>
 #include <set>
@@ -15,7 +16,7 @@ namespace tapescope {
 namespace {
 
 namespace fs = std::filesystem;
-using Entry = SafetensorsFile::Entry;
+using Entry = WeightsFile::Entry;
 
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
@@ -41,7 +42,7 @@ using Names = std::map<std::string, std::vector<std::int64_t>>;
 
 // What stands before the model's own names in the file: "module." of DataParallel, "_orig_mod." of
 // torch.compile, "model." of Lightning, several of them; empty where the names are the model's.
-std::string prefix_of(const SafetensorsFile& file, const Names& names) {
+std::string prefix_of(const WeightsFile& file, const Names& names) {
   // Under each prefix: how many of the model's tensors are there by name and shape, and by name.
   std::map<std::string, std::pair<std::size_t, std::size_t>> found;
   constexpr std::size_t kLongest = 512;
@@ -82,7 +83,7 @@ struct Match {
   int counters = 0;  // missing ones
 };
 
-Match match(const SafetensorsFile& file, const Module& model) {
+Match match(const WeightsFile& file, const Module& model) {
   Match result;
   const std::vector<ParameterRef> parameters = model.parameters();
   Names names;
@@ -144,7 +145,7 @@ std::string first_non_finite(const Tensor& tensor) {
 }
 
 // Returns a sentence about values that are not finite, or nothing.
-std::string copy(const Match& match, SafetensorsFile& file) {
+std::string copy(const Match& match, WeightsFile& file) {
   std::string first;
   std::int64_t more = 0;
   for (const auto& [parameter, entry] : match.fitting) {
@@ -266,7 +267,8 @@ std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,
 }
 
 std::vector<std::string> load_weights(Module& model, const fs::path& path) {
-  SafetensorsFile file(path);
+  const std::unique_ptr<WeightsFile> opened = open_weights(path);
+  WeightsFile& file = *opened;
   const Match found = match(file, model);
   if (found.fitting.empty()) {
     throw usage_error("--weights '{}' fits nothing of this model: its tensors are {}",
@@ -277,7 +279,8 @@ std::vector<std::string> load_weights(Module& model, const fs::path& path) {
     throw usage_error("--weights {}; a training cannot start from that, take other weights",
                       non_finite);
   }
-  std::vector<std::string> sentences = prefix_sentence(found);
+  std::vector<std::string> sentences = file.notices();
+  for (std::string& sentence : prefix_sentence(found)) sentences.push_back(std::move(sentence));
   sentences.push_back(fmt::format("weights: {} tensors taken from {}", found.fitting.size(),
                                   printable(path.string())));
   if (!found.missing.empty()) {
@@ -293,6 +296,92 @@ std::vector<std::string> load_weights(Module& model, const fs::path& path) {
                                     found.unexpected.size(), joined(found.unexpected)));
   }
   return sentences;
+}
+
+namespace {
+
+bool fits(const std::string& glob, const ParameterRef& parameter) {
+  return fnmatch(glob.c_str(), parameter->name.c_str(), 0) == 0;
+}
+
+// Of the parameters that could be trained, the ones of this name.
+std::vector<ParameterRef> matching(const Module& model, const std::string& option,
+                                   const std::string& glob) {
+  std::vector<ParameterRef> found = model.parameters();
+  std::erase_if(found, [&](const ParameterRef& p) {
+    return p->kind == Parameter::Kind::buffer || !fits(glob, p);
+  });
+  if (!found.empty()) return found;
+  std::vector<std::string> names;
+  for (const ParameterRef& parameter : model.trained_parameters()) names.push_back(parameter->name);
+  throw usage_error("{} '{}' matches no parameter; they are {}", option, printable(glob),
+                    joined(names));
+}
+
+std::vector<std::string> globs_of(const std::string& list, const std::vector<std::string>& head) {
+  std::vector<std::string> globs;
+  for (const std::string& word : comma_separated(list)) {
+    if (word == "head") {
+      globs.insert(globs.end(), head.begin(), head.end());
+    } else {
+      globs.push_back(word);
+    }
+  }
+  return globs;
+}
+
+}  // namespace
+
+std::vector<std::string> head_of(const Module& model) {
+  std::string last;
+  for (const ParameterRef& parameter : model.parameters()) {
+    if (parameter->kind != Parameter::Kind::buffer) last = parameter->name;
+  }
+  return {last.substr(0, last.rfind('.') + 1) + "*"};
+}
+
+std::vector<ParameterRef> train_only(const Module& model, const std::string& list,
+                                     const std::vector<std::string>& head) {
+  std::set<ParameterRef> kept;
+  for (const std::string& glob : globs_of(list, head)) {
+    for (const ParameterRef& parameter : matching(model, "--train-only", glob)) {
+      kept.insert(parameter);
+    }
+  }
+  std::vector<ParameterRef> frozen;
+  for (const ParameterRef& parameter : model.trained_parameters()) {
+    if (kept.contains(parameter)) continue;
+    parameter->frozen = true;
+    frozen.push_back(parameter);
+  }
+  return frozen;
+}
+
+std::map<std::string, double> rate_factors(const Module& model, const std::string& list,
+                                           const std::vector<std::string>& head) {
+  std::map<std::string, double> factors;
+  if (list.empty()) return factors;
+  for (const std::string& part : comma_separated(list)) {
+    const std::size_t equals = part.find('=');
+    double factor = -1;
+    if (equals != std::string::npos) {
+      const char* end = part.data() + part.size();
+      const auto [at, error] = std::from_chars(part.data() + equals + 1, end, factor);
+      if (error != std::errc() || at != end) factor = -1;
+    }
+    if (!(factor > 0 && factor <= 1000)) {
+      throw usage_error(
+          "--lr-factors has '{}'; each part is GLOB=FACTOR with a factor above 0 and at most 1000, "
+          "as in 'layer1.*=0.1,layer2.*=0.3'",
+          printable(part));
+    }
+    for (const std::string& glob : globs_of(part.substr(0, equals), head)) {
+      for (const ParameterRef& parameter : matching(model, "--lr-factors", glob)) {
+        factors[parameter->name] = factor;
+      }
+    }
+  }
+  return factors;
 }
 
 int freeze(Module& model, const std::string& glob) {

@@ -3,11 +3,13 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "layers/module.h"
 #include "tools/training/safetensors.h"
+#include "tools/training/weights_file.h"
 
 namespace tapescope {
 
@@ -41,11 +43,25 @@ void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
 std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,
                                             SafetensorsFile& file);
 
-// Copies the tensors of a safetensors file (PyTorch's layout) into the model where name and shape
-// agree, and says in sentences what was not used: missing, unexpected and mismatched names. A head
-// of another number of classes keeps its initial values. Prefixes as above. A usage error where
-// nothing fits, or where a value is NaN or infinite.
+// Copies the tensors of a file (open_weights(): safetensors or PyTorch's) into the model where name
+// and shape agree, and says in sentences what was not used: missing, unexpected and mismatched
+// names. A head of another number of classes keeps its initial values. Prefixes as above. A usage
+// error where nothing fits, or where a value is NaN or infinite.
 std::vector<std::string> load_weights(Module& model, const std::filesystem::path& file);
+
+// The globs of the layers that give the outputs, where a net has one such: the layer that was made
+// last, as PyTorch's nets have it ("fc.*").
+std::vector<std::string> head_of(const Module& model);
+
+// Freezes every trained parameter that matches none of the globs of a list, in which "head" stands
+// for `head`, and returns them; a usage error where a glob matches none, naming some.
+std::vector<ParameterRef> train_only(const Module& model, const std::string& list,
+                                     const std::vector<std::string>& head);
+
+// "layer1.*=0.1,fc.*=2" as factors by the names of trained parameters. A usage error where a part
+// is none, or a glob matches nothing.
+std::map<std::string, double> rate_factors(const Module& model, const std::string& list,
+                                           const std::vector<std::string>& head);
 
 // Marks the parameters whose names match the glob (* and ?) as frozen; a usage error if none does.
 int freeze(Module& model, const std::string& glob);

@@ -43,7 +43,9 @@ void choose(TrainConfig& c, const Images& images, std::vector<std::string>& noti
   }
   if (c.weight_decay < 0) c.weight_decay = 0.01;
   if (c.clip_gradient == 0) c.clip_gradient = 35;
-  if (c.augment == "auto") c.augment = "flip";
+  if (c.augment == "auto") {
+    c.augment = c.train_only.empty() || c.unfreeze_after > 0 ? "flip" : "none";
+  }
 }
 
 struct Augmentation {
@@ -132,6 +134,16 @@ DetectionData open_training(const TrainConfig& config, const TrainingRequest& re
   return data;
 }
 
+void refuse_preprocessing(TrainConfig& config) {
+  if (config.preprocess != "auto" && config.preprocess != "data") {
+    throw usage_error(
+        "--preprocess {} is of classifiers: a detector's pictures keep their proportions and are "
+        "normalised by 0.5 and 0.25; leave it out",
+        printable(config.preprocess));
+  }
+  config.preprocess = "data";
+}
+
 TestResult test(const std::string& run, const std::shared_ptr<const DetectionSource>& images,
                 const TrainerOptions& options) {
   if (!images) return {{{"test_ap", std::nan("")}, {"test_ap50", std::nan("")}}, ""};
@@ -155,6 +167,7 @@ TestResult test(const std::string& run, const std::shared_ptr<const DetectionSou
 
 TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& request) const {
   check_options(config);
+  refuse_preprocessing(config);
   const Device device = device_from_name(config.device);
   config.device = name_of(device.kind);
   std::optional<DetectorConfig> resumed;
@@ -182,6 +195,7 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   setup.image = {detector.height, detector.width, 3};
   setup.metadata = metadata_of(detector);
   setup.loss = "focal+giou";
+  setup.head = {"heat.*", "ltrb.*"};
   setup.classes = data.classes;
   setup.per_class.assign(data.classes.size(), 0);
   std::int64_t objects = 0;

@@ -39,6 +39,7 @@ class LabelSource final : public SampleSource {
   std::vector<std::pair<std::string, Type>> types() const override;
   void load(std::int64_t index, const Pipeline::Key& key,
             std::span<void* const> rows) const override;
+  bool repeats() const override { return images_.repeats(); }
 
  private:
   std::shared_ptr<const Dataset> data_;

@@ -1,0 +1,22 @@
+// Loss and predictions on an evaluation tape over the model's own parameters.
+#pragma once
+
+#include "tools/training/staging.h"
+#include "tools/training/task.h"
+
+namespace tapescope {
+
+class Evaluator {
+ public:
+  // `cuts`: recorded paths whose values batches hold in place of the picture.
+  Evaluator(const Model& model, const Task& task, std::int64_t batch_size, const Backend& backend,
+            std::shared_ptr<Tensor> arena = {}, std::span<const std::string> cuts = {});
+  std::unique_ptr<Metrics> over(Loader& loader);
+
+ private:
+  const Task& task_;
+  Program program_;
+  Staging staging_;
+};
+
+}  // namespace tapescope
