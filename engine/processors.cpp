@@ -20,10 +20,8 @@ void restore_processors() noexcept {
 }
 
 std::vector<int> allowed_processors() {
-  cpu_set_t now;
-  CPU_ZERO(&now);
-  const bool known = is_remembered || sched_getaffinity(0, sizeof now, &now) == 0;
-  const cpu_set_t& set = is_remembered ? remembered : now;
+  cpu_set_t set = remembered;
+  const bool known = is_remembered || sched_getaffinity(0, sizeof set, &set) == 0;
   std::vector<int> processors;
   for (int cpu = 0; known && cpu < CPU_SETSIZE; ++cpu) {
     if (CPU_ISSET(cpu, &set)) processors.push_back(cpu);
