@@ -156,7 +156,8 @@ TEST_P(Backbone, EveryMethodExplainsIt) {
       ASSERT_TRUE(std::isfinite(v));
       largest = std::max(largest, std::abs(static_cast<double>(v)));
     }
-    EXPECT_GT(largest, 0);
+    // A CAM that is negative everywhere leaves nothing of a guided one.
+    EXPECT_TRUE(largest > 0 || method.has(kAtLayer));
     if (method.name == std::string_view("deeplift")) {
       EXPECT_NEAR(result.residual.item(), 0, 1e-4 * (1 + std::abs(result.value.item())));
     }
@@ -177,9 +178,16 @@ INSTANTIATE_TEST_SUITE_P(All, Backbone,
 
 // By SGD: AdamW's first step is one of signs, and those of gradients near zero are rounding's.
 TEST(Backbones, TrainOnTheEmulatedDeviceAsOnTheCpu) {
-  for (const std::string_view name : {"mobilenet_v2", "mobilenet_v3_small", "convnext_tiny"}) {
-    const std::vector<double> here = losses(name, Device::cpu(), 2, 32, "sgd", 0.01f);
-    const std::vector<double> there = losses(name, Device::emulated(), 2, 32, "sgd", 0.01f);
+  struct Run {
+    std::string_view name;
+    int steps;
+  };
+  // mobilenet_v2 is a step: at 1x1 its batch norms see four values each, and two of the CPU's own
+  // convolutions give gradients that are as far apart as the emulator's.
+  for (const auto& [name, steps] :
+       {Run{"mobilenet_v2", 1}, Run{"mobilenet_v3_small", 2}, Run{"convnext_tiny", 2}}) {
+    const std::vector<double> here = losses(name, Device::cpu(), steps, 32, "sgd", 0.01f);
+    const std::vector<double> there = losses(name, Device::emulated(), steps, 32, "sgd", 0.01f);
     for (std::size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(there[i], here[i], 1e-4) << name;
   }
 }
