@@ -8,11 +8,8 @@
 namespace tapescope::onnx {
 namespace {
 
-Var hard_sigmoid(Var x, double alpha, double beta) { return clamp(affine(x, alpha, beta), 0, 1); }
-
 Var softsign(Var x) { return div(x, affine(abs(x), 1, 1)); }
 Var mish(Var x) { return mul(x, tanh(softplus(x))); }
-Var hard_swish(Var x) { return mul(x, hard_sigmoid(x, 1.0 / 6, 0.5)); }
 Var logical_not(Var x) { return affine(x, -1, 1); }
 
 // Hendrycks and Gimpel's approximation (arXiv 1606.08415).
@@ -65,7 +62,7 @@ Var activation(const Call& call, Var x) {
     return alpha == 1 ? silu(x) : mul(x, sigmoid(affine(x, alpha)));
   }
   const double alpha = number("alpha", 1);  // ThresholdedRelu
-  return mul(x, step_function(affine(x, 1, -alpha)));
+  return mul(x, step(affine(x, 1, -alpha)));
 }
 
 }  // namespace
