@@ -73,7 +73,9 @@ TEST(Costs, NoMoreThanItHasToBe) {
       SCOPED_TRACE(fmt::format("{} of family {}", c.method, family));
       Explainer explainer = explainer_of(family, c.nonnegative);
       const double it = cost(explainer, c.method);
-      EXPECT_LE(it, c.most + 1e-12);
+      // In family 7 convolutions read what a normalisation made, which has both signs.
+      const bool both_signs = family == 7 && c.nonnegative;
+      EXPECT_LE(it, c.most * (both_signs ? 1.25 : 1) + 1e-12);
       EXPECT_GT(it, 1);
     }
   }

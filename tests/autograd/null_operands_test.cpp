@@ -26,6 +26,7 @@ const Call kCalls[] = {
     {"add", 2, [](V v) { add(v[0], v[1]); }},
     {"identity", 1, [](V v) { identity(v[0]); }},
     {"gelu_gradient", 2, [](V v) { gelu_gradient(v[0], v[1]); }},
+    {"hard_swish_gradient", 2, [](V v) { hard_swish_gradient(v[0], v[1]); }},
     {"silu_gradient", 2, [](V v) { silu_gradient(v[0], v[1]); }},
     {"softplus_gradient", 2, [](V v) { softplus_gradient(v[0], v[1]); }},
     {"sigmoid_gradient_from_output", 2, [](V v) { sigmoid_gradient_from_output(v[0], v[1]); }},

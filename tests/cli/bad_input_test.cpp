@@ -220,7 +220,7 @@ TEST_F(BadInput, Options) {
   expect_complaint({"train", "--data", data()}, 2, {"--out"});
   expect_complaint({"trian"}, 2, {"trian"});
   expect_complaint({}, 2, {"tapescope"});
-  expect_complaint({"predict", "--run", out()}, 2, {"images"});
+  expect_complaint({"predict", "--run", out()}, 2, {"no picture given"});
   EXPECT_FALSE(fs::exists(out())) << "a refused command left something behind";
 }
 

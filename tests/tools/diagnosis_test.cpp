@@ -250,7 +250,7 @@ TEST(Diagnosis, NamesExplodingGradients) {
 
 TEST(Diagnosis, NamesAStarvedLoader) {
   const auto found =
-      kinds(history_of({.epochs = 2, .change = [](Quarters& data) { data.milliseconds = 3; }}));
+      kinds(history_of({.epochs = 2, .change = [](Quarters& data) { data.milliseconds = 20; }}));
   EXPECT_TRUE(found.contains("data-starvation"));
 }
 

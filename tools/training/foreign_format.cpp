@@ -58,7 +58,11 @@ std::string foreign_format(std::string_view head) {
            "around the weights, unpack it first";
   }
   // Python's pickle, protocols 2 to 5: what torch.save wrote before version 1.6.
-  if (head.size() > 1 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5) return kTorch;
+  // Not a safetensors file whose header has such a length.
+  if (head.size() > 1 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5 &&
+      (head.size() <= 8 || head[8] != '{')) {
+    return kTorch;
+  }
   if (head.starts_with("\x93NUMPY")) return kNumpy;
   if (head.starts_with("\x89HDF\r\n\x1a\n")) {
     return "is an HDF5 file (Keras .h5), not safetensors; only safetensors files are read, with "
