@@ -101,6 +101,8 @@ class Classifier : public Model {
   }
   NamedVars operator()(const NamedVars& inputs) const final;
   virtual Var logits(Var image) const = 0;
+  // Another of its kind with other initial values; null: as make_model() makes it of config().
+  virtual std::unique_ptr<Classifier> redrawn(std::uint64_t) const { return nullptr; }
   const ModelConfig& config() const { return config_; }
 
  protected:

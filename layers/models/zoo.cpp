@@ -4,8 +4,7 @@
 #include "layers/models/backbones/backbones.h"
 
 // The list of models: a new one is a line here and a file beside it, which defines make_<name>.
-// Name, one line about it, the image size that `train` takes where nothing else is said, the
-// smallest.
+// Name, one line about it, the image size that `train` takes by itself, the smallest.
 // clang-format off
 #define TAPESCOPE_MODELS(MODEL)                                                                \
   MODEL(lenet, "two 5x5 convolutions and two linear layers; for small grey images", 28, 8)     \
@@ -28,7 +27,6 @@ struct Entry {
 };
 
 #define TAPESCOPE_ENTRY(name, ...) {{#name, __VA_ARGS__}, make_##name},
-// Those of the list, and the backbones.
 const std::vector<Entry>& zoo() {
   static const std::vector<Entry> all = [] {
     std::vector<Entry> entries = {TAPESCOPE_MODELS(TAPESCOPE_ENTRY)};

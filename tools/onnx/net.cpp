@@ -1,6 +1,7 @@
 #include "tools/onnx/net.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "autograd/program/program.h"
 #include "tools/files/near_names.h"
@@ -170,6 +171,24 @@ ParameterRef OnnxClassifier::parameter(const std::string& name,
     if (at->second.layout == layout) return at->second.parameter;
   }
   return nullptr;
+}
+
+std::unique_ptr<Classifier> OnnxClassifier::redrawn(std::uint64_t seed) const {
+  auto result = std::make_unique<OnnxClassifier>(graph_, config());
+  PhiloxStream random(seed);
+  for (const ParameterRef& parameter : result->parameters()) {
+    if (parameter->value.dtype() != DType::f32) continue;
+    double sum = 0, squares = 0;
+    const std::span<float> values = parameter->value.values<float>();
+    for (const float v : values) sum += v;
+    const double mean = sum / static_cast<double>(std::max<std::size_t>(1, values.size()));
+    for (const float v : values) squares += (v - mean) * (v - mean);
+    const double spread =
+        std::sqrt(squares / static_cast<double>(std::max<std::size_t>(1, values.size())));
+    for (float& v : values) v = static_cast<float>(mean + spread * random.normal());
+    parameter->changed();
+  }
+  return result;
 }
 
 namespace {

@@ -42,6 +42,8 @@ class OnnxClassifier final : public Classifier {
   // config: name, channels, image_size and classes say what it is given and what it answers.
   OnnxClassifier(std::shared_ptr<const Graph> graph, ModelConfig config);
   Var logits(Var image) const override;
+  // A file does not say how its values began: normal, with each parameter's own mean and spread.
+  std::unique_ptr<Classifier> redrawn(std::uint64_t seed) const override;
 
  private:
   Var record(Var image);

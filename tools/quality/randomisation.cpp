@@ -35,7 +35,8 @@ std::unique_ptr<Classifier> with_random_layers(const Classifier& model, std::uin
                                                std::size_t count) {
   ModelConfig config = model.config();
   config.seed = mix(config.seed, seed + 1);
-  std::unique_ptr<Classifier> result = make_model(config);
+  std::unique_ptr<Classifier> result = model.redrawn(config.seed);
+  if (!result) result = make_model(config);
   const std::vector<std::string> layers = layers_from_output(model);
   const auto end = layers.begin() + static_cast<std::ptrdiff_t>(std::min(count, layers.size()));
   const std::vector<ParameterRef> trained = model.parameters(), fresh = result->parameters();

@@ -146,7 +146,10 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
     throw usage_error("there is nothing to train: --freeze covers every parameter");
   }
   std::vector<Var> cut;
-  if (options.keep_features && inputs.contains("image")) {
+  const std::vector<ParameterRef> all = model.parameters();
+  const bool frozen =
+      std::any_of(all.begin(), all.end(), [](const ParameterRef& p) { return p->frozen; });
+  if (options.keep_features && frozen && inputs.contains("image")) {
     cut = feature_cut(tape, inputs.at("image"), parameters);
   }
   const std::vector<Var> gradients = tape.gradient(loss, parameters);
