@@ -204,6 +204,8 @@ struct TorchFile::State {
 };
 
 bool is_torch_file(std::string_view head) {
+  // A safetensors file may begin with the same bytes, the length of its header: `{` follows.
+  if (head.size() > 8 && head[8] == '{') return false;
   // An empty archive, too, and pickles of protocol 2 and later.
   return head.starts_with("PK\x03\x04"sv) || head.starts_with("PK\x05\x06"sv) ||
          (head.size() > 1 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5);
