@@ -58,6 +58,7 @@ struct Asked {
   std::int64_t epochs = 3, unfreeze_after = 0, statistics = 2;
   int threads = 0;
   std::vector<std::int64_t> stops = {};  // after so many steps, everything is built anew
+  bool spoiled = false;                  // and all moments are 1 then
 };
 struct Probed {
   std::map<std::string, std::vector<std::uint8_t>> values, initial;  // by parameter
@@ -102,6 +103,12 @@ Probed probe(const Asked& asked) {
     const Checkpoints checkpoints(folder.path(), metadata_of({kResnet, data->classes(), plain}), 0);
     Progress progress;
     if (part > 0) progress = checkpoints.resume(*model, trainer.optimizer(), notices);
+    for (const ParameterRef& state : trainer.optimizer().states()) {
+      if (part > 0 && asked.spoiled) {
+        state->value.copy_from(Tensor::full(state->value.type(), 1));
+        state->changed();
+      }
+    }
     TrainerEvents events;
     events.note = [&](const std::string& note) { result.notes.push_back(note); };
     events.step = [&](const StepRecord& step) { result.losses.push_back(step.loss); };
@@ -199,6 +206,16 @@ TEST(Unfreezing, ChangesTheBodyFromThatEpochOnOnly) {
     EXPECT_EQ(head.losses[step], probe_alone.losses[step]) << step;
   }
   EXPECT_NE(head.losses[11], probe_alone.losses[9]);
+}
+
+// Whatever the moments were when it began.
+TEST(Unfreezing, BeginsWithNoMoments) {
+  const Asked asked{.epochs = 2, .unfreeze_after = 1};
+  Asked spoiled = asked;
+  spoiled.stops = {5};
+  spoiled.spoiled = true;
+  const Probed a = probe(asked), b = probe(spoiled);
+  EXPECT_TRUE(a.last == b.last && a.state == b.state);
 }
 
 TEST(Unfreezing, ResumesBitForBitInEachPartAndBetweenThem) {

@@ -204,11 +204,11 @@ struct TorchFile::State {
 };
 
 bool is_torch_file(std::string_view head) {
-  // An empty archive, too, and pickles of protocol 2 and later. A safetensors file may begin with
-  // such bytes: its header's length, and the header's brace behind.
+  // A safetensors file may begin with the same bytes, the length of its header: `{` follows.
+  if (head.size() > 8 && head[8] == '{') return false;
+  // An empty archive, too, and pickles of protocol 2 and later.
   return head.starts_with("PK\x03\x04"sv) || head.starts_with("PK\x05\x06"sv) ||
-         (head.size() > 1 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5 &&
-          (head.size() <= 8 || head[8] != '{'));
+         (head.size() > 1 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5);
 }
 
 TorchFile::TorchFile(std::filesystem::path path)

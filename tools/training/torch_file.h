@@ -13,7 +13,7 @@
 
 namespace tapescope {
 
-// Whether a file that begins with these four bytes or more is a zip archive or a pickle.
+// Whether a file that begins with these nine bytes or more is a zip archive or a pickle.
 bool is_torch_file(std::string_view head);
 
 class TorchFile final : public WeightsFile {

@@ -250,7 +250,7 @@ Trainer::Phase& Trainer::State::enter(const Progress& progress, const TrainerEve
   if (later && begins) {
     optimizer.forget();
     if (events.note) {
-      events.note(fmt::format("unfrozen: {} parameters are trained from here on, lr {}",
+      events.note(fmt::format("unfrozen: {} parameters are trained from here on, lr {:.3g}",
                               options.unfrozen.size(), next->schedule.peak));
     }
   }

@@ -113,7 +113,7 @@ Tensor WeightsFile::read(const Entry& entry) {
 
 std::unique_ptr<WeightsFile> open_weights(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
-  char head[16] = {};
+  char head[9] = {};
   stream.read(head, sizeof head);
   if (is_torch_file({head, static_cast<std::size_t>(stream.gcount())})) {
     return std::make_unique<TorchFile>(path);
