@@ -11,6 +11,7 @@
 #include "autograd/explain/target.h"
 #include "autograd/program/program.h"
 #include "tests/says.h"
+#include "tests/tools/onnx_file.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/onnx/net.h"
 #include "tools/onnx/patterns.h"
@@ -168,6 +169,40 @@ TEST(OnnxPatterns, FunctionsWrittenOutAreFunctions) {
   EXPECT_EQ(joined("next-old", "LayerNormalization"), 1);
   EXPECT_EQ(joined("mobile-old", "HardSwish"), 1);
   EXPECT_EQ(joined("residual-old", "Swish"), 0);
+}
+
+// Factors in either order, numbers within rounding, and nothing that only looks alike.
+TEST(OnnxPatterns, WhatMatches) {
+  using namespace onnx_file_making;
+  const auto op_of = [](const std::vector<std::string>& nodes) -> std::string {
+    onnx::Graph graph;
+    try {
+      graph = onnx::parse_graph(model({nodes,
+                                       {reals("half", {}, {0.5f}), reals("one", {}, {1}),
+                                        reals("two", {}, {2}), reals("root", {}, {1.41421354f})},
+                                       {port("x", {2, 3})},
+                                       {port("y", {})}}),
+                                "model.onnx");
+    } catch (const Error&) {
+      return "";
+    }
+    onnx::join_patterns(graph);
+    return graph.nodes.back().op;
+  };
+  if (op_of({node("Relu", {"x"}, {"y"})}).empty()) GTEST_SKIP() << "built without protobuf";
+  const std::string s = node("Sigmoid", {"x"}, {"s"}), n = node("Neg", {"x"}, {"n"});
+  EXPECT_EQ(op_of({s, node("Mul", {"x", "s"}, {"y"})}), "Swish");
+  EXPECT_EQ(op_of({s, node("Mul", {"s", "x"}, {"y"})}), "Swish");
+  EXPECT_EQ(op_of({s, n, node("Mul", {"n", "s"}, {"y"})}), "Mul");  // of another value
+  EXPECT_EQ(op_of({s, node("Div", {"x", "s"}, {"y"})}), "Div");
+  const auto gelu = [&](const std::string& first, const std::string& added) {
+    return op_of({node("Div", {"x", "root"}, {"d"}), node("Erf", {"d"}, {"e"}),
+                  node("Add", {added, "e"}, {"a"}), node("Mul", {"a", "x"}, {"m"}),
+                  node("Mul", {first, "m"}, {"y"})});
+  };
+  EXPECT_EQ(gelu("half", "one"), "Gelu");
+  EXPECT_EQ(gelu("two", "one"), "Mul");
+  EXPECT_EQ(gelu("half", "two"), "Mul");
 }
 
 }  // namespace

@@ -9,18 +9,18 @@
 namespace tapescope {
 namespace {
 
-struct Header {
+struct NpyHeader {
   std::string type;
   Shape shape;
   std::size_t data = 0;  // where the numbers begin
 };
 
-class HeaderReader {
+class NpyHeaderReader {
  public:
-  HeaderReader(const std::string& bytes, std::string name)
+  NpyHeaderReader(const std::string& bytes, std::string name)
       : bytes_(bytes), name_(std::move(name)) {}
 
-  Header read() {
+  NpyHeader read() {
     if (bytes_.size() < 12 || bytes_.compare(0, 6, "\x93NUMPY") != 0) broken("it is no .npy file");
     const bool short_length = bytes_[6] == 1;
     std::size_t length = byte(8) | byte(9) << 8;
@@ -28,7 +28,7 @@ class HeaderReader {
     const std::size_t begin = short_length ? 10 : 12;
     if (length > bytes_.size() - begin) broken("it is cut short");
     text_ = bytes_.substr(begin, length);
-    Header header;
+    NpyHeader header;
     header.data = begin + length;
     header.type = quoted_after("'descr'");
     if (after("'fortran_order'").starts_with("True")) {
@@ -84,7 +84,7 @@ class HeaderReader {
 };
 
 template <class From, class To, class Of>
-Tensor converted(const char* from, const Shape& shape, Of of) {
+Tensor converted_npy(const char* from, const Shape& shape, Of of) {
   Tensor tensor(Type{dtype_of<To>(), shape});
   for (To& value : tensor.values<To>()) {
     From stored;
@@ -99,8 +99,8 @@ Tensor converted(const char* from, const Shape& shape, Of of) {
 
 Tensor read_npy(const std::filesystem::path& path) {
   const std::string bytes = read_text(path);
-  HeaderReader reader(bytes, shown(path.string()));
-  const Header header = reader.read();
+  NpyHeaderReader reader(bytes, shown(path.string()));
+  const NpyHeader header = reader.read();
   const std::string& type = header.type;
   const std::size_t width = type.size() == 3 && type[2] >= '1' && type[2] <= '8'
                                 ? static_cast<std::size_t>(type[2] - '0')
@@ -115,13 +115,13 @@ Tensor read_npy(const std::filesystem::path& path) {
   const auto same = [](auto value) { return value; };
   const auto whole = [](auto value) { return static_cast<std::int64_t>(value); };
   const std::string kind = type.substr(1);
-  if (kind == "f4") return converted<float, float>(data, header.shape, same);
-  if (kind == "f8") return converted<double, double>(data, header.shape, same);
-  if (kind == "i8") return converted<std::int64_t, std::int64_t>(data, header.shape, same);
-  if (kind == "f2") return converted<std::uint16_t, float>(data, header.shape, from_half);
-  if (kind == "i4") return converted<std::int32_t, std::int64_t>(data, header.shape, whole);
-  if (kind == "u1") return converted<std::uint8_t, std::uint8_t>(data, header.shape, same);
-  if (kind == "b1") return converted<std::uint8_t, std::int64_t>(data, header.shape, whole);
+  if (kind == "f4") return converted_npy<float, float>(data, header.shape, same);
+  if (kind == "f8") return converted_npy<double, double>(data, header.shape, same);
+  if (kind == "i8") return converted_npy<std::int64_t, std::int64_t>(data, header.shape, same);
+  if (kind == "f2") return converted_npy<std::uint16_t, float>(data, header.shape, from_half);
+  if (kind == "i4") return converted_npy<std::int32_t, std::int64_t>(data, header.shape, whole);
+  if (kind == "u1") return converted_npy<std::uint8_t, std::uint8_t>(data, header.shape, same);
+  if (kind == "b1") return converted_npy<std::uint8_t, std::int64_t>(data, header.shape, whole);
   reader.broken("it is of another dtype than f2, f4, f8, i4, i8, u1 and b1");
 }
 

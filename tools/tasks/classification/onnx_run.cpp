@@ -14,8 +14,8 @@ constexpr const char* kNormalisations =
     "--std "
     "0.5, or --mean 0 --std 1 (pixels from 0 to 1)";
 
-std::int64_t size_of(const RunRequest& asked, const onnx::PictureInput& input,
-                     const onnx::Metadata& said) {
+std::int64_t picture_size(const RunRequest& asked, const onnx::PictureInput& input,
+                          const onnx::Metadata& said) {
   const std::string file = shown(asked.run);
   if (input.height != input.width) {
     throw usage_error(
@@ -98,7 +98,7 @@ LoadedModel open_onnx(const RunRequest& asked, std::vector<std::string>& notices
   loaded.path = asked.run;
   ModelInfo& info = loaded.info;
   info.config.name = std::filesystem::path(asked.run).stem().string();
-  info.config.image_size = size_of(asked, input, said);
+  info.config.image_size = picture_size(asked, input, said);
   info.config.channels = input.channels != 0 ? input.channels : 3;
   const Normalize normalize = normalisation_of(asked, said, info.config.channels);
   const int side = static_cast<int>(info.config.image_size);
