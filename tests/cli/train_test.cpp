@@ -112,6 +112,12 @@ TEST_F(TrainProgram, ProfileTellsOfStepsAndChangesNothing) {
   EXPECT_NE(result.err.find("\nconv2/conv2d "), std::string::npos) << result.err;
   EXPECT_EQ(json::parse(text_of(run("run") + "/profile.json"))["steps"], 3);
   EXPECT_FALSE(json::parse(text_of(run("run") + "/profile.trace.json"))["traceEvents"].empty());
+  // Where it cannot be kept, the training goes on, and the status says so.
+  std::filesystem::create_directories(run("blocked") + "/profile.json");
+  const Result blocked = tapescope_program(command("blocked", {"--profile", "3"}));
+  EXPECT_EQ(blocked.status, 1);
+  EXPECT_NE(blocked.err.find("the profile is not kept: "), std::string::npos) << blocked.err;
+  expect_same_checkpoints("plain", "blocked");
   const Result most = tapescope_program(command("short", {"--profile", "1000"}));
   EXPECT_EQ(most.status, 0);
   EXPECT_NE(most.err.find("--profile: there were not so many full batches"), std::string::npos)

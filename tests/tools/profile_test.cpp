@@ -10,6 +10,7 @@
 #include "layers/losses.h"
 #include "layers/models/zoo.h"
 #include "layers/optimizers/optimizer.h"
+#include "tools/training/estimate.h"
 
 namespace tapescope {
 namespace {
@@ -136,12 +137,22 @@ TEST(StepProfile, ShareOfTheRoof) {
   EXPECT_EQ(nothing.share_of_roof({4e9, 1e9}), 0);
 }
 
-TEST(StepProfile, CeilingsAreThoseOfSomeMachine) {
-  const Ceilings ceilings = measured_ceilings();
-  EXPECT_GT(ceilings.flops_per_second, 1e8);
-  EXPECT_LT(ceilings.flops_per_second, 1e15);
-  EXPECT_GT(ceilings.bytes_per_second, 1e8);
-  EXPECT_LT(ceilings.bytes_per_second, 1e14);
+// Of a device whose ceilings are not known no share is told.
+TEST(StepProfile, TellsNoShareOfAnUnknownRoof) {
+  Step step;
+  StepProfile profile(1);
+  for (std::int64_t i = 0; i < 3; ++i) profile.run(*step.program, Step::batch(i), 4);
+  EXPECT_EQ(profile.to_text({}).find("roof"), std::string::npos);
+  EXPECT_EQ(profile.to_text({}).find("at most"), std::string::npos);
+  const json object = json::parse(profile.to_json({}));
+  EXPECT_TRUE(object["flops_per_second_at_most"].is_null());
+  for (const json& node : object["nodes"]) EXPECT_TRUE(node["share_of_roof"].is_null());
+}
+
+TEST(Estimate, CeilingsAreThoseOfSomeMachine) {
+  const double flops = measured_flops_per_second(), bytes = measured_bytes_per_second();
+  EXPECT_TRUE(flops > 1e8 && flops < 1e15) << flops;
+  EXPECT_TRUE(bytes > 1e8 && bytes < 1e14) << bytes;
 }
 
 }  // namespace

@@ -39,7 +39,8 @@ class Dataset {
 class Subset : public Dataset {
  public:
   using Sample = std::pair<std::shared_ptr<const Dataset>, std::int64_t>;
-  explicit Subset(std::vector<Sample> samples) : base_(samples[0].first), samples_(samples) {}
+  explicit Subset(std::vector<Sample> samples)
+      : base_(samples.at(0).first), samples_(std::move(samples)) {}
   Subset(std::shared_ptr<const Dataset> base, const std::vector<std::int64_t>& indices)
       : base_(std::move(base)) {
     for (std::int64_t index : indices) samples_.emplace_back(base_, index);

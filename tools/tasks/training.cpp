@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "engine/allocator.h"
@@ -307,25 +308,34 @@ TrainerEvents events_of(PreparedTraining& run, const Checkpoints& checkpoints,
   return events;
 }
 
-// Keeps where the time of a few steps went, and says where most of it did.
-void tell_profile(const StepProfile& profile, const TrainConfig& config,
+// Says where the time of a few steps went, and keeps it. False if that cannot be written, which
+// ends no training.
+bool tell_profile(const StepProfile& profile, const TrainConfig& config, Device device,
                   monitoring::ProgressLine& out) {
-  const Ceilings ceilings = measured_ceilings();
-  write_atomically(config.out + "/profile.json", profile.to_json(ceilings) + "\n");
-  write_atomically(config.out + "/profile.trace.json", profile.to_trace() + "\n");
+  Ceilings ceilings;
+  if (device.kind == DeviceKind::cpu) {
+    ceilings = {measured_flops_per_second(), measured_bytes_per_second()};
+  }
   std::istringstream lines(profile.to_text(ceilings));
   for (std::string line; std::getline(lines, line);) out.line(line);
+  try {
+    write_atomically(config.out + "/profile.json", profile.to_json(ceilings) + "\n");
+    write_atomically(config.out + "/profile.trace.json", profile.to_trace() + "\n");
+    return true;
+  } catch (const Error& error) {
+    out.line(fmt::format("the profile is not kept: {}", error.what()));
+    return false;
+  }
 }
 
-// As soon as its steps have run. All of them outlive the events.
-void tell_when_complete(StepProfile& profile, bool& told, TrainerEvents& events,
-                        const TrainConfig& config, monitoring::ProgressLine& out) {
+// As soon as its steps have run; `kept` is set then. All of them outlive the events.
+void tell_when_complete(StepProfile& profile, std::optional<bool>& kept, TrainerEvents& events,
+                        const PreparedTraining& run, monitoring::ProgressLine& out) {
   events.profile = &profile;
   events.tick = [&, tick = events.tick](const Progress& p, double loss, const auto& terms) {
     tick(p, loss, terms);
-    if (told || !profile.complete()) return;
-    told = true;
-    tell_profile(profile, config, out);
+    if (!kept && profile.complete())
+      kept = tell_profile(profile, run.config, run.setup.options.device, out);
   };
 }
 
@@ -352,8 +362,8 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   TrainerEvents events = events_of(run, checkpoints, first_steps, journal, out);
   events.stop = stop;
   StepProfile profile(run.profile);
-  bool told = run.profile == 0;
-  if (!told) tell_when_complete(profile, told, events, config, out);
+  std::optional<bool> profiled;
+  if (run.profile > 0) tell_when_complete(profile, profiled, events, run, out);
   Allocator::of(device).reset_peak();
   bool finished = false;
   try {
@@ -363,8 +373,9 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
     journal.failed(progress, error.what());
     throw;
   }
-  const bool recorded = journal.finish();
-  if (!told) out.line("--profile: there were not so many full batches; nothing is told");
+  const bool recorded = journal.finish() && profiled.value_or(true);
+  if (run.profile > 0 && !profiled)
+    out.line("--profile: there were not so many full batches; nothing is told");
   if (!finished) {
     out.line(
         fmt::format("stopped at step {}, the state is saved; tapescope train --resume --out {} "

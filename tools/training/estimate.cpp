@@ -3,27 +3,49 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
+#include "engine/thread_pool.h"
 
 namespace tapescope {
 
-double measured_flops_per_second() {
-  constexpr std::int64_t kImages = 4, kSide = 32, kChannels = 64;
-  const double flops = 2.0 * kImages * kSide * kSide * kChannels * kChannels * 9;
-  Tape tape(Device::cpu(), Mode::evaluation);
-  const Var x =
-      tape.input("x", Tensor::full({DType::f32, {kImages, kSide, kSide, kChannels}}, 0.5));
-  const Var w = tape.input("w", Tensor::full({DType::f32, {kChannels, 3, 3, kChannels}}, 0.01));
+namespace {
+
+// The shortest of a few runs.
+template <class F>
+double shortest(F&& f) {
+  using Clock = std::chrono::steady_clock;
   double best = 1e9;
-  for (int i = 0; i < 5; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    conv2d(x, w, {}, {.pad_h = 1, .pad_w = 1});
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-    best = std::min(best, spent.count());
+  for (int i = 0; i < 7; ++i) {
+    const auto begin = Clock::now();
+    f();
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - begin).count());
   }
-  return flops / best;
+  return best;
+}
+
+}  // namespace
+
+double measured_flops_per_second() {
+  constexpr std::int64_t kSide = 512;
+  Tape tape(Device::cpu(), Mode::evaluation);
+  const Var a = tape.constant(Tensor::full({DType::f32, {kSide, kSide}}, 0.5));
+  return 2.0 * kSide * kSide * kSide / shortest([&] { matmul(a, a); });
+}
+
+double measured_bytes_per_second() {
+  constexpr std::int64_t kChunk = 1 << 20, kChunks = 96;
+  const Tensor from = Tensor::full({DType::u8, {kChunks, kChunk}}, 1);
+  Tensor to = Tensor::full({DType::u8, {kChunks, kChunk}}, 0);
+  const double copy = shortest([&] {
+    parallel_for(kChunks, [&](std::int64_t i) {
+      std::memcpy(static_cast<char*>(to.data()) + i * kChunk,
+                  static_cast<const char*>(from.data()) + i * kChunk, kChunk);
+    });
+  });
+  return 2.0 * kChunks * kChunk / copy;
 }
 
 std::string duration_text(double seconds) {

@@ -3,12 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "autograd/ops/ops.h"
-#include "engine/thread_pool.h"
 #include "tools/files/json_text.h"
 
 namespace tapescope {
@@ -26,18 +23,7 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-// The shortest of a few runs.
-template <class F>
-double shortest(F&& f) {
-  double best = 1e9;
-  for (int i = 0; i < 7; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    f();
-    best = std::min(
-        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  }
-  return best;
-}
+Json or_null(bool known, double value) { return known ? Json(value) : Json(); }
 
 // Of all nodes that were recorded for one of the model's.
 struct Row {
@@ -81,29 +67,8 @@ std::vector<Row> by_owner(const std::vector<ProfiledNode>& nodes, const Ceilings
 
 }  // namespace
 
-Ceilings measured_ceilings() {
-  Ceilings ceilings;
-  constexpr std::int64_t kSide = 512;
-  Tape tape(Device::cpu(), Mode::evaluation);
-  const Var a = tape.constant(Tensor::full({DType::f32, {kSide, kSide}}, 0.5));
-  const double product = shortest([&] { matmul(a, a); });
-  ceilings.flops_per_second = 2.0 * kSide * kSide * kSide / product;
-
-  constexpr std::int64_t kChunk = 1 << 20, kChunks = 96;
-  const Tensor from = Tensor::full({DType::u8, {kChunks, kChunk}}, 1);
-  Tensor to = Tensor::full({DType::u8, {kChunks, kChunk}}, 0);
-  const double copy = shortest([&] {
-    parallel_for(kChunks, [&](std::int64_t i) {
-      std::memcpy(static_cast<char*>(to.data()) + i * kChunk,
-                  static_cast<const char*>(from.data()) + i * kChunk, kChunk);
-    });
-  });
-  ceilings.bytes_per_second = 2.0 * kChunks * kChunk / copy;
-  return ceilings;
-}
-
 double ProfiledNode::share_of_roof(const Ceilings& ceilings) const {
-  if (seconds <= 0) return 0;
+  if (seconds <= 0 || ceilings.flops_per_second <= 0) return 0;
   return std::max(cost.flops / ceilings.flops_per_second, cost.bytes / ceilings.bytes_per_second) /
          seconds;
 }
@@ -158,27 +123,30 @@ std::vector<ProfiledNode> StepProfile::nodes() const {
 std::string StepProfile::to_text(const Ceilings& ceilings) const {
   const double whole = step_seconds(), kernels = kernel_seconds();
   std::string text = fmt::format(
-      "a step of {} images: {:.2f} ms, {:.2f} of them outside kernels (median of {} steps)\n"
-      "this machine at most: {:.0f} GFLOP/s, {:.1f} GB/s\n",
-      rows_, 1e3 * whole, 1e3 * std::max(0.0, whole - kernels), looked_at(),
-      ceilings.flops_per_second / 1e9, ceilings.bytes_per_second / 1e9);
+      "a step of {} images: {:.2f} ms, {:.2f} of them outside kernels (median of {} steps)\n",
+      rows_, 1e3 * whole, 1e3 * std::max(0.0, whole - kernels), looked_at());
+  const bool roof = ceilings.flops_per_second > 0;
+  if (roof) {
+    text += fmt::format("this machine at most: {:.0f} GFLOP/s, {:.1f} GB/s\n",
+                        ceilings.flops_per_second / 1e9, ceilings.bytes_per_second / 1e9);
+  }
   const std::vector<Row> rows = by_owner(nodes(), ceilings);
   std::size_t width = 4;
   for (const Row& row : rows) width = std::max(width, row.owner.size());
-  text += fmt::format("{:<{}}  forward ms  backward ms  share  GFLOP/s   GB/s  of roof\n", "node",
-                      width);
+  text += fmt::format("{:<{}}  forward ms  backward ms  share  GFLOP/s   GB/s{}\n", "node", width,
+                      roof ? "  of roof" : "");
   for (const Row& row : rows) {
     const double seconds = std::max(row.seconds(), 1e-12);
-    text +=
-        fmt::format("{:<{}}  {:>10.3f}  {:>11.3f}  {:>3.0f} %  {:>7.1f}  {:>5.1f}  {:>5.0f} %\n",
-                    row.owner, width, 1e3 * row.forward, 1e3 * row.other,
-                    100 * row.seconds() / kernels, row.cost.flops / seconds / 1e9,
-                    row.cost.bytes / seconds / 1e9, 100 * row.attainable / seconds);
+    text += fmt::format("{:<{}}  {:>10.3f}  {:>11.3f}  {:>3.0f} %  {:>7.1f}  {:>5.1f}", row.owner,
+                        width, 1e3 * row.forward, 1e3 * row.other, 100 * row.seconds() / kernels,
+                        row.cost.flops / seconds / 1e9, row.cost.bytes / seconds / 1e9);
+    text += roof ? fmt::format("  {:>5.0f} %\n", 100 * row.attainable / seconds) : "\n";
   }
   return text;
 }
 
 std::string StepProfile::to_json(const Ceilings& ceilings) const {
+  const bool roof = ceilings.flops_per_second > 0;
   Json list = Json::array();
   for (const ProfiledNode& node : nodes()) {
     list.push_back({{"path", node.path},
@@ -188,14 +156,14 @@ std::string StepProfile::to_json(const Ceilings& ceilings) const {
                     {"seconds", node.seconds},
                     {"flops", node.cost.flops},
                     {"bytes", node.cost.bytes},
-                    {"share_of_roof", node.share_of_roof(ceilings)}});
+                    {"share_of_roof", or_null(roof, node.share_of_roof(ceilings))}});
   }
   const Json json = {{"steps", looked_at()},
                      {"images_per_step", rows_},
                      {"seconds_per_step", step_seconds()},
                      {"seconds_outside_kernels", std::max(0.0, step_seconds() - kernel_seconds())},
-                     {"flops_per_second_at_most", ceilings.flops_per_second},
-                     {"bytes_per_second_at_most", ceilings.bytes_per_second},
+                     {"flops_per_second_at_most", or_null(roof, ceilings.flops_per_second)},
+                     {"bytes_per_second_at_most", or_null(roof, ceilings.bytes_per_second)},
                      {"nodes", list}};
   return json_text(json, 2);
 }

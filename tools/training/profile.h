@@ -9,12 +9,10 @@
 
 namespace tapescope {
 
-// What this machine can do at most, measured now with the engine's threads.
+// What the device can do at most (estimate.h); 0 where that is not known, and no shares are told.
 struct Ceilings {
-  double flops_per_second = 0;  // of a matrix product that lies in cache
-  double bytes_per_second = 0;  // read and written by a copy that does not
+  double flops_per_second = 0, bytes_per_second = 0;
 };
-Ceilings measured_ceilings();
 
 // One node of the step over the steps that were looked at.
 struct ProfiledNode {
