@@ -122,7 +122,7 @@ struct Case {
 
 Case read_case(const fs::path& folder) {
   Case c;
-  c.graph = onnx::read_graph(folder / "model.onnx", false, 1);
+  c.graph = onnx::read_graph(folder / "model.onnx", {.oldest = 1});
   const fs::path data = folder / "test_data_set_0";
   for (std::size_t i = 0; fs::exists(data / fmt::format("input_{}.pb", i)); ++i) {
     c.inputs.push_back(onnx::read_tensor(data / fmt::format("input_{}.pb", i)));

@@ -70,7 +70,7 @@ class External : public ::testing::Test {
                                        {tensor("b", {3}, 1, elsewhere(location, offset, length))});
     put(folder / "models/model.onnx", bytes);
     try {
-      onnx::read_graph(folder / "models/model.onnx", allow_outside);
+      onnx::read_graph(folder / "models/model.onnx", {.allow_outside = allow_outside});
       return "";
     } catch (const Error& error) {
       EXPECT_EQ(error.blame(), Blame::usage);

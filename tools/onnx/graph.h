@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -84,22 +85,35 @@ struct Graph {
   std::vector<Port> inputs;  // without initialisers
   std::vector<Port> outputs;
   std::map<std::string, std::string> metadata;
+  std::string file;  // see ReadOptions::keep
 };
 
 inline constexpr std::int64_t kOldestOpset = 7, kNewestOpset = 26;
 
-// Reads a model file, its external data from beneath the file's folder. With `allow_outside` links
-// there are followed, and names in the file may lead out of it. Throws a usage error in one
+struct ReadOptions {
+  // Whether links beside the model are followed, and names in the file may lead out of its folder.
+  bool allow_outside = false;
+  // The first operator set that is taken: single ops of sets before 7 are often the same.
+  std::int64_t oldest = kOldestOpset;
+  // Whether the file is kept, for written(): without the numbers of large floating initialisers.
+  bool keep = false;
+  // Floating initialisers without their numbers are zeros of their shape, so many numbers at most.
+  std::int64_t room = 0;
+};
+
+// Reads a model file, its external data from beneath the file's folder. Throws a usage error in one
 // sentence for whatever is wrong: no ONNX file, beyond the limits of wire.h, an operator set that
 // is too new, types that are not read, external data that is not where it may be or not as long as
 // it must be, two values of one name, a value that no node gives, nodes out of order. Never
 // crashes, whatever the bytes.
-// `oldest` is the first operator set that is taken: single ops of sets before 7 are often the same.
-Graph read_graph(const std::filesystem::path& path, bool allow_outside = false,
-                 std::int64_t oldest = kOldestOpset);
+Graph read_graph(const std::filesystem::path& path, const ReadOptions& options = {});
 // The same of a model's bytes; external data lies beneath `path`'s folder.
 Graph parse_graph(const std::string& bytes, const std::filesystem::path& path,
-                  bool allow_outside = false, std::int64_t oldest = kOldestOpset);
+                  const ReadOptions& options = {});
+// The bytes of a model file of a graph that was kept, with its initialisers as they are now:
+// without the numbers of those that lie `elsewhere`.
+std::string written(const Graph& graph,
+                    const std::function<bool(const std::string& name)>& elsewhere);
 // A single tensor in a file of its own (.pb), as the format's test suite keeps them.
 KnownRef read_tensor(const std::filesystem::path& path);
 

@@ -176,26 +176,32 @@ ParameterRef OnnxClassifier::parameter(const std::string& name,
 std::unique_ptr<Classifier> OnnxClassifier::redrawn(std::uint64_t seed) const {
   auto result = std::make_unique<OnnxClassifier>(graph_, config());
   PhiloxStream random(seed);
-  for (const ParameterRef& parameter : result->parameters()) {
-    if (parameter->value.dtype() != DType::f32) continue;
+  const std::vector<ParameterRef> own = parameters(), fresh = result->parameters();
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    if (own[i]->value.dtype() != DType::f32) continue;
+    const Tensor host = own[i]->value.host();
+    const std::span<const float> values = host.values<float>();
+    const double count = static_cast<double>(std::max<std::size_t>(1, values.size()));
     double sum = 0, squares = 0;
-    const std::span<float> values = parameter->value.values<float>();
     for (const float v : values) sum += v;
-    const double mean = sum / static_cast<double>(std::max<std::size_t>(1, values.size()));
+    const double mean = sum / count;
     for (const float v : values) squares += (v - mean) * (v - mean);
-    const double spread =
-        std::sqrt(squares / static_cast<double>(std::max<std::size_t>(1, values.size())));
-    for (float& v : values) v = static_cast<float>(mean + spread * random.normal());
-    parameter->changed();
+    const double spread = std::sqrt(squares / count);
+    for (float& v : fresh[i]->value.values<float>()) {
+      v = static_cast<float>(mean + spread * random.normal());
+    }
+    fresh[i]->changed();
   }
   return result;
 }
 
 namespace {
 
-Var recorded(const Graph& graph, Var image, const ParameterSource& parameters) {
+Var recorded(const Graph& graph, Var image, const ParameterSource& parameters,
+             std::set<std::string>* looked_at = nullptr) {
   RecorderOptions options;
   options.parameters = parameters;
+  options.looked_at = looked_at;
   Recorder recorder(graph, image.tape(), options);
   Value input;
   input.type = graph.inputs[0].type;
@@ -222,18 +228,25 @@ Var recorded(const Graph& graph, Var image, const ParameterSource& parameters) {
 }  // namespace
 
 Var OnnxClassifier::record(Var image) {
-  return recorded(*graph_, image,
-                  [&](const std::string& name, const Layout& layout, Parameter::Kind kind,
-                      const std::function<Tensor()>& numbers) {
-                    if (ParameterRef known = parameter(name, layout)) return known;
-                    const auto copies = stored_.count(name);
-                    const std::string called =
-                        copies == 0 ? name : fmt::format("{}#{}", name, copies + 1);
-                    Tensor value = numbers().clone();
-                    ParameterRef made = add_parameter(called, kind, std::move(value));
-                    stored_.insert({name, {layout, made}});
-                    return made;
-                  });
+  return recorded(
+      *graph_, image,
+      [&](const std::string& name, const Layout& layout, Parameter::Kind kind,
+          const std::function<Tensor()>& numbers) {
+        if (ParameterRef known = parameter(name, layout)) return known;
+        const auto copies = stored_.count(name);
+        const std::string called = copies == 0 ? name : fmt::format("{}#{}", name, copies + 1);
+        Tensor value = numbers().clone();
+        ParameterRef made = add_parameter(called, kind, std::move(value));
+        stored_.insert({name, {layout, made}});
+        return made;
+      },
+      &looked_at_);
+}
+
+std::string OnnxClassifier::graph_file() const {
+  return written(*graph_, [&](const std::string& name) {
+    return stored_.contains(name) && !looked_at_.contains(name);
+  });
 }
 
 Var OnnxClassifier::logits(Var image) const {

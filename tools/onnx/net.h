@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,8 @@ class OnnxClassifier final : public Classifier {
   Var logits(Var image) const override;
   // A file does not say how its values began: normal, with each parameter's own mean and spread.
   std::unique_ptr<Classifier> redrawn(std::uint64_t seed) const override;
+  // The bytes of a model file of this graph, which was kept, without the values of its parameters.
+  std::string graph_file() const;
 
  private:
   Var record(Var image);
@@ -53,6 +56,7 @@ class OnnxClassifier final : public Classifier {
     ParameterRef parameter;
   };
   std::shared_ptr<const Graph> graph_;
+  std::set<std::string> looked_at_;  // parameters or not: the graph needs their numbers
   std::multimap<std::string, Stored> stored_;
 };
 

@@ -29,7 +29,7 @@ std::string file_name(const std::string& value, std::size_t index,
 }  // namespace
 
 std::vector<RawAnswer> run_raw(const RawRequest& request, const Backend& backend) {
-  Graph graph = read_graph(request.model, request.allow_outside);
+  Graph graph = read_graph(request.model, {.allow_outside = request.allow_outside});
   cut(graph, request.outputs);
   InputFiles files;
   files.add(request.model);

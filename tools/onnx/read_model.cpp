@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kMostElements = std::int64_t{1} << 48;
 constexpr int kMostAxes = 8;
+constexpr std::int64_t kLarge = 64;  // elements whose numbers a kept file goes without
 
 std::string read_bytes(const fs::path& path) {
   const std::string name = shown(path.string());
@@ -103,6 +104,23 @@ void from_raw(Element element, const char* raw, Tensor& to) {
   }
 }
 
+std::string bytes_of(const Tensor& tensor) {
+  return {static_cast<const char*>(tensor.data()), tensor.bytes()};
+}
+void drop_numbers(onnx_file::Tensor& tensor) {
+  tensor.clear_raw_data();
+  tensor.clear_float_data();
+  tensor.clear_double_data();
+  tensor.clear_int32_data();
+  tensor.clear_int64_data();
+  tensor.clear_external_data();
+  tensor.clear_data_location();
+}
+bool is_large(const onnx_file::Tensor& tensor, const Known& known) {
+  const auto element = static_cast<Element>(tensor.data_type());
+  return (element == Element::f32 || element == Element::f64) && known.elements() >= kLarge;
+}
+
 // From the fields that are there for tensors without raw bytes.
 void from_fields(const std::string& what, Element element, const onnx_file::Tensor& tensor,
                  Tensor& to) {
@@ -161,15 +179,34 @@ Place place_of(const std::string& what, const onnx_file::Tensor& tensor) {
 
 class ModelReader {
  public:
-  ModelReader(const fs::path& path, bool allow_outside)
-      : files_(path.parent_path(), allow_outside) {}
+  ModelReader(const fs::path& path, const ReadOptions& options)
+      : files_(path.parent_path(), options.allow_outside), room_(options.room) {}
+
+  // An initialiser, and what a kept file holds of it.
+  KnownRef kept(const std::string& what, onnx_file::Tensor& tensor) {
+    const bool outside = tensor.data_location() == 1;
+    KnownRef result = known(what, tensor);
+    if (is_large(tensor, *result)) {
+      drop_numbers(tensor);
+    } else if (outside) {
+      const bool same = outside_.empty();
+      drop_numbers(tensor);
+      tensor.set_raw_data(same ? bytes_of(result->numbers) : outside_);
+    }
+    return result;
+  }
 
   KnownRef known(const std::string& what, const onnx_file::Tensor& tensor) {
     const auto element = static_cast<Element>(tensor.data_type());
     const Type type{held_in(element, what), shape_of(what, tensor)};
     auto known = std::make_shared<Known>(Known{element, {}});
     const std::int64_t bytes = type.elements() * stored_size(element);
-    if (tensor.data_location() == 1) {
+    outside_.clear();
+    if (is_floating(element) && type.elements() > 0 && type.elements() <= room_ &&
+        has_no_numbers(tensor)) {
+      room_ -= type.elements();
+      known->numbers = Tensor::full(type, 0);
+    } else if (tensor.data_location() == 1) {
       const Place place = place_of(what, tensor);
       const std::int64_t length = files_.check(what, place.location, place.offset, place.length);
       expect_bytes(what, type, length, bytes);
@@ -177,9 +214,9 @@ class ModelReader {
       if (stored_size(element) == static_cast<std::int64_t>(size_of(type.dtype))) {
         files_.read(what, place.location, place.offset, length, known->numbers.data());
       } else {
-        std::string raw(static_cast<std::size_t>(length), '\0');
-        files_.read(what, place.location, place.offset, length, raw.data());
-        from_raw(element, raw.data(), known->numbers);
+        outside_.assign(static_cast<std::size_t>(length), '\0');
+        files_.read(what, place.location, place.offset, length, outside_.data());
+        from_raw(element, outside_.data(), known->numbers);
       }
     } else if (tensor.has_raw_data()) {
       expect_bytes(what, type, static_cast<std::int64_t>(tensor.raw_data().size()), bytes);
@@ -222,6 +259,10 @@ class ModelReader {
   }
 
  private:
+  static bool has_no_numbers(const onnx_file::Tensor& tensor) {
+    return tensor.data_location() == 0 && !tensor.has_raw_data() && tensor.float_data_size() == 0 &&
+           tensor.double_data_size() == 0 && tensor.int32_data_size() == 0;
+  }
   static Shape shape_of(const std::string& what, const onnx_file::Tensor& tensor) {
     std::int64_t elements = 1;
     bool fits = tensor.dims_size() <= kMostAxes;
@@ -249,6 +290,8 @@ class ModelReader {
                       wanted);
   }
   ExternalFiles files_;
+  std::int64_t room_;
+  std::string outside_;  // bytes of the tensor read last, where it lay in another file as others
 };
 
 Port port_of(const onnx_file::ValueInfo& from) {
@@ -291,15 +334,16 @@ void refuse_functions(const onnx_file::Model& model, const Graph& graph) {
   }
 }
 
-void take_graph(Graph& graph, const onnx_file::Model& model, ModelReader& reader) {
-  const onnx_file::Graph& from = model.graph();
+void take_graph(Graph& graph, onnx_file::Model& model, ModelReader& reader, bool keep) {
+  onnx_file::Graph& from = *model.mutable_graph();
   if (from.sparse_initializer_size() > 0) {
     throw usage_error("'{}' has sparse initialisers, which are not read",
                       shown(graph.path.string()));
   }
-  for (const onnx_file::Tensor& tensor : from.initializer()) {
+  for (onnx_file::Tensor& tensor : *from.mutable_initializer()) {
     const std::string what = fmt::format("the initialiser '{}'", shown(tensor.name()));
-    if (!graph.initialisers.emplace(tensor.name(), reader.known(what, tensor)).second) {
+    KnownRef known = keep ? reader.kept(what, tensor) : reader.known(what, tensor);
+    if (!graph.initialisers.emplace(tensor.name(), std::move(known)).second) {
       throw usage_error("{} is there twice", what);
     }
   }
@@ -317,8 +361,7 @@ void take_graph(Graph& graph, const onnx_file::Model& model, ModelReader& reader
 
 }  // namespace
 
-Graph parse_graph(const std::string& bytes, const fs::path& path, bool allow_outside,
-                  std::int64_t oldest) {
+Graph parse_graph(const std::string& bytes, const fs::path& path, const ReadOptions& options) {
   const std::string name = shown(path.string());
   check_wire(bytes, fmt::format("'{}'", name));
   onnx_file::Model model;
@@ -330,17 +373,37 @@ Graph parse_graph(const std::string& bytes, const fs::path& path, bool allow_out
   graph.ir_version = model.ir_version();
   graph.producer = model.producer_name() + (model.producer_version().empty() ? "" : " ") +
                    model.producer_version();
-  take_opset(graph, model, name, oldest);
+  take_opset(graph, model, name, options.oldest);
   for (const onnx_file::Entry& e : model.metadata_props()) graph.metadata[e.key()] = e.value();
-  ModelReader reader(path, allow_outside);
-  take_graph(graph, model, reader);
+  ModelReader reader(path, options);
+  take_graph(graph, model, reader, options.keep);
   refuse_functions(model, graph);
   check_order(graph);
+  if (options.keep) graph.file = model.SerializeAsString();
   return graph;
 }
 
-Graph read_graph(const fs::path& path, bool allow_outside, std::int64_t oldest) {
-  return parse_graph(read_bytes(path), path, allow_outside, oldest);
+Graph read_graph(const fs::path& path, const ReadOptions& options) {
+  return parse_graph(read_bytes(path), path, options);
+}
+
+std::string written(const Graph& graph,
+                    const std::function<bool(const std::string& name)>& elsewhere) {
+  onnx_file::Model model;
+  if (graph.file.empty() || !model.ParseFromString(graph.file)) {
+    throw failure("'{}' was not kept", shown(graph.path.string()));
+  }
+  for (onnx_file::Tensor& tensor : *model.mutable_graph()->mutable_initializer()) {
+    const Known& known = *graph.initialisers.at(tensor.name());
+    tensor.clear_dims();
+    for (const std::int64_t extent : known.shape()) tensor.add_dims(extent);
+    if (elsewhere(tensor.name())) {
+      drop_numbers(tensor);
+    } else if (is_large(tensor, known)) {
+      tensor.set_raw_data(bytes_of(known.numbers));
+    }
+  }
+  return model.SerializeAsString();
 }
 
 KnownRef read_tensor(const fs::path& path) {
@@ -349,7 +412,7 @@ KnownRef read_tensor(const fs::path& path) {
   check_wire(bytes, what, true);
   onnx_file::Tensor tensor;
   if (!tensor.ParseFromString(bytes)) throw usage_error("{} holds no tensor", what);
-  return ModelReader(path, false).known(what, tensor);
+  return ModelReader(path, {}).known(what, tensor);
 }
 
 }  // namespace tapescope::onnx

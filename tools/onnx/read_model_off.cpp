@@ -14,9 +14,12 @@ namespace {
 
 }  // namespace
 
-Graph read_graph(const std::filesystem::path& path, bool, std::int64_t) { refuse(path); }
-Graph parse_graph(const std::string&, const std::filesystem::path& path, bool, std::int64_t) {
+Graph read_graph(const std::filesystem::path& path, const ReadOptions&) { refuse(path); }
+Graph parse_graph(const std::string&, const std::filesystem::path& path, const ReadOptions&) {
   refuse(path);
+}
+std::string written(const Graph& graph, const std::function<bool(const std::string&)>&) {
+  refuse(graph.path);
 }
 KnownRef read_tensor(const std::filesystem::path& path) { refuse(path); }
 

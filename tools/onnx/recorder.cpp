@@ -145,6 +145,7 @@ Var Call::arranged(int i, const Layout& layout, Parameter::Kind kind) const {
 
 const Known& Call::known(int i) const {
   const Value& value = operand(i);
+  recorder_.look_at(value);
   if (value.known) return *value.known;
   if (value.given) return *value.given;
   throw usage_error(
@@ -235,6 +236,10 @@ const Value& Recorder::at(const std::string& name) const {
   throw usage_error("'{}' is not given by an input, an initialiser or a node", shown(name));
 }
 
+void Recorder::look_at(const Value& value) {
+  if (options_.looked_at != nullptr && !value.name.empty()) options_.looked_at->insert(value.name);
+}
+
 void Recorder::keep(const Node& node, std::size_t i, Value value) {
   if (i >= node.outputs.size() || node.outputs[i].empty()) return;
   if (value.var && value.known == nullptr) {
@@ -282,7 +287,12 @@ void Recorder::record(const Node& node) {
     all_known = all_known && known;
   }
   Call call(*this, node);
-  if (all_known && function->fold != nullptr) return function->fold(call);
+  if (all_known && function->fold != nullptr) {
+    for (const std::string& input : node.inputs) {
+      if (!input.empty()) look_at(at(input));
+    }
+    return function->fold(call);
+  }
   if (function->record == nullptr) {
     throw usage_error(
         "it works on numbers that are known before anything runs, but an operand depends on the "

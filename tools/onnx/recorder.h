@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -93,6 +94,8 @@ struct RecorderOptions {
   // Whether axis 0 of the inputs is the batch: its extent on this tape is no number then.
   bool batched = true;
   ParameterSource parameters;
+  // Receives the initialisers whose numbers are looked at while recording.
+  std::set<std::string>* looked_at = nullptr;
 };
 
 class Recorder {
@@ -108,6 +111,7 @@ class Recorder {
  private:
   friend class Call;
   void record(const Node& node);
+  void look_at(const Value& value);
   void keep(const Node& node, std::size_t i, Value value);
   void count_folded(const Shape& shape, DType dtype);
 

@@ -60,7 +60,7 @@ bool is_onnx(const RunRequest& asked) {
 InputFiles files_of(const RunRequest& run) {
   InputFiles inputs;
   for (const char* name :
-       {"checkpoints", "config.toml", "history.jsonl", "metrics.json", "split.tsv"}) {
+       {"checkpoints", "config.toml", "history.jsonl", "metrics.json", "model.onnx", "split.tsv"}) {
     inputs.add(std::filesystem::path(run.run) / name);
   }
   inputs.add(run.checkpoint);

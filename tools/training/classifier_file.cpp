@@ -5,11 +5,15 @@
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/training/metadata_json.h"
+#include "tools/training/onnx_start.h"
 
 namespace tapescope {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Where the model file of a run lies in its checkpoints.
+fs::path run_of(const SafetensorsFile& file) { return file.path().parent_path().parent_path(); }
 
 ModelInfo info_of(const SafetensorsFile& file) {
   expect_known_format(file);
@@ -24,8 +28,10 @@ ModelInfo info_of(const SafetensorsFile& file) {
   const ModelMetadata json(file, "tapescope.model");
   ModelInfo info;
   info.config.name = printable(json.text("name"));
+  info.graph = json.text("graph", "");
   try {
-    const std::int64_t smallest = describe_model(info.config.name).smallest_image;
+    const std::int64_t smallest =
+        info.graph.empty() ? describe_model(info.config.name).smallest_image : 1;
     info.config.image_size = json.whole("image_size", smallest, kLargestImage);
     // Runs of before have no Resize where their pictures had the model's size.
     info.pipeline =
@@ -51,7 +57,7 @@ ModelInfo info_of(const SafetensorsFile& file) {
   info.exif = exif_from_name(json.text("exif", name_of(info.exif)));
   if (json.text("split", "") == "content") info.draw = Draw::content;
   if (json.text("on_bad_image", "") == "skip") info.on_bad_image = BadImage::skip;
-  const fs::path record = file.path().parent_path().parent_path() / "split.tsv";
+  const fs::path record = run_of(file) / "split.tsv";
   if (std::error_code error; fs::exists(record, error)) info.split_record = record;
   return info;
 }
@@ -71,6 +77,7 @@ std::map<std::string, std::string> metadata_of(const ModelInfo& info) {
   model["exif"] = name_of(info.exif);
   if (info.draw == Draw::content) model["split"] = "content";
   if (info.on_bad_image == BadImage::skip) model["on_bad_image"] = "skip";
+  if (!info.graph.empty()) model["graph"] = info.graph;
   return {{"tapescope.model", json_text(model)}, {"tapescope.pipeline", info.pipeline.to_json()}};
 }
 
@@ -106,7 +113,9 @@ LoadedModel load_model(SafetensorsFile& file, const LoadOptions& options) {
             [&](std::shared_ptr<std::int64_t> room) {
               ModelConfig built = config;
               built.room = std::move(room);
-              loaded.model = make_model(built);
+              loaded.model = loaded.info.graph.empty()
+                                 ? make_model(built)
+                                 : net_of_run(graph_path(run_of(file)), loaded.info.graph, built);
             });
   load_exactly(*loaded.model, file, "a " + config.name, options);
   return loaded;

@@ -28,6 +28,7 @@ struct ModelInfo {
   BadImage on_bad_image = BadImage::fail;
   std::filesystem::path split_record = {};  // RUN/split.tsv; empty where there is none
   Exif exif = Exif::ignore;  // how its pictures are read; model files of before say nothing
+  std::string graph = {};    // of a net of an ONNX file: graph_hash() of RUN/model.onnx
   Preprocess preprocess() const {
     return {pipeline, {config.image_size, config.image_size, config.channels}, exif};
   }

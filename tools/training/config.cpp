@@ -8,6 +8,7 @@
 
 #include "engine/device.h"
 #include "tools/files/atomic_file.h"
+#include "tools/training/onnx_start.h"
 #include "tools/training/preprocessing.h"
 
 namespace tapescope {
@@ -163,10 +164,13 @@ std::string chosen_augmentation(const DataSplits& data, bool small) {
 // Learning rates that trained well at a batch of 64; they grow with the square root of the batch
 // that is really taken.
 double chosen_rate(const TrainConfig& c, std::int64_t batch) {
-  const double base = c.optimizer == "adamw" ? (c.model == "seednet" ? 1e-3 : 2e-3)
+  const double base = c.optimizer == "adamw" ? (names_onnx(c.model)    ? 2e-4
+                                                : c.model == "seednet" ? 1e-3
+                                                                       : 2e-3)
                       : c.model == "lenet"   ? 0.05
                       : c.model == "mlp"     ? 0.05
                       : c.model == "seednet" ? 0.02
+                      : names_onnx(c.model)  ? 0.01  // learnt already, batch norm folded
                                              : 0.1;
   const double scaled = base * std::sqrt(static_cast<double>(batch) / 64.0);
   return std::round(scaled * 1e5) / 1e5;
@@ -242,7 +246,16 @@ KernelChoices parse_kernels(const std::string& text) {
 namespace {
 
 // What `--preprocess auto` is: as the weights' file says, of pictures with as many channels.
-std::string chosen_preprocessing(const TrainConfig& c, const DataSplits& data) {
+std::string chosen_preprocessing(const TrainConfig& c, const DataSplits& data,
+                                 const OnnxStart* start) {
+  if (start != nullptr && start->preprocess.empty()) {
+    throw usage_error(
+        "'{}' does not say how its pictures are normalised: give --preprocess imagenet "
+        "(torchvision's, and most of timm's), data (the data's own mean and deviation) or "
+        "transforms as JSON",
+        printable(c.model));
+  }
+  if (start != nullptr) return start->preprocess;
   if (c.weights.empty()) return "data";
   const std::string wanted = preprocessing_of(*open_weights(c.weights));
   if (wanted.empty()) return "data";
@@ -325,20 +338,37 @@ TrainerOptions trainer_options(const TrainConfig& c, Device device) {
   return t;
 }
 
-ResolvedTraining resolve(TrainConfig& c, const DataSplits& data) {
+namespace {
+
+void check_start(const TrainConfig& c, const OnnxStart& start) {
+  if (c.width != 1) {
+    throw usage_error("--width {} is of the nets that are made here; '{}' is as it is", c.width,
+                      printable(c.model));
+  }
+  if (!start.any_size && c.image_size != 0 && c.image_size != start.image_size) {
+    throw usage_error("'{}' takes pictures of {}x{}, not of --image-size {}", printable(c.model),
+                      start.image_size, start.image_size, c.image_size);
+  }
+}
+
+}  // namespace
+
+ResolvedTraining resolve(TrainConfig& c, const DataSplits& data, const OnnxStart* start) {
   check_options(c);
+  if (start != nullptr) check_start(c, *start);
   const Sizes sizes = sizes_of(*data.train);
   ResolvedTraining r;
   const bool choose_model = c.model == "auto";
   if (choose_model) c.model = chosen_model(data, sizes);
   if (c.preprocess == "auto") {
-    c.preprocess = chosen_preprocessing(c, data);
+    c.preprocess = chosen_preprocessing(c, data, start);
     if (c.preprocess != "data") {
       r.notices.push_back(
-          fmt::format("--preprocess auto: pictures are made ready as the weights' file says: {}",
-                      c.preprocess));
+          fmt::format("--preprocess auto: pictures are made ready as the {} says: {}",
+                      start != nullptr ? "net's file" : "weights' file", c.preprocess));
     }
   }
+  if (c.image_size == 0 && start != nullptr) c.image_size = start->image_size;
   if (c.image_size == 0 && c.preprocess != "data") {
     c.image_size = side_of(preprocessing_from(c.preprocess));
   }

@@ -11,6 +11,8 @@
 
 namespace tapescope {
 
+struct OnnxStart;
+
 struct TrainConfig {
   std::string data, out, task = "auto", model = "auto";
   double width = 1.0;
@@ -75,7 +77,9 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("out", c.out, "run directory to write");
   visit("task", c.task,
         "auto (seen from the model and the data), classification, detection or multi-label");
-  visit("model", c.model, "auto (lenet for small grey pictures, else resnet20) or a model's name");
+  visit("model", c.model,
+        "auto (lenet for small grey pictures, else resnet20), an ONNX file of a classifier, or a "
+        "model's name");
   visit("width", c.width, "scales the hidden channel counts");
   visit("image-size", c.image_size, "height and width the model sees; 0: chosen");
   visit("epochs", c.epochs, "passes over the training set");
@@ -145,6 +149,8 @@ struct ResolvedTraining {
 // Throws usage errors on values out of range, whatever the data.
 void check_options(const TrainConfig& config);
 // check_options(), and writes what it chose back into `config`.
-ResolvedTraining resolve(TrainConfig& config, const DataSplits& data);
+// `start`: the file that a new training takes its net from; null for a model of the zoo.
+ResolvedTraining resolve(TrainConfig& config, const DataSplits& data,
+                         const OnnxStart* start = nullptr);
 
 }  // namespace tapescope

@@ -36,10 +36,18 @@ std::optional<ModelInfo> resumed_info(const TrainConfig& config, const TrainingR
   return read_model_info(config.out, "last");
 }
 
+std::shared_ptr<OnnxStart> onnx_start(const TrainConfig& config,
+                                      const std::optional<ModelInfo>& resumed) {
+  if (resumed || !names_onnx(config.model)) return nullptr;
+  return std::make_shared<OnnxStart>(
+      read_onnx_start(config.model, config.allow_outside, config.out));
+}
+
 DataOptions training_data_options(const TrainConfig& config,
-                                  const std::optional<ModelInfo>& resumed) {
+                                  const std::optional<ModelInfo>& resumed, const OnnxStart* start) {
   DataOptions options;
   if (resumed) options = data_options_of(*resumed, "train");
+  if (start != nullptr) options.channels = static_cast<int>(start->channels);
   options.resume = resumed.has_value();
   options.validation_fraction = config.validation_fraction;
   options.test_fraction = config.test_fraction;
@@ -58,26 +66,55 @@ void tell_data(const DataSplits& data, const TrainConfig& config, const Training
   expect_accepted(data.changes, config, request);
 }
 
+namespace {
+
+// The net that is trained: of the zoo, of an ONNX file, or of the run that is resumed. Of a file's
+// `graph` is what the run keeps of it.
+std::unique_ptr<Classifier> net_of(const TrainConfig& config,
+                                   const std::optional<ModelInfo>& resumed,
+                                   const ClassifierParts& parts, ModelInfo& info,
+                                   std::string& graph, std::vector<std::string>& notices) {
+  if (resumed && !resumed->graph.empty()) {
+    info.config.name = resumed->config.name;
+    info.graph = resumed->graph;
+    return load_model(config.out, "last", {.allow_non_finite = true}).model;
+  }
+  if (!parts.start) return make_model(info.config);
+  info.config.name = std::filesystem::path(config.model).filename().string();
+  OnnxStart::Net net = parts.start->net(info.config, notices);
+  graph = std::move(net.file);
+  info.graph = graph_hash(graph);
+  notices.push_back(parts.start->batch_norm
+                        ? "its batch norms keep the statistics that they have"
+                        : "no batch norm is left in it (exporters fold it into the layers before): "
+                          "where --lr is not given, a small one is taken");
+  return std::move(net.model);
+}
+
+}  // namespace
+
 TrainingSetup classifier_setup(const TrainConfig& config, const ResolvedTraining& resolved,
                                const std::optional<ModelInfo>& resumed,
                                const ClassifierParts& parts) {
   const DataSplits& data = *parts.data;
-  const ModelInfo info{resolved.model,
-                       parts.classes,
-                       resolved.test_pipeline,
-                       parts.loss,
-                       config.validation_fraction,
-                       config.test_fraction,
-                       config.seed,
-                       resumed ? resumed->draw : Draw::content,
-                       bad_image_from(config.on_bad_image),
-                       {},
-                       exif_from_name(config.exif)};
+  TrainingSetup setup;
+  setup.notices = resolved.notices;
+  ModelInfo info{resolved.model,
+                 parts.classes,
+                 resolved.test_pipeline,
+                 parts.loss,
+                 config.validation_fraction,
+                 config.test_fraction,
+                 config.seed,
+                 resumed ? resumed->draw : Draw::content,
+                 bad_image_from(config.on_bad_image),
+                 {},
+                 exif_from_name(config.exif)};
+  std::string graph;  // what RUN/model.onnx will be
+  std::unique_ptr<Classifier> model = net_of(config, resumed, parts, info, graph, setup.notices);
   const auto source = [&](const std::shared_ptr<const Dataset>& split, const Pipeline& pipeline) {
     return split ? parts.source(split, pipeline) : nullptr;
   };
-  auto model = make_model(resolved.model);
-  TrainingSetup setup;
   setup.train = source(data.train, resolved.train_pipeline);
   setup.validation = source(data.validation, resolved.test_pipeline);
   setup.probed = source(data.validation ? data.validation : data.train, resolved.test_pipeline);
@@ -94,8 +131,8 @@ TrainingSetup classifier_setup(const TrainConfig& config, const ResolvedTraining
       fmt::format("{} training, {} validation and {} test images {}", data.train->size(),
                   data.validation ? data.validation->size() : 0, data.test ? data.test->size() : 0,
                   fmt::format(fmt::runtime(parts.of_classes), parts.classes.size()));
-  setup.notices = resolved.notices;
-  setup.begin = [splits = parts.data, run = std::filesystem::path(config.out)] {
+  setup.begin = [splits = parts.data, graph, run = std::filesystem::path(config.out)] {
+    if (!graph.empty()) write_atomically(graph_path(run), graph);
     write_atomically(run / "split.tsv", record_of(*splits).text());
   };
   setup.watched =
@@ -103,7 +140,7 @@ TrainingSetup classifier_setup(const TrainConfig& config, const ResolvedTraining
   setup.test = [parts, pictures = source(data.test, resolved.test_pipeline),
                 options = resolved.trainer,
                 run = config.out] { return test(parts, pictures, options, run); };
-  setup.task = parts.task(resolved.model);
+  setup.task = parts.task(info.config);
   setup.model = std::move(model);
   return setup;
 }

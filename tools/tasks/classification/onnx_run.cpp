@@ -84,7 +84,7 @@ std::vector<std::string> classes_of(const RunRequest& asked, const onnx::Metadat
 }  // namespace
 
 LoadedModel open_onnx(const RunRequest& asked, std::vector<std::string>& notices) {
-  onnx::Graph graph = onnx::read_graph(asked.run, asked.allow_outside);
+  onnx::Graph graph = onnx::read_graph(asked.run, {.allow_outside = asked.allow_outside});
   const onnx::Metadata said = onnx::metadata_of(graph.metadata);
   if (!asked.onnx.outputs.empty()) onnx::cut(graph, comma_separated(asked.onnx.outputs));
   if (said.task == "detect" || said.task == "segment") {

@@ -7,8 +7,8 @@ namespace tapescope::tasks {
 namespace {
 
 DataSplits open_training(const TrainConfig& config, const TrainingRequest& request,
-                         const std::optional<ModelInfo>& resumed) {
-  DataSplits data = open_data(config.data, training_data_options(config, resumed));
+                         const std::optional<ModelInfo>& resumed, const OnnxStart* start) {
+  DataSplits data = open_data(config.data, training_data_options(config, resumed, start));
   tell_data(data, config, request);
   if (data.train == nullptr) {
     throw usage_error(
@@ -28,9 +28,12 @@ DataSplits open_training(const TrainConfig& config, const TrainingRequest& reque
 TrainingSetup ClassificationKit::prepare(TrainConfig& config,
                                          const TrainingRequest& request) const {
   const std::optional<ModelInfo> resumed = resumed_info(config, request);
-  const auto data = std::make_shared<const DataSplits>(open_training(config, request, resumed));
-  const ResolvedTraining resolved = resolve(config, *data);
+  const std::shared_ptr<OnnxStart> start = onnx_start(config, resumed);
+  const auto data =
+      std::make_shared<const DataSplits>(open_training(config, request, resumed, start.get()));
+  const ResolvedTraining resolved = resolve(config, *data, start.get());
   ClassifierParts parts;
+  parts.start = start;
   parts.data = data;
   parts.classes = data->classes;
   parts.of_classes = "of {} classes";

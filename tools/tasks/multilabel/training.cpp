@@ -8,8 +8,8 @@ namespace tapescope::tasks {
 namespace {
 
 LabelledData open_training(const TrainConfig& config, const TrainingRequest& request,
-                           const std::optional<ModelInfo>& resumed) {
-  DataOptions options = training_data_options(config, resumed);
+                           const std::optional<ModelInfo>& resumed, const OnnxStart* start) {
+  DataOptions options = training_data_options(config, resumed, start);
   options.classes.clear();  // they are sets of labels here
   LabelledData data =
       open_labelled(config.data, options, resumed ? resumed->classes : std::vector<std::string>{},
@@ -25,11 +25,14 @@ LabelledData open_training(const TrainConfig& config, const TrainingRequest& req
 
 TrainingSetup MultiLabelKit::prepare(TrainConfig& config, const TrainingRequest& request) const {
   const std::optional<ModelInfo> resumed = resumed_info(config, request);
-  const auto data = std::make_shared<const LabelledData>(open_training(config, request, resumed));
+  const std::shared_ptr<OnnxStart> start = onnx_start(config, resumed);
+  const auto data =
+      std::make_shared<const LabelledData>(open_training(config, request, resumed, start.get()));
   DataSplits of_labels = data->splits;  // what a net answers are labels, not sets of them
   of_labels.classes = data->labels;
-  const ResolvedTraining resolved = resolve(config, of_labels);
+  const ResolvedTraining resolved = resolve(config, of_labels, start.get());
   ClassifierParts parts;
+  parts.start = start;
   parts.data = std::shared_ptr<const DataSplits>(data, &data->splits);
   parts.classes = data->labels;
   parts.of_classes = "with {} labels";
