@@ -91,13 +91,11 @@ TEST_F(OnnxTraining, GoesOnBitForBitWithoutTheFile) {
 
 // Nothing is drawn where the classes are as many: the net begins as the file has it.
 TEST_F(OnnxTraining, BeginsWithTheValuesOfTheFile) {
-  for (int c = 0; c < 5; ++c) {
-    for (const char* split : {"train", "test"}) {
-      for (int i = 0; i < 3; ++i) {
-        const fs::path to = folder / fmt::format("five/{}/c{}/{}.png", split, c, i);
-        fs::create_directories(to.parent_path());
-        fs::copy(data() + fmt::format("/train/{}/{}.png", i % 2 == 0 ? "red" : "blue", c), to);
-      }
+  for (int i = 0; i < 12; ++i) {
+    for (const auto& [split, colour] : {std::pair{"train", "red"}, {"test", "blue"}}) {
+      const fs::path to = folder / fmt::format("five/{}/c{}/{}.png", split, i % 5, i);
+      fs::create_directories(to.parent_path());
+      fs::copy(data() + fmt::format("/train/{}/{}.png", colour, 10 + i), to);
     }
   }
   const Result trained =
