@@ -6,7 +6,8 @@
 namespace tapescope::onnx {
 namespace {
 
-// (x - mean) / sqrt(variance + epsilon) over axes of memory, and what it divides by.
+// (x - mean) / sqrt(variance + epsilon) over axes of memory, and what it divides by, which is a
+// gate: relevance takes it as it is (Ali et al. 2022, arXiv 2202.07304).
 struct Standardised {
   Var y, mean, inverse;
 };
@@ -15,7 +16,7 @@ Standardised standardised(Var x, const std::vector<int>& axes, double epsilon) {
   const Var centred = sub(x, mean);
   const Var variance = reduce_mean(square(centred), axes);
   const Var inverse = rsqrt(affine(variance, 1, epsilon));
-  return {mul(centred, inverse), mean, inverse};
+  return {gate(centred, inverse), mean, inverse};
 }
 
 std::vector<int> in_memory(const Value& x, const std::vector<int>& axes) {
@@ -64,12 +65,21 @@ void record_layer_normalisation(Call& call) {
   const int first = call.axis_of(call.whole("axis", -1), x.rank());
   const std::vector<int> axes = in_memory(x, from(first, x.rank()));
   const double epsilon = call.real("epsilon", 1e-5);
+  const bool last = axes.size() == 1 && axes[0] == x.rank() - 1;
+  const bool vectors = call.operand(1).known && call.has(2) && call.operand(2).known &&
+                       call.operand(1).rank() == 1 && call.operand(2).rank() == 1;
+  if (call.op() == "LayerNormalization" && last && vectors && x.rank() > 1 && !call.wanted(1) &&
+      !call.wanted(2)) {
+    const Var scale = per_channel(call, 1, Parameter::Kind::bias);
+    const Var shift = per_channel(call, 2, Parameter::Kind::bias);
+    return call.give(layer_norm(x.var, scale, shift, epsilon), x);
+  }
   Standardised s;
   if (call.op() == "LayerNormalization") {
     s = standardised(x.var, axes, epsilon);
   } else {  // RMSNormalization
     s.inverse = rsqrt(affine(reduce_mean(square(x.var), axes), 1, epsilon));
-    s.y = mul(x.var, s.inverse);
+    s.y = gate(x.var, s.inverse);
   }
   Var y = mul(s.y, call.arranged(1, x.layout, Parameter::Kind::bias));
   if (call.has(2)) y = add(y, call.arranged(2, x.layout, Parameter::Kind::bias));
