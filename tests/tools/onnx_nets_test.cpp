@@ -168,6 +168,8 @@ TEST(OnnxPatterns, FunctionsWrittenOutAreFunctions) {
   EXPECT_EQ(joined("next-old", "Gelu"), 1);
   EXPECT_EQ(joined("next-old", "LayerNormalization"), 1);
   EXPECT_EQ(joined("mobile-old", "HardSwish"), 1);
+  EXPECT_EQ(joined("mobile-old", "Gate"), 1);
+  EXPECT_EQ(joined("mobile-new", "Gate"), 1);
   EXPECT_EQ(joined("residual-old", "Swish"), 0);
 }
 
@@ -193,7 +195,8 @@ TEST(OnnxPatterns, WhatMatches) {
   const std::string s = node("Sigmoid", {"x"}, {"s"}), n = node("Neg", {"x"}, {"n"});
   EXPECT_EQ(op_of({s, node("Mul", {"x", "s"}, {"y"})}), "Swish");
   EXPECT_EQ(op_of({s, node("Mul", {"s", "x"}, {"y"})}), "Swish");
-  EXPECT_EQ(op_of({s, n, node("Mul", {"n", "s"}, {"y"})}), "Mul");  // of another value
+  EXPECT_EQ(op_of({s, n, node("Mul", {"s", "n"}, {"y"})}), "Gate");  // of another value
+  EXPECT_EQ(op_of({n, node("Mul", {"x", "n"}, {"y"})}), "Mul");
   EXPECT_EQ(op_of({s, node("Div", {"x", "s"}, {"y"})}), "Div");
   const auto gelu = [&](const std::string& first, const std::string& added) {
     return op_of({node("Div", {"x", "root"}, {"d"}), node("Erf", {"d"}, {"e"}),

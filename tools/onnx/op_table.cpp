@@ -37,6 +37,7 @@ constexpr OpFunction kOps[] = {
     {"Gelu", record_activation},
     {"Gemm", record_gemm},
     {"GlobalAveragePool", record_global_pool},
+    {"Gate", record_binary_op},
     {"GlobalMaxPool", record_global_pool},
     {"Greater", record_binary_op, fold_elementwise},
     {"GreaterOrEqual", record_binary_op, fold_elementwise},

@@ -30,6 +30,7 @@ Var binary(const std::string& op, Var a, Var b) {
   if (op == "Add") return add(a, b);
   if (op == "Sub") return sub(a, b);
   if (op == "Mul" || op == "And") return mul(a, b);
+  if (op == "Gate") return b.type().elements() <= a.type().elements() ? gate(a, b) : mul(a, b);
   if (op == "Div") return div(a, b);
   if (op == "Pow") return power(a, b);
   if (op == "Equal") return equal(a, b);

@@ -9,8 +9,8 @@ namespace tapescope::onnx {
 namespace {
 
 // A pattern is written as the expression it matches: ops with their operands, numbers, and names,
-// each of which stands for one value or, where it is called eps, for any one number. [a=v] asks for
-// an attribute. Sums and products match in either order.
+// each of which stands for one value or, where it is called eps, for any one number. g=Op(..) names
+// what an op gives, [a=v] asks for an attribute. Sums and products match in either order.
 struct Pattern {
   const char* from;
   const char* to;
@@ -27,10 +27,14 @@ constexpr Pattern kPatterns[] = {
     {"Add(Mul(Div(Sub(x, ReduceMean[axes=-1](x)), "
      "Sqrt(Add(ReduceMean[axes=-1](Pow(Sub(x, ReduceMean[axes=-1](x)), 2)), eps))), g), b)",
      "LayerNormalization(x, g, b)"},
+    // As in squeeze and excitation: what is let through, and how much of it.
+    {"Mul(x, g=Sigmoid(y))", "Gate(x, g)"},
+    {"Mul(x, g=HardSigmoid(y))", "Gate(x, g)"},
+    {"Mul(x, g=Div(Clip(Add(y, 3), 0, 6), 6))", "Gate(x, g)"},
 };
 
 struct Term {
-  std::string op, name, attribute;  // op: of a node; name: of a value; neither: a number
+  std::string op, name, attribute;  // op: of a node; name: of a value; none: a number
   double number = 0, attribute_value = 0;
   std::vector<Term> operands;
 };
@@ -42,7 +46,10 @@ class Parser {
     skip();
     Term term;
     const std::string word = take();
-    if (word[0] >= 'A' && word[0] <= 'Z') {
+    if (word[0] >= 'a' && next('=')) {
+      term = this->term();
+      term.name = word;
+    } else if (word[0] >= 'A' && word[0] <= 'Z') {
       term.op = word;
       if (next('[')) {
         term.attribute = take();
@@ -130,7 +137,9 @@ class Matcher {
   bool value(const std::string& name, const Term& term, Bindings& bound) const {
     if (!term.op.empty()) {
       const auto writer = writers_.find(name);
-      return writer != writers_.end() && node(graph_.nodes[writer->second], term, bound);
+      if (writer == writers_.end() || !node(graph_.nodes[writer->second], term, bound))
+        return false;
+      return term.name.empty() || bound.values.emplace(term.name, name).first->second == name;
     }
     if (!term.name.empty() && term.name != "eps") {
       return bound.values.emplace(term.name, name).first->second == name;

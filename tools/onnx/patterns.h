@@ -6,7 +6,8 @@
 
 namespace tapescope::onnx {
 
-// Replaces what matches: x * sigmoid(x), hard swish, erf's GELU, the layer norm of older exporters.
+// Replaces what matches: x * sigmoid(x), hard swish, erf's GELU, the layer norm of older exporters,
+// x times a sigmoid of something else ("Gate", an op of this reader).
 // What is left without a reader stays in the list and is not recorded. Returns how many there were.
 int join_patterns(Graph& graph);
 
