@@ -161,18 +161,19 @@ std::string chosen_augmentation(const DataSplits& data, bool small) {
   return small ? "crop-flip" : "resized-crop";
 }
 
-// Learning rates that trained well at a batch of 64; they grow with the square root of the batch
-// that is really taken.
+// Learning rates that trained well at a batch of 64: of a head on features that stay, of a net that
+// has learnt already (an ONNX file's without batch norms), of one from its first values.
+double base_rate(const TrainConfig& c) {
+  const bool adamw = c.optimizer == "adamw";
+  if (!c.train_only.empty()) return adamw ? 0.01 : 0.03;
+  if (names_onnx(c.model)) return adamw ? 2e-4 : 0.01;
+  if (adamw) return c.model == "seednet" ? 1e-3 : 2e-3;
+  return c.model == "lenet" || c.model == "mlp" ? 0.05 : c.model == "seednet" ? 0.02 : 0.1;
+}
+
+// They grow with the square root of the batch that is really taken.
 double chosen_rate(const TrainConfig& c, std::int64_t batch) {
-  const double base = c.optimizer == "adamw" ? (names_onnx(c.model)    ? 2e-4
-                                                : c.model == "seednet" ? 1e-3
-                                                                       : 2e-3)
-                      : c.model == "lenet"   ? 0.05
-                      : c.model == "mlp"     ? 0.05
-                      : c.model == "seednet" ? 0.02
-                      : names_onnx(c.model)  ? 0.01  // learnt already, batch norm folded
-                                             : 0.1;
-  const double scaled = base * std::sqrt(static_cast<double>(batch) / 64.0);
+  const double scaled = base_rate(c) * std::sqrt(static_cast<double>(batch) / 64.0);
   return std::round(scaled * 1e5) / 1e5;
 }
 
