@@ -61,7 +61,8 @@ T number_of(const json& entry, const json& value) {
 
 template <class T>
 std::vector<T> numbers(const json& entry, const char* key, std::size_t count) {
-  const json& value = entry.at(key);
+  if (!entry.contains(key)) throw usage_error("the transform {} lacks \"{}\"", entry.dump(), key);
+  const json& value = entry[key];
   std::vector<T> out;
   for (const json& number : value.is_array() ? value : json::array({value})) {
     if (!number.is_number()) {
@@ -93,7 +94,12 @@ RandomResizedCrop resized_crop(const json& entry) {
 }
 
 Transform from_object(const json& entry) {
-  const std::string type = entry.at("type").get<std::string>();
+  if (!entry.is_object() || !entry.contains("type") || !entry["type"].is_string()) {
+    throw usage_error(
+        "a transform is an object with a \"type\", as in {{\"type\":\"ToTensor\"}}, not {}",
+        entry.dump());
+  }
+  const std::string type = entry["type"].get<std::string>();
   const auto known = [&](std::initializer_list<const char*> keys) {
     for (const auto& item : entry.items()) {
       bool found = item.key() == "type";
@@ -107,8 +113,8 @@ Transform from_object(const json& entry) {
     const Interpolation interpolation = entry.contains("interpolation")
                                             ? interpolation_from(entry["interpolation"])
                                             : Interpolation::bilinear;
-    if (entry.at("size").is_number()) {
-      return Resize{.short_side = number_of<int>(entry, entry.at("size")),
+    if (entry.contains("size") && entry["size"].is_number()) {
+      return Resize{.short_side = number_of<int>(entry, entry["size"]),
                     .interpolation = interpolation};
     }
     const auto size = numbers<int>(entry, "size", 2);
@@ -163,16 +169,21 @@ Pipeline Pipeline::from_json(const std::string& text) {
                       kMostJsonLevels);
   }
   std::vector<Transform> transforms;
+  const json list = json::parse(text, nullptr, false);
+  if (list.is_discarded()) {
+    throw usage_error(
+        "the transforms {} are no JSON; a list is expected, as in "
+        "[{{\"type\":\"ToTensor\"}}]",
+        text);
+  }
   try {
-    const json list = json::parse(text);
     if (!list.is_array()) {
       throw usage_error(
           "a list of transforms is expected, as in [{{\"type\":\"ToTensor\"}}], not: {}", text);
     }
     for (const json& entry : list) transforms.push_back(from_object(entry));
-  } catch (const json::exception& error) {
-    throw usage_error("the transforms {} cannot be read ({}); correct the entry", text,
-                      error.what());
+  } catch (const json::exception&) {
+    throw usage_error("the transforms {} have a value of another kind than it must be", text);
   }
   return Pipeline(std::move(transforms));
 }

@@ -25,10 +25,17 @@ struct Function {
   Var (*record)(Var);
 };
 constexpr Function kFunctions[] = {
-    {"relu", [](Var x) { return relu(x); }}, {"leaky_relu", [](Var x) { return leaky_relu(x); }},
-    {"elu", [](Var x) { return elu(x); }},   {"gelu", [](Var x) { return gelu(x); }},
-    {"silu", [](Var x) { return silu(x); }}, {"sigmoid", [](Var x) { return sigmoid(x); }},
-    {"tanh", [](Var x) { return tanh(x); }}, {"softplus", [](Var x) { return softplus(x); }},
+    {"relu", [](Var x) { return relu(x); }},
+    {"leaky_relu", [](Var x) { return leaky_relu(x); }},
+    {"elu", [](Var x) { return elu(x); }},
+    {"gelu", [](Var x) { return gelu(x); }},
+    {"silu", [](Var x) { return silu(x); }},
+    {"sigmoid", [](Var x) { return sigmoid(x); }},
+    {"tanh", [](Var x) { return tanh(x); }},
+    {"softplus", [](Var x) { return softplus(x); }},
+    {"hard_swish", [](Var x) { return hard_swish(x); }},
+    {"hard_sigmoid", [](Var x) { return hard_sigmoid(x); }},
+    {"clamp", [](Var x) { return clamp(x, 0, 6); }},  // ReLU6
 };
 
 bool saturates(std::string_view op) { return op == "sigmoid" || op == "tanh"; }

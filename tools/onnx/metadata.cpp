@@ -1,5 +1,8 @@
 #include "tools/onnx/metadata.h"
 
+#include <cctype>
+#include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
@@ -9,23 +12,82 @@
 namespace tapescope::onnx {
 namespace {
 
-// A Python dict from numbers to names, as Ultralytics writes it: {0: 'cat', 1: "dog's"}. Empty
-// where it is none.
-std::vector<std::string> python_names(const std::string& text) {
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char quote = text[i];
-    if (quote != '\'' && quote != '"') continue;
-    std::string name;
-    for (++i; i < text.size() && text[i] != quote; ++i) {
-      if (text[i] == '\\' && i + 1 < text.size()) ++i;
-      name += text[i];
+// A Python or JSON dict from numbers to names: {0: 'cat', 1: "dog's"}, {"0": "cat"}, in any order.
+class NumberedNames {
+ public:
+  explicit NumberedNames(std::string_view text) : text_(text) {}
+
+  // Empty where it is none, or where numbers are missing.
+  std::vector<std::string> read() {
+    std::map<std::int64_t, std::string> names;
+    if (!next('{')) return {};
+    while (!next('}')) {
+      std::string key, name;
+      if (!word(key) || !next(':') || !quoted(name)) return {};
+      const std::optional<double> number = number_in(key);
+      if (!number || names.size() == (1u << 20)) return {};
+      names[std::llround(*number)] = std::move(name);
+      next(',');
     }
-    if (i == text.size() || names.size() == (1u << 20)) return {};
-    names.push_back(std::move(name));
+    std::vector<std::string> list;
+    for (auto& [number, name] : names) {
+      if (number != static_cast<std::int64_t>(list.size())) return {};
+      list.push_back(std::move(name));
+    }
+    return list;
   }
-  return names;
-}
+
+ private:
+  bool next(char c) {
+    while (at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_])) != 0) ++at_;
+    if (at_ == text_.size() || text_[at_] != c) return false;
+    ++at_;
+    return true;
+  }
+  bool word(std::string& key) {
+    if (quoted(key)) return true;
+    while (at_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_])) != 0) {
+      key += text_[at_++];
+    }
+    return !key.empty();
+  }
+  bool quoted(std::string& out) {
+    const char quote = next('\'') ? '\'' : next('"') ? '"' : '\0';
+    if (quote == '\0') return false;
+    for (; at_ < text_.size(); ++at_) {
+      if (text_[at_] == quote) return ++at_, true;
+      if (text_[at_] != '\\') {
+        out += text_[at_];
+      } else if (++at_ < text_.size()) {
+        escape(out);
+      }
+    }
+    return false;
+  }
+  // Python's and JSON's: \n, \t, \xE9, \u00E9; any other character is itself.
+  void escape(std::string& out) {
+    const char c = text_[at_];
+    const std::size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
+    std::uint32_t code = 0;
+    const char* first = text_.data() + at_ + 1;
+    if (digits > 0 && at_ + digits < text_.size() &&
+        std::from_chars(first, first + digits, code, 16).ptr == first + digits) {
+      out += utf8_of(code);
+      at_ += digits;
+    } else {
+      out += c == 'n' ? '\n' : c == 't' ? '\t' : c;
+    }
+  }
+  static std::string utf8_of(std::uint32_t code) {
+    const auto tail = [&](int shift) { return static_cast<char>(0x80 | (code >> shift & 0x3f)); };
+    if (code < 0x80) return {static_cast<char>(code)};
+    if (code < 0x800) return {static_cast<char>(0xc0 | code >> 6), tail(0)};
+    if (code < 0x10000) return {static_cast<char>(0xe0 | code >> 12), tail(6), tail(0)};
+    return {static_cast<char>(0xf0 | (code >> 18 & 7)), tail(12), tail(6), tail(0)};
+  }
+  std::string_view text_;
+  std::size_t at_ = 0;
+};
 
 template <class T>
 std::vector<T> json_list(const std::string& text) {
@@ -49,7 +111,8 @@ Metadata metadata_of(const std::map<std::string, std::string>& entries) {
   said.classes = json_list<std::string>(entry("classes"));
   said.mean = json_list<double>(entry("mean"));
   said.std = json_list<double>(entry("std"));
-  if (const std::vector<std::string> names = python_names(entry("names")); !names.empty()) {
+  const std::string names_text = entry("names");
+  if (const auto names = NumberedNames(names_text).read(); !names.empty()) {
     said.classes = names;
     said.mean = {0};
     said.std = {1};

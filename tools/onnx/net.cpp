@@ -220,6 +220,12 @@ Var recorded(const Graph& graph, Var image, const ParameterSource& parameters,
         shown(port.name), shown(graph.path.string()), to_string(extents_of(output)));
   }
   const Shape shape = extents_of(output);
+  if (shape[1] < 2) {
+    throw usage_error(
+        "the output '{}' of '{}' is one number per picture: there are no classes to "
+        "tell apart",
+        shown(port.name), shown(graph.path.string()));
+  }
   const Value scores = reshaped(output, {shape[0], shape[1]}, 0);
   const Var logits = arranged(scores, {0, 1});
   return logits.dtype() == DType::f32 ? logits : cast(logits, DType::f32);
@@ -261,28 +267,65 @@ Var OnnxClassifier::logits(Var image) const {
 
 namespace {
 
-// A softmax that gives the output is cut off: what is explained is a logit.
-void leave_out_softmax(Graph& graph, std::vector<std::string>& left_out) {
-  for (const Node& node : graph.nodes) {
-    const bool last = !node.outputs.empty() && node.outputs[0] == graph.outputs[0].name;
-    if (!last || !node.domain.empty() || node.inputs.empty()) continue;
-    if (node.op != "Softmax" && node.op != "LogSoftmax") continue;
-    left_out.push_back(
-        fmt::format("node '{}' ({}) at its end is left out: what is explained are "
-                    "the numbers before it",
-                    shown(node.name), node.op));
-    graph.outputs[0].name = std::string(node.inputs[0]);
-    return;
+// The node that gives a value; null for an input or an initialiser.
+Node* giver_of(Graph& graph, const std::string& value) {
+  for (Node& node : graph.nodes) {
+    if (std::find(node.outputs.begin(), node.outputs.end(), value) != node.outputs.end()) {
+      return &node;
+    }
+  }
+  return nullptr;
+}
+
+// A softmax that gives the output, with nothing behind it but changes of shape, is cut off: what is
+// explained is a logit. Throws where what is given is no score per class of one that excludes
+// others.
+void leave_out_softmax(Graph& graph, bool learns, std::vector<std::string>& left_out) {
+  static const std::set<std::string> same = {"Identity", "Reshape", "Flatten",
+                                             "Squeeze",  "Cast",    "Dropout"};
+  const std::string file = shown(graph.path.string()), output = shown(graph.outputs[0].name);
+  if (!is_floating(graph.outputs[0].type)) {
+    throw usage_error(
+        "the output '{}' of '{}' is of {}: an answer, no score per class; name a value before it "
+        "with --outputs",
+        output, file, name_of(graph.outputs[0].type));
+  }
+  std::string* reader = &graph.outputs[0].name;  // of the value that is looked at
+  for (Node* node = giver_of(graph, *reader); node != nullptr; node = giver_of(graph, *reader)) {
+    if (!node->domain.empty() || node->inputs.empty()) return;
+    if (node->op == "Sigmoid" && !learns) {
+      throw usage_error(
+          "the output '{}' of '{}' is a Sigmoid: classes that do not exclude each other, or one "
+          "number; to have '{}', the numbers before it, compared as scores of classes name it with "
+          "--outputs",
+          output, file, shown(node->inputs[0]));
+    }
+    if (node->op == "Softmax" || node->op == "LogSoftmax" || node->op == "Sigmoid") {
+      left_out.push_back(
+          fmt::format("node '{}' ({}) at its end is left out: what is explained are "
+                      "the numbers before it",
+                      shown(node->name), node->op));
+      *reader = std::string(node->inputs[0]);
+      return;
+    }
+    if (!same.contains(node->op)) return;
+    reader = &node->inputs[0];
   }
 }
 
 }  // namespace
 
 std::unique_ptr<OnnxClassifier> classifier_of(Graph graph, ModelConfig config,
-                                              std::vector<std::string>& left_out) {
+                                              std::vector<std::string>& left_out, bool learns) {
   if (graph.outputs.empty()) throw usage_error("'{}' has no output", shown(graph.path.string()));
+  if (graph.outputs.size() > 1) {
+    left_out.push_back(fmt::format(
+        "'{}' has {} outputs: the first, '{}', is taken for its scores; --outputs names "
+        "another",
+        shown(graph.path.string()), graph.outputs.size(), shown(graph.outputs[0].name)));
+  }
   graph.outputs.resize(1);
-  leave_out_softmax(graph, left_out);
+  leave_out_softmax(graph, learns, left_out);
   join_patterns(graph);
   const auto shared = std::make_shared<const Graph>(std::move(graph));
   Tape tape(Device::cpu(), Mode::evaluation);

@@ -61,9 +61,11 @@ class OnnxClassifier final : public Classifier {
 };
 
 // Makes that net; its classes are counted. Throws usage errors as recording does, and where the
-// output is no score per class. `left_out` receives what of the graph is no part of the net: a
-// softmax at its end.
+// output is no score per class: whole numbers, one number, and a Sigmoid unless the net learns on
+// (its loss says then what the numbers are). `left_out` receives what of the graph is no part of
+// the net: a softmax at its end, outputs but the first.
 std::unique_ptr<OnnxClassifier> classifier_of(Graph graph, ModelConfig config,
-                                              std::vector<std::string>& left_out);
+                                              std::vector<std::string>& left_out,
+                                              bool learns = false);
 
 }  // namespace tapescope::onnx

@@ -17,7 +17,7 @@ struct Pattern {
 };
 constexpr Pattern kPatterns[] = {
     {"Mul(x, Sigmoid(x))", "Swish(x)"},
-    {"Mul(x, HardSigmoid[alpha=0.166667](x))", "HardSwish(x)"},
+    {"Mul(x, HardSigmoid[alpha=0.166667,beta=0.5](x))", "HardSwish(x)"},
     {"Div(Mul(x, Clip(Add(x, 3), 0, 6)), 6)", "HardSwish(x)"},
     {"Mul(x, Div(Clip(Add(x, 3), 0, 6), 6))", "HardSwish(x)"},
     {"Mul(Mul(x, Add(Erf(Div(x, 1.414214)), 1)), 0.5)", "Gelu(x)"},
@@ -34,8 +34,9 @@ constexpr Pattern kPatterns[] = {
 };
 
 struct Term {
-  std::string op, name, attribute;  // op: of a node; name: of a value; none: a number
-  double number = 0, attribute_value = 0;
+  std::string op, name;  // op: of a node; name: of a value; none: a number
+  double number = 0;
+  std::vector<std::pair<std::string, double>> attributes;
   std::vector<Term> operands;
 };
 
@@ -52,9 +53,11 @@ class Parser {
     } else if (word[0] >= 'A' && word[0] <= 'Z') {
       term.op = word;
       if (next('[')) {
-        term.attribute = take();
-        next('=');
-        term.attribute_value = *number_in(take());
+        do {
+          const std::string name = take();
+          next('=');
+          term.attributes.emplace_back(name, *number_in(take()));
+        } while (next(','));
         next(']');
       }
       next('(');
@@ -91,7 +94,7 @@ class Parser {
 
 struct Bindings {
   std::map<std::string, std::string> values;
-  double epsilon = 0;
+  std::optional<double> epsilon;
 };
 
 class Matcher {
@@ -103,7 +106,9 @@ class Matcher {
   }
   bool node(const Node& node, const Term& term, Bindings& bound) const {
     if (node.op != term.op || !node.domain.empty() || node.outputs.size() != 1) return false;
-    if (!term.attribute.empty() && !attribute(node, term)) return false;
+    for (const auto& [name, value] : term.attributes) {
+      if (!attribute(node, name, value)) return false;
+    }
     if (node.inputs.size() != term.operands.size()) return false;
     const Bindings before = bound;
     if (operands(node, term, bound, false)) return true;
@@ -118,14 +123,13 @@ class Matcher {
   static bool near(double a, double b) {
     return std::abs(a - b) <= 1e-4 * std::max(1.0, std::abs(b));
   }
-  static bool attribute(const Node& node, const Term& term) {
-    const auto at = node.attributes.find(term.attribute);
-    if (at == node.attributes.end()) return false;
+  static bool attribute(const Node& node, const std::string& name, double value) {
+    const auto at = node.attributes.find(name);
+    // Where a HardSigmoid does not say its beta it is a half; of the others nothing usual is asked.
+    if (at == node.attributes.end()) return name == "beta" && near(0.5, value);
     const Attribute& a = at->second;
-    if (!a.ints.empty()) {
-      return a.ints.size() == 1 && near(static_cast<double>(a.ints[0]), term.attribute_value);
-    }
-    return near(static_cast<double>(a.f), term.attribute_value);
+    if (!a.ints.empty()) return a.ints.size() == 1 && near(static_cast<double>(a.ints[0]), value);
+    return near(static_cast<double>(a.f), value);
   }
   bool operands(const Node& node, const Term& term, Bindings& bound, bool swapped) const {
     for (std::size_t i = 0; i < term.operands.size(); ++i) {
@@ -185,9 +189,9 @@ int join_patterns(Graph& graph) {
       node.attributes.clear();
       node.inputs.clear();
       for (const Term& operand : to.operands) node.inputs.push_back(bound.values[operand.name]);
-      if (bound.epsilon != 0) {
+      if (bound.epsilon) {
         Attribute epsilon;
-        epsilon.f = static_cast<float>(bound.epsilon);
+        epsilon.f = static_cast<float>(*bound.epsilon);
         node.attributes["epsilon"] = epsilon;
       }
       ++joined;

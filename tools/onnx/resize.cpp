@@ -37,24 +37,26 @@ Method method_of(const Call& call) {
   return m;
 }
 
-// Where output position p lies on the input's axis.
+// Where output position p lies on the input's axis. In float, as the format's runtimes have it: the
+// nearest of two alike depends on it.
 double source_of(const Method& m, const Axis& a, std::int64_t p) {
-  const auto x = static_cast<double>(p);
-  const auto in = static_cast<double>(a.in), out = static_cast<double>(a.out);
+  const auto x = static_cast<float>(p), scale = static_cast<float>(a.scale);
+  const auto in = static_cast<float>(a.in), out = static_cast<float>(a.out);
+  const auto start = static_cast<float>(a.roi_start), end = static_cast<float>(a.roi_end);
   const std::string& how = m.coordinates;
-  if (how == "half_pixel") return (x + 0.5) / a.scale - 0.5;
-  if (how == "pytorch_half_pixel") return a.out > 1 ? (x + 0.5) / a.scale - 0.5 : 0;
-  if (how == "asymmetric") return x / a.scale;
+  if (how == "half_pixel") return (x + 0.5f) / scale - 0.5f;
+  if (how == "pytorch_half_pixel") return a.out > 1 ? (x + 0.5f) / scale - 0.5f : 0;
+  if (how == "asymmetric") return x / scale;
   // The format takes the length before it is rounded here.
-  if (how == "align_corners") return a.out > 1 ? x * (in - 1) / (a.scale * in - 1) : 0;
-  if (how == "tf_half_pixel_for_nn") return (x + 0.5) / a.scale;
+  if (how == "align_corners") return a.out > 1 ? x * (in - 1) / (scale * in - 1) : 0;
+  if (how == "tf_half_pixel_for_nn") return (x + 0.5f) / scale;
   if (how == "half_pixel_symmetric") {
-    const double centre = in / 2 * (1 - out / (a.scale * in));
-    return centre + (x + 0.5) / a.scale - 0.5;
+    const float centre = in / 2 * (1 - out / (scale * in));
+    return centre + (x + 0.5f) / scale - 0.5f;
   }
   if (how == "tf_crop_and_resize") {
-    return a.out > 1 ? a.roi_start * (in - 1) + x * (a.roi_end - a.roi_start) * (in - 1) / (out - 1)
-                     : 0.5 * (a.roi_start + a.roi_end) * (in - 1);
+    return a.out > 1 ? start * (in - 1) + x * (end - start) * (in - 1) / (out - 1)
+                     : 0.5f * (start + end) * (in - 1);
   }
   throw usage_error("its coordinate_transformation_mode is not known");
 }
@@ -140,7 +142,8 @@ void take_scales(std::vector<Axis>& axes, const std::vector<int>& named,
                  const std::vector<double>& scales) {
   for (std::size_t i = 0; i < named.size(); ++i) {
     Axis& a = axes[static_cast<std::size_t>(named[i])];
-    const double out = std::floor(static_cast<double>(a.in) * scales[i]);
+    // In float: 20 * 1.3f is 26, as a double it is less.
+    const double out = std::floor(static_cast<float>(a.in) * static_cast<float>(scales[i]));
     if (!(scales[i] > 0) || !(out >= 1) || out > (1 << 24)) {
       throw usage_error("a scale of {}", scales[i]);
     }

@@ -64,7 +64,10 @@ InputFiles files_of(const RunRequest& run) {
     inputs.add(std::filesystem::path(run.run) / name);
   }
   inputs.add(run.checkpoint);
-  if (is_onnx(run)) inputs.add(run.run);
+  if (is_onnx(run)) {
+    inputs.add(run.run);
+    inputs.add(run.onnx.class_names);
+  }
   return inputs;
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/device.h"
 #include "tools/files/atomic_file.h"
+#include "tools/files/text.h"
 #include "tools/training/onnx_start.h"
 #include "tools/training/preprocessing.h"
 
@@ -162,11 +163,13 @@ std::string chosen_augmentation(const DataSplits& data, bool small) {
 }
 
 // Learning rates that trained well at a batch of 64: of a head on features that stay, of a net that
-// has learnt already (an ONNX file's without batch norms), of one from its first values.
+// has learnt already (an ONNX file's, mostly without batch norms, or --weights), of one from its
+// first values.
 double base_rate(const TrainConfig& c) {
   const bool adamw = c.optimizer == "adamw";
   if (!c.train_only.empty()) return adamw ? 0.01 : 0.03;
   if (names_onnx(c.model)) return adamw ? 2e-4 : 0.01;
+  if (!c.weights.empty()) return adamw ? 4e-4 : 0.02;
   if (adamw) return c.model == "seednet" ? 1e-3 : 2e-3;
   return c.model == "lenet" || c.model == "mlp" ? 0.05 : c.model == "seednet" ? 0.02 : 0.1;
 }

@@ -6,7 +6,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tools/files/atomic_file.h"
+#include "tools/files/input_files.h"
 #include "tools/files/json_text.h"
+#include "tools/files/near_names.h"
 #include "tools/files/text.h"
 #include "tools/training/classifier_file.h"
 #include "tools/training/preprocessing.h"
@@ -91,13 +94,36 @@ std::map<std::string, std::string> metadata_for(const WeightsRequest& request,
   const auto names = model_descriptions();
   known = std::any_of(names.begin(), names.end(),
                       [&](const ModelDescription& d) { return d.name == request.model; });
+  if (!known) {
+    std::vector<std::string> all;
+    for (const ModelDescription& d : names) all.emplace_back(d.name);
+    expect_no_slip("--model", request.model, all, "`train --help` lists all");
+  }
   for (auto& [key, value] : metadata_of(info)) metadata[key] = value;
   metadata["tapescope.task"] = "classification";
   metadata["tapescope.format"] = std::to_string(kRunFormat);
   return metadata;
 }
 
+// Where --out leads to, links followed: a file, and none that is read.
+fs::path written_to(const WeightsRequest& request) {
+  InputFiles inputs;
+  for (const std::string& input : {request.file, request.classes, request.rename}) {
+    if (!input.empty()) inputs.add(input);
+  }
+  inputs.expect_apart("--out", request.out);
+  std::error_code error;
+  fs::path out = fs::weakly_canonical(request.out, error);
+  if (error) out = request.out;
+  if (fs::exists(out, error) && !fs::is_regular_file(out, error)) {
+    throw usage_error("--out '{}' is no file: name one to write", printable(request.out));
+  }
+  expect_writable("--out", out);
+  return out;
+}
+
 void write(const WeightsRequest& request, WeightsFile& file, std::vector<std::string>& notices) {
+  const fs::path out = written_to(request);
   const auto renames = renames_of(request.rename);
   bool known = false;
   const auto metadata = metadata_for(request, file, known);
@@ -110,18 +136,24 @@ void write(const WeightsRequest& request, WeightsFile& file, std::vector<std::st
     }
     tensors.push_back({renamed(entry.name, renames), file.read(entry)});
   }
-  const fs::path out(request.out), part(request.out + ".part");
-  write_safetensors(part, tensors, metadata);
+  const fs::path part = out.string() + ".part";
   try {
+    write_safetensors(part, tensors, metadata);
     if (known) {
       SafetensorsFile written(part);
       load_model(written, {.notices = &notices});
     }
-  } catch (const Error&) {
-    fs::remove(part);
-    throw;
+    fs::rename(part, out);
+  } catch (const std::exception& error) {
+    std::error_code gone;
+    fs::remove(part, gone);
+    std::string what = error.what();
+    for (std::size_t at = 0; (at = what.find(part.string(), at)) != std::string::npos;) {
+      what.replace(at, part.string().size(), out.string());
+    }
+    const auto* ours = dynamic_cast<const Error*>(&error);
+    throw Error(ours != nullptr ? ours->blame() : Blame::failure, what);
   }
-  fs::rename(part, out);
   if (!request.model.empty() && !known) {
     notices.push_back(
         fmt::format("this version has no model '{}': whether the tensors fit it is "

@@ -1,6 +1,7 @@
 #include "tools/training/features.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "tools/data/loader.h"
@@ -31,6 +32,15 @@ std::vector<Var> feature_cut(Tape& tape, Var image, std::span<const ParameterRef
     }
   }
   return cut;
+}
+
+bool in_evaluation(const Model& model, const Task& task, Device device, std::span<const Var> cut) {
+  Tape tape(device, Mode::evaluation);
+  const NamedVars outputs = model(task.inputs(tape, 2));
+  std::set<std::string> paths;
+  for (const Node* node : tape.nodes()) paths.insert(node->path());
+  return std::all_of(cut.begin(), cut.end(),
+                     [&](const Var& feature) { return paths.contains(feature.path()); });
 }
 
 FeatureSource::FeatureSource(std::shared_ptr<const SampleSource> from, std::span<const Var> cut)

@@ -14,10 +14,14 @@
 namespace tapescope {
 
 // The Vars of a recorded forward pass, {N, ...} each, that depend on `image` and on nothing that
-// training changes, and that what is trained reads: with these given, nothing before them is needed.
-// Empty where what is trained reads the picture itself. `trained` are the parameters that an
-// optimiser will update; random ops (dropout) count as changing.
+// training changes, and that what is trained reads: with these given, nothing before them is
+// needed. Empty where what is trained reads the picture itself. `trained` are the parameters that
+// an optimiser will update; random ops (dropout) count as changing.
 std::vector<Var> feature_cut(Tape& tape, Var image, std::span<const ParameterRef> trained);
+
+// Whether the evaluation of the model has all of the cut: what a training draws at random in its
+// frozen part is not there.
+bool in_evaluation(const Model& model, const Task& task, Device device, std::span<const Var> cut);
 
 // Samples of another source with features in the place of "image".
 class FeatureSource final : public SampleSource {

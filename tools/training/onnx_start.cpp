@@ -11,6 +11,7 @@
 #include "tools/onnx/head.h"
 #include "tools/onnx/metadata.h"
 #include "tools/onnx/net.h"
+#include "tools/training/weights.h"
 
 namespace tapescope {
 namespace {
@@ -73,13 +74,13 @@ OnnxStart read_onnx_start(const std::string& file, bool allow_outside, const fs:
 
 OnnxStart::Net OnnxStart::net(const ModelConfig& config, std::vector<std::string>& notices) {
   std::vector<std::string> left_out;
-  auto model = onnx::classifier_of(graph, config, left_out);
+  auto model = onnx::classifier_of(graph, config, left_out, true);
   const std::int64_t answered = model->config().classes;
   if (answered != config.classes) {
     model = nullptr;
     onnx::give_classes(graph, config.classes, config.seed);
     left_out.clear();
-    model = onnx::classifier_of(graph, config, left_out);
+    model = onnx::classifier_of(graph, config, left_out, true);
     if (model->config().classes != config.classes) {
       throw usage_error("'{}' answers {} numbers however its last layer is, not {}",
                         shown(graph.path.string()), model->config().classes, config.classes);
@@ -89,6 +90,7 @@ OnnxStart::Net OnnxStart::net(const ModelConfig& config, std::vector<std::string
                     shown(graph.path.string()), answered, config.classes));
   }
   notices.insert(notices.end(), left_out.begin(), left_out.end());
+  expect_finite(*model, graph.path, {});
   std::string file = model->graph_file();
   return {std::move(model), std::move(file)};
 }
@@ -106,8 +108,9 @@ std::unique_ptr<Classifier> net_of_run(const fs::path& graph, const std::string&
     throw usage_error("'{}' is not the graph that it was trained with", shown(graph.string()));
   }
   std::vector<std::string> left_out;
-  auto model = onnx::classifier_of(
-      onnx::parse_graph(text, graph, {.room = config.room ? *config.room : 0}), config, left_out);
+  auto model =
+      onnx::classifier_of(onnx::parse_graph(text, graph, {.room = config.room ? *config.room : 0}),
+                          config, left_out, true);
   if (model->config().classes != config.classes) {
     throw usage_error("'{}' answers {} classes, not {}", shown(graph.string()),
                       model->config().classes, config.classes);

@@ -185,6 +185,12 @@ class TensorWalk {
         pickle_[arguments[1]].kind != Kind::integer || !pickle_[arguments[1]].text.empty()) {
       bad("has a tensor that is made of no storage");
     }
+    // Views that PyTorch negates or conjugates when they are read: {"neg": True}.
+    const std::size_t about = with_dtype ? 7 : 6;
+    if (arguments.size() > about && pickle_[arguments[about]].kind == Kind::dict &&
+        !pickle_[arguments[about]].items.empty()) {
+      return {};
+    }
     TorchTensor tensor = storage_of(pickle_[arguments[0]]);
     if (with_dtype) {
       const std::uint64_t bytes = tensor.elements * tensor.element;

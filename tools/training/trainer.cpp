@@ -50,7 +50,7 @@ struct Trainer::State {
   Tensor learning_rate = Tensor::scalar(0), step_number = Tensor::scalar_i64(0);
 
   void add_phase(const Model& model, std::int64_t first_epoch, std::int64_t epochs);
-  void keep_features(Phase& phase, Tape& tape, std::span<const Var> cut);
+  void keep_features(const Model& model, Phase& phase, Tape& tape, std::span<const Var> cut);
   void add_loaders(Phase& phase) const;
   Phase& enter(const Progress& progress, const TrainerEvents& events);
   bool wants_statistics(const Progress& progress) const {
@@ -154,7 +154,7 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   }
   const std::vector<Var> gradients = tape.gradient(loss, parameters);
   const Effects effects = optimizer.update(parameters, gradients);
-  keep_features(phase, tape, cut);
+  keep_features(model, phase, tape, cut);
   add_loaders(phase);
   phase.schedule = options.schedule;
   phase.schedule.steps = phase.train->batches() * epochs;
@@ -204,13 +204,21 @@ void Trainer::State::add_loaders(Phase& phase) const {
 }
 
 // Decides whether the cut's values are computed once, and says why.
-void Trainer::State::keep_features(Phase& phase, Tape& tape, std::span<const Var> cut) {
+void Trainer::State::keep_features(const Model& model, Phase& phase, Tape& tape,
+                                   std::span<const Var> cut) {
   if (cut.empty()) return;
   constexpr std::size_t kMostBytes = std::size_t{1} << 30;
   if (!train->repeats() || (validation && !validation->repeats())) {
     phase.told =
         "features of the frozen part are computed anew in every epoch, since augmentation changes "
         "the pictures; --augment none computes them once";
+    return;
+  }
+  if (!in_evaluation(model, task, options.device, cut)) {
+    phase.told =
+        "features of the frozen part are computed anew in every epoch, since something in it is "
+        "drawn at "
+        "random";
     return;
   }
   phase.train_features = std::make_shared<FeatureSource>(train, cut);

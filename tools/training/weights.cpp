@@ -144,26 +144,53 @@ std::string first_non_finite(const Tensor& tensor) {
   return fmt::format("[{}]", fmt::join(place, ", "));
 }
 
-// Returns a sentence about values that are not finite, or nothing.
-std::string copy(const Match& match, WeightsFile& file) {
-  std::string first;
-  std::int64_t more = 0;
+// A sentence about values that are not finite.
+class NonFinite {
+ public:
+  explicit NonFinite(const std::filesystem::path& file) : file_(printable(file.string())) {}
+  void look_at(const std::string& name, const Tensor& values) {
+    const std::int64_t count = count_non_finite(values);
+    if (count == 0) return;
+    if (!first_.empty()) {
+      ++more_;
+      return;
+    }
+    first_ = fmt::format("'{}' has {} of {} values NaN or infinite, the first at {}", name, count,
+                         values.elements(), first_non_finite(values));
+  }
+  // Empty where there are none.
+  std::string sentence() const {
+    if (first_.empty()) return "";
+    const std::string more =
+        more_ > 0 ? fmt::format(", and so have {} more tensors", more_) : std::string();
+    return file_ + ": " + first_ + more;
+  }
+  void expect_allowed(const LoadOptions& options) const {
+    if (first_.empty() || options.allow_non_finite) return;
+    throw usage_error(
+        "{}; what such a model answers means nothing: take another checkpoint, or give "
+        "--allow-non-finite to look at it all the same (`inspect parameters` needs no such option)",
+        sentence());
+  }
+
+ private:
+  std::string file_, first_;
+  std::int64_t more_ = 0;
+};
+
+// Returns what is not finite.
+NonFinite copy(const Match& match, WeightsFile& file) {
+  NonFinite non_finite(file.path());
   for (const auto& [parameter, entry] : match.fitting) {
     Tensor stored = file.read(*entry).to(parameter->value.dtype());
-    if (const std::int64_t count = count_non_finite(stored); count > 0 && !first.empty()) {
-      ++more;
-    } else if (count > 0) {
-      first = fmt::format("'{}' has {} of {} values NaN or infinite, the first at {}",
-                          parameter->name, count, stored.elements(), first_non_finite(stored));
-    }
+    non_finite.look_at(parameter->name, stored);
     if (stored.shape().rank() != parameter->value.shape().rank()) {
       stored = stored.reshape(parameter->value.shape());
     }
     parameter->value.copy_from(moved_axes(stored, false));
     parameter->changed();
   }
-  if (more > 0) first += fmt::format(", and so have {} more tensors", more);
-  return first.empty() ? first : printable(file.path().string()) + ": " + first;
+  return non_finite;
 }
 
 std::vector<std::string> prefix_sentence(const Match& match) {
@@ -228,13 +255,9 @@ void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
     throw usage_error("'{}' does not hold {}: missing {}; mismatched {}; unexpected {}", path, what,
                       joined(found.missing), joined(found.mismatched), joined(found.unexpected));
   }
-  const std::string non_finite = copy(found, file);
-  if (!non_finite.empty() && !options.allow_non_finite) {
-    throw usage_error(
-        "{}; what such a model answers means nothing: take another checkpoint, or give "
-        "--allow-non-finite to look at it all the same (`inspect parameters` needs no such option)",
-        non_finite);
-  }
+  const NonFinite looked = copy(found, file);
+  looked.expect_allowed(options);
+  const std::string non_finite = looked.sentence();
   if (options.notices == nullptr) return;
   std::vector<std::string> notices = prefix_sentence(found);
   if (!non_finite.empty()) notices.push_back(non_finite);
@@ -251,6 +274,13 @@ void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
                     joined(found.unexpected)));
   }
   options.notices->insert(options.notices->end(), notices.begin(), notices.end());
+}
+
+void expect_finite(const Module& model, const std::filesystem::path& file,
+                   const LoadOptions& options) {
+  NonFinite non_finite(file);
+  for (const ParameterRef& p : model.parameters()) non_finite.look_at(p->name, p->value.host());
+  non_finite.expect_allowed(options);
 }
 
 std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,
@@ -275,7 +305,7 @@ std::vector<std::string> load_weights(Module& model, const fs::path& path) {
                       printable(path.string()),
                       joined(found.unexpected.empty() ? found.mismatched : found.unexpected));
   }
-  if (const std::string non_finite = copy(found, file); !non_finite.empty()) {
+  if (const std::string non_finite = copy(found, file).sentence(); !non_finite.empty()) {
     throw usage_error("--weights {}; a training cannot start from that, take other weights",
                       non_finite);
   }

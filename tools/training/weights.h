@@ -38,6 +38,11 @@ void build_for(const SafetensorsFile& file, const std::string& what,
 void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
                   const LoadOptions& options = {});
 
+// Throws a usage error that names a parameter of `file` with NaN or infinite values, unless they
+// are allowed.
+void expect_finite(const Module& model, const std::filesystem::path& file,
+                   const LoadOptions& options);
+
 // A model file's f32 tensors under the names of `like` and of the same shapes, as parameters that
 // no model has. Throws usage errors as reading the file does.
 std::vector<ParameterRef> stored_parameters(std::span<const ParameterRef> like,

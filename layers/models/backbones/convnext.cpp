@@ -65,8 +65,9 @@ class ConvNextBlock final : public Layer {
   Var forward(Var x) const override {
     Tape& tape = x.tape();
     const Var y = (*block_)(x);
-    const Var scale = reshape_all(tape.parameter(scale_), {y.shape()[3]});
-    return add(stochastic_depth(mul(y, scale), drop_), x);
+    const Var scaled = mul(y, reshape_all(tape.parameter(scale_), {y.shape()[3]}));
+    // A frozen block is what it is in an evaluation.
+    return add(trained_parameters().empty() ? scaled : stochastic_depth(scaled, drop_), x);
   }
 
  private:

@@ -33,7 +33,9 @@ InvertedResidual::InvertedResidual(Module& parent, std::string_view name,
 
 Var InvertedResidual::forward(Var x) const {
   const Var y = block_(x);
-  return shortcut_ ? add(stochastic_depth(y, drop_), x) : y;
+  if (!shortcut_) return y;
+  // A frozen block is what it is in an evaluation, as its batch norms are.
+  return add(trained_parameters().empty() ? y : stochastic_depth(y, drop_), x);
 }
 
 }  // namespace tapescope::backbones

@@ -107,6 +107,7 @@ LoadedModel open_onnx(const RunRequest& asked, std::vector<std::string>& notices
       Pipeline({Resize{.short_side = shorter}, CenterCrop{side, side}, ToTensor{}, normalize});
   info.exif = Exif::apply;
   loaded.model = onnx::classifier_of(std::move(graph), info.config, notices);
+  expect_finite(*loaded.model, asked.run, {.allow_non_finite = asked.allow_non_finite});
   info.config.classes = loaded.model->config().classes;
   info.classes = classes_of(asked, said, info.config.classes, notices);
   if (!said.license.empty()) {
