@@ -149,6 +149,65 @@ TEST_F(OnnxProgram, WhatIsNoClassifierOfPicturesIsRefused) {
   expect_refused(on({"predict", picture()}, (folder / "million.onnx").string()), "1000000 nodes");
 }
 
+// What gives a score per class at the end of a net of pictures of 4x4.
+std::string net_with_end(const std::vector<std::string>& end, int type = 1) {
+  using namespace onnx_file_making;
+  std::vector<float> w;
+  for (int i = 0; i < 3 * 48; ++i) w.push_back(static_cast<float>((i * 7) % 11 - 5) / 40);
+  std::vector<std::string> nodes = {node("Flatten", {"x"}, {"f"}), node("Gemm", {"f", "w"}, {"g"})};
+  nodes.insert(nodes.end(), end.begin(), end.end());
+  return model({nodes,
+                {reals("w", {48, 3}, w), wholes("s", {-1, 3})},
+                {port("x", {-1, 3, 4, 4})},
+                {port("y", {-1, 3}, type)}});
+}
+
+TEST_F(OnnxProgram, ASoftmaxIsLeftOutWhateverShapesAreBehindIt) {
+  using namespace onnx_file_making;
+  const auto answers = [&](const std::vector<std::string>& end) {
+    put(folder / "net.onnx", net_with_end(end));
+    const Result result = tapescope_program({"predict", "--model", folder / "net.onnx", "--mean",
+                                             "0.5", "--std", "0.5", picture(), "--json"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return json::parse(result.out)["images"][0]["top"];
+  };
+  const json plain = answers({node("Identity", {"g"}, {"y"})});
+  const std::string softmax = node("Softmax", {"g"}, {"p"});
+  EXPECT_EQ(answers({softmax, node("Identity", {"p"}, {"y"})}), plain);
+  EXPECT_EQ(answers({softmax, node("Reshape", {"p", "s"}, {"y"})}), plain);
+  EXPECT_EQ(answers({node("LogSoftmax", {"g"}, {"p"}), node("Flatten", {"p"}, {"y"})}), plain);
+}
+
+TEST_F(OnnxProgram, WhatIsNoScoreOfOneClassAmongOthersIsRefused) {
+  using namespace onnx_file_making;
+  const auto refused = [&](const std::string& bytes, const std::string& part) {
+    put(folder / "net.onnx", bytes);
+    expect_refused(tapescope_program({"predict", "--model", folder / "net.onnx", "--mean", "0.5",
+                                      "--std", "0.5", picture()}),
+                   part);
+  };
+  refused(net_with_end({node("Sigmoid", {"g"}, {"y"})}), "is a Sigmoid");
+  refused(net_with_end({node("Sigmoid", {"g"}, {"p"}), node("Identity", {"p"}, {"y"})}), "'g'");
+  refused(net_with_end({node("ArgMax", {"g"}, {"y"}, attribute_whole("axis", 1))}, 7), "of int64");
+  refused(net_with_end({node("ReduceMean", {"g"}, {"y"}, attribute_wholes("axes", {1}))}),
+          "one number per picture");
+  // Values that no training gives.
+  std::vector<float> w(48 * 3, 0.1f);
+  w[5] = NAN;
+  refused(model({{node("Flatten", {"x"}, {"f"}), node("Gemm", {"f", "w"}, {"y"})},
+                 {reals("w", {48, 3}, w)},
+                 {port("x", {-1, 3, 4, 4})},
+                 {port("y", {-1, 3})}}),
+          "NaN or infinite");
+}
+
+TEST_F(OnnxProgram, TheListOfNamesIsNeverAnOutput) {
+  const std::string names = (folder / "names.txt").string(), before = text_of(names);
+  const Result result = on({"report", "--data", data(), "--out", names});
+  EXPECT_EQ(result.status, 2) << result.err;
+  EXPECT_EQ(text_of(names), before);
+}
+
 TEST_F(OnnxProgram, EveryMethodOfAnImportedNetIsThere) {
   const Result result = on({"explain", picture(), "--method",
                             "saliency,grad-cam,lrp-epsilon-plus,integrated-gradients,deeplift",

@@ -1,4 +1,6 @@
 // Weights from elsewhere, as a user takes them in: listed, written anew, trained from.
+#include <sys/stat.h>
+
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/program.h"
@@ -60,6 +62,42 @@ TEST_F(WeightsProgram, AreListedAndWrittenAnew) {
   const json listed =
       json::parse(tapescope_program({"weights", folder_ / "x.safetensors", "--json"}).out);
   EXPECT_EQ(listed["tensors"].size(), 8u);
+}
+
+TEST_F(WeightsProgram, NothingThatIsReadIsWrittenOver) {
+  namespace fs = std::filesystem;
+  const fs::path own = folder_ / "own.pt", names = folder_ / "names", link = folder_ / "link.pt";
+  fs::copy(torch_, own);
+  fs::create_symlink(own, link);
+  put(names, std::string("module. \n"));
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  const auto refused = [&](const fs::path& out) {
+    const Result result = tapescope_program(
+        {"weights", own.string(), "--rename", names.string(), "--out", out.string()});
+    EXPECT_EQ(result.status, 2) << out << result.err;
+    EXPECT_SAYS(result.err, "--out");
+  };
+  refused(own);
+  refused(link);
+  refused(names);
+  refused(folder_ / "pipe");
+  refused(folder_.path());
+  refused(folder_ / "no/such/folder.safetensors");
+  EXPECT_TRUE(get(own) == get(torch_));
+  EXPECT_EQ(text_of(names), "module. \n");
+  EXPECT_TRUE(fs::is_fifo(folder_ / "pipe"));
+  // A link to another file is followed.
+  const fs::path other = folder_ / "other.safetensors", to_other = folder_ / "to-other";
+  put(other, std::string("old"));
+  fs::create_symlink(other, to_other);
+  const Result written = tapescope_program({"weights", own.string(), "--out", to_other.string()});
+  EXPECT_EQ(written.status, 0) << written.err;
+  EXPECT_TRUE(fs::is_symlink(to_other));
+  EXPECT_EQ(read_safetensors(other).tensors.size(), 8u);
+  const Result slip = tapescope_program({"weights", own.string(), "--out", other.string(),
+                                         "--model", "resnet_18", "--classes", names.string()});
+  EXPECT_EQ(slip.status, 2);
+  EXPECT_SAYS(slip.err, "resnet18");
 }
 
 TEST_F(WeightsProgram, BecomeAModelThatCommandsTake) {

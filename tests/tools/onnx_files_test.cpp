@@ -9,6 +9,7 @@
 #include "tests/says.h"
 #include "tests/tools/onnx_file.h"
 #include "tests/tools/temporary_folder.h"
+#include "tools/onnx/metadata.h"
 #include "tools/onnx/net.h"
 #include "tools/onnx/wire.h"
 
@@ -45,6 +46,50 @@ bool reads_onnx() {
 }
 #define SKIP_WITHOUT_ONNX() \
   if (!reads_onnx()) GTEST_SKIP() << "built without protobuf"
+
+// 20 * 1.3f is 26 in float, and less as a double.
+TEST(OnnxFiles, LengthsOfAResizeAreReckonedInFloat) {
+  for (const auto& [scale, length] : {std::pair{1.3f, 26}, {0.7f, 14}, {2.3f, 46}, {1.7f, 34}}) {
+    std::vector<onnx::Output> answer;
+    Tensor x(Type{DType::f32, {1, 1, 1, 20}});
+    for (int i = 0; i < 20; ++i)
+      x.values<float>()[static_cast<std::size_t>(i)] = static_cast<float>(i);
+    try {
+      answer = onnx::run(
+          onnx::parse_graph(
+              model({{node("Resize", {"x", "", "scales"}, {"y"},
+                           attribute_text("coordinate_transformation_mode", "asymmetric") +
+                               attribute_text("nearest_mode", "floor"))},
+                     {reals("scales", {4}, {1, 1, 1, scale})},
+                     {port("x", {1, 1, 1, 20})},
+                     {port("y", {})}}),
+              "model.onnx"),
+          {x}, Backend{Device::cpu(), {}});
+    } catch (const Error& error) {
+      GTEST_SKIP() << error.what();
+    }
+    ASSERT_EQ(answer[0].tensor.shape(), (Shape{1, 1, 1, length})) << scale;
+    for (int p = 0; p < length; ++p) {
+      const float from = static_cast<float>(p) / scale;
+      EXPECT_EQ(answer[0].tensor.item(p), std::floor(from)) << scale << " at " << p;
+    }
+  }
+}
+
+// Names by number, in whatever order and spelling.
+TEST(OnnxFiles, NamesAreOrderedByTheirNumbers) {
+  const auto names = [](const std::string& text) {
+    return onnx::metadata_of({{"names", text}}).classes;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names("{2: 'two', 0: 'zero', 1: 'one'}"), (Names{"zero", "one", "two"}));
+  EXPECT_EQ(names(R"({"0": "a", "1": "b"})"), (Names{"a", "b"}));
+  EXPECT_EQ(names(R"({0: 'caf\xe9', 1: "dog's", 2: 'a\nb'})"),
+            (Names{"caf\u00e9", "dog's", "a\nb"}));
+  EXPECT_EQ(names("{0: 'a', 2: 'c'}"), Names{});
+  EXPECT_EQ(names("{0: 'a'"), Names{});
+  EXPECT_EQ(names("nothing"), Names{});
+}
 
 TEST(OnnxFiles, AModelRuns) {
   SKIP_WITHOUT_ONNX();

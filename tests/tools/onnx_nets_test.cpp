@@ -198,6 +198,18 @@ TEST(OnnxPatterns, WhatMatches) {
   EXPECT_EQ(op_of({s, n, node("Mul", {"s", "n"}, {"y"})}), "Gate");  // of another value
   EXPECT_EQ(op_of({n, node("Mul", {"x", "n"}, {"y"})}), "Mul");
   EXPECT_EQ(op_of({s, node("Div", {"x", "s"}, {"y"})}), "Div");
+  // Only a HardSigmoid of x / 6 + 1 / 2 makes a hard swish.
+  const auto hard = [&](float alpha, const std::string& beta) {
+    const std::string rest = text(5, text(1, "alpha") + real(2, alpha) + whole(20, 1)) + beta;
+    return op_of({node("HardSigmoid", {"x"}, {"s"}, rest), node("Mul", {"x", "s"}, {"y"})});
+  };
+  const auto beta = [](float value) {
+    return text(5, text(1, "beta") + real(2, value) + whole(20, 1));
+  };
+  EXPECT_EQ(hard(1.0f / 6, ""), "HardSwish");
+  EXPECT_EQ(hard(1.0f / 6, beta(0.5f)), "HardSwish");
+  EXPECT_EQ(hard(1.0f / 6, beta(0.25f)), "Gate");
+  EXPECT_EQ(hard(0.2f, ""), "Gate");
   const auto gelu = [&](const std::string& first, const std::string& added) {
     return op_of({node("Div", {"x", "root"}, {"d"}), node("Erf", {"d"}, {"e"}),
                   node("Add", {added, "e"}, {"a"}), node("Mul", {"a", "x"}, {"m"}),

@@ -288,6 +288,35 @@ TEST(RateFactors, AndGlobsThatMeanNothingAreRefused) {
               "conv1.weight");
 }
 
+// Whatever is random in a net that trains: what is frozen is as it is in an evaluation.
+TEST(Probe, OfEveryNetOfTheZooLearnsFromFeatures) {
+  for (const ModelDescription& net : model_descriptions()) {
+    const auto side = static_cast<int>(std::max<std::int64_t>(32, net.smallest_image));
+    const ModelConfig config{std::string(net.name), 2, 1, side, 0.25, 7};
+    const auto model = make_model(config);
+    TrainerOptions options;
+    options.epochs = 1;
+    options.batch_size = 4;
+    options.loader_threads = 0;
+    options.schedule = {.name = "constant", .peak = 0.01};
+    options.unfrozen = train_only(*model, "head", head_of(*model));
+    const Classification task(config, {});
+    const Pipeline pipeline({Resize{.height = side, .width = side}, ToTensor{}});
+    const auto data = std::make_shared<Noise>(4);
+    std::string told;
+    try {
+      Trainer trainer(*model, task, data, data, pipeline, pipeline, options);
+      Progress progress;
+      TrainerEvents events;
+      events.note = [&](const std::string& note) { told += note + "\n"; };
+      trainer.run(progress, events);
+    } catch (const Error& error) {
+      ADD_FAILURE() << net.name << ": " << error.what();
+    }
+    EXPECT_SAYS(told, "are computed once");
+  }
+}
+
 TEST(Head, IsWhatGivesTheOutputs) {
   for (const auto& [name, head] : std::map<std::string, std::string>{{"lenet", "fc2.*"},
                                                                      {"mlp", "fc3.*"},

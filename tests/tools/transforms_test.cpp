@@ -286,12 +286,16 @@ TEST(Pipeline, RefusesWhatCannotBeDone) {
   refuses({RandomResizedCrop{.height = 4, .width = 4, .smallest_area = 0}, ToTensor{}});
   refuses({ToTensor{}, Normalize{{0.5, 0.5}, {0.5}}});
   refuses({ToTensor{}, Normalize{{0.5}, {0.0}}});
-  for (const char* text : {"", "{}", "[1]", "[{}]", R"([{"type":"Blur"}])", R"([{"type":7}])",
-                           R"([{"type":"CenterCrop"},{"type":"ToTensor"}])",
-                           R"([{"type":"CenterCrop","size":"big"},{"type":"ToTensor"}])",
-                           R"([{"type":"CenterCrop","size":[1,2,3]},{"type":"ToTensor"}])",
-                           R"([{"type":"CenterCrop","size":3,"padding":1},{"type":"ToTensor"}])"}) {
-    EXPECT_NE(usage_message([&] { Pipeline::from_json(text); }), "") << text;
+  for (const char* text :
+       {"", "[", R"([{"type":"Resize"}])", R"([{"type":"RandomHorizontalFlip","p":"x"}])", "{}",
+        "[1]", "[{}]", R"([{"type":"Blur"}])", R"([{"type":7}])",
+        R"([{"type":"CenterCrop"},{"type":"ToTensor"}])",
+        R"([{"type":"CenterCrop","size":"big"},{"type":"ToTensor"}])",
+        R"([{"type":"CenterCrop","size":[1,2,3]},{"type":"ToTensor"}])",
+        R"([{"type":"CenterCrop","size":3,"padding":1},{"type":"ToTensor"}])"}) {
+    const std::string message = usage_message([&] { Pipeline::from_json(text); });
+    EXPECT_NE(message, "") << text;
+    EXPECT_EQ(message.find("json.exception"), std::string::npos) << message;
   }
   const Image small = coordinates(4, 4, 1);
   EXPECT_NE(usage_message([&] { run(Pipeline({RandomCrop{8, 8, 1}, ToTensor{}}), small); }), "");

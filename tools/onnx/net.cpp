@@ -284,11 +284,12 @@ void leave_out_softmax(Graph& graph, bool learns, std::vector<std::string>& left
   static const std::set<std::string> same = {"Identity", "Reshape", "Flatten",
                                              "Squeeze",  "Cast",    "Dropout"};
   const std::string file = shown(graph.path.string()), output = shown(graph.outputs[0].name);
-  if (!is_floating(graph.outputs[0].type)) {
+  const Element type = graph.outputs[0].type;  // 0 where the file does not say
+  if (type != Element{} && !is_floating(type)) {
     throw usage_error(
         "the output '{}' of '{}' is of {}: an answer, no score per class; name a value before it "
         "with --outputs",
-        output, file, name_of(graph.outputs[0].type));
+        output, file, name_of(type));
   }
   std::string* reader = &graph.outputs[0].name;  // of the value that is looked at
   for (Node* node = giver_of(graph, *reader); node != nullptr; node = giver_of(graph, *reader)) {
