@@ -48,6 +48,17 @@ const Kit& kit_of(const SafetensorsFile& file) {
 }  // namespace
 
 std::unique_ptr<Run> open_run(const RunRequest& asked) {
+  if (is_onnx(asked) && asked.checkpoint != "best") {
+    throw usage_error("--checkpoint {} is of a run; '{}' is one net", printable(asked.checkpoint),
+                      printable(asked.run));
+  }
+  if (!is_onnx(asked) && asked.onnx != OnnxRequest{}) {
+    throw usage_error(
+        "--image-size, --resize, --mean, --std, --class-names and --outputs are of an ONNX file; "
+        "the "
+        "run '{}' says how its pictures are made ready and what its classes are called",
+        printable(asked.run));
+  }
   for (auto kit = kits().rbegin(); is_onnx(asked) && kit != kits().rend(); ++kit) {
     if (std::unique_ptr<Run> run = (*kit)->open_onnx(asked)) return run;
   }

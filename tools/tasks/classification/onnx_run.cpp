@@ -1,5 +1,7 @@
 #include "tools/tasks/classification/onnx_run.h"
 
+#include <algorithm>
+
 #include "tools/files/text.h"
 #include "tools/files/text_file.h"
 #include "tools/onnx/metadata.h"
@@ -50,6 +52,9 @@ Normalize normalisation_of(const RunRequest& asked, const onnx::Metadata& said,
   if (normalize.mean.empty() || normalize.std.empty()) {
     throw usage_error("'{}' does not say how its pictures are normalised: give {}",
                       shown(asked.run), kNormalisations);
+  }
+  if (std::find(normalize.std.begin(), normalize.std.end(), 0.0) != normalize.std.end()) {
+    throw usage_error("'{}': pictures are divided by --std, which must not be 0", shown(asked.run));
   }
   const auto fits = [&](const std::vector<double>& v) {
     return v.size() == 1 || v.size() == static_cast<std::size_t>(channels);
@@ -102,6 +107,12 @@ LoadedModel open_onnx(const RunRequest& asked, std::vector<std::string>& notices
   info.config.channels = input.channels != 0 ? input.channels : 3;
   const Normalize normalize = normalisation_of(asked, said, info.config.channels);
   const int side = static_cast<int>(info.config.image_size);
+  if (asked.onnx.resize != 0 && asked.onnx.resize < info.config.image_size) {
+    throw usage_error(
+        "--resize {} makes pictures smaller than the {}x{} that are cut out of them; give at least "
+        "{}",
+        asked.onnx.resize, side, side, side);
+  }
   const int shorter = asked.onnx.resize != 0 ? static_cast<int>(asked.onnx.resize) : side;
   info.pipeline =
       Pipeline({Resize{.short_side = shorter}, CenterCrop{side, side}, ToTensor{}, normalize});
