@@ -10,8 +10,9 @@ namespace {
 
 [[noreturn]] void needs_batch() {
   throw usage_error(
-      "it needs the batch size as a number; export with a fixed batch, or make it the first extent "
-      "of a Reshape");
+      "it needs the batch size as a number; make it the first extent of a Reshape, or export with "
+      "a "
+      "fixed batch, which `predict --raw` runs as it is");
 }
 
 std::int64_t plain(Number x) {

@@ -46,7 +46,11 @@ void record_concat(Call& call) {
     if (call.operand(i).rank() != like.rank())
       throw usage_error("its operands differ in their axes");
     if (like.batched && !call.operand(i).batched) {
-      throw usage_error("operand {} is the same for every row of the batch", i);
+      throw usage_error(
+          "operand {} is the same for every row of the batch (a class token?), which is not read "
+          "as a "
+          "net of any batch size; `predict --raw` runs the graph with the batch it was given",
+          i);
     }
     parts.push_back(call.arranged(i, like.layout));
   }
