@@ -28,7 +28,7 @@ int run(const Options& options) {
   options.run.apply();
   detection::FrameSource source(options.sources);
   if (source.empty()) return 2;  // which was told
-  if (!options.outputs.out.empty() && !source.has_stream()) source.expect_different_stems();
+  if (!options.outputs.out.empty()) source.expect_different_stems();
   tell_dark(source.pictures());
   const auto run = tasks::open_run(options.run);
   const tasks::Finder find = run->finder(options.finding, options.run.backend());

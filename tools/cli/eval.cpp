@@ -27,7 +27,9 @@ std::function<int()> setup(CommandLine& line) {
       .required();
   line.option("--split", options->request.data.split, "train, validation or test").show_default();
   line.option("--batch-size", options->request.batch_size).show_default().range(1, 1 << 20);
-  line.option("--loader-threads", options->request.loader_threads).show_default();
+  line.option("--loader-threads", options->request.loader_threads,
+              "threads that prepare batches; 0: none of their own")
+      .show_default();
   line.option("--on-bad-image", options->on_bad_image, "fail or skip")
       .show_default()
       .one_of({"fail", "skip"});

@@ -199,6 +199,8 @@ fs::path find_data(const fs::path& folder, int depth) {
   std::int64_t with_pictures = 0;
   for (const fs::directory_entry& entry : listing_of(folder)) {
     if (!is_folder(entry)) continue;
+    const Part part = split_name(file_name(entry)).part;
+    if (part == Part::test || part == Part::validation) continue;  // not to be trained on
     inside.push_back(entry.path());
     const Content content = content_of(entry.path());
     if (split_name(file_name(entry)).part == Part::train && content.folders > 0) return folder;

@@ -44,11 +44,7 @@ bool is_result(const fs::path& path, const std::vector<std::string>& classes) {
   return count == 0 || count == 6;
 }
 
-// As a stream's frames are called: 000012.png.
-bool is_frame_name(const std::string& name) {
-  const std::string stem = fs::path(name).stem().string();
-  return stem.size() >= 6 && stem.find_first_not_of("0123456789") == std::string::npos;
-}
+const char* plural(std::int64_t count) { return count == 1 ? "" : "s"; }
 
 }  // namespace
 
@@ -66,6 +62,13 @@ FrameSink::FrameSink(const FrameOutputs& outputs, const std::vector<std::string>
     formats_.push_back(format);
   }
   if (!formats_.empty() && outputs.out.empty()) throw usage_error("--format needs --out DIR");
+  if (formats_.empty() && !outputs.out.empty() && !outputs.video.empty()) {
+    throw usage_error(
+        "--video takes the drawn frames, and nothing is left for --out '{}'; leave it away, or "
+        "give "
+        "--format",
+        printable(outputs.out));
+  }
   if (!outputs.data.empty()) {
     if (!writes("coco")) throw usage_error("--data gives ids to --format coco, which is not asked");
     if (streamed_) {
@@ -94,7 +97,7 @@ void FrameSink::expect_apart(const FrameSource& source) const {
     stems.insert(fs::path(picture).stem().string());
   const auto ours = [&](const std::string& name, const char* ending) {
     return name.ends_with(ending) &&
-           (streamed_ ? is_frame_name(name) : stems.contains(fs::path(name).stem().string()));
+           ((streamed_ && is_frame_name(name)) || stems.contains(fs::path(name).stem().string()));
   };
   const auto annotation = [&](const std::string& name) {
     return (writes("yolo") && (ours(name, ".txt") || name == "classes.txt")) ||
@@ -152,7 +155,7 @@ void FrameSink::take(Frame& frame) {
   }
   if (outputs_.json) {
     print_json(frame);
-  } else if (!streamed_) {
+  } else if (!frame.of_stream) {
     print_text(frame);
   }
   if (writes("coco")) all_.push_back(seen);
@@ -174,19 +177,23 @@ void FrameSink::finish(double seconds, std::int64_t dropped) {
   if (writes("yolo")) {
     write_atomically(fs::path(outputs_.out) / "classes.txt", classes_text(classes_));
   }
-  if (video_) video_->finish();
+  if (video_) {
+    video_->finish();
+    fmt::print(stderr, "{}: {} frame{}\n", printable(outputs_.video), frames_, plural(frames_));
+  }
   const auto n = static_cast<double>(std::max<std::int64_t>(1, frames_));
   fmt::print(
       stderr,
-      "{} pictures, {} boxes{}; ms per picture: decode {:.2f}, resize {:.2f}, forward {:.2f}, "
+      "{} picture{}, {} box{}{}; ms per picture: decode {:.2f}, resize {:.2f}, forward {:.2f}, "
       "boxes {:.2f}, draw {:.2f}; {:.1f} pictures/s\n",
-      frames_, boxes_, dropped > 0 ? fmt::format(", {} frames passed over", dropped) : "",
-      decode_ / n, resize_ / n, forward_ / n, decoding_ / n, draw_ / n,
-      static_cast<double>(frames_) / seconds);
+      frames_, plural(frames_), boxes_, boxes_ == 1 ? "" : "es",
+      dropped > 0 ? fmt::format(", {} frames passed over", dropped) : "", decode_ / n, resize_ / n,
+      forward_ / n, decoding_ / n, draw_ / n, static_cast<double>(frames_) / seconds);
 }
 
 std::string FrameSink::stem(const Frame& frame) const {
-  return streamed_ ? fmt::format("{:06}", frame.number) : fs::path(frame.name).stem().string();
+  return frame.of_stream ? fmt::format("{:06}", frame.number)
+                         : fs::path(frame.name).stem().string();
 }
 
 void FrameSink::open_video(const Frame& first) {

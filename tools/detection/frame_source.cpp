@@ -76,10 +76,21 @@ void FrameSource::add_to(InputFiles& inputs) const {
   }
 }
 
+bool is_frame_name(const std::string& name) {
+  const std::string stem = fs::path(name).stem().string();
+  return stem.size() >= 6 && stem.find_first_not_of("0123456789") == std::string::npos;
+}
+
 void FrameSource::expect_different_stems() const {
   std::map<std::string, std::string> by_stem;
+  const bool numbered = has_stream();
   for (const Entry& entry : entries_) {
+    if (entry.is_stream()) continue;
     const std::string stem = fs::path(entry.name).stem().string();
+    if (numbered && is_frame_name(stem)) {
+      throw usage_error("'{}' is called as a frame of a video is; look at it without the video",
+                        printable(entry.name));
+    }
     const auto [other, is_new] = by_stem.emplace(stem, entry.name);
     if (is_new) continue;
     throw usage_error(
@@ -145,6 +156,7 @@ bool FrameSource::stream(const Entry& entry, const Push& push) {
     frame.image = std::move(*image);
     frame.decode = milliseconds(began);
     frame.name = fmt::format("{}#{}", called, n);
+    frame.of_stream = true;
     frame.number = number_++;
     if (!push(std::move(frame))) return false;
   }

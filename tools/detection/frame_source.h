@@ -17,6 +17,7 @@ namespace tapescope::detection {
 struct Frame {
   std::int64_t number = 0;
   std::string name;
+  bool of_stream = false;  // a video's or standard input's
   Image image;
   std::string error;  // why there is no picture: the file cannot be read
   std::vector<Seen> seen;
@@ -26,6 +27,9 @@ struct Frame {
   double video_time = 0;       // the same from the first source's beginning
   Ratio rate, aspect;          // of its stream, where that says
 };
+
+// As a stream's frames are called: 000012.png.
+bool is_frame_name(const std::string& name);
 
 class FrameSource {
  public:
@@ -38,7 +42,8 @@ class FrameSource {
   // Frames per second of a video made of all; without a value where they do not come evenly.
   Ratio rate() const;
   void add_to(InputFiles& inputs) const;
-  // Two pictures of one name would be written to the same files: a usage error.
+  // Two pictures of one name, or one that is called as a stream's frame, would be written to the same
+  // files: a usage error.
   void expect_different_stems() const;
   // Every picture, read from its file by `read`, into `push`, which says whether to go on. What
   // cannot be read is told, and does not keep the rest from being looked at. The exit status.

@@ -59,6 +59,11 @@ function chart(title, x, lines, options = {}) {
   const make = () => {
     const colours = isDark() ? seriesDark : series;
     const ink = css('--soft'), grid = css('--line');
+    const values = options.bars ? [] : lines.flatMap(line => line.values).filter(y => y != null);
+    const least = Math.min(...values), most = Math.max(...values), pad = Math.abs(most) / 2 || 1;
+    // One value alone has no range of its own, and one that runs away hides all others.
+    const alone = values.length && least === most && !options.range ? {min: least - pad, max: most + pad} : {};
+    const far = options.log || (values.length && least > 0 && most > 1000 * least);
     const axis = (text, extra = {}) => ({title: {display: !!text, text, color: ink}, ticks: {color: ink, maxTicksLimit: 8},
       grid: {color: grid}, ...extra});
     return new Chart(canvas, {
@@ -72,7 +77,7 @@ function chart(title, x, lines, options = {}) {
         plugins: {title: {display: true, text: title, color: css('--ink')},
           legend: {display: lines.length > 1, labels: {color: ink, boxWidth: 14}}},
         scales: {x: axis(options.x || 'epoch', options.bars ? {stacked: true} : {type: 'linear'}),
-          y: axis(options.y || '', {...(options.log ? {type: 'logarithmic'} : {}), ...(options.bars ? {stacked: true} : {}), ...options.range})}}});
+          y: axis(options.y || '', {...(far ? {type: 'logarithmic'} : alone), ...(options.bars ? {stacked: true} : {}), ...options.range})}}});
   };
   charts.push({make, canvas});
   return box;

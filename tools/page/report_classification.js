@@ -77,7 +77,7 @@ if (D.images && D.images.length) {
   const wrong = D.images.some(image => image.label !== image.predicted), right = D.images.some(image => image.label === image.predicted);
   const shown = el('div', {class: 'panes'}, pane('left', 0, 0), pane('right', 0, 1));
   section('predictions', wrong ? 'Wrong pictures and why' : 'Pictures and why',
-    wrong ? [el('p', {class: 'note'}, 'The surest of the wrong answers. Press a picture to see what spoke for the answer.'), strip(false)] : null,
+    wrong ? [el('p', {class: 'note'}, 'Wrong answers, the largest margins over the truth first. Press a picture to see what spoke for the answer.'), strip(false)] : null,
     right ? [el('h3', {}, wrong ? 'Beside them, right ones' : 'The least and the most sure'), strip(true)] : null,
     el('p', {class: 'note'}, 'Two panes, to compare images, methods or classes; point at a picture to read the map’s value.'), shown);
 }

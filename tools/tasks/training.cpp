@@ -209,7 +209,8 @@ TrainingPlan plan_of(PreparedTraining& run) {
   };
   std::string text = run.setup.images_sentence + "\n";
   text += fmt::format("one training step of {} at {}x{}, batch {}:\n", config.model,
-                      config.image_size, config.image_size, config.batch_size);
+                      run.setup.image[1], run.setup.image[0],
+                      std::min(config.batch_size, run.setup.train->size()));
   text += fmt::format("{}  (at least {}; {} without sharing)\n",
                       row("intermediate values", static_cast<double>(plan.arena)),
                       human(static_cast<double>(plan.lower_bound)),
@@ -273,7 +274,7 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
   out.line(fmt::format(
       "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {} thread{} on "
       "processor{} {}",
-      config.model, config.image_size, config.image_size, parameters,
+      config.model, run.setup.image[1], run.setup.image[0], parameters,
       run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
       run.setup.images_sentence, config.lr, thread_count(), thread_count() == 1 ? "" : "s",
       processors.size() == 1 ? "" : "s", ranges_text(processors)));

@@ -52,6 +52,9 @@ std::string preprocessing_of(const WeightsFile& file) {
   const auto found = file.metadata().find("tapescope.pipeline");
   if (found == file.metadata().end()) return "";
   try {
+    const Pipeline pipeline = Pipeline::from_json(found->second);
+    // Files of before, and of others, may leave the size to the net's input.
+    if (std::holds_alternative<ToTensor>(pipeline.transforms().front())) return "";
     return preprocessing_from(found->second).to_json();
   } catch (const Error& error) {
     throw usage_error("'{}' has damaged metadata (tapescope.pipeline): {}",

@@ -54,7 +54,11 @@ struct Trainer::State {
   void add_loaders(Phase& phase) const;
   Phase& enter(const Progress& progress, const TrainerEvents& events);
   bool wants_statistics(const Progress& progress) const {
-    return now->statistics && progress.step % options.statistics_every == 0;
+    if (!now->statistics) return false;
+    // At least once per epoch, at its end.
+    const std::int64_t batches = now->train->batches();
+    const bool ends = batches < options.statistics_every && progress.step % batches == batches - 1;
+    return ends || progress.step % options.statistics_every == 0;
   }
   // Steps before the phase: its schedule and its optimiser's moments begin at 0.
   std::int64_t steps_before() const { return now->first_epoch * now->train->batches(); }

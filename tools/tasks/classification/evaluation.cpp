@@ -16,7 +16,7 @@ using Json = nlohmann::ordered_json;
 // How much more probable the answer is than the true class.
 double margin(const monitoring::Judged& j) { return j.predicted_probability - j.label_probability; }
 
-// Wrong answers, the surest first.
+// Wrong answers, those furthest from the truth first.
 std::vector<monitoring::Judged> wrong_of(std::vector<monitoring::Judged> judged) {
   std::erase_if(judged, [](const monitoring::Judged& j) { return j.label == j.predicted; });
   std::stable_sort(judged.begin(), judged.end(),
@@ -64,7 +64,8 @@ Json json_of(const Evaluated& evaluated) {
 }
 
 std::string wrong_text(const Evaluated& evaluated, std::size_t width) {
-  std::string text = fmt::format("\n{} wrong answers, the surest first\n", evaluated.wrong->size());
+  std::string text =
+      fmt::format("\n{} wrong answers, the largest margin first\n", evaluated.wrong->size());
   if (evaluated.wrong->empty()) return text;
   width = std::max<std::size_t>(width, 9);
   text += fmt::format("{}  {}  probability  margin  file\n", padded("true", width),

@@ -80,12 +80,16 @@ class Classified {
                                                             static_cast<double>(judged.size())));
   }
 
-  // The worst answers and the best ones, half each, and what each is called.
+  // The worst answers and the best ones, half each, and what each is called: wrong ones by their
+  // margin, as `eval --wrong` has them, then right ones by their loss.
   std::vector<std::pair<std::string, monitoring::Judged>> worst_and_best(
       std::vector<monitoring::Judged> judged) const {
-    std::stable_sort(
-        judged.begin(), judged.end(),
-        [](const monitoring::Judged& a, const monitoring::Judged& b) { return a.loss > b.loss; });
+    const auto badness = [](const monitoring::Judged& j) {
+      const bool wrong = j.label != j.predicted;
+      return std::pair(wrong, wrong ? j.predicted_probability - j.label_probability : j.loss);
+    };
+    std::stable_sort(judged.begin(), judged.end(),
+                     [&](const auto& a, const auto& b) { return badness(a) > badness(b); });
     const auto half = static_cast<std::size_t>((page_.options().images + 1) / 2);
     std::vector<std::pair<std::string, monitoring::Judged>> chosen;
     for (std::size_t i = 0; i < std::min(half, judged.size()); ++i) {
