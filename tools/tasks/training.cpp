@@ -1,5 +1,6 @@
 #include "tools/tasks/training.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
