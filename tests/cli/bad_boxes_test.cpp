@@ -283,6 +283,30 @@ TEST_F(BadBoxes, StreamsThatAreCutOrChange) {
   expect_complaint(tapescope_program(detect({"-"}), folder_ / "stream"), {"has no frames"});
 }
 
+// What a picture is called, and whether its boxes are listed, does not depend on what else is
+// looked at.
+TEST_F(BadBoxes, PicturesBesideAStreamKeepTheirNames) {
+  const std::string frame = fmt::format("P6\n{} {}\n255\n", kWidth, kHeight) +
+                            std::string(static_cast<std::size_t>(kWidth * kHeight * 3), 'x');
+  put(folder_ / "stream", frame + frame);
+  put(folder_ / "cells.ppm", frame);
+  put(folder_ / "000001.ppm", frame);
+  const std::string out = folder_ / "out", cells = folder_ / "cells.ppm";
+  const Result alone = tapescope_program(detect({cells}));
+  const Result result =
+      tapescope_program(detect({cells, "-", "--out", out, "--format", "yolo"}), folder_ / "stream");
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out, alone.out);
+  std::set<std::string> written;
+  for (const auto& entry : fs::directory_iterator(out)) written.insert(entry.path().filename());
+  EXPECT_EQ(written, (std::set<std::string>{"000000.png", "000000.txt", "000001.png", "000001.txt",
+                                            "cells.png", "cells.txt", "classes.txt"}));
+  expect_complaint(tapescope_program(
+                       detect({(folder_ / "000001.ppm").string(), "-", "--out", folder_ / "other"}),
+                       folder_ / "stream"),
+                   {"called as a frame of a video"});
+}
+
 TEST_F(BadBoxes, Options) {
   Words command = train();
   command.insert(command.end(), {"--augment", "rotate"});
