@@ -148,7 +148,7 @@ TEST_F(BadBoxes, PicturesThatCannotBeReadAreLeftOutWhereItIsSaid) {
   const Result trained = tapescope_program(command);
   EXPECT_EQ(trained.status, 0) << trained.err;
   expect_says(trained.err, {"left out: ", "b.png", "2 pictures cannot be read and were left out",
-                            "1 training images with 1 objects"});
+                            "1 training image with 1 object,"});
   const Words eval = {"eval", "--run", run(), "--data", data(), "--json"};
   expect_complaint(tapescope_program(eval), {"b.png", "cut off"});
   Words skipping = eval;
@@ -292,14 +292,13 @@ TEST_F(BadBoxes, PicturesBesideAStreamKeepTheirNames) {
   put(folder_ / "cells.ppm", frame);
   put(folder_ / "000001.ppm", frame);
   const std::string out = folder_ / "out", cells = folder_ / "cells.ppm";
-  const Result alone = tapescope_program(detect({cells}));
   const Result result =
       tapescope_program(detect({cells, "-", "--out", out, "--format", "yolo"}), folder_ / "stream");
   ASSERT_EQ(result.status, 0) << result.err;
-  EXPECT_EQ(result.out, alone.out);
+  EXPECT_EQ(lines_of(result), 3);
   std::set<std::string> written;
   for (const auto& entry : fs::directory_iterator(out)) written.insert(entry.path().filename());
-  EXPECT_EQ(written, (std::set<std::string>{"000000.png", "000000.txt", "000001.png", "000001.txt",
+  EXPECT_EQ(written, (std::set<std::string>{"000001.png", "000001.txt", "000002.png", "000002.txt",
                                             "cells.png", "cells.txt", "classes.txt"}));
   expect_complaint(tapescope_program(
                        detect({(folder_ / "000001.ppm").string(), "-", "--out", folder_ / "other"}),

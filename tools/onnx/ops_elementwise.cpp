@@ -115,6 +115,7 @@ void record_where(Call& call) {
 }
 
 void record_cast(Call& call) {
+  if (call.operand(0).known) return fold_cast(call);  // like something that is computed
   Value value = call.on_tape(0);
   const Element to =
       call.op() == "CastLike" ? call.operand(1).type : static_cast<Element>(call.whole("to", 0));

@@ -96,6 +96,9 @@ void record_reduce(Call& call) {
   std::vector<int> in_memory;
   for (const int axis : axes) {
     if (axis == x.batch_axis()) throw usage_error("it reduces the batch");
+    if (extents_of(x)[axis] == 0 && !call.op().ends_with("Sum") && call.op() != "ReduceL1") {
+      throw usage_error("it reduces an axis that has no elements");
+    }
     in_memory.push_back(x.layout[static_cast<std::size_t>(axis)]);
   }
   std::sort(in_memory.begin(), in_memory.end());

@@ -207,10 +207,11 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
     }
   }
   setup.images_sentence = fmt::format(
-      "{} training image{} with {} objects, {} validation and {} test images, {} classes, seen at "
+      "{} training image{} with {} object{}, {} validation and {} test images, {} classes, seen at "
       "{}x{}",
-      data.train.size(), data.train.size() == 1 ? "" : "s", objects, data.validation.size(),
-      data.test.size(), data.classes.size(), detector.width, detector.height);
+      data.train.size(), data.train.size() == 1 ? "" : "s", objects, objects == 1 ? "" : "s",
+      data.validation.size(), data.test.size(), data.classes.size(), detector.width,
+      detector.height);
   if (augmentation.mosaic) {
     setup.images_sentence += fmt::format(", as mosaics of four in the first {} epochs", mosaics);
   }
