@@ -85,7 +85,7 @@ void record_clip(Call& call) {
   const double low = old ? call.real("min", lowest) : call.real_of(1, lowest);
   const double high = old ? call.real("max", largest) : call.real_of(2, largest);
   const Value x = call.on_tape(0);
-  if (low > high) return call.give(clamp(x.var, high, high), x);  // the smaller of the two, always
+  if (low > high) return call.give(affine(x.var, 0, high), x);  // the smaller of the two, always
   call.give(low == 0 && high >= largest ? relu(x.var) : clamp(x.var, low, high), x);
 }
 
