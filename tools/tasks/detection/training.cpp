@@ -1,6 +1,7 @@
 // train of a detector: from annotated pictures to what the trainer is given.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "tools/detection/detection_task.h"
 #include "tools/files/atomic_file.h"
@@ -198,14 +199,13 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   setup.head = {"heat.*", "ltrb.*"};
   setup.classes = data.classes;
   setup.per_class.assign(data.classes.size(), 0);
-  std::int64_t objects = 0;
   for (const AnnotatedImage& image : data.train) {
     for (const Object& o : image.objects) {
-      if (o.crowd) continue;
-      ++setup.per_class[static_cast<std::size_t>(o.category)];
-      ++objects;
+      if (!o.crowd) ++setup.per_class[static_cast<std::size_t>(o.category)];
     }
   }
+  const auto objects =
+      std::accumulate(setup.per_class.begin(), setup.per_class.end(), std::int64_t{0});
   setup.images_sentence = fmt::format(
       "{} training image{} with {} object{}, {} validation and {} test images, {} classes, seen at "
       "{}x{}",
