@@ -106,12 +106,13 @@ NamedVars OnnxDetector::record(Var image, onnx::RecorderOptions options,
   }
   const Tape::Scope in(image.tape(), "cells");
   const Var numbers = by_cells(recorder.at(graph_->outputs[0].name), head_.cells_last);
-  const std::int64_t first = head_.objectness ? 5 : 4;
+  const Var rest = scores(recorder, numbers);
+  const std::int64_t first = head_.objectness ? 1 : 0;
   const Var placed = boxes(slice(numbers, 3, 0, 4));
-  NamedVars outputs = {{"heat", slice(numbers, 3, first, first + head_.classes)},
+  NamedVars outputs = {{"heat", slice(rest, 3, first, first + head_.classes)},
                        {"boxes", placed},
                        {"ltrb", sides(recorder, placed)}};
-  if (head_.objectness) outputs["objectness"] = slice(numbers, 3, 4, 5);
+  if (head_.objectness) outputs["objectness"] = slice(rest, 3, 0, 1);
   return outputs;
 }
 
@@ -130,6 +131,22 @@ Var OnnxDetector::boxes(Var numbers) const {
   const Var half = affine(size, 0.5);
   const Var parts[] = {sub(centre, half), add(centre, half)};
   return concat(parts, 3);
+}
+
+// All but the boxes.
+Var OnnxDetector::scores(const onnx::Recorder& recorder, Var numbers) const {
+  if (!head_.scores.empty()) {
+    const onnx::Value& value = recorder.at(head_.scores);
+    if (!value.known && value.batched && value.batch_axis() == 0 && value.rank() == 3) {
+      const Shape extents = extents_of(value);
+      for (const bool last : {true, false}) {
+        if (extents[last ? 2 : 1] == head_.cells && extents[last ? 1 : 2] == head_.numbers - 4) {
+          return by_cells(value, last);
+        }
+      }
+    }
+  }
+  return slice(numbers, 3, 4, head_.numbers);
 }
 
 Var OnnxDetector::sides(const onnx::Recorder& recorder, Var boxes) const {

@@ -17,7 +17,7 @@ enum class HeadKind : unsigned char {
   yolov8,  // {N, 4 + classes, cells}; also YOLOv9, 11 and 12
   yolov5,  // {N, cells, 4 + objectness + classes}, three anchors a place
   yolox,   // the same, one a place; boxes perhaps still as (dx, dy, log w, log h) in strides
-  yolo26,  // {N, 300, 6}, chosen within the graph, by one cell an object: cut before that
+  yolo26,  // {N, 300, 6}, the surest chosen within the graph, one cell an object: cut before that
   raw,     // as yolov8, its scores logits
 };
 // Throws a usage error that lists them.
@@ -31,8 +31,8 @@ struct OnnxHead {
   bool corners = false;     // boxes are x0, y0, x1, y1
   bool placed = true;       // boxes lie in the input; else they are relative to their cells
   std::int64_t cells = 0, classes = 0, numbers = 0;
-  std::vector<Level> levels;  // empty: no strides give so many cells
-  std::string distances;      // see onnx::DetectorHead
+  std::vector<Level> levels;      // empty: no strides give so many cells
+  std::string scores, distances;  // see onnx::DetectorHead
   std::vector<std::string>
       maps;  // values that all branches of a level read; "" where none is found
 };
@@ -41,9 +41,9 @@ struct OnnxHead {
 struct HeadRequest {
   std::optional<HeadKind> kind;  // none: by the shape
   std::int64_t height = 0, width = 0;
-  std::int64_t named = 0;  // classes that the file names; 0: none
-  bool certain = false;    // it is a detector: what is not understood is an error
-  bool chosen = false;     // boxes were chosen within the graph
+  std::int64_t named = 0;                    // classes that the file names; 0: none
+  bool certain = false;                      // it is a detector: what is not understood is an error
+  onnx::Choice choice = onnx::Choice::none;  // of boxes within the graph, which was cut off
 };
 // The head of answers of this shape {N, ., .}; nothing where the shape is no detector's. Throws a
 // usage error, that names what there is and what could be, where it is certainly one.
@@ -76,6 +76,7 @@ class OnnxDetector final : public BoxNet {
   NamedVars record(Var image, onnx::RecorderOptions options,
                    std::vector<std::string>* maps = nullptr) const;
   Var boxes(Var numbers) const;
+  Var scores(const onnx::Recorder& recorder, Var numbers) const;
   Var sides(const onnx::Recorder& recorder, Var boxes) const;
 
   std::shared_ptr<const onnx::Graph> graph_;

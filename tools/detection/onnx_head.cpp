@@ -54,7 +54,7 @@ void find_cells(const Shape& answers, const HeadRequest& request, OnnxHead& head
 HeadKind kind_of(const OnnxHead& head, const onnx::DetectorHead& found,
                  const HeadRequest& request) {
   if (request.kind) return *request.kind;
-  if (request.chosen) return HeadKind::yolo26;
+  if (request.choice == onnx::Choice::surest) return HeadKind::yolo26;
   if (!head.levels.empty() && head.levels[0].boxes == 3) return HeadKind::yolov5;
   // A layer for objects and one for classes at each level.
   const bool two = found.layers.size() >= 2 * std::max<std::size_t>(1, head.levels.size());
@@ -118,6 +118,7 @@ std::optional<OnnxHead> head_of(const onnx::Graph& graph, const onnx::DetectorHe
         where(graph, answers), head.cells, request.width, request.height);
   }
   if (!head.levels.empty() && !head.objectness) head.distances = found.distances;
+  head.scores = found.scores;
   find_maps(graph, found, head);
   return head;
 }

@@ -155,20 +155,22 @@ void find_distances(const Producers& producers, const std::string& boxes, Detect
 
 }  // namespace
 
-bool chooses_boxes(const Graph& graph) {
+Choice choice_of(const Graph& graph) {
   const std::vector<bool> needed = needed_nodes(graph);
+  Choice choice = Choice::none;
   for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
     const std::string& op = graph.nodes[n].op;
-    if (needed[n] && (op == "TopK" || op == "NonMaxSuppression")) return true;
+    if (needed[n] && op == "NonMaxSuppression") return Choice::suppression;
+    if (needed[n] && op == "TopK") choice = Choice::surest;
   }
-  return false;
+  return choice;
 }
 
 DetectorHead bare_head(Graph& graph) {
   DetectorHead head;
   std::string answers = graph.outputs.at(0).name;
   const Producers producers(graph);
-  if (chooses_boxes(graph)) {
+  if (choice_of(graph) != Choice::none) {
     const Node* all = answers_of_all(graph, producers);
     if (all == nullptr) {
       throw usage_error(
@@ -186,14 +188,15 @@ DetectorHead bare_head(Graph& graph) {
   for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
     head.exponential = head.exponential || (needed[n] && graph.nodes[n].op == "Exp");
   }
-  if (const Node* end = producers.past_names(answers); end != nullptr) {
-    const Node* joined = end->op == "Transpose" ? producers.past_names(input_of(*end, 0)) : end;
-    if (joined != nullptr && joined->op == "Concat") {
-      find_distances(producers, input_of(*joined, 0), head);
-    }
-  }
+  const Node* end = producers.past_names(answers);
+  if (end != nullptr && end->op == "Transpose") end = producers.past_names(input_of(*end, 0));
+  const bool joined = end != nullptr && end->op == "Concat" && !end->inputs.empty();
+  if (joined) find_distances(producers, end->inputs[0], head);
   Bared bared(graph, head);
   head.answers = bared.of(answers);
+  if (joined && bared.of(end->inputs.back()) != end->inputs.back()) {
+    head.scores = bared.of(end->inputs.back());
+  }
   bared.append();
   Port port;
   port.name = head.answers;

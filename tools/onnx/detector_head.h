@@ -12,6 +12,9 @@ struct DetectorHead {
   // they were, the logits of objects and classes.
   std::string answers;
   int sigmoids = 0;  // that were passed by
+  // The last part of the answers where they are joined at the end, bare too: perhaps all but the
+  // boxes, so that what is explained does not depend on those; else "".
+  std::string scores;
   // What gives the logits, in the order of the answers: outputs of the layers before the Sigmoids.
   std::vector<std::string> layers;
   // {N, 4, cells}: how many strides the left, top, right and lower side lie from a cell's middle,
@@ -22,8 +25,9 @@ struct DetectorHead {
   std::vector<std::string> cuts;  // sentences: what of the graph is no part of the net any more
 };
 
-// Whether boxes are chosen within the graph, by TopK or NonMaxSuppression.
-bool chooses_boxes(const Graph& graph);
+// How boxes are chosen within the graph: not at all; the surest ones; with NonMaxSuppression.
+enum class Choice : unsigned char { none, surest, suppression };
+Choice choice_of(const Graph& graph);
 
 // Finds the head; where the graph chooses boxes it is cut before that, at the answers of all cells.
 // The graph's outputs become the head's answers. Throws a usage error where the graph chooses boxes

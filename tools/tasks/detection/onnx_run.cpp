@@ -90,7 +90,7 @@ std::unique_ptr<Run> DetectionKit::open_onnx(const RunRequest& asked, onnx::Grap
                       input.channels);
   }
   request.named = said.task == "detect" ? 0 : static_cast<std::int64_t>(said.classes.size());
-  request.chosen = onnx::chooses_boxes(graph);
+  request.choice = onnx::choice_of(graph);
   onnx::Graph bare = graph;
   onnx::join_patterns(bare);
   const onnx::DetectorHead found = onnx::bare_head(bare);
