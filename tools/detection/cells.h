@@ -13,8 +13,8 @@ namespace tapescope::detection {
 struct Cells {
   Tensor probability;  // f32 {N,h,w,C}
   Tensor boxes;        // f32 {N,h,w,4}: x0, y0, x1, y1 in the input's pixels
-  Grid grid;
-  Selection selection;
+  Grid grid{};
+  Selection selection{};
   std::int64_t height() const { return probability.shape()[1]; }
   std::int64_t width() const { return probability.shape()[2]; }
   std::int64_t classes() const { return probability.shape()[3]; }
