@@ -76,7 +76,8 @@ TEST_F(OnnxDetectorProgram, DetectsInAFolderWithTheNamesOfTheFile) {
   std::istringstream lines(result.out);
   int pictures = 0, boxes = 0;
   for (std::string line; std::getline(lines, line); ++pictures) {
-    for (const json& box : json::parse(line).at("boxes")) {
+    const json frame = json::parse(line);
+    for (const json& box : frame.at("boxes")) {
       ++boxes;
       const json& b = box.at("box");
       EXPECT_GE(b[0].get<double>(), 0);
@@ -96,7 +97,10 @@ TEST_F(OnnxDetectorProgram, IsRightAboutWhatItFoundItself) {
     const Result result = on({"eval", "--data", data(), "--json"}, net(name));
     ASSERT_EQ(result.status, 0) << result.err;
     const json scores = json::parse(result.out);
-    EXPECT_NEAR(scores.at("AP").get<double>(), 1, 1e-12) << name;
+    // Boxes that lie apart in the input may be one and the same once they are clipped to the
+    // picture.
+    const bool apart = name == std::string("yolov8") || name == std::string("yolox");
+    EXPECT_NEAR(scores.at("ap").get<double>(), 1, apart ? 1e-12 : 0.1) << name;
     EXPECT_EQ(scores.at("images"), 3);
     EXPECT_TRUE(scores.at("loss").is_null()) << "there is none";
   }
