@@ -39,7 +39,7 @@ explain::Attribution alone(const char* method, const CellNumber& what) {
       },
       {kSize, kSize, 3});
   explain::ExplainOptions options;
-  options.layer = kSharedMap;
+  options.layer = detector().shared_map(0, 0);
   return explainer.explain(
       method, noise(), Tensor::from<std::int64_t>({1}, {what.side < 0 ? what.category : what.side}),
       options);
@@ -197,7 +197,7 @@ TEST(BoxQuality, APartIsRandomAndTheRestIsNot) {
       {DetectorPart::neck, {"lateral16.", "lateral8.", "lateral4.", "smooth8.", "smooth4."}},
       {DetectorPart::backbone, {"level4.", "level8.", "level16."}}};
   for (DetectorPart part : kDetectorParts) {
-    const auto copy = randomised(detector(), part, 0);
+    const auto copy = detector().randomised(part, 0);
     int changed = 0;
     const auto before = detector().parameters(), after = copy->parameters();
     for (std::size_t i = 0; i < before.size(); ++i) {

@@ -81,7 +81,7 @@ int run(const Options& options) {
 
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  options->run.add_to(line);
+  options->run.add_with_model(line);
   line.option("sources", options->sources,
               "pictures, folders of them, videos (whatever ffmpeg reads), or - for PPM or Y4M "
               "frames on "
@@ -93,7 +93,8 @@ std::function<int()> setup(CommandLine& line) {
       .range(0.0, 1.0);
   line.option("--most", options->finding.most, "boxes per picture").show_default().range(1, 10000);
   line.option("--nms", options->finding.nms,
-              "also suppress boxes of one class above this IoU; 0: peaks alone decide")
+              "suppress boxes of one class above this IoU; 0: as the net is meant (of a "
+              "centre-detector peaks alone decide)")
       .show_default()
       .range(0.0, 1.0);
   line.option("--target", options->finding.target,

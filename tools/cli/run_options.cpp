@@ -43,6 +43,10 @@ void RunOptions::add_onnx(CommandLine& line) {
   line.option("--class-names", onnx.class_names, "file with a class name per line").group(kGroup);
   line.option("--outputs", onnx.outputs, "values at which the graph is cut, with commas")
       .group(kGroup);
+  line.option("--head", onnx.head,
+              "of a detector, where the shape of its answers does not say it: yolov8 (and 9, 11, "
+              "12), yolov5, yolox, yolo26 (and v10), or raw: as yolov8, scores before a Sigmoid")
+      .group(kGroup);
 }
 
 void RunOptions::add_allow_outside(CommandLine& line) {

@@ -43,11 +43,19 @@ double most_similar(const Cells& cells, std::int64_t n, const Box& box,
 
 }  // namespace
 
+namespace {
+
+const char* output_of(const CellNumber& what) {
+  return what.side < 0 ? "heat" : what.side == kObjectness ? "objectness" : "ltrb";
+}
+
+}  // namespace
+
 std::int64_t BoxExplainer::index_of(const CellNumber& what) const {
-  const DetectorConfig& config = model_.config();
-  const std::int64_t h = config.height / kStride, w = config.width / kStride;
-  const std::int64_t depth = what.side < 0 ? static_cast<std::int64_t>(config.classes.size()) : 4;
-  const std::int64_t place = what.side < 0 ? what.category : what.side;
+  const auto classes = static_cast<std::int64_t>(model_.config().classes.size());
+  const auto [levels, h, w] = model_.grid();
+  const std::int64_t depth = what.side < 0 ? classes : what.side == kObjectness ? 1 : 4;
+  const std::int64_t place = what.side < 0 ? what.category : what.side % 4;
   if (what.y < 0 || what.y >= h || what.x < 0 || what.x >= w || place < 0 || place >= depth) {
     throw usage_error("number {} of cell {},{} does not exist; there are {}x{} cells of {}", place,
                       what.x, what.y, w, h, depth);
@@ -55,19 +63,25 @@ std::int64_t BoxExplainer::index_of(const CellNumber& what) const {
   return (what.y * w + what.x) * depth + place;
 }
 
-explain::Explainer& BoxExplainer::of(bool sides, std::int64_t against) {
-  const auto found = explainers_.find({sides, against});
+explain::Explainer& BoxExplainer::of(const char* output, std::int64_t against) {
+  const auto found = explainers_.find({output, against});
   if (found != explainers_.end()) return found->second;
-  const auto record = [this, sides, against](Tape&, Var image) {
-    const Var map = model_({{"image", image}}).at(sides ? "ltrb" : "heat");
+  const auto record = [this, output, against](Tape&, Var image) {
+    const NamedVars outputs = model_({{"image", image}});
+    const auto named = outputs.find(output);
+    if (named == outputs.end()) {
+      throw usage_error("this detector has no '{}' of its own: its scores are the classes'",
+                        output);
+    }
+    const Var map = named->second;
     const Shape& s = map.shape();
     const Var numbers = reshape(map, {s[1] * s[2] * s[3]});
     return against < 0 ? numbers : sub(numbers, slice(numbers, 1, against, against + 1));
   };
   const DetectorConfig& config = model_.config();
   return explainers_
-      .try_emplace({sides, against}, record, Shape{config.height, config.width, 3}, backend_.device,
-                   backend_.choices)
+      .try_emplace({output, against}, record, Shape{config.height, config.width, 3},
+                   backend_.device, backend_.choices)
       .first->second;
 }
 
@@ -75,13 +89,13 @@ explain::Attribution BoxExplainer::explain(std::string_view method, const Tensor
                                            const CellNumber& what,
                                            const explain::ExplainOptions& options,
                                            const std::optional<CellNumber>& against) {
-  if (against && (against->side < 0) != (what.side < 0)) {
+  if (against && std::string_view(output_of(*against)) != output_of(what)) {
     throw usage_error("a score can be explained against a score, a side against a side only");
   }
-  explain::Explainer& explainer = of(what.side >= 0, against ? index_of(*against) : -1);
+  explain::Explainer& explainer = of(output_of(what), against ? index_of(*against) : -1);
   const Tensor index = Tensor::from<std::int64_t>({1}, {index_of(what)});
   explain::ExplainOptions settings = options;
-  if (settings.layer.empty()) settings.layer = kSharedMap;
+  if (settings.layer.empty()) settings.layer = model_.shared_map(what.y, what.x);
   if (method != "odam") {
     explain::Attribution result = explainer.explain(method, input, index, settings);
     // The logit of a box that is listed at 30 % is negative; what it is made of is the same.

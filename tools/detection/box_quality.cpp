@@ -4,8 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/hash.h"
-
 namespace tapescope::detection {
 namespace {
 
@@ -111,25 +109,6 @@ quality::Panel box_panel(CellReader& reader, const BoxSubject& subject, const Ma
     v.push_back(i < randomised.size() ? likeness(map, randomised[i]) : kNan);
   }
   return panel;
-}
-
-std::unique_ptr<CentreDetector> randomised(const CentreDetector& model, DetectorPart part,
-                                           std::uint64_t seed) {
-  DetectorConfig config = model.config();
-  config.seed = mix(config.seed, seed + 1);
-  auto result = std::make_unique<CentreDetector>(config);
-  const auto part_of = [](const std::string& name) {
-    if (name.starts_with("heat.") || name.starts_with("ltrb.")) return DetectorPart::head;
-    if (name.starts_with("lateral") || name.starts_with("smooth")) return DetectorPart::neck;
-    return DetectorPart::backbone;
-  };
-  const std::vector<ParameterRef> trained = model.parameters(), fresh = result->parameters();
-  for (std::size_t i = 0; i < trained.size(); ++i) {
-    if (part_of(trained[i]->name) == part) continue;
-    fresh[i]->value.copy_from(trained[i]->value);
-    fresh[i]->changed();
-  }
-  return result;
 }
 
 }  // namespace tapescope::detection

@@ -34,14 +34,4 @@ quality::Panel box_panel(CellReader& reader, const BoxSubject& subject, const Ma
 // Which positions' centres lie in the box.
 quality::Mask mask_of(const Box& box, int height, int width);
 
-// Which layers of the detector are drawn anew: the two heads; the way from the coarse maps to the
-// shared one; what comes before.
-enum class DetectorPart : unsigned char { head, neck, backbone };
-constexpr DetectorPart kDetectorParts[] = {DetectorPart::head, DetectorPart::neck,
-                                           DetectorPart::backbone};
-// A copy with that part's parameters as an untrained net has them: Adebayo et al. 2018 (arXiv
-// 1810.03292) for detectors (Padmanabhan et al. 2023, arXiv 2306.02424).
-std::unique_ptr<CentreDetector> randomised(const CentreDetector& model, DetectorPart part,
-                                           std::uint64_t seed);
-
 }  // namespace tapescope::detection

@@ -6,16 +6,16 @@
 #include <optional>
 
 #include "autograd/tape.h"
-#include "tools/detection/detection_losses.h"
 
 namespace tapescope::detection {
 namespace {
 
 constexpr double kFound = 0.5;  // least IoU of a box with the object it finds
 
-// The surest cell of the nine around this one, and itself.
+// The surest cell of the nine around this one, and itself; itself where peaks do not count.
 std::pair<int, int> surest_neighbour(const Cells& cells, int y, int x, int category) {
   std::pair<int, int> best{y, x};
+  if (!cells.selection.peaks) return best;
   for (int r = std::max(0, y - 1); r <= std::min<int>(y + 1, static_cast<int>(cells.height()) - 1);
        ++r) {
     for (int c = std::max(0, x - 1); c <= std::min<int>(x + 1, static_cast<int>(cells.width()) - 1);
@@ -44,6 +44,10 @@ std::vector<Seen> peaks(const Cells& cells, float threshold) {
   return found;
 }
 
+double suppression(const Cells& cells, const DetectOptions& options) {
+  return options.nms > 0 ? options.nms : cells.selection.nms;
+}
+
 bool is_at(const Seen& seen, int y, int x, int category) {
   return seen.cell_y == y && seen.cell_x == x && seen.category == category;
 }
@@ -61,31 +65,36 @@ Box Cells::box(std::int64_t n, std::int64_t y, std::int64_t x) const {
   return {b[0], b[1], b[2] - b[0], b[3] - b[1]};
 }
 
-CellReader::CellReader(const CentreDetector& model, const Backend& backend)
-    : program_(compile(model, backend, [](const NamedVars& outputs) {
-        const Var boxes = decode_sides(outputs.at("ltrb"), kStride);
-        return std::vector{sigmoid(outputs.at("heat")), boxes};
-      })) {}
+CellReader::CellReader(const BoxNet& model, const Backend& backend)
+    : program_(compile(model, backend,
+                       [&model](const NamedVars& outputs) {
+                         const CellVars cells = model.cells(outputs);
+                         return std::vector{cells.probability, cells.boxes};
+                       })),
+      grid_(model.grid()),
+      selection_(model.selection()) {}
 
 Cells CellReader::read(const Tensor& inputs) {
   const std::vector<Tensor> out = program_.run({{"image", inputs}});
-  return {out[0], out[1]};
+  return {out[0], out[1], grid_, selection_};
 }
 
 std::vector<Seen> listed(const Cells& cells, const DetectOptions& options) {
   std::vector<Seen> found = peaks(cells, options.threshold);
-  if (found.size() > static_cast<std::size_t>(options.most)) {
-    found.resize(static_cast<std::size_t>(options.most));
-  }
+  const auto most = static_cast<std::size_t>(options.most);
+  if (cells.selection.nms > 0) return suppress(std::move(found), suppression(cells, options), most);
+  if (found.size() > most) found.resize(most);
   return options.nms > 0 ? suppress(std::move(found), options.nms) : found;
 }
 
 Verdict verdict_of(const Cells& cells, int y, int x, int category, const DetectOptions& options) {
   Verdict verdict;
   verdict.score = cells.at(0, y, x, category);
+  verdict.nms = suppression(cells, options);
   const auto stands = [&](int by_y, int by_x) {
     verdict.by_y = by_y;
     verdict.by_x = by_x;
+    verdict.by = cells.grid.name(by_y, by_x);
     verdict.by_score = cells.at(0, by_y, by_x, category);
     verdict.overlap = iou(cells.box(0, y, x), cells.box(0, by_y, by_x));
   };
@@ -107,8 +116,8 @@ Verdict verdict_of(const Cells& cells, int y, int x, int category, const DetectO
     verdict.fate = Fate::crowded;
     for (const Seen& other : kept) {
       const double overlap = iou(other.box, cells.box(0, y, x));
-      if (options.nms <= 0 || other.category != category || other.score < verdict.score ||
-          !(overlap > options.nms)) {
+      if (verdict.nms <= 0 || other.category != category || other.score < verdict.score ||
+          !(overlap > verdict.nms)) {
         continue;
       }
       verdict.fate = Fate::covered;
@@ -124,22 +133,21 @@ std::string to_text(const Verdict& v, const DetectOptions& options) {
     case Fate::listed:
       return fmt::format("is listed, at {:.2f}", v.score);
     case Fate::unsure:
-      return fmt::format("is not listed: {:.2g} is not above the threshold of {}{}", v.score,
-                         options.threshold,
-                         v.by_score > options.threshold
-                             ? fmt::format("; the peak it belongs to, cell {},{}, is at {:.2f}",
-                                           v.by_x, v.by_y, v.by_score)
-                             : "");
+      return fmt::format(
+          "is not listed: {:.2g} is not above the threshold of {}{}", v.score, options.threshold,
+          v.by_score > options.threshold
+              ? fmt::format("; the peak it belongs to, cell {}, is at {:.2f}", v.by, v.by_score)
+              : "");
     case Fate::beaten:
       return fmt::format(
-          "is not listed: {:.2f} is no peak, the one it belongs to is cell {},{} at "
+          "is not listed: {:.2f} is no peak, the one it belongs to is cell {} at "
           "{:.2f}, whose box has an IoU of {:.2f} with its own",
-          v.score, v.by_x, v.by_y, v.by_score, v.overlap);
+          v.score, v.by, v.by_score, v.overlap);
     case Fate::covered:
       return fmt::format(
-          "is suppressed: the box of cell {},{}, surer with {:.2f}, has an IoU of "
+          "is suppressed: the box of cell {}, surer with {:.2f}, has an IoU of "
           "{:.2f} with it, more than {}",
-          v.by_x, v.by_y, v.by_score, v.overlap, options.nms);
+          v.by, v.by_score, v.overlap, v.nms);
     case Fate::crowded:
       return fmt::format("is not listed: {} others are surer than {:.2f}", options.most, v.score);
   }

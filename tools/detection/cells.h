@@ -13,6 +13,8 @@ namespace tapescope::detection {
 struct Cells {
   Tensor probability;  // f32 {N,h,w,C}
   Tensor boxes;        // f32 {N,h,w,4}: x0, y0, x1, y1 in the input's pixels
+  Grid grid{};
+  Selection selection{};
   std::int64_t height() const { return probability.shape()[1]; }
   std::int64_t width() const { return probability.shape()[2]; }
   std::int64_t classes() const { return probability.shape()[3]; }
@@ -22,11 +24,13 @@ struct Cells {
 
 class CellReader {
  public:
-  CellReader(const CentreDetector& model, const Backend& backend);
+  CellReader(const BoxNet& model, const Backend& backend);
   Cells read(const Tensor& inputs);  // f32 {N,H,W,3}
 
  private:
   Program program_;
+  Grid grid_;
+  Selection selection_;
 };
 
 // What became of one class at one cell.
@@ -34,7 +38,7 @@ enum class Fate : unsigned char {
   listed,
   unsure,   // below the threshold
   beaten,   // a neighbour is surer: it is no peak
-  covered,  // a surer box of its class overlaps it by more than `nms`
+  covered,  // a surer box of its class overlaps it by more than the suppression lets pass
   crowded,  // more than `most` are surer
 };
 struct Verdict {
@@ -45,6 +49,8 @@ struct Verdict {
   int by_y = 0, by_x = 0;
   float by_score = 0;
   double overlap = 0;
+  double nms = 0;    // the suppression there was
+  std::string by{};  // that cell's name
 };
 Verdict verdict_of(const Cells& cells, int y, int x, int category, const DetectOptions& options);
 // A sentence without its end: "is listed", "is no peak: the cell at 3, 4 says 0.61 ...".

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/hash.h"
 #include "layers/models/zoo.h"
+#include "tools/detection/detection_losses.h"
+#include "tools/detection/detection_task.h"
 
 namespace tapescope::detection {
 namespace {
@@ -49,7 +52,7 @@ std::int64_t CentreDetector::scaled(std::int64_t channels) const {
 }
 
 CentreDetector::CentreDetector(const DetectorConfig& config)
-    : Model(checked(config).seed, config.room),
+    : BoxNet(checked(config).seed, config.room),
       config_(config),
       level4_(*this, "level4"),
       level8_(*this, "level8"),
@@ -95,6 +98,40 @@ NamedVars CentreDetector::operator()(const NamedVars& inputs) const {
   merged = smooth4_(add(upsample_nearest(merged, 2), lateral4_(stride4)));
   const Var sides = affine(relu(ltrb_(merged)), kReach);
   return {{"heat", heat_(merged)}, {"ltrb", sides}};
+}
+
+Grid CentreDetector::grid() const {
+  const std::int64_t h = config_.height / kStride, w = config_.width / kStride;
+  return {{{kStride, static_cast<int>(h), static_cast<int>(w)}}, h, w};
+}
+
+CellVars CentreDetector::cells(const NamedVars& outputs) const {
+  const Var boxes = decode_sides(outputs.at("ltrb"), kStride);
+  return {sigmoid(outputs.at("heat")), boxes};
+}
+
+std::string CentreDetector::shared_map(int /*y*/, int /*x*/) const { return "smooth4/2/relu"; }
+
+std::unique_ptr<Task> CentreDetector::task(std::shared_ptr<const DetectionSource> source) const {
+  return std::make_unique<DetectionTask>(config_, std::move(source));
+}
+
+std::unique_ptr<BoxNet> CentreDetector::randomised(DetectorPart part, std::uint64_t seed) const {
+  DetectorConfig config = config_;
+  config.seed = mix(config.seed, seed + 1);
+  auto result = std::make_unique<CentreDetector>(config);
+  const auto part_of = [](const std::string& name) {
+    if (name.starts_with("heat.") || name.starts_with("ltrb.")) return DetectorPart::head;
+    if (name.starts_with("lateral") || name.starts_with("smooth")) return DetectorPart::neck;
+    return DetectorPart::backbone;
+  };
+  const std::vector<ParameterRef> trained = parameters(), fresh = result->parameters();
+  for (std::size_t i = 0; i < trained.size(); ++i) {
+    if (part_of(trained[i]->name) == part) continue;
+    fresh[i]->value.copy_from(trained[i]->value);
+    fresh[i]->changed();
+  }
+  return result;
 }
 
 }  // namespace tapescope::detection

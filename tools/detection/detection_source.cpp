@@ -106,10 +106,12 @@ Box Letterbox::into_picture(const Box& b, int height, int width) const {
   return {x0, y0, x1 - x0, y1 - y0};
 }
 
-Letterbox letterbox_of(int picture_height, int picture_width, int height, int width) {
+Letterbox letterbox_of(int picture_height, int picture_width, int height, int width,
+                       const InputForm& form) {
   Letterbox box;
   box.scale = std::min(static_cast<double>(height) / picture_height,
                        static_cast<double>(width) / picture_width);
+  if (form.corner) return box;
   box.left = std::floor((width - std::round(picture_width * box.scale)) / 2);
   box.top = std::floor((height - std::round(picture_height * box.scale)) / 2);
   return box;
@@ -128,9 +130,17 @@ Image letterboxed(const Image& picture, const Letterbox& box, int height, int wi
   return out;
 }
 
-void normalise(const Image& image, float* out) {
-  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
-    out[i] = (static_cast<float>(image.pixels[i]) / 255.0f - 0.5f) * 4.0f;
+void normalise(const Image& image, const InputForm& form, float* out) {
+  std::array<std::array<float, 256>, 3> table{};
+  for (std::size_t c = 0; c < 3; ++c) {
+    const auto mean = static_cast<float>(form.mean[form.mean.size() == 1 ? 0 : c]);
+    const auto std = static_cast<float>(form.std[form.std.size() == 1 ? 0 : c]);
+    for (std::size_t v = 0; v < 256; ++v) {
+      table[c][v] = (static_cast<float>(v) / 255.0f - mean) / std;
+    }
+  }
+  for (std::size_t i = 0; i < image.pixels.size(); i += 3) {
+    for (std::size_t c = 0; c < 3; ++c) out[i + c] = table[c][image.pixels[i + c]];
   }
 }
 
@@ -197,7 +207,17 @@ DetectionSource::DetectionSource(std::vector<AnnotatedImage> images, int classes
       mosaic_epochs_(mosaic_epochs),
       cache_(images_.size()) {}
 
+DetectionSource::DetectionSource(std::vector<AnnotatedImage> images, const DetectorConfig& config,
+                                 bool targets)
+    : DetectionSource(std::move(images), static_cast<int>(config.classes.size()),
+                      static_cast<int>(config.height), static_cast<int>(config.width),
+                      Augment::none) {
+  form_ = config.form;
+  targets_ = targets;
+}
+
 std::vector<std::pair<std::string, Type>> DetectionSource::types() const {
+  if (!targets_) return {{"image", {DType::f32, {height_, width_, 3}}}};
   const std::int64_t h = height_ / kStride, w = width_ / kStride;
   return {{"image", {DType::f32, {height_, width_, 3}}},
           {"heat", {DType::f32, {h, w, classes_}}},
@@ -207,7 +227,7 @@ std::vector<std::pair<std::string, Type>> DetectionSource::types() const {
 
 Letterbox DetectionSource::letterbox(std::int64_t index) const {
   const AnnotatedImage& a = annotation(index);
-  return letterbox_of(a.height, a.width, height_, width_);
+  return letterbox_of(a.height, a.width, height_, width_, form_);
 }
 
 const Image& DetectionSource::input(std::int64_t index) const {
@@ -260,7 +280,8 @@ void DetectionSource::load(std::int64_t index, const Pipeline::Key& key,
     if (vertical && augment_ == Augment::flip_both) flip(sample.image, sample.objects, false);
     change(sample.image, sample.objects, random);
   }
-  normalise(sample.image, static_cast<float*>(rows[0]));
+  normalise(sample.image, form_, static_cast<float*>(rows[0]));
+  if (!targets_) return;
   draw_targets(sample.objects, height_, width_, classes_, static_cast<float*>(rows[1]),
                static_cast<float*>(rows[2]), static_cast<float*>(rows[3]));
 }

@@ -6,6 +6,7 @@
 
 #include "tools/data/sample_source.h"
 #include "tools/detection/annotations.h"
+#include "tools/detection/box_net.h"
 #include "tools/detection/mosaic.h"
 
 namespace tapescope::detection {
@@ -19,13 +20,14 @@ struct Letterbox {
   // Back to the picture, clipped to it.
   Box into_picture(const Box& box, int height, int width) const;
 };
-// Centred, proportions kept.
-Letterbox letterbox_of(int picture_height, int picture_width, int height, int width);
+// Proportions kept; centred, unless the form says otherwise.
+Letterbox letterbox_of(int picture_height, int picture_width, int height, int width,
+                       const InputForm& form = {});
 // The picture in a frame of grey (114).
 Image letterboxed(const Image& picture, const Letterbox& box, int height, int width);
 
-// u8 {H,W,3} to f32 {H,W,3}: (v / 255 - 0.5) / 0.25.
-void normalise(const Image& image, float* out);
+// u8 {H,W,3} to f32 {H,W,3}: (v / 255 - mean) / std.
+void normalise(const Image& image, const InputForm& form, float* out);
 
 enum class Augment {
   none,
@@ -45,13 +47,17 @@ constexpr float kNoLoss = 0x1.fffffep-1f;
 void draw_targets(std::span<const Object> objects, int height, int width, int classes, float* heat,
                   float* sides, float* weight);
 
-// "image" f32 {H,W,3}, "heat" f32 {h,w,C}, "sides" f32 {h,w,4}, "weight" f32 {h,w,1}.
+// "image" f32 {H,W,3}, "heat" f32 {h,w,C}, "sides" f32 {h,w,4}, "weight" f32 {h,w,1}; of a net that
+// is not trained here "image" alone.
 class DetectionSource final : public SampleSource {
  public:
   // height and width: multiples of 16. Samples of epochs before `mosaic_epochs` are mosaics of four
   // pictures: the last epochs should see pictures as they are.
   DetectionSource(std::vector<AnnotatedImage> images, int classes, int height, int width,
                   Augment augment, std::int64_t mosaic_epochs = 0);
+  // Pictures as they are, for a detector of that size and form; with what there is to learn of
+  // them, or without.
+  DetectionSource(std::vector<AnnotatedImage> images, const DetectorConfig& config, bool targets);
   std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
   std::vector<std::pair<std::string, Type>> types() const override;
   void load(std::int64_t index, const Pipeline::Key& key,
@@ -73,6 +79,8 @@ class DetectionSource final : public SampleSource {
   int classes_, height_, width_;
   Augment augment_;
   std::int64_t mosaic_epochs_;
+  InputForm form_;
+  bool targets_ = true;
   struct Cached {
     std::once_flag once;
     Image image;

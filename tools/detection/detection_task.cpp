@@ -7,7 +7,7 @@
 namespace tapescope::detection {
 
 std::vector<Seen> decode(std::span<const float> predictions, std::int64_t h, std::int64_t w,
-                          std::int64_t classes, int most, float least) {
+                         std::int64_t classes, int most, float least) {
   std::vector<Seen> found;
   const auto depth = static_cast<std::size_t>(classes + 4);
   for (std::int64_t y = 0; y < h; ++y) {
@@ -31,6 +31,28 @@ std::vector<Seen> decode(std::span<const float> predictions, std::int64_t h, std
   return found;
 }
 
+std::vector<Seen> choose(std::span<const float> predictions, std::int64_t h, std::int64_t w,
+                         std::int64_t classes, const Selection& selection, int most, float least) {
+  if (selection.nms <= 0) return decode(predictions, h, w, classes, most, least);
+  constexpr int kCandidates = 30000;  // as Ultralytics has it
+  return suppress(decode(predictions, h, w, classes, kCandidates, least), selection.nms,
+                  static_cast<std::size_t>(most));
+}
+
+std::vector<Seen> suppress(std::vector<Seen> seen, double threshold, std::size_t most) {
+  std::stable_sort(seen.begin(), seen.end(),
+                   [](const Seen& a, const Seen& b) { return a.score > b.score; });
+  std::vector<Seen> kept;
+  for (const Seen& candidate : seen) {
+    if (kept.size() == most) break;
+    const bool covered = std::any_of(kept.begin(), kept.end(), [&](const Seen& other) {
+      return other.category == candidate.category && iou(other.box, candidate.box) > threshold;
+    });
+    if (!covered) kept.push_back(candidate);
+  }
+  return kept;
+}
+
 void DetectionMetrics::add(const Batch& batch, const Tensor& loss, const Tensor& predictions) {
   const Shape& shape = predictions.shape();
   for (std::int64_t n = 0; n < batch.rows(); ++n) {
@@ -38,7 +60,8 @@ void DetectionMetrics::add(const Batch& batch, const Tensor& loss, const Tensor&
     const AnnotatedImage& image = source_.annotation(index);
     const Letterbox box = source_.letterbox(index);
     const Tensor row = predictions.rows(n, n + 1);
-    for (const Seen& found : decode(row.values<float>(), shape[1], shape[2], shape[3] - 4)) {
+    for (const Seen& found :
+         choose(row.values<float>(), shape[1], shape[2], shape[3] - 4, selection_)) {
       const Box seen = box.into_picture(found.box, image.height, image.width);
       if (seen.area() > 0) detections_.push_back({index, found.category, seen, found.score});
     }
@@ -93,10 +116,7 @@ Loss DetectionTask::loss(const NamedVars& inputs, const NamedVars& outputs) cons
 
 Var DetectionTask::predictions(const NamedVars& outputs) const {
   const Var p = sigmoid(outputs.at("heat"));
-  const Var highest = max_pool2d(
-      p, {.kernel_h = 3, .kernel_w = 3, .stride_h = 1, .stride_w = 1, .pad_h = 1, .pad_w = 1});
-  const Var parts[] = {mul(p, equal(p, highest)), decode_sides(outputs.at("ltrb"), kStride)};
-  return concat(parts, 3);
+  return predictions_of({p, decode_sides(outputs.at("ltrb"), kStride)}, true);
 }
 
 std::unique_ptr<Metrics> DetectionTask::metrics() const {

@@ -21,11 +21,20 @@ struct Seen {
 // `least`; equal ones in the order of cells, row by row.
 std::vector<Seen> decode(std::span<const float> predictions, std::int64_t h, std::int64_t w,
                          std::int64_t classes, int most = 100, float least = 0.01f);
+// The same with the net's own suppression among them, before any is cut off.
+std::vector<Seen> choose(std::span<const float> predictions, std::int64_t h, std::int64_t w,
+                         std::int64_t classes, const Selection& selection, int most = 100,
+                         float least = 0.01f);
+// Greedy, class by class, best first: boxes that overlap a kept one by more than `threshold` go.
+// The `most` best of those that stay.
+std::vector<Seen> suppress(std::vector<Seen> seen, double threshold,
+                           std::size_t most = static_cast<std::size_t>(-1));
 
 // COCO's average precision over a source.
 class DetectionMetrics final : public Metrics {
  public:
-  explicit DetectionMetrics(const DetectionSource& source) : source_(source) {}
+  explicit DetectionMetrics(const DetectionSource& source, Selection selection = {})
+      : source_(source), selection_(selection) {}
   void add(const Batch& batch, const Tensor& loss, const Tensor& predictions) override;
   double loss() const override;
   double score() const override;  // AP over IoU 0.50 to 0.95
@@ -36,6 +45,7 @@ class DetectionMetrics final : public Metrics {
 
  private:
   const DetectionSource& source_;
+  Selection selection_;
   double loss_ = 0;
   std::vector<std::int64_t> seen_;
   std::vector<Detection> detections_;

@@ -16,7 +16,7 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
 
 }  // namespace
 
-Program compile(const CentreDetector& model, const Backend& backend,
+Program compile(const BoxNet& model, const Backend& backend,
                 const std::function<std::vector<Var>(const NamedVars& outputs)>& answers) {
   move_to(backend.device, model.parameters());
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
@@ -25,20 +25,21 @@ Program compile(const CentreDetector& model, const Backend& backend,
   return tape.compile(answers(model({{"image", image}})), {}, {.keep_fixed = true});
 }
 
-Detector::Detector(const CentreDetector& model, const Backend& backend)
+Detector::Detector(const BoxNet& model, const Backend& backend)
     : model_(model), program_(compile(model, backend, [&](const NamedVars& outputs) {
-        return std::vector{DetectionTask(model.config(), nullptr).predictions(outputs)};
+        return std::vector{model.predictions(outputs)};
       })) {}
 
 Letterbox Detector::letterbox(const Image& picture) const {
   return letterbox_of(picture.height, picture.width, static_cast<int>(config().height),
-                      static_cast<int>(config().width));
+                      static_cast<int>(config().width), config().form);
 }
 
 Tensor Detector::input(const Image& picture) const {
   const int h = static_cast<int>(config().height), w = static_cast<int>(config().width);
   Tensor input({DType::f32, {1, h, w, 3}});
-  normalise(letterboxed(picture, letterbox(picture), h, w), input.values<float>().data());
+  normalise(letterboxed(picture, letterbox(picture), h, w), config().form,
+            input.values<float>().data());
   return input;
 }
 
@@ -57,32 +58,22 @@ std::vector<Seen> Detector::detect(const Tensor& input, const Image& picture,
   const Clock::time_point ran = Clock::now();
   const Shape& s = predictions.shape();
   const Letterbox box = letterbox(picture);
+  Selection selection = model_.selection();
+  const bool own = selection.nms > 0;
+  if (own && options.nms > 0) selection.nms = options.nms;
   std::vector<Seen> all;
-  for (Seen& seen :
-       decode(predictions.values<float>(), s[1], s[2], s[3] - 4, options.most, options.threshold)) {
+  for (Seen& seen : choose(predictions.values<float>(), s[1], s[2], s[3] - 4, selection,
+                           options.most, options.threshold)) {
     seen.box = box.into_picture(seen.box, picture.height, picture.width);
     // A cell in the letterbox's border has a box, but nothing of the picture in it.
     if (seen.box.area() > 0) all.push_back(seen);
   }
-  if (options.nms > 0) all = suppress(std::move(all), options.nms);
+  if (options.nms > 0 && !own) all = suppress(std::move(all), options.nms);
   if (times != nullptr) {
     times->forward = milliseconds(began, ran);
     times->boxes = milliseconds(ran, Clock::now());
   }
   return all;
-}
-
-std::vector<Seen> suppress(std::vector<Seen> seen, double threshold) {
-  std::stable_sort(seen.begin(), seen.end(),
-                   [](const Seen& a, const Seen& b) { return a.score > b.score; });
-  std::vector<Seen> kept;
-  for (const Seen& candidate : seen) {
-    const bool covered = std::any_of(kept.begin(), kept.end(), [&](const Seen& other) {
-      return other.category == candidate.category && iou(other.box, candidate.box) > threshold;
-    });
-    if (!covered) kept.push_back(candidate);
-  }
-  return kept;
 }
 
 }  // namespace tapescope::detection

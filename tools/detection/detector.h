@@ -15,7 +15,8 @@ namespace tapescope::detection {
 struct DetectOptions {
   float threshold = 0.3f;  // least probability
   int most = 100;
-  double nms = 0;  // greedy suppression of boxes of one class above this IoU; 0: peaks alone decide
+  // Greedy suppression of boxes of one class above this IoU; 0: as the net's own selection() says.
+  double nms = 0;
 };
 
 // Milliseconds of one picture.
@@ -24,13 +25,13 @@ struct DetectTimes {
 };
 
 // One picture's "image", f32 {1,H,W,3}, to what `answers` records of the model's outputs.
-Program compile(const CentreDetector& model, const Backend& backend,
+Program compile(const BoxNet& model, const Backend& backend,
                 const std::function<std::vector<Var>(const NamedVars& outputs)>& answers);
 
 class Detector {
  public:
   // `model` outlives it.
-  Detector(const CentreDetector& model, const Backend& backend);
+  Detector(const BoxNet& model, const Backend& backend);
   const DetectorConfig& config() const { return model_.config(); }
   Letterbox letterbox(const Image& picture) const;
   // f32 {1,H,W,3}: what the model sees of a picture.
@@ -42,12 +43,9 @@ class Detector {
                            DetectTimes* times = nullptr);
 
  private:
-  const CentreDetector& model_;
+  const BoxNet& model_;
   Program program_;
 };
-
-// Greedy, class by class, best first: boxes that overlap a kept one by more than `threshold` go.
-std::vector<Seen> suppress(std::vector<Seen> seen, double threshold);
 
 // The boxes with their classes and probabilities, in one fixed colour per class.
 void draw_boxes(Image& picture, std::span<const Seen> seen,

@@ -164,51 +164,19 @@ OnnxClassifier::OnnxClassifier(std::shared_ptr<const Graph> graph, ModelConfig c
       tape.input("image", DType::f32, {2, config.image_size, config.image_size, config.channels}));
 }
 
-ParameterRef OnnxClassifier::parameter(const std::string& name,
-                                       const std::vector<int>& layout) const {
-  const auto [begin, end] = stored_.equal_range(name);
-  for (auto at = begin; at != end; ++at) {
-    if (at->second.layout == layout) return at->second.parameter;
-  }
-  return nullptr;
-}
-
 std::unique_ptr<Classifier> OnnxClassifier::redrawn(std::uint64_t seed) const {
   auto result = std::make_unique<OnnxClassifier>(graph_, config());
   PhiloxStream random(seed);
   const std::vector<ParameterRef> own = parameters(), fresh = result->parameters();
-  for (std::size_t i = 0; i < own.size(); ++i) {
-    if (own[i]->value.dtype() != DType::f32) continue;
-    const Tensor host = own[i]->value.host();
-    const std::span<const float> values = host.values<float>();
-    const double count = static_cast<double>(std::max<std::size_t>(1, values.size()));
-    double sum = 0, squares = 0;
-    for (const float v : values) sum += v;
-    const double mean = sum / count;
-    for (const float v : values) squares += (v - mean) * (v - mean);
-    const double spread = std::sqrt(squares / count);
-    for (float& v : fresh[i]->value.values<float>()) {
-      v = static_cast<float>(mean + spread * random.normal());
-    }
-    fresh[i]->changed();
-  }
+  for (std::size_t i = 0; i < own.size(); ++i) redraw(*own[i], *fresh[i], random);
   return result;
 }
 
 namespace {
 
-Var recorded(const Graph& graph, Var image, const ParameterSource& parameters,
-             std::set<std::string>* looked_at = nullptr) {
-  RecorderOptions options;
-  options.parameters = parameters;
-  options.looked_at = looked_at;
-  Recorder recorder(graph, image.tape(), options);
-  Value input;
-  input.type = graph.inputs[0].type;
-  input.var = held_in(input.type, "its input") == DType::f64 ? cast(image, DType::f64) : image;
-  input.layout = picture_input(graph).channels_last ? plain_layout(4) : image_layout(4);
-  input.batched = true;
-  recorder.bind(graph.inputs[0].name, input);
+Var recorded(const Graph& graph, Var image, RecorderOptions options) {
+  Recorder recorder(graph, image.tape(), std::move(options));
+  recorder.bind(graph.inputs[0].name, picture_value(graph, image));
   recorder.run();
   const Port& port = graph.outputs[0];
   const Value& output = recorder.at(port.name);
@@ -234,36 +202,15 @@ Var recorded(const Graph& graph, Var image, const ParameterSource& parameters,
 }  // namespace
 
 Var OnnxClassifier::record(Var image) {
-  return recorded(
-      *graph_, image,
-      [&](const std::string& name, const Layout& layout, Parameter::Kind kind,
-          const std::function<Tensor()>& numbers) {
-        if (ParameterRef known = parameter(name, layout)) return known;
-        const auto copies = stored_.count(name);
-        const std::string called = copies == 0 ? name : fmt::format("{}#{}", name, copies + 1);
-        Tensor value = numbers().clone();
-        ParameterRef made = add_parameter(called, kind, std::move(value));
-        stored_.insert({name, {layout, made}});
-        return made;
-      },
-      &looked_at_);
+  return recorded(*graph_, image,
+                  parameters_.making([&](const auto&... made) { return add_parameter(made...); }));
 }
 
 std::string OnnxClassifier::graph_file() const {
-  return written(*graph_, [&](const std::string& name) {
-    return stored_.contains(name) && !looked_at_.contains(name);
-  });
+  return written(*graph_, [&](const std::string& name) { return parameters_.holds(name); });
 }
 
-Var OnnxClassifier::logits(Var image) const {
-  return recorded(*graph_, image,
-                  [&](const std::string& name, const Layout& layout, Parameter::Kind,
-                      const std::function<Tensor()>&) {
-                    ParameterRef known = parameter(name, layout);
-                    if (known == nullptr) throw failure("no parameter '{}' was made", name);
-                    return known;
-                  });
-}
+Var OnnxClassifier::logits(Var image) const { return recorded(*graph_, image, parameters_.made()); }
 
 namespace {
 

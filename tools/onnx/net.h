@@ -1,15 +1,13 @@
 // A graph that runs: on tensors as they are, or as a net that gives class scores of pictures.
 #pragma once
 
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "kernels/common/variant.h"
 #include "layers/module.h"
-#include "tools/onnx/graph.h"
+#include "tools/onnx/graph_parameters.h"
 
 namespace tapescope::onnx {
 
@@ -50,14 +48,8 @@ class OnnxClassifier final : public Classifier {
 
  private:
   Var record(Var image);
-  ParameterRef parameter(const std::string& name, const std::vector<int>& layout) const;
-  struct Stored {
-    std::vector<int> layout;
-    ParameterRef parameter;
-  };
   std::shared_ptr<const Graph> graph_;
-  std::set<std::string> looked_at_;  // parameters or not: the graph needs their numbers
-  std::multimap<std::string, Stored> stored_;
+  GraphParameters parameters_;
 };
 
 // Makes that net; its classes are counted. Throws usage errors as recording does, and where the

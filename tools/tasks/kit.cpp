@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tools/files/text.h"
+#include "tools/onnx/net.h"
 #include "tools/training/checkpoint.h"
 
 namespace tapescope::tasks {
@@ -45,6 +46,15 @@ const Kit& kit_of(const SafetensorsFile& file) {
       printable(file.path().string()));
 }
 
+std::unique_ptr<Run> open_onnx(const RunRequest& asked) {
+  onnx::Graph graph = onnx::read_graph(asked.run, {.allow_outside = asked.allow_outside});
+  if (!asked.onnx.outputs.empty()) onnx::cut(graph, comma_separated(asked.onnx.outputs));
+  for (const Kit* kit : kits()) {
+    if (std::unique_ptr<Run> run = kit->open_onnx(asked, graph)) return run;
+  }
+  throw failure("no task takes the ONNX file '{}'", asked.run);
+}
+
 }  // namespace
 
 std::unique_ptr<Run> open_run(const RunRequest& asked) {
@@ -54,14 +64,11 @@ std::unique_ptr<Run> open_run(const RunRequest& asked) {
   }
   if (!is_onnx(asked) && asked.onnx != OnnxRequest{}) {
     throw usage_error(
-        "--image-size, --resize, --mean, --std, --class-names and --outputs are of an ONNX file; "
-        "the "
-        "run '{}' says how its pictures are made ready and what its classes are called",
+        "--image-size, --resize, --mean, --std, --class-names, --outputs and --head are of an ONNX "
+        "file; the run '{}' says how its pictures are made ready and what its classes are called",
         printable(asked.run));
   }
-  for (auto kit = kits().rbegin(); is_onnx(asked) && kit != kits().rend(); ++kit) {
-    if (std::unique_ptr<Run> run = (*kit)->open_onnx(asked)) return run;
-  }
+  if (is_onnx(asked)) return open_onnx(asked);
   SafetensorsFile file(checkpoint_path(asked.run, asked.checkpoint));
   expect_known_format(file);
   std::vector<std::string> notices;

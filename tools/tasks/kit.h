@@ -12,6 +12,10 @@
 #include "tools/training/config.h"
 #include "tools/training/safetensors.h"
 
+namespace tapescope::onnx {
+struct Graph;
+}
+
 namespace tapescope::tasks {
 
 class Kit {
@@ -31,9 +35,10 @@ class Kit {
   // A usage error that names the file and what is wrong, as load_model's.
   virtual std::unique_ptr<Run> open(SafetensorsFile& file, RunRequest asked,
                                     const LoadOptions& options) const = 0;
-  // The net of an ONNX file, which `asked` names as its run; null where the task reads none.
-  virtual std::unique_ptr<Run> open_onnx(const RunRequest& asked) const {
-    return (void)asked, nullptr;
+  // The net of the ONNX file that `asked` names as its run, and that was read and cut as it says:
+  // takes the graph, or leaves it as it is and answers null where it is of another task.
+  virtual std::unique_ptr<Run> open_onnx(const RunRequest& asked, onnx::Graph& graph) const {
+    return (void)asked, (void)graph, nullptr;
   }
   // An untrained model of one of models(). 0 classes and size: the usual ones.
   virtual std::unique_ptr<Run> make(ModelConfig config) const = 0;

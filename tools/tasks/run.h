@@ -37,6 +37,7 @@ struct OnnxRequest {
   std::string mean, std;    // of pixels from 0 to 1: one number, or one per channel
   std::string class_names;  // a file with a name per line
   std::string outputs;      // values to end at, instead of the graph's own
+  std::string head;         // of a detector: how its answers are read
   friend bool operator==(const OnnxRequest&, const OnnxRequest&) = default;
 };
 

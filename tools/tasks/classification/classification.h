@@ -33,7 +33,7 @@ class ClassificationKit final : public Kit {
   bool wrote(const SafetensorsFile& file) const override;
   std::unique_ptr<Run> open(SafetensorsFile& file, RunRequest asked,
                             const LoadOptions& options) const override;
-  std::unique_ptr<Run> open_onnx(const RunRequest& asked) const override;
+  std::unique_ptr<Run> open_onnx(const RunRequest& asked, onnx::Graph& graph) const override;
   std::unique_ptr<Run> make(ModelConfig config) const override;
   TrainingSetup prepare(TrainConfig& config, const TrainingRequest& request) const override;
 };

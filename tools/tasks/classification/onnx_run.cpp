@@ -7,6 +7,7 @@
 #include "tools/onnx/metadata.h"
 #include "tools/onnx/net.h"
 #include "tools/tasks/classification/classification.h"
+#include "tools/tasks/onnx_facts.h"
 
 namespace tapescope::tasks {
 namespace {
@@ -53,45 +54,15 @@ Normalize normalisation_of(const RunRequest& asked, const onnx::Metadata& said,
     throw usage_error("'{}' does not say how its pictures are normalised: give {}",
                       shown(asked.run), kNormalisations);
   }
-  if (std::find(normalize.std.begin(), normalize.std.end(), 0.0) != normalize.std.end()) {
-    throw usage_error("'{}': pictures are divided by --std, which must not be 0", shown(asked.run));
-  }
-  const auto fits = [&](const std::vector<double>& v) {
-    return v.size() == 1 || v.size() == static_cast<std::size_t>(channels);
-  };
-  if (!fits(normalize.mean) || !fits(normalize.std)) {
-    throw usage_error(
-        "'{}' takes pictures of {} channels, but the normalisation has {} and {} "
-        "numbers",
-        shown(asked.run), channels, normalize.mean.size(), normalize.std.size());
-  }
+  check_normalisation(asked, normalize, channels);
   return normalize;
-}
-
-std::vector<std::string> classes_of(const RunRequest& asked, const onnx::Metadata& said,
-                                    std::int64_t count, std::vector<std::string>& notices) {
-  std::vector<std::string> classes = said.classes;
-  if (!asked.onnx.class_names.empty()) classes = lines_of(asked.onnx.class_names);
-  if (classes.empty()) {
-    notices.push_back(fmt::format(
-        "'{}' does not name its {} classes: they are called by their numbers; --class-names FILE "
-        "gives names, one per line",
-        shown(asked.run), count));
-    for (std::int64_t c = 0; c < count; ++c) classes.push_back(std::to_string(c));
-  }
-  if (static_cast<std::int64_t>(classes.size()) != count) {
-    throw usage_error("'{}' answers {} numbers, but {} classes are named", shown(asked.run), count,
-                      classes.size());
-  }
-  return classes;
 }
 
 }  // namespace
 
-LoadedModel open_onnx(const RunRequest& asked, std::vector<std::string>& notices) {
-  onnx::Graph graph = onnx::read_graph(asked.run, {.allow_outside = asked.allow_outside});
+LoadedModel open_onnx(const RunRequest& asked, onnx::Graph& graph,
+                      std::vector<std::string>& notices) {
   const onnx::Metadata said = onnx::metadata_of(graph.metadata);
-  if (!asked.onnx.outputs.empty()) onnx::cut(graph, comma_separated(asked.onnx.outputs));
   if (said.task == "detect" || said.task == "segment") {
     throw usage_error(
         "'{}' is a net for the task '{}', whose answers are not read yet; `predict "
@@ -121,16 +92,14 @@ LoadedModel open_onnx(const RunRequest& asked, std::vector<std::string>& notices
   expect_finite(*loaded.model, asked.run, {.allow_non_finite = asked.allow_non_finite});
   info.config.classes = loaded.model->config().classes;
   info.classes = classes_of(asked, said, info.config.classes, notices);
-  if (!said.license.empty()) {
-    notices.push_back(
-        fmt::format("'{}' says its licence is {}", shown(asked.run), shown(said.license)));
-  }
+  tell_licence(asked, said, notices);
   return loaded;
 }
 
-std::unique_ptr<Run> ClassificationKit::open_onnx(const RunRequest& asked) const {
+std::unique_ptr<Run> ClassificationKit::open_onnx(const RunRequest& asked,
+                                                  onnx::Graph& graph) const {
   std::vector<std::string> notices;
-  LoadedModel loaded = tasks::open_onnx(asked, notices);
+  LoadedModel loaded = tasks::open_onnx(asked, graph, notices);
   for (const std::string& notice : notices) fmt::print(stderr, "{}\n", notice);
   return std::make_unique<ClassificationRun>(*this, asked, std::move(loaded));
 }

@@ -4,12 +4,17 @@
 #include "tools/tasks/run.h"
 #include "tools/training/classifier_file.h"
 
+namespace tapescope::onnx {
+struct Graph;
+}
+
 namespace tapescope::tasks {
 
-// Opens the file that `asked` names as its run. Size, normalisation and classes are what the
-// options say, or else what the file says of itself. Throws a usage error that names the options
-// where neither does, and for graphs that are no classifier of square pictures. `notices` receives
-// what the user should know.
-LoadedModel open_onnx(const RunRequest& asked, std::vector<std::string>& notices);
+// Takes the graph of the file that `asked` names as its run. Size, normalisation and classes are
+// what the options say, or else what the file says of itself. Throws a usage error that names the
+// options where neither does, and for graphs that are no classifier of square pictures. `notices`
+// receives what the user should know.
+LoadedModel open_onnx(const RunRequest& asked, onnx::Graph& graph,
+                      std::vector<std::string>& notices);
 
 }  // namespace tapescope::tasks

@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 using namespace detection;
 
-constexpr const char* kSides[] = {"left", "top", "right", "bottom"};
+constexpr const char* kSides[] = {"left", "top", "right", "bottom", "objectness"};
 
 std::pair<double, double> parsed_point(const std::string& text) {
   const std::vector<std::string> words = comma_separated(text);
@@ -38,7 +38,7 @@ int surest_class(const Cells& cells, int y, int x, int without = -1) {
   return best;
 }
 
-// The cell that a point of the picture lies in.
+// The cell that a point of the picture lies in: of several the surest one.
 CellNumber cell_at(const std::string& at, const Cells& cells, const DetectorPicture& picture) {
   const auto [px, py] = parsed_point(at);
   if (!(px >= 0) || !(py >= 0) || !(px < picture.width) || !(py < picture.height)) {
@@ -46,11 +46,15 @@ CellNumber cell_at(const std::string& at, const Cells& cells, const DetectorPict
                       picture.height);
   }
   const Box point = picture.frame.into_input({px, py, 0, 0});
-  CellNumber cell;
-  cell.y = std::clamp(static_cast<int>(point.y) / kStride, 0, static_cast<int>(cells.height()) - 1);
-  cell.x = std::clamp(static_cast<int>(point.x) / kStride, 0, static_cast<int>(cells.width()) - 1);
-  cell.category = surest_class(cells, cell.y, cell.x);
-  return cell;
+  std::optional<CellNumber> best;
+  for (const auto& [y, x] : cells.grid.cells_at(point.x, point.y)) {
+    const CellNumber cell{y, x, surest_class(cells, y, x)};
+    if (!best || cells.at(0, y, x, cell.category) > cells.at(0, best->y, best->x, best->category)) {
+      best = cell;
+    }
+  }
+  if (best) return *best;
+  throw usage_error("--at {}: the file does not say where its cells lie; --box N takes one", at);
 }
 
 std::vector<CellNumber> from_list(const Cells& cells, const DetectorPicture& picture,
@@ -111,12 +115,12 @@ DetectorPicture picture_for(const DetectorConfig& config, const std::string& pat
   DetectorPicture result;
   result.height = original.height;
   result.width = original.width;
-  result.frame = letterbox_of(original.height, original.width, h, w);
+  result.frame = letterbox_of(original.height, original.width, h, w, config.form);
   result.picture.path = path;
   result.picture.stem = fs::path(path).stem().string();
   result.picture.image = letterboxed(original, result.frame, h, w);
   result.picture.input = Tensor({DType::f32, {1, h, w, 3}});
-  normalise(result.picture.image, result.picture.input.values<float>().data());
+  normalise(result.picture.image, config.form, result.picture.input.values<float>().data());
   if (annotation != nullptr) {
     result.objects = annotation->objects;
     for (Object& object : result.objects) object.box = result.frame.into_input(object.box);
@@ -125,7 +129,7 @@ DetectorPicture picture_for(const DetectorConfig& config, const std::string& pat
 }
 
 Preprocess preprocess_of(const DetectorConfig& config) {
-  return {Pipeline({ToTensor{}, Normalize{{0.5}, {0.25}}}),
+  return {Pipeline({ToTensor{}, Normalize{config.form.mean, config.form.std}}),
           {config.height, config.width, 3},
           config.exif};
 }
@@ -144,9 +148,9 @@ std::vector<Seen> listed_in(const DetectorPicture& picture, const Cells& cells,
   return all;
 }
 
-std::string to_text(const ChosenBox& box, const DetectorPicture& picture,
+std::string to_text(const ChosenBox& box, const DetectorPicture& picture, const Grid& grid,
                     const std::vector<std::string>& classes, const DetectOptions& options) {
-  const std::string cell = fmt::format("cell {},{}", box.what.x, box.what.y);
+  const std::string cell = "cell " + grid.name(box.what.y, box.what.x);
   const std::string verdict = to_text(box.verdict, options);
   if (!box.missed) return fmt::format("{}: '{}' {}", cell, box.name, verdict);
   const Missed& m = *box.missed;
@@ -194,7 +198,8 @@ CellNumber against(const ChosenBox& box, const std::string& name, const Cells& c
     other.y = box.verdict.by_y;
     other.x = box.verdict.by_x;
     if (other.y == box.what.y && other.x == box.what.x) {
-      throw usage_error("--against peak: cell {},{} is a peak itself", box.what.x, box.what.y);
+      throw usage_error("--against peak: cell {} is a peak itself",
+                        cells.grid.name(other.y, other.x));
     }
     return other;
   }
@@ -219,8 +224,10 @@ std::vector<ChosenBox> choose_boxes(const Cells& cells, const DetectorPicture& p
   const auto side = std::find(std::begin(kSides), std::end(kSides), options.side);
   const bool is_side = side != std::end(kSides);
   if (!is_side && options.side != "score") {
-    throw usage_error("--side '{}' is unknown; it is score, left, top, right or bottom",
-                      options.side);
+    throw usage_error(
+        "--side '{}' is unknown; it is score, left, top, right, bottom or, of a net with that "
+        "factor, objectness",
+        options.side);
   }
   if (static_cast<int>(!options.box.empty()) + static_cast<int>(!options.at.empty()) +
           static_cast<int>(options.missed) >
@@ -238,7 +245,8 @@ std::vector<ChosenBox> choose_boxes(const Cells& cells, const DetectorPicture& p
     c.name = classes[static_cast<std::size_t>(category)];
     if (is_side) {
       c.what.side = static_cast<int>(side - std::begin(kSides));
-      c.name += fmt::format(", {} side", options.side);
+      c.name +=
+          c.what.side == kObjectness ? ", objectness" : fmt::format(", {} side", options.side);
     }
     if (explanation.against.empty()) continue;
     c.against = against(c, explanation.against, cells, classes);

@@ -69,7 +69,7 @@ std::vector<ChosenBox> choose_boxes(const detection::Cells& cells, const Detecto
 
 // A sentence without its end: which cell it is, and what became of it.
 std::string to_text(const ChosenBox& box, const DetectorPicture& picture,
-                    const std::vector<std::string>& classes,
+                    const detection::Grid& grid, const std::vector<std::string>& classes,
                     const detection::DetectOptions& options);
 
 }  // namespace tapescope::tasks

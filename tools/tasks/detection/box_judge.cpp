@@ -37,12 +37,11 @@ std::vector<explain::Attribution> BoxJudge::Net::explain(const std::string& meth
   return maps;
 }
 
-BoxJudge::BoxJudge(const CentreDetector& model, const Backend& backend, bool score,
-                   std::uint64_t seed)
+BoxJudge::BoxJudge(const BoxNet& model, const Backend& backend, bool score, std::uint64_t seed)
     : trained_(model, backend), seed_(seed) {
   if (!score) return;
   for (DetectorPart part : kDetectorParts) {
-    random_models_.push_back(randomised(model, part, seed));
+    random_models_.push_back(model.randomised(part, seed));
     random_.push_back(std::make_unique<Net>(*random_models_.back(), backend));
   }
 }

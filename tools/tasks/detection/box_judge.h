@@ -14,8 +14,7 @@ namespace tapescope::tasks {
 class BoxJudge {
  public:
   // `model` must outlive it. `score`: copies with random parts are made, which scores need.
-  BoxJudge(const detection::CentreDetector& model, const Backend& backend, bool score,
-           std::uint64_t seed);
+  BoxJudge(const detection::BoxNet& model, const Backend& backend, bool score, std::uint64_t seed);
 
   detection::CellReader& cells() { return trained_.cells; }
   // One per box, in their order: one run of d-rise serves them all. Throws a usage error where the
@@ -34,7 +33,7 @@ class BoxJudge {
 
  private:
   struct Net {
-    Net(const detection::CentreDetector& model, const Backend& backend)
+    Net(const detection::BoxNet& model, const Backend& backend)
         : explainer(model, backend), cells(model, backend) {}
     std::vector<explain::Attribution> explain(const std::string& method, const Tensor& input,
                                               std::span<const ChosenBox> boxes,
@@ -44,7 +43,7 @@ class BoxJudge {
   };
 
   Net trained_;
-  std::vector<std::unique_ptr<detection::CentreDetector>> random_models_;  // by part
+  std::vector<std::unique_ptr<detection::BoxNet>> random_models_;  // by part
   std::vector<std::unique_ptr<Net>> random_;
   std::uint64_t seed_;
 };

@@ -29,10 +29,11 @@ const char* fate_name(Fate fate) {
 }
 
 // What became of the box, in the list that `detect` gives.
-ordered_json verdict_json(const Verdict& v) {
+ordered_json verdict_json(const Verdict& v, const Grid& grid) {
   ordered_json json = {{"fate", fate_name(v.fate)}, {"score", v.score}};
   if (v.fate == Fate::beaten || v.fate == Fate::covered) {
-    json["by"] = {{"cell", {v.by_x, v.by_y}}, {"score", v.by_score}, {"iou", v.overlap}};
+    const Grid::Place by = grid.place(v.by_y, v.by_x);
+    json["by"] = {{"cell", {by.x, by.y}}, {"score", v.by_score}, {"iou", v.overlap}};
   }
   return json;
 }
@@ -63,10 +64,11 @@ std::vector<ChosenBox> right_boxes(const Cells& cells, const DetectorPicture& pi
 
 ordered_json box_json(const detection::Box& box) { return {box.x, box.y, box.w, box.h}; }
 
-BoxPictureExplainer::BoxPictureExplainer(const CentreDetector& model, const ExplainOptions& options,
+BoxPictureExplainer::BoxPictureExplainer(const BoxNet& model, const ExplainOptions& options,
                                          bool allow_outside)
     : options_(options),
       config_(model.config()),
+      grid_(model.grid()),
       preprocess_(preprocess_of(config_)),
       annotations_(options.data, config_, allow_outside),
       judge_(model, options.backend, options.score, options.request.settings.seed) {
@@ -103,7 +105,8 @@ void BoxPictureExplainer::look_at(DetectorPicture picture, std::vector<ChosenBox
 std::vector<std::string> BoxPictureExplainer::remarks() const {
   std::vector<std::string> sentences;
   for (const ChosenBox& box : boxes_) {
-    sentences.push_back(to_text(box, seen_, config_.classes, detect_options(options_.boxes)));
+    sentences.push_back(
+        to_text(box, seen_, grid_, config_.classes, detect_options(options_.boxes)));
   }
   if (boxes_.empty()) sentences.emplace_back("nothing was missed");
   return sentences;
@@ -148,14 +151,16 @@ ordered_json BoxPictureExplainer::facts(std::size_t target, const explain::Attri
   // How much of what speaks for the box lies in it, and its share of the picture.
   const quality::Mask own = mask_of(box.box, height, width);
   const double inside = quality::mass_accuracy(upsample(drawable(map).map, height, width), own);
+  const Grid::Place place = grid_.place(box.what.y, box.what.x);
   ordered_json json = {
       {"box", box_json(seen_.in_picture(box.box))},
-      {"cell", {box.what.x, box.what.y}},
+      {"cell", {place.x, place.y}},
       {"letterbox",
        {{"scale", seen_.frame.scale}, {"left", seen_.frame.left}, {"top", seen_.frame.top}}},
-      {"verdict", verdict_json(box.verdict)},
+      {"verdict", verdict_json(box.verdict, grid_)},
       {"energy_inside", inside},
       {"chance", own.share()}};
+  if (grid_.levels.size() > 1) json["stride"] = place.stride;
   if (box.missed) {
     json["missed"] = {
         {"iou", box.missed->overlap},

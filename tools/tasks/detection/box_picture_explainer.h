@@ -12,7 +12,7 @@ nlohmann::ordered_json box_json(const detection::Box& box);
 class BoxPictureExplainer final : public PictureExplainer {
  public:
   // `model` outlives it.
-  BoxPictureExplainer(const detection::CentreDetector& model, const ExplainOptions& options,
+  BoxPictureExplainer(const detection::BoxNet& model, const ExplainOptions& options,
                       bool allow_outside);
 
   void look_at(const std::string& path, Choose choose) override;
@@ -39,6 +39,7 @@ class BoxPictureExplainer final : public PictureExplainer {
  private:
   ExplainOptions options_;
   const detection::DetectorConfig& config_;
+  detection::Grid grid_;
   Preprocess preprocess_;
   Annotations annotations_;
   BoxJudge judge_;

@@ -14,10 +14,11 @@ namespace tapescope::tasks {
 
 using namespace detection;
 
-DetectionRun::DetectionRun(const Kit& kit, RunRequest asked, LoadedDetector loaded)
-    : Run(kit, {std::move(asked), "centre-detector", loaded.model->config().classes,
-                preprocess_of(loaded.model->config()), loaded.path}),  // of letterboxed pictures
-      model_(std::move(loaded.model)) {}
+DetectionRun::DetectionRun(const Kit& kit, RunRequest asked, std::string name,
+                           std::filesystem::path path, std::unique_ptr<BoxNet> model)
+    : Run(kit, {std::move(asked), std::move(name), model->config().classes,
+                preprocess_of(model->config()), std::move(path)}),  // of letterboxed pictures
+      model_(std::move(model)) {}
 
 DetectionData DetectionRun::open(const DataRequest& request) const {
   const bool skip = request.on_bad_image == BadImage::skip;
@@ -36,14 +37,17 @@ RunData DetectionRun::data(const DataRequest& request) const {
   for (std::int64_t i : spread(static_cast<std::int64_t>(all.size()), request.limit)) {
     chosen.push_back(all[static_cast<std::size_t>(i)]);
   }
-  const auto source = std::make_shared<DetectionSource>(
-      std::move(chosen), static_cast<int>(config().classes.size()),
-      static_cast<int>(config().height), static_cast<int>(config().width), Augment::none);
-  return {source, std::make_shared<DetectionTask>(config(), source),
+  const auto source = source_of(std::move(chosen));
+  return {source, model().task(source),
           [source](std::int64_t i) { return source->annotation(i).path; },
           [source](std::int64_t i) { return read_annotated(source->annotation(i)); },
           with_share(data.notices, source->size(), static_cast<std::int64_t>(all.size()),
                      request.split)};
+}
+
+std::shared_ptr<const DetectionSource> DetectionRun::source_of(
+    std::vector<AnnotatedImage> images) const {
+  return std::make_shared<DetectionSource>(std::move(images), config(), model().learns());
 }
 
 // The surest boxes of each picture.
@@ -95,7 +99,8 @@ bool DetectionKit::wrote(const SafetensorsFile& file) const {
 std::unique_ptr<Run> DetectionKit::open(SafetensorsFile& file, RunRequest asked,
                                         const LoadOptions& options) const {
   LoadedDetector loaded = load_detector(file, options);
-  return std::make_unique<DetectionRun>(*this, std::move(asked), std::move(loaded));
+  return std::make_unique<DetectionRun>(*this, std::move(asked), models()[0],
+                                        std::move(loaded.path), std::move(loaded.model));
 }
 
 std::unique_ptr<Run> DetectionKit::make(ModelConfig model) const {
@@ -106,9 +111,8 @@ std::unique_ptr<Run> DetectionKit::make(ModelConfig model) const {
   config.classes.assign(static_cast<std::size_t>(model.classes == 0 ? 20 : model.classes), "");
   if (model.image_size != 0) config.height = config.width = model.image_size;
   config.channel_scale = model.width;
-  LoadedDetector fresh;
-  fresh.model = std::make_unique<CentreDetector>(config);
-  return std::make_unique<DetectionRun>(*this, RunRequest{}, std::move(fresh));
+  return std::make_unique<DetectionRun>(*this, RunRequest{}, models()[0], "",
+                                        std::make_unique<CentreDetector>(config));
 }
 
 const Kit& detection_kit() {

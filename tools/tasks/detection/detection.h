@@ -1,7 +1,7 @@
 // Boxes around objects.
 #pragma once
 
-#include "tools/detection/annotations.h"
+#include "tools/detection/detection_source.h"
 #include "tools/detection/detector_file.h"
 #include "tools/tasks/kit.h"
 
@@ -9,9 +9,11 @@ namespace tapescope::tasks {
 
 class DetectionRun final : public Run {
  public:
-  DetectionRun(const Kit& kit, RunRequest asked, detection::LoadedDetector loaded);
+  // `name`: of the model; `path`: of its file.
+  DetectionRun(const Kit& kit, RunRequest asked, std::string name, std::filesystem::path path,
+               std::unique_ptr<detection::BoxNet> model);
 
-  const detection::CentreDetector& model() const override { return *model_; }
+  const detection::BoxNet& model() const override { return *model_; }
   const detection::DetectorConfig& config() const { return model_->config(); }
   RunData data(const DataRequest& request) const override;
   Answer evaluate(const EvaluationRequest& request, const Backend& backend) const override;
@@ -25,8 +27,10 @@ class DetectionRun final : public Run {
 
  private:
   detection::DetectionData open(const DataRequest& request) const;
+  std::shared_ptr<const detection::DetectionSource> source_of(
+      std::vector<detection::AnnotatedImage> images) const;
 
-  std::unique_ptr<detection::CentreDetector> model_;
+  std::unique_ptr<detection::BoxNet> model_;
 };
 
 class DetectionKit final : public Kit {
@@ -38,6 +42,7 @@ class DetectionKit final : public Kit {
   bool wrote(const SafetensorsFile& file) const override;
   std::unique_ptr<Run> open(SafetensorsFile& file, RunRequest asked,
                             const LoadOptions& options) const override;
+  std::unique_ptr<Run> open_onnx(const RunRequest& asked, onnx::Graph& graph) const override;
   std::unique_ptr<Run> make(ModelConfig config) const override;
   TrainingSetup prepare(TrainConfig& config, const TrainingRequest& request) const override;
 };

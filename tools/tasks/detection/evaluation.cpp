@@ -48,12 +48,10 @@ Answer DetectionRun::evaluate(const EvaluationRequest& request, const Backend& b
   say(data);
   const std::vector<AnnotatedImage>& images =
       split_of(data, request.data.folder, request.data.split);
-  const auto source = std::make_shared<DetectionSource>(
-      images, static_cast<int>(config().classes.size()), static_cast<int>(config().height),
-      static_cast<int>(config().width), Augment::none);
-  const DetectionTask task(config(), source);
+  const auto source = source_of(images);
+  const std::unique_ptr<Task> task = model().task(source);
   const std::unique_ptr<Metrics> metrics = tapescope::evaluate(
-      model(), task, source, request.batch_size, request.loader_threads, backend);
+      model(), *task, source, request.batch_size, request.loader_threads, backend);
   const auto& found = dynamic_cast<const DetectionMetrics&>(*metrics);
   const CocoResult result = found.result();
   const std::array<double, 12> summary = result.summary();

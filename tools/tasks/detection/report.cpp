@@ -305,7 +305,8 @@ class Detected {
           judgement.truth < 0
               ? ""
               : class_name(truths[static_cast<std::size_t>(judgement.truth)].category);
-      entry.why = reason(judgement, object) + "; " + to_text(entry.box, picture, classes_, detect);
+      entry.why = reason(judgement, object) + "; " +
+                  to_text(entry.box, picture, cells.grid, classes_, detect);
     }
     for (std::size_t i = 0; i < truths.size(); ++i) {
       const Object& object = picture.objects[i];
@@ -318,7 +319,7 @@ class Detected {
       Entry& entry = add({m.y, m.x, object.category, -1}, object.box);
       entry.box.missed = m;
       entry.outcome = "missed";
-      entry.why = to_text(entry.box, picture, classes_, detect);
+      entry.why = to_text(entry.box, picture, cells.grid, classes_, detect);
     }
   }
 
@@ -362,7 +363,7 @@ class Detected {
   const DetectionRun& run_;
   ReportPage& page_;
   const ReportOptions& options_;
-  const CentreDetector& model_;
+  const BoxNet& model_;
   const std::vector<std::string>& classes_;
   std::vector<Truth> truths_;
   Json json_;
