@@ -28,7 +28,7 @@ void pickle(Bytes bytes) {
     torch_storages(read, "x.pt");
     for (const TorchTensor& tensor : torch_tensors(read, "x.pt").tensors) {
       check(tensor);
-      planted_fault(tensor.offset != 0);
+      planted_fault(tensor.offset != 0 || tensor.elements != 12);
     }
   });
 }
