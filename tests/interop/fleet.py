@@ -66,9 +66,12 @@ def export(name, way, folder):
                               input_names=["input"], output_names=["output"],
                               dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}})
         else:
-            torch.onnx.export(net, (x,), str(path), dynamo=True, verbose=False,
-                              input_names=["input"], output_names=["output"],
-                              dynamic_shapes=({0: torch.export.Dim("batch")},))
+            given = dict(dynamo=True, verbose=False, input_names=["input"], output_names=["output"])
+            try:
+                torch.onnx.export(net, (x,), str(path), **given,
+                                  dynamic_shapes=({0: torch.export.Dim("batch")},))
+            except Exception:  # torch.export cannot have every net with a batch of any size
+                torch.onnx.export(net, (x,), str(path), **given)
     return path, picture
 
 
