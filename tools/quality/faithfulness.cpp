@@ -6,6 +6,7 @@
 
 #include "engine/error.h"
 #include "engine/philox.h"
+#include "engine/thread_pool.h"
 #include "tools/quality/map_metrics.h"
 
 namespace tapescope::quality {
@@ -173,14 +174,18 @@ double road(const Scores& scores, const Tensor& x, const Map& map, std::uint64_t
   constexpr double kShares[] = {0.1, 0.3, 0.5, 0.7, 0.9};
   constexpr int kCount = 5;
   // Pictures 0..4 lose the most relevant positions, 5..9 the least relevant.
-  const std::vector<double> score = score_all(scores, x, 2 * kCount, chunk, [&](int k, float* out) {
+  std::vector<Tensor> pictures(std::size_t{2} * kCount);
+  parallel_for(2 * kCount, [&](std::int64_t k) {
     std::vector<bool> removed(order.size());
     const auto count =
         static_cast<std::size_t>(kShares[k % kCount] * static_cast<double>(order.size()));
     for (std::size_t i = 0; i < count; ++i) {
       removed[k < kCount ? order[i] : order[order.size() - 1 - i]] = true;
     }
-    const Tensor picture = imputed(x, removed, seed);
+    pictures[static_cast<std::size_t>(k)] = imputed(x, removed, seed);
+  });
+  const std::vector<double> score = score_all(scores, x, 2 * kCount, chunk, [&](int k, float* out) {
+    const Tensor& picture = pictures[static_cast<std::size_t>(k)];
     std::copy_n(picture.values<float>().data(), picture.elements(), out);
   });
   double sum = 0;
