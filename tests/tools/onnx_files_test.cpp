@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <random>
 
 #include "tests/says.h"
@@ -72,6 +73,31 @@ TEST(OnnxFiles, LengthsOfAResizeAreReckonedInFloat) {
     for (int p = 0; p < length; ++p) {
       const float from = static_cast<float>(p) / scale;
       EXPECT_EQ(answer[0].tensor.item(p), std::floor(from)) << scale << " at " << p;
+    }
+  }
+}
+
+// As nets that standardise their weights write it: batch norm in training mode, of no picture.
+TEST(OnnxFiles, WeightsAreStandardised) {
+  if (!reads_onnx()) GTEST_SKIP() << "built without protobuf";
+  const std::vector<float> w = {1, 2, 6, -1, 0, 4}, scale = {2, 3}, shift = {0.5f, -1};
+  const std::vector<onnx::Output> answer =
+      run_bytes(model({{node("BatchNormalization", {"w", "s", "b", "m", "v"}, {"n"},
+                             attribute_whole("training_mode", 1)),
+                        node("Add", {"x", "n"}, {"y"})},
+                       {reals("w", {1, 2, 3}, w), reals("s", {2}, scale), reals("b", {2}, shift),
+                        reals("m", {2}, {0, 0}), reals("v", {2}, {1, 1})},
+                       {port("x", {1, 2, 3})},
+                       {port("y", {})}}),
+                Tensor::zeros({DType::f32, {1, 2, 3}}));
+  for (std::size_t c = 0; c < 2; ++c) {
+    const double mean = (double{w[3 * c]} + w[3 * c + 1] + w[3 * c + 2]) / 3;
+    double variance = 0;
+    for (std::size_t i = 0; i < 3; ++i) variance += std::pow(w[3 * c + i] - mean, 2) / 3;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const double expected =
+          (w[3 * c + i] - mean) / std::sqrt(variance + 1e-5) * scale[c] + shift[c];
+      EXPECT_NEAR(answer[0].tensor.item(static_cast<std::int64_t>(3 * c + i)), expected, 1e-5);
     }
   }
 }

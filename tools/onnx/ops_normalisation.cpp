@@ -42,8 +42,35 @@ Var per_channel(const Call& call, int i, Parameter::Kind kind) {
 
 }  // namespace
 
+namespace {
+
+// With the statistics of the operand itself, where that is no picture but weights that a net
+// standardises: {1, C, values of a filter}.
+void standardise_weights(Call& call) {
+  const Value x = call.on_tape(0);
+  std::vector<int> axes;
+  for (int a = 0; a < x.rank(); ++a) {
+    if (a != 1) axes.push_back(x.layout[static_cast<std::size_t>(a)]);
+  }
+  std::sort(axes.begin(), axes.end());
+  const Var y = standardised(x.var, axes, call.real("epsilon", 1e-5)).y;
+  // {C} along the channels' place in memory.
+  std::vector<std::int64_t> beside(static_cast<std::size_t>(x.rank()), 1);
+  beside[static_cast<std::size_t>(x.layout[1])] = extents_of(x)[1];
+  const auto factor = [&](int i) {
+    return shaped(per_channel(call, i, Parameter::Kind::bias), Shape(beside), false);
+  };
+  call.give(add(mul(y, factor(1)), factor(2)), x);
+}
+
+}  // namespace
+
 void record_batch_normalisation(Call& call) {
-  if (call.whole("training_mode", 0) != 0 || (call.opset() < 14 && call.wanted(1))) {
+  const bool trains = call.whole("training_mode", 0) != 0 || (call.opset() < 14 && call.wanted(1));
+  if (trains && !call.operand(0).batched && call.operand(0).rank() > 1 && !call.wanted(3)) {
+    return standardise_weights(call);
+  }
+  if (trains) {
     throw usage_error("it is in training mode; export the model for inference (model.eval())");
   }
   if (call.whole("spatial", 1) == 0) throw usage_error("spatial=0 is not read");
