@@ -322,6 +322,15 @@ TEST(Activations, PulseSeesDeadUnitsAndDrift) {
     parameter->changed();
     EXPECT_GT(first_drift().mean_shift, before + 50);
   }
+  // Norms that are frozen keep their statistics on purpose: nothing is told of them.
+  const auto told = [&] {
+    return PulseProbe(record_of(*model), {8, 8, 1}, {}).measure(images).norms.size();
+  };
+  const std::size_t all = told();
+  for (const ParameterRef& parameter : model->parameters()) {
+    parameter->frozen = parameter->frozen || parameter->name.starts_with("bn1.");
+  }
+  EXPECT_EQ(told(), all - 1);
 }
 
 TEST(Activations, SwappingChangesWhatFollows) {

@@ -81,6 +81,8 @@ PulseProbe::PulseProbe(const Record& record, const Shape& image, const Backend& 
       };
       State::Norm norm{node->path(), parameter(3), parameter(4)};
       if (!norm.mean || !norm.variance) continue;  // statistics that are computed are never off
+      const auto stays = [](const ParameterRef& p) { return p != nullptr && p->frozen; };
+      if (stays(parameter(1)) && stays(parameter(2))) continue;  // as they are, on purpose
       const Var x = node->operands()[0];
       norms.push_back(reduce_mean(x, places_of(x)));
       norms.push_back(reduce_mean(square(x), places_of(x)));
