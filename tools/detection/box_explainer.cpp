@@ -41,10 +41,6 @@ double most_similar(const Cells& cells, std::int64_t n, const Box& box,
   return best;
 }
 
-}  // namespace
-
-namespace {
-
 const char* output_of(const CellNumber& what) {
   return what.side < 0 ? "heat" : what.side == kObjectness ? "objectness" : "ltrb";
 }

@@ -42,8 +42,8 @@ class FrameSource {
   // Frames per second of a video made of all; without a value where they do not come evenly.
   Ratio rate() const;
   void add_to(InputFiles& inputs) const;
-  // Two pictures of one name, or one that is called as a stream's frame, would be written to the same
-  // files: a usage error.
+  // Two pictures of one name, or one that is called as a stream's frame, would be written to the
+  // same files: a usage error.
   void expect_different_stems() const;
   // Every picture, read from its file by `read`, into `push`, which says whether to go on. What
   // cannot be read is told, and does not keep the rest from being looked at. The exit status.

@@ -1,7 +1,5 @@
 #include "tools/tasks/classification/onnx_run.h"
 
-#include <algorithm>
-
 #include "tools/files/text.h"
 #include "tools/files/text_file.h"
 #include "tools/onnx/metadata.h"
