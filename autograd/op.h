@@ -55,10 +55,10 @@ struct Footprint {
   std::int64_t pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
 };
 
-// Output types of an op: at most four, held in place.
+// Output types of an op: at most five, held in place.
 class Types {
  public:
-  static constexpr int kCapacity = 4;
+  static constexpr int kCapacity = 5;
   Types() = default;
   Types(std::initializer_list<Type> types) {
     for (const Type& type : types) items_[static_cast<std::size_t>(count_++)] = type;
@@ -91,6 +91,7 @@ struct OperandSpec {
     positive,         // uniform in [0.5, 2)
     unit,             // uniform in (0.05, 0.95)
     away_from_zero,   // +-[0.2, 1.5): no kink within a finite difference
+    far_from_zero,    // +-[16, 32): added to what normals make, it decides the sign
     distinct,         // a shuffled ladder: no two elements closer than 0.05
     log_probability,  // rows are log-softmax of normals
     index,            // integers in [0, bound)

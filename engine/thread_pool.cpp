@@ -1,6 +1,7 @@
 #include "engine/thread_pool.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "engine/environment.h"
+#include "engine/pace.h"
 #include "engine/processors.h"
 #include "engine/remedy.h"
 
@@ -33,11 +35,19 @@ void pause_briefly() {
 #endif
 }
 
+using Clock = std::chrono::steady_clock;
+
+// How often the system has taken the processor from this thread for another one.
+long times_put_aside() {
+  rusage used{};
+  return getrusage(RUSAGE_THREAD, &used) == 0 ? used.ru_nivcsw : 0;
+}
+
 // Work is published by bumping `generation_`; workers spin for it for about 200 us (what kernels
 // that one thread does alone take; to wake a sleeping worker takes 50) and then sleep on it. A
 // worker joins a job by raising the count in `door_`, which is possible only while the door is
 // open. The caller shuts it when no chunk is left and waits for those inside, so a worker that the
-// system has put aside delays nobody.
+// system has put aside between jobs delays nobody; pace.h says what is done about one within a job.
 class Pool {
  public:
   explicit Pool(int threads) {
@@ -77,7 +87,7 @@ class Pool {
     door_.store(kOpen, std::memory_order_release);
     generation_.fetch_add(1);
     generation_.notify_all();
-    work();
+    work([] { return false; });
     door_.fetch_and(~kOpen, std::memory_order_acq_rel);
     for (int spin = 0; door_.load(std::memory_order_acquire) != 0; ++spin) {
       if (spin < 4000) {
@@ -96,9 +106,11 @@ class Pool {
     generation_.notify_all();
     for (std::thread& worker : workers_) worker.join();
   }
-  void work() {
+  // Takes chunks until there are none, or `enough`.
+  template <class Enough>
+  void work(Enough enough) {
     inside_parallel_work = true;
-    for (;;) {
+    while (!enough()) {
       const std::int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
       if (chunk >= chunks_) break;
       try {
@@ -120,25 +132,55 @@ class Pool {
     } else {
       restore_processors();
     }
+    Pace pace;
+    Clock::time_point woke = Clock::now();
+    long put_aside = times_put_aside();
     std::uint32_t seen = 0;
+    bool rested = false;  // then the job that it left may still go on
     for (;;) {
-      const auto asleep_after = std::chrono::steady_clock::now() + std::chrono::microseconds(200);
-      while (generation_.load(std::memory_order_acquire) == seen) {
-        for (int spin = 0; spin < 32; ++spin) pause_briefly();
-        if (std::chrono::steady_clock::now() > asleep_after) generation_.wait(seen);
-      }
+      if (!rested && wait_for_other_than(seen)) woke = Clock::now();
+      rested = false;
       seen = generation_.load(std::memory_order_acquire);
       if (stop_.load()) return;
-      std::uint32_t door = door_.load(std::memory_order_acquire);
-      while ((door & kOpen) != 0 &&
-             !door_.compare_exchange_weak(door, door + 1, std::memory_order_acq_rel)) {
-      }
-      if ((door & kOpen) == 0) continue;
-      work();
+      if (!enter()) continue;
+      const Clock::time_point began = Clock::now();
+      work([&] { return pace.limited() && pace.over(Clock::now() - woke); });
       door_.fetch_sub(1, std::memory_order_release);
+      const Clock::time_point ended = Clock::now();
+      const bool may_have_been = ended - began > kShortestTimeSlice;
+      const long before = may_have_been ? std::exchange(put_aside, times_put_aside()) : put_aside;
+      const Pace::Duration rest = pace.after(ended - woke, put_aside != before);
+      if (rest > Pace::Duration(0)) {
+        std::this_thread::sleep_for(rest);
+        woke = Clock::now();
+        rested = true;
+      }
     }
   }
+  // Whether it slept until there was another generation.
+  bool wait_for_other_than(std::uint32_t seen) {
+    const Clock::time_point asleep_after = Clock::now() + std::chrono::microseconds(200);
+    bool slept = false;
+    while (generation_.load(std::memory_order_acquire) == seen) {
+      for (int spin = 0; spin < 32; ++spin) pause_briefly();
+      if (Clock::now() > asleep_after) {
+        generation_.wait(seen);
+        slept = true;
+      }
+    }
+    return slept;
+  }
+  // Joins the job, if there is one.
+  bool enter() {
+    std::uint32_t door = door_.load(std::memory_order_acquire);
+    while ((door & kOpen) != 0 &&
+           !door_.compare_exchange_weak(door, door + 1, std::memory_order_acq_rel)) {
+    }
+    return (door & kOpen) != 0;
+  }
 
+  // A job that took less was not interrupted for another process's time slice.
+  static constexpr Pace::Duration kShortestTimeSlice = std::chrono::microseconds(300);
   static constexpr std::uint32_t kOpen = 1u << 31;
 
   std::vector<std::thread> workers_;

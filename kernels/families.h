@@ -33,7 +33,8 @@
   F(log_softmax_nll, SoftmaxShape) F(log_softmax_nll_gradient, SoftmaxShape) \
   F(log_softmax_gradient, SoftmaxShape) F(softmax_gradient, SoftmaxShape) \
   F(batch_norm_training, BatchNormShape) F(batch_norm_inference, BatchNormShape) \
-  F(batch_norm_gradient, BatchNormShape) \
+  F(batch_norm_gradient, BatchNormShape) F(batch_norm_relu_training, BatchNormShape) \
+  F(batch_norm_relu_gradient, BatchNormShape) \
   F(layer_norm, LayerNormShape) F(layer_norm_gradient, LayerNormShape) \
   F(dropout, DropoutShape) F(relu_dropout, DropoutShape) \
   F(pad, PadShape) F(slice, SliceShape) F(concat, ConcatShape) F(transpose, TransposeShape) \

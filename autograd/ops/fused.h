@@ -17,6 +17,21 @@ struct ReluDropout {
 // Nothing where `op` is no dropout.
 std::optional<ReluDropout> dropout_of_relu(const Op& op);
 
+// What relu makes of a batch normalisation in training, or of its sum with a residual branch, as
+// one kernel, and the gradient of both, which makes relu's mask again.
+struct BatchNormRelu {
+  OpRef forward;   // of the normalisation's operands, and the branch: y, mean, variance, factor,
+                   // offset
+  OpRef backward;  // of relu's cotangent, x, mean, variance, scale, and y (with a branch) or factor
+                   // and offset: dx, dscale, dshift, and the branch's cotangent
+};
+// Nothing where `op` is no such normalisation.
+std::optional<BatchNormRelu> relu_of_batch_norm(const Op& op, bool residual);
+
+// max_pool2d of a relu's result from what relu was given. Its index says where nothing goes back: the
+// scatter of its cotangent is relu's cotangent already. Null where `op` is no max_pool2d.
+OpRef max_pool2d_of_relu(const Op& op);
+
 // The element-wise op of one operand, p0 and p1 being the function's constants.
 OpRef unary_op(Unary function, double p0, double p1);
 

@@ -6,20 +6,34 @@
 #include <vector>
 
 #include "autograd/node.h"
+#include "engine/thread_pool.h"
 
 namespace tapescope {
 
-// What is computed in place of a node. Nodes that nothing reads any more are dead code.
+// What is computed in place of a node: it may have more outputs. Nodes that nothing reads any more
+// are dead code.
 struct Replacement {
   OpRef op;
   std::vector<Var> operands;
 };
-using Replacements = std::unordered_map<const Node*, Replacement>;
 
-// dropout(relu(x)) as relu_dropout(x), and in its gradient
-// mask_positive(dropout(dy), relu(x)) as mask_positive(dy / (1 - p), relu_dropout(x)): where
-// nothing else reads relu(x) or dropout(dy). The same values. `nodes` are those that the Program
-// computes, in recorded order; `kept` are read when it has run.
-Replacements fuse(std::span<const Node* const> nodes, std::span<const Var> kept);
+struct Fused {
+  std::unordered_map<const Node*, Replacement> replaced;
+  std::unordered_map<const Node*, Var> same;  // the value that stands for a node's only output
+};
+
+// The same values by fewer passes over memory, where nobody else reads what lies between:
+//
+//   dropout(relu(x))                as relu_dropout(x); in its gradient
+//   mask_positive(dropout(dy), ..)  as mask_positive(dy / (1 - p), relu_dropout(x))
+//   relu(batch_norm_training(x))    as batch_norm_relu(x), and with a residual branch r recorded
+//   relu(batch_norm_training(x)+r)  before it as batch_norm_relu(x, r); in their gradients
+//   max_pool2d(relu(x))             as max_pool2d_relu(x), whose scatter needs no mask_positive
+//   batch_norm_gradient(mask_positive(dy, ..), ..)  as batch_norm_relu_gradient(dy, ..)
+//
+// `nodes` are those that the Program computes, in recorded order; `kept` are read when it has run;
+// what `given` answers yes to has a value before it runs.
+Fused fuse(std::span<const Node* const> nodes, std::span<const Var> kept,
+           FunctionRef<bool(const Var&)> given);
 
 }  // namespace tapescope

@@ -58,10 +58,27 @@ __device__ Moments moments_of(const T* x, std::int64_t begin, std::int64_t end, 
   return {n, static_cast<double>(mean) + rest, static_cast<double>(squares) - rest * rest * n};
 }
 
+// What follows the normalisation: nothing, or r {rows, C} (or null) is added and y is not negative.
+// factor and offset {C} keep what normalised.
+template <class T>
+struct Relu {
+  bool on = false;
+  const T* r = nullptr;
+  T* factor = nullptr;
+  T* offset = nullptr;
+};
+template <class T>
+__device__ T finished(const Relu<T>& relu, float y, std::int64_t i) {
+  if (!relu.on) return static_cast<T>(y);
+  if (relu.r != nullptr) y += number(relu.r, i);
+  return static_cast<T>(y < 0 ? 0.0f : y);
+}
+
 // x: {rows, C}, y: {rows, C}, mean, variance: {C}; scale, shift: {C} or null
 template <class T>
 __global__ void training_naive(const T* x, const T* scale, const T* shift, T* y, T* mean,
-                               T* variance, std::int64_t rows, std::int64_t C, double eps) {
+                               T* variance, Relu<T> relu, std::int64_t rows, std::int64_t C,
+                               double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   Moments all{0, 0, 0};
@@ -74,8 +91,12 @@ __global__ void training_naive(const T* x, const T* scale, const T* shift, T* y,
   const float m = static_cast<float>(all.mean), add = number_or(shift, c, 0);
   const float factor =
       static_cast<float>(static_cast<double>(number_or(scale, c, 1)) / sqrt(spread + eps));
-  for (std::int64_t r = 0; r < rows; ++r) {
-    y[r * C + c] = static_cast<T>((number(x, r * C + c) - m) * factor + add);
+  if (relu.on) {
+    relu.factor[c] = static_cast<T>(factor);
+    relu.offset[c] = static_cast<T>(add);
+  }
+  for (std::int64_t i = c; i < rows * C; i += C) {
+    y[i] = finished(relu, (number(x, i) - m) * factor + add, i);
   }
 }
 
@@ -101,8 +122,8 @@ struct Channel {
 };
 template <class T>
 __global__ void merge_moments(const Moments* moments, const T* scale, const T* shift, T* mean,
-                              T* variance, Channel* channels, std::int64_t tiles, std::int64_t rows,
-                              std::int64_t C, double eps) {
+                              T* variance, Channel* channels, Relu<T> relu, std::int64_t tiles,
+                              std::int64_t rows, std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   Moments all{0, 0, 0};
@@ -110,20 +131,25 @@ __global__ void merge_moments(const Moments* moments, const T* scale, const T* s
   const double spread = all.squares / static_cast<double>(rows);
   mean[c] = static_cast<T>(static_cast<float>(all.mean));
   variance[c] = static_cast<T>(static_cast<float>(spread));
-  channels[c] = {
+  const Channel channel = {
       static_cast<float>(all.mean),
       static_cast<float>(static_cast<double>(number_or(scale, c, 1)) / sqrt(spread + eps)),
       number_or(shift, c, 0)};
+  channels[c] = channel;
+  if (relu.on) {
+    relu.factor[c] = static_cast<T>(channel.factor);
+    relu.offset[c] = static_cast<T>(channel.shift);
+  }
 }
 
 // One thread per element.
 template <class T>
-__global__ void normalise(const T* x, const Channel* channels, T* y, std::int64_t n,
+__global__ void normalise(const T* x, const Channel* channels, T* y, Relu<T> relu, std::int64_t n,
                           std::int64_t C) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const Channel channel = channels[i % C];
-  y[i] = static_cast<T>((number(x, i) - channel.mean) * channel.factor + channel.shift);
+  y[i] = finished(relu, (number(x, i) - channel.mean) * channel.factor + channel.shift, i);
 }
 
 // --- inference ---
@@ -140,16 +166,35 @@ __global__ void inference(const T* x, const T* scale, const T* shift, const T* m
 
 // --- gradient ---
 
-// Sums over rows of dy and of dy * xhat.
+// What of dy counts: all of it, or where a relu behind the normalisation let x pass. factor,
+// offset: {C} or null
+template <class T>
+struct Passed {
+  const T *dy, *x, *mean, *factor, *offset;
+  __device__ float operator()(std::int64_t i, std::int64_t c) const {
+    if (factor == nullptr) return number(dy, i);
+    const float z = (number(x, i) - number(mean, c)) * number(factor, c) + number(offset, c);
+    return z > 0 ? number(dy, i) : 0.0f;
+  }
+};
+// dr = dy where y > 0, else 0. One thread per element.
+template <class T>
+__global__ void pass_positive(const T* dy, const T* y, T* dr, std::int64_t n) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i < n) dr[i] = number(y, i) > 0 ? dy[i] : static_cast<T>(0.0f);
+}
+
+// Sums over rows of what counts of dy and of its product with xhat.
 struct Sums {
   double dy, product;
 };
 template <class T>
-__device__ Sums sums_of(const T* dy, const T* x, float mean, float inverse, std::int64_t begin,
-                        std::int64_t end, std::int64_t step, std::int64_t c, std::int64_t C) {
+__device__ Sums sums_of(const Passed<T>& dy, const T* x, float mean, float inverse,
+                        std::int64_t begin, std::int64_t end, std::int64_t step, std::int64_t c,
+                        std::int64_t C) {
   float sum = 0, product = 0;
   for (std::int64_t r = begin; r < end; r += step) {
-    const float d = number(dy, r * C + c);
+    const float d = dy(r * C + c, c);
     sum += d;
     product += d * ((number(x, r * C + c) - mean) * inverse);
   }
@@ -180,7 +225,7 @@ __device__ T gradient_element(const GradientChannel& g, float dy, float x) {
 // dy, x, dx: {rows, C}; mean, variance, scale, dscale, dshift: {C}; scale, dx, dscale, dshift may
 // be null
 template <class T>
-__global__ void gradient_naive(const T* dy, const T* x, const T* mean, const T* variance,
+__global__ void gradient_naive(Passed<T> dy, const T* x, const T* mean, const T* variance,
                                const T* scale, T* dx, T* dscale, T* dshift, std::int64_t rows,
                                std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
@@ -196,13 +241,13 @@ __global__ void gradient_naive(const T* dy, const T* x, const T* mean, const T* 
                                              static_cast<double>(rows), eps);
   if (dx == nullptr) return;
   for (std::int64_t i = c; i < rows * C; i += C) {
-    dx[i] = gradient_element<T>(g, number(dy, i), number(x, i));
+    dx[i] = gradient_element<T>(g, dy(i, c), number(x, i));
   }
 }
 
 // sums: {tiles, C}
 template <class T>
-__global__ void tile_sums(const T* dy, const T* x, const T* mean, const T* variance, Sums* sums,
+__global__ void tile_sums(Passed<T> dy, const T* x, const T* mean, const T* variance, Sums* sums,
                           std::int64_t rows, std::int64_t C, double eps) {
   TAPESCOPE_SHARED(Sums, partial, [kRows][kChannels]);
   const std::int64_t c = std::int64_t{blockIdx.x} * kChannels + threadIdx.x;
@@ -239,10 +284,10 @@ __global__ void merge_sums(const Sums* sums, const T* mean, const T* variance, c
 }
 
 template <class T>
-__global__ void gradient_elements(const T* dy, const T* x, const GradientChannel* channels, T* dx,
+__global__ void gradient_elements(Passed<T> dy, const T* x, const GradientChannel* channels, T* dx,
                                   std::int64_t n, std::int64_t C) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n) dx[i] = gradient_element<T>(channels[i % C], number(dy, i), number(x, i));
+  if (i < n) dx[i] = gradient_element<T>(channels[i % C], dy(i, i % C), number(x, i));
 }
 
 // --- host ---
@@ -266,16 +311,37 @@ bool supports_tiled(const BatchNormShape& s) { return tiles_of(s) < 65536; }
 bool empty(const BatchNormShape& s) { return s.rows == 0 || s.C == 0; }
 
 template <class T>
+Relu<T> relu_of(const BatchNormShape& s, const Buffers& b, bool relu) {
+  if (!relu) return {};
+  return {true, s.residual ? in<T>(b, 3) : nullptr, out<T>(b, 3), out<T>(b, 4)};
+}
+// What counts of dy. With a residual branch its gradient is made first, and is that.
+template <class T>
+Passed<T> passed(const BatchNormShape& s, const Queue& queue, const Buffers& b, bool relu) {
+  const T* dy = in<T>(b, 0);
+  if (relu && s.residual) {
+    if (!empty(s)) {
+      launch<pass_positive<T>>(queue, blocks_for(s.rows * s.C, kThreads), kThreads, 0, dy,
+                               in<T>(b, 5), out<T>(b, 3), s.rows * s.C);
+    }
+    dy = out<T>(b, 3);
+  }
+  const bool masked = relu && !s.residual;
+  return {dy, in<T>(b, 1), in<T>(b, 2), masked ? in<T>(b, 5) : nullptr,
+          masked ? in<T>(b, 6) : nullptr};
+}
+
+template <class T, bool relu>
 Plan training_naive_plan(const BatchNormShape& s) {
   return Plan("naive", 0, [s](const Queue& queue, const Buffers& b) {
     if (s.C == 0) return;
     launch<training_naive<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0, in<T>(b, 0),
                               in<T>(b, 1), in<T>(b, 2), out<T>(b, 0), out<T>(b, 1), out<T>(b, 2),
-                              s.rows, s.C, s.eps);
+                              relu_of<T>(s, b, relu), s.rows, s.C, s.eps);
   });
 }
 
-template <class T>
+template <class T, bool relu>
 Plan training_tiled_plan(const BatchNormShape& s) {
   const std::size_t moments = static_cast<std::size_t>(tiles_of(s) * s.C) * sizeof(Moments);
   const std::size_t workspace = moments + static_cast<std::size_t>(s.C) * sizeof(Channel);
@@ -290,10 +356,12 @@ Plan training_tiled_plan(const BatchNormShape& s) {
     }
     launch<merge_moments<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0,
                              static_cast<const Moments*>(parts), in<T>(b, 1), in<T>(b, 2),
-                             out<T>(b, 1), out<T>(b, 2), channels, tiles_of(s), s.rows, s.C, s.eps);
+                             out<T>(b, 1), out<T>(b, 2), channels, relu_of<T>(s, b, relu),
+                             tiles_of(s), s.rows, s.C, s.eps);
     if (s.rows > 0) {
       launch<normalise<T>>(queue, blocks_for(s.rows * s.C, kThreads), kThreads, 0, in<T>(b, 0),
-                           static_cast<const Channel*>(channels), out<T>(b, 0), s.rows * s.C, s.C);
+                           static_cast<const Channel*>(channels), out<T>(b, 0),
+                           relu_of<T>(s, b, relu), s.rows * s.C, s.C);
     }
   });
 }
@@ -308,17 +376,18 @@ Plan inference_plan(const BatchNormShape& s) {
   });
 }
 
-template <class T>
+template <class T, bool relu>
 Plan gradient_naive_plan(const BatchNormShape& s) {
   return Plan("naive", 0, [s](const Queue& queue, const Buffers& b) {
     if (s.C == 0) return;
-    launch<gradient_naive<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0, in<T>(b, 0),
-                              in<T>(b, 1), in<T>(b, 2), in<T>(b, 3), in<T>(b, 4), out<T>(b, 0),
-                              out<T>(b, 1), out<T>(b, 2), s.rows, s.C, s.eps);
+    launch<gradient_naive<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0,
+                              passed<T>(s, queue, b, relu), in<T>(b, 1), in<T>(b, 2), in<T>(b, 3),
+                              in<T>(b, 4), out<T>(b, 0), out<T>(b, 1), out<T>(b, 2), s.rows, s.C,
+                              s.eps);
   });
 }
 
-template <class T>
+template <class T, bool relu>
 Plan gradient_tiled_plan(const BatchNormShape& s) {
   const std::size_t sums = static_cast<std::size_t>(tiles_of(s) * s.C) * sizeof(Sums);
   const std::size_t workspace = sums + static_cast<std::size_t>(s.C) * sizeof(GradientChannel);
@@ -327,17 +396,18 @@ Plan gradient_tiled_plan(const BatchNormShape& s) {
     auto* parts = static_cast<Sums*>(b.workspace);  // {tiles, C}
     auto* channels =                                // {C}
         reinterpret_cast<GradientChannel*>(static_cast<char*>(b.workspace) + sums);
+    const Passed<T> dy = passed<T>(s, queue, b, relu);
     if (s.rows > 0) {
-      launch<tile_sums<T>>(queue, tile_grid(s), dim3(kChannels, kRows), 0, in<T>(b, 0), in<T>(b, 1),
+      launch<tile_sums<T>>(queue, tile_grid(s), dim3(kChannels, kRows), 0, dy, in<T>(b, 1),
                            in<T>(b, 2), in<T>(b, 3), parts, s.rows, s.C, s.eps);
     }
     launch<merge_sums<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0,
                           static_cast<const Sums*>(parts), in<T>(b, 2), in<T>(b, 3), in<T>(b, 4),
                           out<T>(b, 1), out<T>(b, 2), channels, tiles_of(s), s.rows, s.C, s.eps);
     if (s.rows > 0 && b.out[0] != nullptr) {
-      launch<gradient_elements<T>>(
-          queue, blocks_for(s.rows * s.C, kThreads), kThreads, 0, in<T>(b, 0), in<T>(b, 1),
-          static_cast<const GradientChannel*>(channels), out<T>(b, 0), s.rows * s.C, s.C);
+      launch<gradient_elements<T>>(queue, blocks_for(s.rows * s.C, kThreads), kThreads, 0, dy,
+                                   in<T>(b, 1), static_cast<const GradientChannel*>(channels),
+                                   out<T>(b, 0), s.rows * s.C, s.C);
     }
   });
 }
@@ -362,29 +432,35 @@ constexpr Variant<BatchNormShape> naive_row(std::string_view note, Prepare prepa
   return {.name = "naive", .dtypes = {DType::f32, DType::bf16}, .note = note, .prepare = prepare};
 }
 
-}  // namespace
-
-Rows<BatchNormShape> batch_norm_training_variants() {
+template <bool relu>
+Rows<BatchNormShape> training_rows() {
   static constexpr Variant<BatchNormShape> rows[] = {
-      tiled_row(prepare<training_tiled_plan<float>, training_tiled_plan<bf16>>),
+      tiled_row(prepare<training_tiled_plan<float, relu>, training_tiled_plan<bf16, relu>>),
       naive_row("one thread per channel",
-                prepare<training_naive_plan<float>, training_naive_plan<bf16>>),
+                prepare<training_naive_plan<float, relu>, training_naive_plan<bf16, relu>>),
   };
   return rows;
 }
+template <bool relu>
+Rows<BatchNormShape> gradient_rows() {
+  static constexpr Variant<BatchNormShape> rows[] = {
+      tiled_row(prepare<gradient_tiled_plan<float, relu>, gradient_tiled_plan<bf16, relu>>),
+      naive_row("one thread per channel",
+                prepare<gradient_naive_plan<float, relu>, gradient_naive_plan<bf16, relu>>),
+  };
+  return rows;
+}
+
+}  // namespace
+
+Rows<BatchNormShape> batch_norm_training_variants() { return training_rows<false>(); }
+Rows<BatchNormShape> batch_norm_relu_training_variants() { return training_rows<true>(); }
+Rows<BatchNormShape> batch_norm_gradient_variants() { return gradient_rows<false>(); }
+Rows<BatchNormShape> batch_norm_relu_gradient_variants() { return gradient_rows<true>(); }
 
 Rows<BatchNormShape> batch_norm_inference_variants() {
   static constexpr Variant<BatchNormShape> rows[] = {
       naive_row("one thread per element", prepare<inference_plan<float>, inference_plan<bf16>>),
-  };
-  return rows;
-}
-
-Rows<BatchNormShape> batch_norm_gradient_variants() {
-  static constexpr Variant<BatchNormShape> rows[] = {
-      tiled_row(prepare<gradient_tiled_plan<float>, gradient_tiled_plan<bf16>>),
-      naive_row("one thread per channel",
-                prepare<gradient_naive_plan<float>, gradient_naive_plan<bf16>>),
   };
   return rows;
 }

@@ -6,6 +6,8 @@
 //   gradient:   with xhat = (x - mean) / sqrt(variance + eps), through mean and variance too,
 //               dshift = sum_r dy      dscale = sum_r dy * xhat
 //               dx = scale / sqrt(variance + eps) * (dy - dshift / rows - xhat * dscale / rows)
+//   with relu:  y = max(that, 0), or max(that + r, 0) for the other branch r of a residual block;
+//               in the gradient dy counts where y > 0 only
 //
 // The variance is the biased one, which normalises; PyTorch's running variance takes the unbiased
 // one, variance * rows / (rows - 1). Statistics are exact to rounding: blocks of rows are
@@ -21,6 +23,7 @@ struct BatchNormShape {
   std::int64_t rows = 0;
   std::int64_t C = 0;
   double eps = 1e-5;
+  bool residual = false;  // of the families with relu: whether there is an r
 };
 
 // in: x {rows, C}, scale {C} or null (1), shift {C} or null (0)
@@ -32,5 +35,14 @@ Variants<BatchNormShape> batch_norm_inference_variants();
 // in: dy {rows, C}, x {rows, C}, mean {C}, variance {C}, scale {C} or null
 // out: dx {rows, C}, dscale {C}, dshift {C}; each may be null, dx may be dy
 Variants<BatchNormShape> batch_norm_gradient_variants();
+
+// in: x {rows, C}, scale {C} or null, shift {C} or null, r {rows, C} where residual
+// out: y {rows, C}, mean {C}, variance {C} (biased), factor {C}, offset {C}: without r the sign of
+// (x - mean) * factor + offset says again what passed. y may be r.
+Variants<BatchNormShape> batch_norm_relu_training_variants();
+// in: dy {rows, C}, x {rows, C}, mean {C}, variance {C}, scale {C} or null, then where residual
+// y {rows, C}, else factor {C}, offset {C}
+// out: dx {rows, C}, dscale {C}, dshift {C}, and where residual dr {rows, C}; dx or dr may be dy
+Variants<BatchNormShape> batch_norm_relu_gradient_variants();
 
 }  // namespace tapescope

@@ -22,57 +22,6 @@ T rounded(double x) {
   return static_cast<T>(static_cast<Accumulator<T>>(x));
 }
 
-// x, y {rows, C}; scale, shift, mean, variance {C}
-template <class T>
-void normalise(const BatchNormShape& s, std::int64_t c, const T* x, const T* scale, const T* shift,
-               double mean, double variance, T* y) {
-  const double factor = value_or(scale, c, 1) / std::sqrt(variance + s.eps);
-  for (std::int64_t r = 0; r < s.rows; ++r) {
-    y[r * s.C + c] = rounded<T>((value(x, r * s.C + c) - mean) * factor + value_or(shift, c, 0));
-  }
-}
-
-template <class T>
-void training(const BatchNormShape& s, const T* x, const T* scale, const T* shift, T* y, T* mean,
-              T* variance) {
-  parallel_for(s.C, [&](std::int64_t c) {
-    double sum = 0, squares = 0;
-    for (std::int64_t r = 0; r < s.rows; ++r) sum += value(x, r * s.C + c);
-    const double m = sum / static_cast<double>(s.rows);
-    for (std::int64_t r = 0; r < s.rows; ++r) {
-      const double centred = value(x, r * s.C + c) - m;
-      squares += centred * centred;
-    }
-    const double v = squares / static_cast<double>(s.rows);
-    mean[c] = rounded<T>(m);
-    variance[c] = rounded<T>(v);
-    normalise(s, c, x, scale, shift, m, v, y);
-  });
-}
-
-template <class T>
-void gradient(const BatchNormShape& s, const T* dy, const T* x, const T* mean, const T* variance,
-              const T* scale, T* dx, T* dscale, T* dshift) {
-  const double rows = static_cast<double>(s.rows);
-  parallel_for(s.C, [&](std::int64_t c) {
-    const double inverse = 1 / std::sqrt(value(variance, c) + s.eps), m = value(mean, c);
-    double sum = 0, product = 0;
-    for (std::int64_t r = 0; r < s.rows; ++r) {
-      sum += value(dy, r * s.C + c);
-      product += value(dy, r * s.C + c) * (value(x, r * s.C + c) - m) * inverse;
-    }
-    if (dshift != nullptr) dshift[c] = rounded<T>(sum);
-    if (dscale != nullptr) dscale[c] = rounded<T>(product);
-    if (dx == nullptr) return;
-    const double factor = value_or(scale, c, 1) * inverse;
-    for (std::int64_t r = 0; r < s.rows; ++r) {
-      const double normal = (value(x, r * s.C + c) - m) * inverse;
-      dx[r * s.C + c] =
-          rounded<T>(factor * (value(dy, r * s.C + c) - sum / rows - normal * product / rows));
-    }
-  });
-}
-
 template <class T>
 const T* in(const Buffers& b, int k) {
   return static_cast<const T*>(b.in[k]);
@@ -82,13 +31,99 @@ T* out(const Buffers& b, int k) {
   return static_cast<T*>(b.out[k]);
 }
 
+// (x - mean) * factor + offset
+struct Line {
+  double mean, factor, offset;
+  double operator()(double x) const { return (x - mean) * factor + offset; }
+};
+
+struct Moments {
+  double mean, variance;
+};
+// Of channel c of x {rows, C}.
+template <class T>
+Moments moments(const BatchNormShape& s, std::int64_t c, const T* x) {
+  double sum = 0, squares = 0;
+  for (std::int64_t r = 0; r < s.rows; ++r) sum += value(x, r * s.C + c);
+  const double mean = sum / static_cast<double>(s.rows);
+  for (std::int64_t r = 0; r < s.rows; ++r) {
+    const double centred = value(x, r * s.C + c) - mean;
+    squares += centred * centred;
+  }
+  return {mean, squares / static_cast<double>(s.rows)};
+}
+
+// scale, shift {C}
+template <class T>
+Line line(const BatchNormShape& s, std::int64_t c, const T* scale, const T* shift, Moments m) {
+  return {m.mean, value_or(scale, c, 1) / std::sqrt(m.variance + s.eps), value_or(shift, c, 0)};
+}
+
+// f(element, x there) for channel c of y {rows, C}
+template <class T, class F>
+void fill(const BatchNormShape& s, std::int64_t c, const T* x, T* y, F&& f) {
+  for (std::int64_t i = c; i < s.rows * s.C; i += s.C) y[i] = rounded<T>(f(i, value(x, i)));
+}
+
+// What of dy counts is passed(element).
+template <class T, class Passed>
+void gradient(const BatchNormShape& s, const Buffers& b, Passed&& passed) {
+  const T *x = in<T>(b, 1), *mean = in<T>(b, 2), *variance = in<T>(b, 3), *scale = in<T>(b, 4);
+  T *dx = out<T>(b, 0), *dscale = out<T>(b, 1), *dshift = out<T>(b, 2);
+  const double rows = static_cast<double>(s.rows);
+  parallel_for(s.C, [&](std::int64_t c) {
+    const double inverse = 1 / std::sqrt(value(variance, c) + s.eps), m = value(mean, c);
+    double sum = 0, product = 0;
+    for (std::int64_t i = c; i < s.rows * s.C; i += s.C) {
+      sum += passed(i);
+      product += passed(i) * (value(x, i) - m) * inverse;
+    }
+    if (dshift != nullptr) dshift[c] = rounded<T>(sum);
+    if (dscale != nullptr) dscale[c] = rounded<T>(product);
+    if (dx == nullptr) return;
+    const double factor = value_or(scale, c, 1) * inverse;
+    fill(s, c, x, dx, [&](std::int64_t i, double at) {
+      const double normal = (at - m) * inverse;
+      return factor * (passed(i) - sum / rows - normal * product / rows);
+    });
+  });
+}
+
 }  // namespace
 
 Plan batch_norm_training(const BatchNormShape& s) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
     return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
-      training(s, in<T>(b, 0), in<T>(b, 1), in<T>(b, 2), out<T>(b, 0), out<T>(b, 1), out<T>(b, 2));
+      const T *x = in<T>(b, 0), *scale = in<T>(b, 1), *shift = in<T>(b, 2);
+      parallel_for(s.C, [&](std::int64_t c) {
+        const Moments m = moments(s, c, x);
+        out<T>(b, 1)[c] = rounded<T>(m.mean);
+        out<T>(b, 2)[c] = rounded<T>(m.variance);
+        const Line normalise = line(s, c, scale, shift, m);
+        fill(s, c, x, out<T>(b, 0), [&](std::int64_t, double at) { return normalise(at); });
+      });
+    });
+  });
+}
+
+Plan batch_norm_relu_training(const BatchNormShape& s) {
+  return with_floating(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
+      const T *x = in<T>(b, 0), *scale = in<T>(b, 1), *shift = in<T>(b, 2);
+      parallel_for(s.C, [&](std::int64_t c) {
+        const Moments m = moments(s, c, x);
+        out<T>(b, 1)[c] = rounded<T>(m.mean);
+        out<T>(b, 2)[c] = rounded<T>(m.variance);
+        const Line normalise = line(s, c, scale, shift, m);
+        out<T>(b, 3)[c] = rounded<T>(normalise.factor);
+        out<T>(b, 4)[c] = rounded<T>(normalise.offset);
+        fill(s, c, x, out<T>(b, 0), [&](std::int64_t i, double at) {
+          const double z = normalise(at) + (s.residual ? value(in<T>(b, 3), i) : 0);
+          return z < 0 ? 0 : z;
+        });
+      });
     });
   });
 }
@@ -97,9 +132,11 @@ Plan batch_norm_inference(const BatchNormShape& s) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
     return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
+      const T *x = in<T>(b, 0), *scale = in<T>(b, 1), *shift = in<T>(b, 2);
       parallel_for(s.C, [&](std::int64_t c) {
-        normalise(s, c, in<T>(b, 0), in<T>(b, 1), in<T>(b, 2), value(in<T>(b, 3), c),
-                  value(in<T>(b, 4), c), out<T>(b, 0));
+        const Line normalise =
+            line(s, c, scale, shift, {value(in<T>(b, 3), c), value(in<T>(b, 4), c)});
+        fill(s, c, x, out<T>(b, 0), [&](std::int64_t, double at) { return normalise(at); });
       });
     });
   });
@@ -109,8 +146,30 @@ Plan batch_norm_gradient(const BatchNormShape& s) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
     return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
-      gradient(s, in<T>(b, 0), in<T>(b, 1), in<T>(b, 2), in<T>(b, 3), in<T>(b, 4), out<T>(b, 0),
-               out<T>(b, 1), out<T>(b, 2));
+      gradient<T>(s, b, [&](std::int64_t i) { return value(in<T>(b, 0), i); });
+    });
+  });
+}
+
+Plan batch_norm_relu_gradient(const BatchNormShape& s) {
+  return with_floating(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
+      const T *dy = in<T>(b, 0), *x = in<T>(b, 1), *mean = in<T>(b, 2);
+      if (s.residual) {
+        T* const dr = out<T>(b, 3);
+        const T* const y = in<T>(b, 5);
+        parallel_ranges(s.rows * s.C, 1024, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin; i < end; ++i) dr[i] = value(y, i) > 0 ? dy[i] : T(0.0f);
+        });
+        gradient<T>(s, b, [&](std::int64_t i) { return value(dr, i); });
+        return;
+      }
+      gradient<T>(s, b, [&](std::int64_t i) {
+        const std::int64_t c = i % s.C;
+        const Line z{value(mean, c), value(in<T>(b, 5), c), value(in<T>(b, 6), c)};
+        return z(value(x, i)) > 0 ? value(dy, i) : 0;
+      });
     });
   });
 }

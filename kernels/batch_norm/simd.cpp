@@ -86,6 +86,12 @@ void statistics(std::int64_t rows, std::int64_t C, const float* x, float* centre
   });
 }
 
+inline __attribute__((always_inline)) float normalised(float x, float mean, float factor,
+                                                       float shift) {
+  return (x - mean) * factor + shift;
+}
+inline __attribute__((always_inline)) float relu(float x) { return x < 0.0f ? 0.0f : x; }
+
 void normalise(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
                const float* factor, const float* shift, float* y) {
   const std::int64_t copies = copies_for(rows, C);
@@ -93,7 +99,35 @@ void normalise(std::int64_t rows, std::int64_t C, const float* x, const float* m
   const float *at_m = m, *at_f = f, *at_s = s;
   for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
 #pragma omp simd
-    for (std::int64_t j = 0; j < n; ++j) y[at + j] = (x[at + j] - at_m[j]) * at_f[j] + at_s[j];
+    for (std::int64_t j = 0; j < n; ++j) {
+      y[at + j] = normalised(x[at + j], at_m[j], at_f[j], at_s[j]);
+    }
+  });
+}
+
+void normalise_relu(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
+                    const float* factor, const float* shift, float* y) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
+  const float *at_m = m, *at_f = f, *at_s = s;
+  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) {
+      y[at + j] = relu(normalised(x[at + j], at_m[j], at_f[j], at_s[j]));
+    }
+  });
+}
+
+void normalise_add_relu(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
+                        const float* factor, const float* shift, const float* r, float* y) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
+  const float *at_m = m, *at_f = f, *at_s = s;
+  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) {
+      y[at + j] = relu(normalised(x[at + j], at_m[j], at_f[j], at_s[j]) + r[at + j]);
+    }
   });
 }
 
@@ -104,6 +138,30 @@ void gradient_sums(std::int64_t rows, std::int64_t C, const float* dy, const flo
   const float* at_m = m;
   sum_pairs(rows, C, copies, sum, product, [=](std::int64_t i, std::int64_t j) {
     return Pair{dy[i], dy[i] * (x[i] - at_m[j])};
+  });
+}
+
+void gradient_sums_relu(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
+                        const float* mean, const float* factor, const float* shift, float* sum,
+                        float* product) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
+  const float *at_m = m, *at_f = f, *at_s = s;
+  sum_pairs(rows, C, copies, sum, product, [=](std::int64_t i, std::int64_t j) {
+    const float g = normalised(x[i], at_m[j], at_f[j], at_s[j]) > 0.0f ? dy[i] : 0.0f;
+    return Pair{g, g * (x[i] - at_m[j])};
+  });
+}
+
+void gradient_sums_masked(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
+                          const float* mean, const float* y, float* g, float* sum, float* product) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean);
+  const float* at_m = m;
+  sum_pairs(rows, C, copies, sum, product, [=](std::int64_t i, std::int64_t j) {
+    const float passed = y[i] > 0.0f ? dy[i] : 0.0f;
+    g[i] = passed;
+    return Pair{passed, passed * (x[i] - at_m[j])};
   });
 }
 
@@ -120,9 +178,29 @@ void gradient(std::int64_t rows, std::int64_t C, const float* dy, const float* x
   });
 }
 
+void gradient_relu(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
+                   const float* mean, const float* factor, const float* shift, const float* a,
+                   const float* b, const float* c, float* dx) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
+  const Repeated ra(copies, C, a), rb(copies, C, b), rc(copies, C, c);
+  const float *at_m = m, *at_f = f, *at_s = s, *at_a = ra, *at_b = rb, *at_c = rc;
+  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) {
+      const float in = x[at + j];
+      const float g = normalised(in, at_m[j], at_f[j], at_s[j]) > 0.0f ? dy[at + j] : 0.0f;
+      dx[at + j] = at_a[j] * g + (at_b[j] * (in - at_m[j]) + at_c[j]);
+    }
+  });
+}
+
 }  // namespace
 
-const BatchNormKernels batch_norm_kernels = {statistics, normalise, gradient_sums, gradient};
+const BatchNormKernels batch_norm_kernels = {
+    statistics,           normalise,     normalise_relu,
+    normalise_add_relu,   gradient_sums, gradient_sums_relu,
+    gradient_sums_masked, gradient,      gradient_relu};
 
 }  // namespace TAPESCOPE_ISA
 }  // namespace tapescope

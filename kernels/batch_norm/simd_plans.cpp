@@ -48,12 +48,11 @@ std::size_t workspace_bytes(const BatchNormShape& s, std::int64_t arrays, std::i
   return static_cast<std::size_t>((arrays + partials * block_count(s)) * s.C) * sizeof(float);
 }
 
-void training(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+// mean, variance, factor, offset: {C}, what normalises x; partial: {blocks, 3, C}
+void moments(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b,
+             float* factor, float* offset, float* partial) {
   const float *x = in(b, 0), *scale = in(b, 1), *shift = in(b, 2);
-  float *y = out(b, 0), *mean = out(b, 1), *variance = out(b, 2);
-  float* factor = static_cast<float*>(b.workspace);  // {C}
-  float* offset = factor + s.C;                      // {C}
-  float* partial = offset + s.C;                     // {blocks, 3, C}: centre, rest, squares
+  float *mean = out(b, 1), *variance = out(b, 2);
   for_blocks(s, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
     float* own = partial + block * 3 * s.C;
     kernels.statistics(rows, s.C, x + row * s.C, own, own + s.C, own + 2 * s.C);
@@ -86,8 +85,29 @@ void training(const BatchNormShape& s, const BatchNormKernels& kernels, const Bu
         static_cast<float>((static_cast<double>(mean[c]) - m) * static_cast<double>(factor[c]) +
                            static_cast<double>(value_or(shift, c, 0)));
   });
-  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t count) {
-    kernels.normalise(count, s.C, x + row * s.C, mean, factor, offset, y + row * s.C);
+}
+
+void training(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+  float* factor = static_cast<float*>(b.workspace);  // {C}
+  float* offset = factor + s.C;                      // {C}
+  moments(s, kernels, b, factor, offset, offset + s.C);
+  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
+    kernels.normalise(rows, s.C, in(b, 0) + row * s.C, out(b, 1), factor, offset,
+                      out(b, 0) + row * s.C);
+  });
+}
+
+void relu_training(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+  const float *x = in(b, 0), *mean = out(b, 1), *factor = out(b, 3), *offset = out(b, 4);
+  float* y = out(b, 0);
+  moments(s, kernels, b, out(b, 3), out(b, 4), static_cast<float*>(b.workspace));
+  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
+    const std::int64_t at = row * s.C;
+    if (s.residual) {
+      kernels.normalise_add_relu(rows, s.C, x + at, mean, factor, offset, in(b, 3) + at, y + at);
+    } else {
+      kernels.normalise_relu(rows, s.C, x + at, mean, factor, offset, y + at);
+    }
   });
 }
 
@@ -107,18 +127,23 @@ void inference(const BatchNormShape& s, const BatchNormKernels& kernels, const B
   });
 }
 
-void gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
-  const float *dy = in(b, 0), *x = in(b, 1), *mean = in(b, 2), *variance = in(b, 3);
-  const float* scale = in(b, 4);
-  float *dx = out(b, 0), *dscale = out(b, 1), *dshift = out(b, 2);
-  float* of_dy =
-      static_cast<float*>(b.workspace);  // {C}: dx = of_dy * dy + of_x * (x - mean) + rest
-  float* of_x = of_dy + s.C;             // {C}
-  float* rest = of_x + s.C;              // {C}
-  float* partial = rest + s.C;           // {blocks, 2, C}: sum dy, sum dy (x - mean)
+// dx = of_g * g + of_x * (x - mean) + rest, g being what of dy counts. Each {C}.
+struct GradientFactors {
+  float *of_g, *of_x, *rest;
+};
+
+// sums(rows, first element, sum, product) gives the sums of a block; the factors follow from all.
+// The workspace holds the factors and {blocks, 2, C}: sum g, sum g (x - mean).
+template <class Sums>
+GradientFactors gradient_factors(const BatchNormShape& s, const Buffers& b, Sums&& sums) {
+  const float *variance = in(b, 3), *scale = in(b, 4);
+  float *dscale = out(b, 1), *dshift = out(b, 2);
+  float* const of_g = static_cast<float*>(b.workspace);
+  const GradientFactors factors{of_g, of_g + s.C, of_g + 2 * s.C};
+  float* const partial = of_g + 3 * s.C;
   for_blocks(s, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
     float* own = partial + block * 2 * s.C;
-    kernels.gradient_sums(rows, s.C, dy + row * s.C, x + row * s.C, mean, own, own + s.C);
+    sums(rows, row * s.C, own, own + s.C);
   });
   const std::int64_t blocks = block_count(s);
   const double rows = static_cast<double>(s.rows);
@@ -132,14 +157,53 @@ void gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Bu
     if (dshift != nullptr) dshift[c] = static_cast<float>(sum);
     if (dscale != nullptr) dscale[c] = static_cast<float>(product * inverse);
     const double factor = static_cast<double>(value_or(scale, c, 1)) * inverse;
-    of_dy[c] = static_cast<float>(factor);
-    of_x[c] = static_cast<float>(-factor * inverse * inverse * product / rows);
-    rest[c] = static_cast<float>(-factor * sum / rows);
+    factors.of_g[c] = static_cast<float>(factor);
+    factors.of_x[c] = static_cast<float>(-factor * inverse * inverse * product / rows);
+    factors.rest[c] = static_cast<float>(-factor * sum / rows);
   });
+  return factors;
+}
+
+void gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+  const float *dy = in(b, 0), *x = in(b, 1), *mean = in(b, 2);
+  float* dx = out(b, 0);
+  const GradientFactors f =
+      gradient_factors(s, b, [&](std::int64_t rows, std::int64_t at, float* sum, float* product) {
+        kernels.gradient_sums(rows, s.C, dy + at, x + at, mean, sum, product);
+      });
   if (dx == nullptr) return;
-  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t count) {
-    kernels.gradient(count, s.C, dy + row * s.C, x + row * s.C, mean, of_dy, of_x, rest,
-                     dx + row * s.C);
+  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
+    const std::int64_t at = row * s.C;
+    kernels.gradient(rows, s.C, dy + at, x + at, mean, f.of_g, f.of_x, f.rest, dx + at);
+  });
+}
+
+void relu_gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+  const float *dy = in(b, 0), *x = in(b, 1), *mean = in(b, 2), *factor = in(b, 5);
+  const float* offset = in(b, 6);
+  float* dx = out(b, 0);
+  const GradientFactors f =
+      gradient_factors(s, b, [&](std::int64_t rows, std::int64_t at, float* sum, float* product) {
+        kernels.gradient_sums_relu(rows, s.C, dy + at, x + at, mean, factor, offset, sum, product);
+      });
+  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
+    const std::int64_t at = row * s.C;
+    kernels.gradient_relu(rows, s.C, dy + at, x + at, mean, factor, offset, f.of_g, f.of_x, f.rest,
+                          dx + at);
+  });
+}
+
+void residual_gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
+  const float *dy = in(b, 0), *x = in(b, 1), *mean = in(b, 2), *y = in(b, 5);
+  float *dx = out(b, 0), *dr = out(b, 3);
+  const GradientFactors f =
+      gradient_factors(s, b, [&](std::int64_t rows, std::int64_t at, float* sum, float* product) {
+        kernels.gradient_sums_masked(rows, s.C, dy + at, x + at, mean, y + at, dr + at, sum,
+                                     product);
+      });
+  for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
+    const std::int64_t at = row * s.C;
+    kernels.gradient(rows, s.C, dr + at, x + at, mean, f.of_g, f.of_x, f.rest, dx + at);
   });
 }
 
@@ -163,6 +227,12 @@ Plan batch_norm_inference(const BatchNormShape& s) {
 }
 Plan batch_norm_gradient(const BatchNormShape& s) {
   return plan(s, workspace_bytes(s, 3, 2), gradient);
+}
+Plan batch_norm_relu_training(const BatchNormShape& s) {
+  return plan(s, workspace_bytes(s, 0, 3), relu_training);
+}
+Plan batch_norm_relu_gradient(const BatchNormShape& s) {
+  return plan(s, workspace_bytes(s, 3, 2), s.residual ? residual_gradient : relu_gradient);
 }
 
 }  // namespace tapescope::simd

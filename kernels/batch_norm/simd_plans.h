@@ -9,5 +9,7 @@ bool supports_batch_norm(const BatchNormShape& shape);  // at least one row and 
 Plan batch_norm_training(const BatchNormShape& shape);
 Plan batch_norm_inference(const BatchNormShape& shape);
 Plan batch_norm_gradient(const BatchNormShape& shape);
+Plan batch_norm_relu_training(const BatchNormShape& shape);
+Plan batch_norm_relu_gradient(const BatchNormShape& shape);
 
 }  // namespace tapescope::simd

@@ -47,6 +47,14 @@ Rows<BatchNormShape> batch_norm_gradient_variants() {
   return simd_or_reference<simd::batch_norm_gradient, reference::batch_norm_gradient>();
 }
 
+Rows<BatchNormShape> batch_norm_relu_training_variants() {
+  return simd_or_reference<simd::batch_norm_relu_training, reference::batch_norm_relu_training>();
+}
+
+Rows<BatchNormShape> batch_norm_relu_gradient_variants() {
+  return simd_or_reference<simd::batch_norm_relu_gradient, reference::batch_norm_relu_gradient>();
+}
+
 }  // namespace cpu
 
 }  // namespace tapescope

@@ -18,14 +18,25 @@ constexpr unsigned kThreads = 256;
 struct Pool {
   std::int64_t N;
   int H, W, C, P, Q, KH, KW, stride_h, stride_w, pad_h, pad_w;
-  bool count_include_pad;
+  bool count_include_pad, relu;
 };
 
 Pool pool_of(const Pool2dShape& s) {
   const auto i = [](std::int64_t x) { return static_cast<int>(x); };
-  return {
-      s.N,     i(s.H),        i(s.W),        i(s.C),     i(s.P()),   i(s.Q()),           i(s.KH),
-      i(s.KW), i(s.stride_h), i(s.stride_w), i(s.pad_h), i(s.pad_w), s.count_include_pad};
+  return {s.N,
+          i(s.H),
+          i(s.W),
+          i(s.C),
+          i(s.P()),
+          i(s.Q()),
+          i(s.KH),
+          i(s.KW),
+          i(s.stride_h),
+          i(s.stride_w),
+          i(s.pad_h),
+          i(s.pad_w),
+          s.count_include_pad,
+          s.relu};
 }
 
 // One thread's element of an image {N, rows, columns, C / Width}.
@@ -105,7 +116,10 @@ __global__ void max_pool2d(const T* x, T* y, std::uint8_t* k, Pool s) {
     first = false;
   });
   Pack<T, Width> result;
-  for (int j = 0; j < Width; ++j) result[j] = static_cast<T>(best[j]);
+  for (int j = 0; j < Width; ++j) {
+    if (s.relu && !(best[j] > 0)) place[j] = kNoPlace;
+    result[j] = static_cast<T>(s.relu && best[j] <= 0 ? 0.0f : best[j]);
+  }
   const std::int64_t out = index(at, s.P, s.Q, at.row, at.column, s.C);
   store_pack(y + out, result);
   store_pack(k + out, place);

@@ -3,6 +3,7 @@
 //   max_pool2d:          y = max over the window; k = its place in the window (row-major), the
 //   first
 //                        of equals; a NaN wins. Padding never wins.
+//                        with relu: y = max(that, 0), and k = kNoPlace where that is not positive
 //   max_pool2d_scatter:  dx at the place that won += dy          (the VJP)
 //   max_pool2d_gather:   y = x at the place that won             (the scatter's VJP)
 //   avg_pool2d:          y = sum over the window / (KH * KW), or / (places inside the image) where
@@ -19,6 +20,7 @@ struct Pool2dShape {
   std::int64_t N = 0, H = 0, W = 0, C = 0;  // x: {N, H, W, C}
   std::int64_t KH = 2, KW = 2, stride_h = 2, stride_w = 2, pad_h = 0, pad_w = 0;
   bool count_include_pad = true;  // avg only
+  bool relu = false;              // max only
 
   // y: {N, P, Q, C}; windows that would pass the border are left out, as in PyTorch's default.
   // 0 where the window does not fit.
@@ -27,6 +29,7 @@ struct Pool2dShape {
 };
 // A place in the window is kept in a byte.
 constexpr std::int64_t kLargestWindow = 255;
+constexpr std::uint8_t kNoPlace = 255;  // scatter: nothing goes back
 
 // in: x {N,H,W,C}                      out: y {N,P,Q,C}, k {N,P,Q,C} u8
 Variants<Pool2dShape> max_pool2d_variants();

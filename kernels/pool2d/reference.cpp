@@ -105,6 +105,8 @@ Plan max_pool2d(const Pool2dShape& shape) {
         y[out] = value;
         k[out] = static_cast<std::uint8_t>(place);
       });
+      if (s.relu && !(best > 0)) k[out] = kNoPlace;
+      if (s.relu && best <= 0) y[out] = static_cast<T>(A{0});
     });
   });
 }

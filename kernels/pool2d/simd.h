@@ -9,7 +9,7 @@ namespace tapescope {
 
 struct PoolImage {
   std::int64_t H, W, C, P, Q, KH, KW, stride_h, stride_w, pad_h, pad_w;
-  bool count_include_pad;
+  bool count_include_pad, relu;
 };
 
 struct Pool2dKernels {

@@ -15,7 +15,7 @@ struct Prepared {
 
 Prepared prepared(const Pool2dShape& s) {
   return {{s.H, s.W, s.C, s.P(), s.Q(), s.KH, s.KW, s.stride_h, s.stride_w, s.pad_h, s.pad_w,
-           s.count_include_pad},
+           s.count_include_pad, s.relu},
           s.N,
           s.H * s.W * s.C,
           s.P() * s.Q() * s.C,

@@ -1,7 +1,9 @@
-// Dropout of a relu's result is computed by one kernel, and nobody can tell from the values.
+// What a Program computes by one kernel where several ops were recorded, and nobody can tell from
+// the values.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "autograd/ops/ops.h"
 #include "autograd/program/program.h"
@@ -146,6 +148,250 @@ TEST(Fusion, NotWithAnotherMask) {
   Program program = tape.compile({dropped, other});
   EXPECT_EQ(count(program, "relu_dropout"), 0);
   EXPECT_EQ(count(program, "dropout"), 2);
+}
+
+// --- batch normalisation and what follows it
+
+const Shape kImages{3, 5, 4, 7};
+
+// A stem and a residual block as layers record them: the branch before what is normalised, running
+// statistics at once.
+struct Block {
+  Var stem, hidden, out;
+  std::vector<Var> outputs;  // out, the means, gradients of a loss by all parameters and the image
+};
+Block record_block(Tape& tape, const std::function<Var(const char*, Shape)>& input,
+                   bool branch_first = true) {
+  const Var x = input("x", kImages), w = input("w", {7, 3, 3, 7});
+  const Var scale = input("scale", {7}), shift = input("shift", {7});
+  const Conv2dOptions options{.pad_h = 1, .pad_w = 1};
+  Block block;
+  const auto normalised = [&](Var y) {
+    const BatchNormResult norm = batch_norm_training(y, scale, shift, 1e-5);
+    block.outputs.push_back(affine(norm.mean, 0.1));
+    return norm.y;
+  };
+  block.stem = relu(normalised(x));
+  if (branch_first) {
+    const Var branch = normalised(conv2d(block.stem, w, {}, options));
+    block.hidden = relu(normalised(conv2d(block.stem, w, {}, options)));
+    block.out = relu(add(normalised(conv2d(block.hidden, w, {}, options)), branch));
+  } else {
+    block.hidden = relu(normalised(conv2d(block.stem, w, {}, options)));
+    const Var main = normalised(conv2d(block.hidden, w, {}, options));
+    block.out = relu(add(main, conv2d(block.stem, w, {}, options)));
+  }
+  block.outputs.push_back(block.out);
+  // An identity branch.
+  const Var last = relu(add(block.out, normalised(conv2d(block.out, w, {}, options))));
+  block.outputs.push_back(last);
+  const std::vector<Var> gradients =
+      tape.gradient(sum(mul(tanh(last), last)), {x, w, scale, shift});
+  block.outputs.insert(block.outputs.end(), gradients.begin(), gradients.end());
+  return block;
+}
+Tensor block_value(const Shape& shape) {
+  return fill({{DType::f32, shape}, OperandSpec::Values::normal, 0, 0, false}, -1,
+              static_cast<std::uint64_t>(shape.elements()) +
+                  static_cast<std::uint64_t>(shape.rank()))
+      .to(DType::f32);
+}
+std::vector<Tensor> eager_block(bool branch_first = true) {
+  Tape tape(Device::cpu(), Mode::training, {});
+  const Block block = record_block(
+      tape, [&](const char* name, Shape shape) { return tape.input(name, block_value(shape)); },
+      branch_first);
+  std::vector<Tensor> values;
+  for (const Var& output : block.outputs) values.push_back(output.value());
+  return values;
+}
+struct SymbolicBlock {
+  explicit SymbolicBlock(bool branch_first = true, DType dtype = DType::f32) {
+    block = record_block(
+        tape, [&](const char* name, Shape shape) { return tape.input(name, dtype, shape); },
+        branch_first);
+  }
+  Tape tape{Device::cpu(), Mode::training, {}};
+  Block block;
+};
+std::vector<Tensor> run_block(Program& program) {
+  std::vector<NamedTensor> inputs;
+  for (const auto& [name, type] : program.inputs())
+    inputs.push_back({name, block_value(type.shape)});
+  return program.run(inputs);
+}
+
+TEST(Fusion, BatchNormAndReluAreOneKernelWithTheSameValues) {
+  SymbolicBlock s;
+  Program program = s.tape.compile(s.block.outputs);
+  EXPECT_EQ(count(program, "batch_norm_relu"), 4);
+  EXPECT_EQ(count(program, "batch_norm_relu_gradient"), 4);
+  EXPECT_EQ(count(program, "batch_norm_training"), 1);  // the branch's has no relu
+  EXPECT_EQ(count(program, "batch_norm_gradient"), 1);
+  for (const char* gone : {"relu", "mask_positive"}) EXPECT_EQ(count(program, gone), 0) << gone;
+  expect_equal(run_block(program), eager_block());
+}
+
+// Then the normalisation is computed before the branch is known.
+TEST(Fusion, NotWithABranchRecordedLater) {
+  SymbolicBlock s(false);
+  Program program = s.tape.compile(s.block.outputs);
+  EXPECT_EQ(count(program, "batch_norm_relu"), 3);
+  EXPECT_EQ(count(program, "relu"), 1);
+  expect_equal(run_block(program), eager_block(false));
+}
+
+TEST(Fusion, NotWhereTheNormalisedIsAskedFor) {
+  SymbolicBlock s;
+  s.block.outputs.push_back(s.block.stem.node->operand_data[0]);
+  s.block.outputs.push_back(s.block.out.node->operand_data[0]);
+  Program program = s.tape.compile(s.block.outputs);
+  EXPECT_EQ(count(program, "batch_norm_relu"), 2);
+  EXPECT_EQ(count(program, "relu"), 2);
+  std::vector<Tensor> got = run_block(program);
+  got.resize(got.size() - 2);
+  expect_equal(got, eager_block());
+}
+
+// relu's cotangent, asked for: with a branch it is an output of the kernel, without one it is not.
+TEST(Fusion, WhoAsksForAMaskedCotangentGetsIt) {
+  SymbolicBlock s;
+  const std::size_t known = s.block.outputs.size();
+  std::vector<Var> masks;
+  for (const Node* node : s.tape.nodes()) {
+    if (node->op->name() == "mask_positive") masks.push_back(node->out());
+  }
+  ASSERT_EQ(masks.size(), 4u);
+  Program alone = s.tape.compile(masks);  // none of the gradients behind them
+  const std::vector<Tensor> want = run_block(alone);
+  s.block.outputs.insert(s.block.outputs.end(), masks.begin(), masks.end());
+  Program program = s.tape.compile(s.block.outputs);
+  EXPECT_EQ(count(program, "batch_norm_relu_gradient"), 2);
+  EXPECT_EQ(count(program, "mask_positive"), 2);
+  std::vector<Tensor> got = run_block(program);
+  expect_equal({got.begin() + static_cast<std::ptrdiff_t>(known), got.end()}, want);
+  got.resize(known);
+  expect_equal(got, eager_block());
+}
+
+TEST(Fusion, NotAcrossACutBehindTheNormalisation) {
+  SymbolicBlock s;
+  const Var cut = s.block.stem.node->operand_data[0];
+  Program program =
+      s.tape.compile(std::vector<Var>{s.block.stem, s.block.outputs[0]}, {}, {.cuts = {cut}});
+  EXPECT_EQ(count(program, "batch_norm_relu"), 0);
+  EXPECT_EQ(count(program, "batch_norm_training"), 1);  // for its mean
+}
+
+TEST(Fusion, NotInBf16) {
+  SymbolicBlock s(true, DType::bf16);
+  Program program = s.tape.compile(s.block.outputs);
+  EXPECT_EQ(count(program, "batch_norm_relu"), 0);
+}
+
+// A dropout behind it masks as well: its gradient's mask is not relu's.
+TEST(Fusion, ADropoutBehindTheReluStaysBesideIt) {
+  const auto record_dropped = [](Tape& tape, Var x, Var scale) {
+    const Var y = relu(batch_norm_training(x, scale, scale, 1e-5).y);
+    const Var dropped = dropout(y, 0.4);
+    std::vector<Var> outputs = tape.gradient(sum(square(dropped)), {x, scale});
+    outputs.push_back(dropped);
+    return outputs;
+  };
+  Tape eager(Device::cpu(), Mode::training, {7, {}});
+  eager.input("step", Tensor::scalar_i64(3));
+  std::vector<Tensor> want;
+  for (const Var& v : record_dropped(eager, eager.input("x", block_value(kImages)),
+                                     eager.input("scale", block_value({7})))) {
+    want.push_back(v.value());
+  }
+  Tape tape(Device::cpu(), Mode::training, {7, {}});
+  Program program = tape.compile(record_dropped(tape, tape.input("x", DType::f32, kImages),
+                                                tape.input("scale", DType::f32, {7})));
+  EXPECT_EQ(count(program, "batch_norm_relu"), 1);
+  EXPECT_EQ(count(program, "dropout"), 2);
+  expect_equal(program.run({{"x", block_value(kImages)},
+                            {"scale", block_value({7})},
+                            {"step", Tensor::scalar_i64(3)}}),
+               want);
+}
+
+// --- the largest of windows of a relu's result
+
+const Shape kPooled{2, 6, 7,
+                    21};  // whole windows, a column left over, channels that fill no vector
+
+struct Pooled {
+  Var rectified, pooled;
+  std::vector<Var> outputs;
+};
+Pooled record_pooled(Tape& tape, Var x, const Pool2dOptions& options) {
+  Pooled p;
+  p.rectified = relu(affine(x, 1.5, -3));
+  p.pooled = max_pool2d(p.rectified, options);
+  p.outputs = tape.gradient(sum(mul(tanh(p.pooled), affine(p.pooled, 2, -1))), {x});
+  p.outputs.push_back(p.pooled);
+  return p;
+}
+std::vector<Tensor> eager_pooled(const Pool2dOptions& options) {
+  Tape tape(Device::cpu(), Mode::training, {});
+  std::vector<Tensor> values;
+  for (const Var& v : record_pooled(tape, tape.input("x", block_value(kPooled)), options).outputs) {
+    values.push_back(v.value());
+  }
+  return values;
+}
+const Pool2dOptions kWindows[] = {{}, {3, 3, 2, 2, 1, 1}, {2, 3, 1, 1}, {3, 7, 3, 7}};
+
+TEST(Fusion, MaxPoolOfReluIsOneKernelAndItsGradientNeedsNoMask) {
+  for (const Pool2dOptions& options : kWindows) {
+    Tape tape(Device::cpu(), Mode::training, {});
+    const Pooled p = record_pooled(tape, tape.input("x", DType::f32, kPooled), options);
+    Program program = tape.compile(p.outputs);
+    EXPECT_EQ(count(program, "max_pool2d_relu"), 1);
+    for (const char* gone : {"relu", "max_pool2d", "mask_positive"}) {
+      EXPECT_EQ(count(program, gone), 0) << gone;
+    }
+    const std::vector<Tensor> got = program.run({{"x", block_value(kPooled)}}),
+                              want = eager_pooled(options);
+    std::int64_t zeros = 0;  // some windows let nothing through
+    for (float y : want[1].values<float>()) zeros += y == 0;
+    EXPECT_GT(zeros, 0);
+    expect_equal(got, want);
+  }
+}
+
+TEST(Fusion, NotWhereThePooledReluIsReadElsewhere) {
+  Tape tape(Device::cpu(), Mode::training, {});
+  Pooled p = record_pooled(tape, tape.input("x", DType::f32, kPooled), {});
+  p.outputs.push_back(exp(p.rectified));
+  Program program = tape.compile(p.outputs);
+  EXPECT_EQ(count(program, "max_pool2d_relu"), 0);
+  std::vector<Tensor> got = program.run({{"x", block_value(kPooled)}});
+  got.pop_back();
+  expect_equal(got, eager_pooled({}));
+}
+
+TEST(Fusion, NotWhereThePoolsCotangentIsReadWithoutTheMask) {
+  Tape tape(Device::cpu(), Mode::training, {});
+  Pooled p = record_pooled(tape, tape.input("x", DType::f32, kPooled), {});
+  for (const Node* node : tape.nodes()) {
+    if (node->op->name() == "max_pool2d_scatter") p.outputs.push_back(node->out());
+  }
+  ASSERT_EQ(p.outputs.size(), 3u);
+  Program program = tape.compile(p.outputs);
+  EXPECT_EQ(count(program, "max_pool2d_relu"), 0);
+  std::vector<Tensor> got = program.run({{"x", block_value(kPooled)}});
+  got.pop_back();
+  expect_equal(got, eager_pooled({}));
+}
+
+TEST(Fusion, NotWhereTheIndexIsAskedFor) {
+  Tape tape(Device::cpu(), Mode::training, {});
+  Pooled p = record_pooled(tape, tape.input("x", DType::f32, kPooled), {});
+  p.outputs.push_back(p.pooled.node->out(1));
+  Program program = tape.compile(p.outputs);
+  EXPECT_EQ(count(program, "max_pool2d_relu"), 0);
 }
 
 }  // namespace

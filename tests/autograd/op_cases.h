@@ -44,8 +44,11 @@ inline Tensor fill(const OperandSpec& spec, std::int64_t rows, std::uint64_t see
       case OperandSpec::Values::unit:
         values[i] = 0.05 + 0.9 * random.uniform_f64();
         break;
-      case OperandSpec::Values::away_from_zero: {
-        const double size = 0.2 + 1.3 * random.uniform_f64();
+      case OperandSpec::Values::away_from_zero:
+      case OperandSpec::Values::far_from_zero: {
+        const bool far = spec.values == OperandSpec::Values::far_from_zero;
+        const double unit = random.uniform_f64();
+        const double size = far ? 16 + 16 * unit : 0.2 + 1.3 * unit;
         values[i] = random.uniform_f64() < 0.5 ? -size : size;
         break;
       }

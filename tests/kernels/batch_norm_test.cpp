@@ -201,5 +201,64 @@ TEST(BatchNorm, SimdGradientAgreesWithF64) {
   });
 }
 
+// By themselves: the normalisation, r added, negative ones cut off, each rounded; and backwards.
+TEST(BatchNorm, WithReluItIsTheSameBitForBitAsOneAfterTheOther) {
+  for_each_isa([] {
+    for (auto [rows, C] : {std::pair<std::int64_t, std::int64_t>{1, 3},
+                           {3001, 1},
+                           {1237, 7},
+                           {4099, 64},
+                           {333, 130}}) {
+      for (const bool residual : {false, true}) {
+        SCOPED_TRACE(std::to_string(rows) + " rows of " + std::to_string(C));
+        BatchNormShape s{DType::f32, rows, C, 1e-5};
+        const Values x = random_values(rows * C, 1, -1, 2), r = random_values(rows * C, 2);
+        const Values scale = random_values(C, 3), shift = random_values(C, 4);
+        const Values dy = random_values(rows * C, 5);
+        Values y = poisoned(rows * C), mean = poisoned(C), variance = poisoned(C);
+        run(prepare(batch_norm_training_variants(), "simd", s),
+            {x.data(), scale.data(), shift.data()}, {y.data(), mean.data(), variance.data()});
+        Values masked = dy;
+        for (std::size_t i = 0; i < y.size(); ++i) {
+          if (residual) y[i] += r[i];
+          if (y[i] < 0) y[i] = 0;
+          if (!(y[i] > 0)) masked[i] = 0;
+        }
+        Values dx = poisoned(rows * C), dscale = poisoned(C), dshift = poisoned(C);
+        run(prepare(batch_norm_gradient_variants(), "simd", s),
+            {masked.data(), x.data(), mean.data(), variance.data(), scale.data()},
+            {dx.data(), dscale.data(), dshift.data()});
+
+        s.residual = residual;
+        Values relu_y = residual ? r : poisoned(rows * C);  // y in place of r
+        Values relu_mean = poisoned(C), relu_variance = poisoned(C);
+        Values factor = poisoned(C), offset = poisoned(C);
+        run(prepare(batch_norm_relu_training_variants(), "simd", s),
+            {x.data(), scale.data(), shift.data(), relu_y.data()},
+            {relu_y.data(), relu_mean.data(), relu_variance.data(), factor.data(), offset.data()});
+        expect_same_bits(relu_y, y);
+        expect_same_bits(relu_mean, mean);
+        expect_same_bits(relu_variance, variance);
+        Values relu_dx = poisoned(rows * C), relu_dscale = poisoned(C), relu_dshift = poisoned(C);
+        Values dr = dy;  // in place of dy
+        const Plan gradient = prepare(batch_norm_relu_gradient_variants(), "simd", s);
+        if (residual) {
+          run(gradient, {dr.data(), x.data(), mean.data(), variance.data(), scale.data(), y.data()},
+              {relu_dx.data(), relu_dscale.data(), relu_dshift.data(), dr.data()});
+          expect_same_bits(dr, masked);
+        } else {
+          run(gradient,
+              {dy.data(), x.data(), mean.data(), variance.data(), scale.data(), factor.data(),
+               offset.data()},
+              {relu_dx.data(), relu_dscale.data(), relu_dshift.data()});
+        }
+        expect_same_bits(relu_dx, dx);
+        expect_same_bits(relu_dscale, dscale);
+        expect_same_bits(relu_dshift, dshift);
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tapescope
