@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -37,11 +38,38 @@ void pause_briefly() {
 
 using Clock = std::chrono::steady_clock;
 
-// How often the system has taken the processor from this thread for another one.
-long times_put_aside() {
-  rusage used{};
-  return getrusage(RUSAGE_THREAD, &used) == 0 ? used.ru_nivcsw : 0;
-}
+// How long this thread was put aside for others.
+class Lookout {
+ public:
+  // From here on; to be called after a sleep of its own will.
+  void begin() {
+    began_ = Clock::now();
+    ran_ = ran();
+    switches_ = switches();
+  }
+  // What was taken since the last look.
+  Pace::Duration taken() {
+    if (switches() == switches_) return Pace::Duration(0);
+    const Lookout before = *this;
+    begin();
+    return (began_ - before.began_) - (ran_ - before.ran_);
+  }
+
+ private:
+  static Pace::Duration ran() {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  }
+  static long switches() {  // that it did not ask for
+    rusage used{};
+    getrusage(RUSAGE_THREAD, &used);
+    return used.ru_nivcsw;
+  }
+  Clock::time_point began_;
+  Pace::Duration ran_{};
+  long switches_ = 0;
+};
 
 // Work is published by bumping `generation_`; workers spin for it for about 200 us (what kernels
 // that one thread does alone take; to wake a sleeping worker takes 50) and then sleep on it. A
@@ -133,12 +161,17 @@ class Pool {
       restore_processors();
     }
     Pace pace;
-    Clock::time_point woke = Clock::now();
-    long put_aside = times_put_aside();
+    Lookout lookout;
+    Clock::time_point woke;
+    const auto awake = [&] {
+      woke = Clock::now();
+      lookout.begin();
+    };
+    awake();
     std::uint32_t seen = 0;
     bool rested = false;  // then the job that it left may still go on
     for (;;) {
-      if (!rested && wait_for_other_than(seen)) woke = Clock::now();
+      if (!rested && wait_for_other_than(seen)) awake();
       rested = false;
       seen = generation_.load(std::memory_order_acquire);
       if (stop_.load()) return;
@@ -147,12 +180,11 @@ class Pool {
       work([&] { return pace.limited() && pace.over(Clock::now() - woke); });
       door_.fetch_sub(1, std::memory_order_release);
       const Clock::time_point ended = Clock::now();
-      const bool may_have_been = ended - began > kShortestTimeSlice;
-      const long before = may_have_been ? std::exchange(put_aside, times_put_aside()) : put_aside;
-      const Pace::Duration rest = pace.after(ended - woke, put_aside != before);
+      const bool put_aside = ended - began > kTimeSlice && lookout.taken() > kTimeSlice;
+      const Pace::Duration rest = pace.after(ended - woke, put_aside);
       if (rest > Pace::Duration(0)) {
         std::this_thread::sleep_for(rest);
-        woke = Clock::now();
+        awake();
         rested = true;
       }
     }
@@ -179,8 +211,8 @@ class Pool {
     return (door & kOpen) != 0;
   }
 
-  // A job that took less was not interrupted for another process's time slice.
-  static constexpr Pace::Duration kShortestTimeSlice = std::chrono::microseconds(300);
+  // Less is taken by the system itself now and then, and by nobody who wants to compute.
+  static constexpr Pace::Duration kTimeSlice = std::chrono::microseconds(800);
   static constexpr std::uint32_t kOpen = 1u << 31;
 
   std::vector<std::thread> workers_;
