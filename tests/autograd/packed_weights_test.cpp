@@ -50,6 +50,33 @@ TEST(PackedWeights, ChangeNoBit) {
   }
 }
 
+// By tap only those are packed that meet the map: another map, another packing of the same weight.
+TEST(PackedWeights, OfMapsOfAFewPixelsArePackedByTheMap) {
+  const Net net;
+  const auto compile = [&](bool keep, bool gradient) {
+    Tape tape(Device::cpu(), Mode::evaluation);
+    const Var x = tape.input("x", DType::f32, {1, 2, 2, 32}), w = tape.parameter(net.weight);
+    const Conv2dOptions same{.pad_h = 1, .pad_w = 1};
+    const Var y = conv2d(avg_pool2d(conv2d(x, w, {}, same), {}), w, {}, same);
+    const Var out = gradient ? tape.gradient(sum(y), {x})[0] : y;
+    return tape.compile(std::vector{out}, {}, {.keep_fixed = keep});
+  };
+  const Tensor picture = noise({1, 2, 2, 32}, 3);
+  for (const bool gradient : {false, true}) {
+    Program plain = compile(false, gradient), kept = compile(true, gradient);
+    const std::vector<StepInfo> steps = kept.steps();
+    EXPECT_EQ(std::count_if(steps.begin(), steps.end(),
+                            [](const StepInfo& step) { return step.variant == "by_tap"; }),
+              gradient ? 4 : 2);
+    // Nine taps of the one and the middle one of the other; turned as well for the gradient.
+    EXPECT_EQ(kept.plan().packed, (gradient ? 20 : 10) * 32 * 32 * sizeof(float));
+    const Tensor want = plain.run({{"x", picture}})[0];
+    for (int times = 0; times < 3; ++times) {
+      expect_same_bits(kept.run({{"x", picture}})[0], want);
+    }
+  }
+}
+
 TEST(PackedWeights, FollowTheParameter) {
   const Net net;
   Program plain = net.compile(false), kept = net.compile(true);

@@ -165,6 +165,14 @@ std::vector<Conv2dShape> shapes() {
       shape(9, 3, 3, 40, 24, 3, 1),
       shape(2, 8, 8, 17, 3, 5, 2, 3),
   };
+  // Maps of a few pixels: by tap. Two blocks of images, taps that lie in the padding for all pixels.
+  all.push_back(shape(67, 2, 2, 16, 48, 3, 1));
+  all.push_back(shape(5, 1, 1, 48, 80, 3, 1));
+  all.push_back(shape(30, 4, 4, 32, 16, 3, 1, 2));
+  all.push_back(shape(3, 1, 2, 16, 112, 5, 2));
+  all.push_back(shape(20, 3, 5, 64, 32, 2, 0, 2));
+  all.push_back(shape(3, 4, 3, 32, 32, 3, 1, 2, 2));
+  all.push_back(shape(9, 2, 4, 144, 64, 1, 0));
   all.push_back(shape(2, 70, 9, 3, 300, 5, 2, 2));  // bands of rows, blocks of channels
   all.push_back(shape(2, 40, 11, 2, 5, 3, 2, 1, 2));
   Conv2dShape odd = shape(2, 9, 10, 5, 6, 3, 1);  // nothing is square
@@ -183,7 +191,7 @@ TEST(Conv2d, AgreesWithADirectSum) {
 
 TEST(Conv2d, EveryInstructionSet) {
   for_each_isa([] {
-    for (const char* variant : {"winograd", "few_channels"})
+    for (const char* variant : {"winograd", "few_channels", "by_tap"})
       for (const Conv2dShape& c : shapes()) check<float>(c, variant);
   });
 }

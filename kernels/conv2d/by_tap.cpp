@@ -1,0 +1,285 @@
+#include "kernels/conv2d/by_tap.h"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/isa.h"
+#include "engine/thread_pool.h"
+#include "kernels/conv2d/simd.h"
+#include "kernels/conv2d/winograd_tiles.h"
+
+namespace tapescope::by_tap {
+namespace {
+
+using winograd::blocks;
+using winograd::padded;
+
+constexpr std::int64_t kMostPixels = 8;     // of y
+constexpr std::int64_t kWholeVectors = 16;  // channels: whole vectors on every instruction set
+constexpr std::int64_t kImages = 64;        // taken at a time
+constexpr std::int64_t kRows = 128;         // of a tap, summed at a time in a weight gradient
+constexpr std::int64_t kOutputs = 64;       // channels of dy that go into one piece of dw
+
+struct Pixels {
+  std::int64_t of_x, of_y;
+};
+// The pixels of one image that a tap joins, in order.
+std::vector<Pixels> joined_by(const Conv2dShape& c, std::int64_t tap) {
+  std::vector<Pixels> joined;
+  for (std::int64_t p = 0; p < c.P(); ++p) {
+    for (std::int64_t q = 0; q < c.Q(); ++q) {
+      const std::int64_t h = p * c.stride_h - c.pad_h + tap / c.KW * c.dilation_h;
+      const std::int64_t w = q * c.stride_w - c.pad_w + tap % c.KW * c.dilation_w;
+      if (h >= 0 && h < c.H && w >= 0 && w < c.W) joined.push_back({h * c.W + w, p * c.Q() + q});
+    }
+  }
+  return joined;
+}
+
+// --- forward and the data gradient: rows of `in` {N, in_pixels, K} give rows of `out`
+// {N, out_pixels, J}
+
+struct Tap {
+  std::int64_t index;
+  std::int64_t before;                 // pixels of the taps before
+  std::vector<std::int64_t> from, to;  // pixels of in and out
+  std::int64_t pixels() const { return static_cast<std::int64_t>(from.size()); }
+};
+struct Problem {
+  const WinogradKernels* kernels;
+  std::int64_t N, K, J, in_pixels, out_pixels;
+  std::int64_t k_stride, j_stride, tap_stride;  // of the weights, in floats
+  bool bias;
+  std::vector<Tap> taps;  // those that join pixels
+
+  std::int64_t pixels() const { return taps.back().before + taps.back().pixels(); }
+  std::int64_t weight_floats() const { return static_cast<std::int64_t>(taps.size()) * K * J; }
+  std::int64_t row_floats() const { return std::min(N, kImages) * pixels() * K; }
+};
+
+Problem problem(const Conv2dShape& c, bool turned) {
+  Problem p{};
+  p.kernels = &TAPESCOPE_ISA_TABLE(winograd_kernels);
+  p.N = c.N, p.K = turned ? c.O : c.I, p.J = turned ? c.I : c.O;
+  p.in_pixels = turned ? c.P() * c.Q() : c.H * c.W;
+  p.out_pixels = turned ? c.H * c.W : c.P() * c.Q();
+  const std::int64_t row = c.KH * c.KW * c.I;  // of w {O, KH, KW, I}
+  p.k_stride = turned ? row : 1, p.j_stride = turned ? 1 : row, p.tap_stride = c.I;
+  p.bias = c.bias && !turned;
+  for (std::int64_t tap = 0; tap < c.KH * c.KW; ++tap) {
+    Tap joined{tap, p.taps.empty() ? 0 : p.pixels(), {}, {}};
+    for (const Pixels& pixels : joined_by(c, tap)) {
+      joined.from.push_back(turned ? pixels.of_y : pixels.of_x);
+      joined.to.push_back(turned ? pixels.of_x : pixels.of_y);
+    }
+    if (!joined.from.empty()) p.taps.push_back(std::move(joined));
+  }
+  return p;
+}
+
+// f(first channel of out, how many) for panels of two vectors, or the one that is left.
+template <class F>
+void for_panels(const Problem& p, F&& f) {
+  const std::int64_t columns = p.kernels->columns;
+  parallel_for(blocks(p.J, columns), [&](std::int64_t panel) {
+    f(panel * columns, std::min(columns, p.J - panel * columns));
+  });
+}
+
+// u {taps, panels, K, channels of the panel}
+void pack_weights(const Problem& p, const float* w, float* u) {
+  for_panels(p, [&](std::int64_t j, std::int64_t channels) {
+    for (std::size_t t = 0; t < p.taps.size(); ++t) {
+      const float* from = w + p.taps[t].index * p.tap_stride + j * p.j_stride;
+      float* to = u + static_cast<std::int64_t>(t) * p.K * p.J + j * p.K;
+      for (std::int64_t k = 0; k < p.K; ++k) {
+        for (std::int64_t i = 0; i < channels; ++i) {
+          to[k * channels + i] = from[k * p.k_stride + i * p.j_stride];
+        }
+      }
+    }
+  });
+}
+
+// A panel: rows [begin, end) of a tap over a block of images, row r being pixel r % pixels of image
+// r / pixels. At least one, of nearly equal height.
+template <class F>
+void for_rows(const Problem& p, std::int64_t rows, F&& f) {
+  const std::int64_t panels = blocks(rows, p.kernels->rows);
+  for (std::int64_t i = 0; i < panels; ++i) f(i * rows / panels, (i + 1) * rows / panels);
+}
+
+// Images [0, count) of in and out. v: {taps, rows of the tap, K}, by panels {K / width, rows,
+// width}
+void run_block(const Problem& p, std::int64_t count, const float* in, const float* u,
+               const float* bias, float* out, float* v) {
+  const std::int64_t width = p.kernels->width;
+  const auto rows_of = [&](const Tap& tap) { return v + count * tap.before * p.K; };
+  parallel_for(static_cast<std::int64_t>(p.taps.size()), [&](std::int64_t t) {
+    const Tap& tap = p.taps[static_cast<std::size_t>(t)];
+    const std::int64_t pixels = tap.pixels();
+    for_rows(p, count * pixels, [&](std::int64_t begin, std::int64_t end) {
+      float* to = rows_of(tap) + begin * p.K;
+      for (std::int64_t r = begin; r < end; ++r) {
+        const std::int64_t pixel = tap.from[static_cast<std::size_t>(r % pixels)];
+        const float* from = in + (r / pixels * p.in_pixels + pixel) * p.K;
+        for (std::int64_t k = 0; k < p.K; k += width) {
+          std::copy_n(from + k, width, to + k * (end - begin) + (r - begin) * width);
+        }
+      }
+    });
+  });
+  for_panels(p, [&](std::int64_t j, std::int64_t channels) {
+    for (std::int64_t row = 0; row < count * p.out_pixels; ++row) {
+      float* to = out + row * p.J + j;
+      if (bias != nullptr) {
+        std::copy_n(bias + j, channels, to);
+      } else {
+        std::fill_n(to, channels, 0.0f);
+      }
+    }
+    alignas(64) float m[16 * 32];  // {rows, channels}
+    for (std::size_t t = 0; t < p.taps.size(); ++t) {
+      const Tap& tap = p.taps[t];
+      const std::int64_t pixels = tap.pixels();
+      const float* weights = u + static_cast<std::int64_t>(t) * p.K * p.J + j * p.K;
+      for_rows(p, count * pixels, [&](std::int64_t begin, std::int64_t end) {
+        p.kernels->multiply(end - begin, channels / width, p.K, rows_of(tap) + begin * p.K, weights,
+                            m, channels);
+        for (std::int64_t r = begin; r < end; ++r) {
+          const std::int64_t pixel = tap.to[static_cast<std::size_t>(r % pixels)];
+          float* to = out + (r / pixels * p.out_pixels + pixel) * p.J + j;
+          const float* from = m + (r - begin) * channels;
+          for (std::int64_t i = 0; i < channels; ++i) to[i] += from[i];
+        }
+      });
+    }
+  });
+}
+
+struct Kernel {
+  Problem p;
+
+  void pack(const Queue&, const void* weights, void* packed) const {
+    pack_weights(p, static_cast<const float*>(weights), static_cast<float*>(packed));
+  }
+  void operator()(const Queue& queue, const Buffers& b) const {
+    float* v = static_cast<float*>(b.workspace);
+    float* own = v + padded(p.row_floats(), 16);
+    if (b.packed == nullptr) pack(queue, b.in[1], own);
+    const auto* u = b.packed != nullptr ? static_cast<const float*>(b.packed) : own;
+    const auto* in = static_cast<const float*>(b.in[0]);
+    const auto* bias = p.bias ? static_cast<const float*>(b.in[2]) : nullptr;
+    auto* out = static_cast<float*>(b.out[0]);
+    for (std::int64_t n = 0; n < p.N; n += kImages) {
+      run_block(p, std::min(kImages, p.N - n), in + n * p.in_pixels * p.K, u, bias,
+                out + n * p.out_pixels * p.J, v);
+    }
+  }
+};
+
+std::size_t bytes(std::int64_t floats) { return static_cast<std::size_t>(floats) * sizeof(float); }
+
+// What is packed depends on the taps that join pixels. A layout's name lives as long as the
+// process.
+std::string_view layout_of(const Problem& p, bool turned) {
+  static std::mutex mutex;
+  static std::set<std::string> names;
+  std::string name = turned ? "by tap, turned:" : "by tap:";
+  for (const Tap& tap : p.taps) name += fmt::format(" {}", tap.index);
+  const std::lock_guard<std::mutex> lock(mutex);
+  return *names.insert(std::move(name)).first;
+}
+
+Plan plan(const Conv2dShape& c, bool turned) {
+  Kernel kernel{problem(c, turned)};
+  const std::size_t packed = bytes(padded(kernel.p.weight_floats(), 16));
+  const std::size_t rows = bytes(padded(kernel.p.row_floats(), 16));
+  const Packing packing{layout_of(kernel.p, turned), packed};
+  return Plan("by_tap", rows + packed, std::move(kernel), packing);
+}
+
+// --- the weight gradient
+
+struct Sums {
+  const WinogradKernels* kernels;
+  Conv2dShape c;
+  std::vector<std::vector<Pixels>> taps;
+  std::int64_t workers;
+
+  std::int64_t parts() const { return blocks(c.O, kOutputs); }
+  std::int64_t scratch_floats() const { return kRows * (c.I + kOutputs); }
+};
+
+// dw[o, tap] for o in [o, o + outputs).
+void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outputs, const float* x,
+             const float* dy, float* dw, float* scratch) {
+  const std::int64_t I = s.c.I, O = s.c.O, width = s.kernels->width;
+  const std::int64_t stride = s.c.KH * s.c.KW * I;
+  float* const to = dw + o * stride + tap * I;  // {outputs, I}, rows `stride` apart
+  for (std::int64_t r = 0; r < outputs; ++r) std::fill_n(to + r * stride, I, 0.0f);
+  const std::vector<Pixels>& joined = s.taps[static_cast<std::size_t>(tap)];
+  const auto pixels = static_cast<std::int64_t>(joined.size());
+  float *d = scratch, *v = scratch + kRows * kOutputs;  // {rows, outputs}, {rows, I}
+  for (std::int64_t row = 0; row < s.c.N * pixels; row += kRows) {
+    const std::int64_t rows = std::min(kRows, s.c.N * pixels - row);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::int64_t n = (row + r) / pixels;
+      const Pixels& at = joined[static_cast<std::size_t>((row + r) % pixels)];
+      std::copy_n(dy + (n * s.c.P() * s.c.Q() + at.of_y) * O + o, outputs, d + r * outputs);
+      std::copy_n(x + (n * s.c.H * s.c.W + at.of_x) * I, I, v + r * I);
+    }
+    const std::int64_t panels = blocks(outputs, s.kernels->rows);
+    for (std::int64_t i = 0; i < I; i += s.kernels->columns) {
+      const std::int64_t vectors = std::min(s.kernels->columns, I - i) / width;
+      for (std::int64_t panel = 0; panel < panels; ++panel) {
+        const std::int64_t begin = panel * outputs / panels;
+        const std::int64_t height = (panel + 1) * outputs / panels - begin;
+        s.kernels->accumulate(height, vectors, rows, d + begin, outputs, v + i, I,
+                              to + begin * stride + i, stride);
+      }
+    }
+  }
+}
+
+void sum_all(const Sums& s, const float* x, const float* dy, float* dw, float* scratch) {
+  const std::int64_t pieces = static_cast<std::int64_t>(s.taps.size()) * s.parts();
+  std::atomic<std::int64_t> next{0};
+  parallel_for(s.workers, [&](std::int64_t worker) {
+    for (;;) {
+      const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
+      if (piece >= pieces) return;
+      const std::int64_t o = piece % s.parts() * kOutputs;
+      sum_tap(s, piece / s.parts(), o, std::min(kOutputs, s.c.O - o), x, dy, dw,
+              scratch + worker * s.scratch_floats());
+    }
+  });
+}
+
+}  // namespace
+
+bool supports(const Conv2dShape& c) {
+  return c.groups == 1 && c.I % kWholeVectors == 0 && c.O % kWholeVectors == 0 &&
+         c.P() * c.Q() <= kMostPixels && c.P() * c.Q() > 0 && c.H * c.W <= 4 * kMostPixels;
+}
+
+Plan conv2d(const Conv2dShape& c) { return plan(c, false); }
+Plan conv2d_data_gradient(const Conv2dShape& c) { return plan(c, true); }
+
+Plan conv2d_weight_gradient(const Conv2dShape& c) {
+  Sums s{&TAPESCOPE_ISA_TABLE(winograd_kernels), c, {}, 1};
+  for (std::int64_t tap = 0; tap < c.KH * c.KW; ++tap) s.taps.push_back(joined_by(c, tap));
+  s.workers =
+      std::min<std::int64_t>(thread_count(), static_cast<std::int64_t>(s.taps.size()) * s.parts());
+  return Plan("by_tap", bytes(s.workers * s.scratch_floats()),
+              [s = std::move(s)](const Queue&, const Buffers& b) {
+                sum_all(s, static_cast<const float*>(b.in[0]), static_cast<const float*>(b.in[1]),
+                        static_cast<float*>(b.out[0]), static_cast<float*>(b.workspace));
+              });
+}
+
+}  // namespace tapescope::by_tap
