@@ -4,6 +4,7 @@ find_package(Boost 1.70 REQUIRED COMPONENTS context)
 
 function(tapescope_emulated_sources target)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS kernels/*.cu)
+  list(FILTER sources EXCLUDE REGEX "kernels/cuda/")  # what only a real device has
   set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX)
   add_library(${target}_emulated OBJECT ${sources})
   target_include_directories(${target}_emulated PRIVATE ${PROJECT_SOURCE_DIR})

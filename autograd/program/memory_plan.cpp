@@ -5,7 +5,7 @@
 
 namespace tapescope {
 namespace {
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kAlignment = 256;  // cuBLASLt wants it of workspaces
 std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }

@@ -13,7 +13,7 @@ struct BufferLife {
   std::size_t bytes = 0;
   int first = 0;
   int last = 0;
-  std::size_t offset = 0;  // the answer, a multiple of 64
+  std::size_t offset = 0;  // the answer, a multiple of 256
 };
 
 // Gives every buffer an offset such that two that live at the same step do not overlap, and returns

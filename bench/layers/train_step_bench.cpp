@@ -72,5 +72,14 @@ BENCHMARK_CAPTURE(train_step, resnet18_224, "resnet18", 224, 3)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 
+BENCHMARK_CAPTURE(train_step, seednet_32, "seednet", 32, 3)
+    ->Arg(16)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(train_step, mobilenet_v2_224, "mobilenet_v2", 224, 3)
+    ->Arg(16)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+
 }  // namespace
 }  // namespace tapescope

@@ -16,7 +16,7 @@ namespace tapescope {
 struct Buffers {
   const void* const* in;         // one pointer per operand
   void* const* out;              // one pointer per output
-  void* workspace;               // Plan::workspace_bytes() bytes, aligned to 64
+  void* workspace;               // Plan::workspace_bytes() bytes, aligned to 256 on a GPU, to 64 on the CPU
   const void* packed = nullptr;  // what Plan::pack() made of operand 1, where it was kept
 };
 

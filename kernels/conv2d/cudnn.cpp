@@ -2,8 +2,12 @@
 #include "kernels/conv2d/cudnn.h"
 
 #include <array>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <string>
 
+#include "kernels/conv2d/add_to_rows.h"
 #include "kernels/cuda/cudnn_graph.h"
 #include "kernels/cuda/cudnn_library.h"
 #include "kernels/cuda/dynamic_library.h"
@@ -115,18 +119,31 @@ bool empty(const Conv2dShape& s) {
   return s.N == 0 || s.P() == 0 || s.Q() == 0 || s.O == 0 || s.I == 0;
 }
 
-bool has_engine(const Names& names, const Conv2dShape& s, bool bias = false) {
-  if (empty(s)) return false;
-  try {
-    return plan_of(names, s, bias) != nullptr;
-  } catch (const Error&) {  // cuDNN declines some shapes as early as their description
-    return false;
+// The plan of a shape, made once for the process: to ask for one takes cuDNN's heuristics, and
+// fused ones are compiled. Null where cuDNN has no engine.
+std::shared_ptr<const GraphPlan> known(const Names& names, const Conv2dShape& s,
+                                       bool bias = false) {
+  if (empty(s)) return nullptr;
+  static std::mutex mutex;
+  static std::map<std::string, std::shared_ptr<const GraphPlan>> plans;
+  const std::string key = fmt::format(
+      "{} {} {} {} {}x{} {} {} {}x{} {} {} {} {} {} {} {}", static_cast<int>(names.operation),
+      static_cast<int>(s.dtype), bias, s.N, s.H, s.W, s.I, s.O, s.KH, s.KW, s.stride_h, s.stride_w,
+      s.pad_h, s.pad_w, s.dilation_h, s.dilation_w, s.groups);
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto [it, fresh] = plans.try_emplace(key);
+  if (fresh) {
+    try {
+      it->second = plan_of(names, s, bias);
+    } catch (const Error&) {  // cuDNN declines some shapes as early as their description
+    }
   }
+  return it->second;
 }
 
 // `ids` say which tensor operand 0, operand 1, (the bias) and the output are.
 template <std::size_t count>
-Plan ready(std::unique_ptr<GraphPlan> graph, std::array<std::int64_t, count> ids) {
+Plan ready(std::shared_ptr<const GraphPlan> graph, std::array<std::int64_t, count> ids) {
   const std::size_t workspace = graph->workspace_bytes();
   return Plan("cudnn", workspace,
               [graph = std::move(graph), ids](const Queue& queue, const Buffers& b) {
@@ -142,21 +159,34 @@ Plan ready(std::unique_ptr<GraphPlan> graph, std::array<std::int64_t, count> ids
 
 const char* why_missing() { return cuda::cudnn().why_missing.c_str(); }
 
-bool supports_conv2d(const Conv2dShape& s) { return has_engine(kForward, s, s.bias); }
-bool supports_conv2d_data_gradient(const Conv2dShape& s) { return has_engine(kDataGradient, s); }
+bool supports_conv2d(const Conv2dShape& s) { return known(kForward, s) != nullptr; }
+bool supports_conv2d_data_gradient(const Conv2dShape& s) {
+  return known(kDataGradient, s) != nullptr;
+}
 bool supports_conv2d_weight_gradient(const Conv2dShape& s) {
-  return has_engine(kWeightGradient, s);
+  return known(kWeightGradient, s) != nullptr;
 }
 
 Plan conv2d(const Conv2dShape& s) {
-  if (s.bias) return ready<4>(plan_of(kForward, s, true), {kX, kW, kBias, kY});
-  return ready<3>(plan_of(kForward, s), {kX, kW, kY});
+  if (!s.bias) return ready<3>(known(kForward, s), {kX, kW, kY});
+  if (auto fused = known(kForward, s, true)) return ready<4>(std::move(fused), {kX, kW, kBias, kY});
+  // cuDNN adds a bias in the convolution's own pass on tensor cores only, and f32 does not run
+  // there.
+  auto graph = known(kForward, s);
+  const std::size_t workspace = graph->workspace_bytes();
+  return Plan(
+      "cudnn, bias apart", workspace,
+      [plain = std::make_unique<Plan>(ready<3>(std::move(graph), {kX, kW, kY})),
+       rows = s.N * s.P() * s.Q(), O = s.O, dtype = s.dtype](const Queue& queue, const Buffers& b) {
+        plain->run(queue, b);
+        cuda::add_to_rows(queue, dtype, rows, O, b.in[2], b.out[0]);
+      });
 }
 Plan conv2d_data_gradient(const Conv2dShape& s) {
-  return ready<3>(plan_of(kDataGradient, s), {kY, kW, kX});
+  return ready<3>(known(kDataGradient, s), {kY, kW, kX});
 }
 Plan conv2d_weight_gradient(const Conv2dShape& s) {
-  return ready<3>(plan_of(kWeightGradient, s), {kX, kY, kW});
+  return ready<3>(known(kWeightGradient, s), {kX, kY, kW});
 }
 
 }  // namespace tapescope::cudnn

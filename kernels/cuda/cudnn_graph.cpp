@@ -24,6 +24,8 @@ bool admissible(const Descriptor& config, DType dtype) {
   dnn.check(dnn.backend_get(raw, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
                             static_cast<std::int64_t>(notes.size()), &count, notes.data()),
             "engine query");
+  // A newer library may know of more notes than its header here.
+  count = std::clamp<std::int64_t>(count, 0, static_cast<std::int64_t>(notes.size()));
   return std::none_of(notes.begin(), notes.begin() + count, [&](cudnnBackendNumericalNote_t note) {
     switch (note) {
       case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:

@@ -4,12 +4,29 @@
 #include <glob.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <sstream>
 #include <vector>
 
 #include "engine/remedy.h"
 
 namespace tapescope::cuda {
 namespace {
+
+// The folders above the python3 on PATH: of an environment that is used and not activated, and of
+// what that one was made from.
+std::vector<std::string> roots_of_python() {
+  const char* const path = std::getenv("PATH");
+  std::istringstream folders(path != nullptr ? path : "");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::filesystem::path python = std::filesystem::path(folder) / "python3";
+    std::error_code error;
+    if (!std::filesystem::exists(python, error)) continue;
+    const std::filesystem::path real = std::filesystem::canonical(python, error);
+    return {python.parent_path().parent_path().string(), real.parent_path().parent_path().string()};
+  }
+  return {};
+}
 
 // Folders that a library may lie in, the loader's own path ("") first.
 std::vector<std::string> folders() {
@@ -24,6 +41,9 @@ std::vector<std::string> folders() {
     if (const char* root = std::getenv(variable)) {
       pythons.push_back(std::string(root) + "/lib/python3*/site-packages");
     }
+  }
+  for (const std::string& root : roots_of_python()) {
+    pythons.push_back(root + "/lib/python3*/site-packages");
   }
   if (const char* home = std::getenv("HOME")) {
     pythons.push_back(std::string(home) + "/.local/lib/python3*/site-packages");
@@ -47,9 +67,18 @@ DynamicLibrary::DynamicLibrary(std::initializer_list<const char*> names) {
   for (const char* name : names) {
     for (const std::string& place : places) {
       handle_ = dlopen((place + name).c_str(), RTLD_NOW | RTLD_GLOBAL);
-      if (handle_ != nullptr) return;
+      if (handle_ != nullptr) {
+        why_.clear();
+        return;
+      }
+      // One that is there and does not load says why in the loader's own words.
+      std::error_code error;
+      if (!place.empty() && why_.empty() && std::filesystem::exists(place + name, error)) {
+        if (const char* words = dlerror()) why_ = std::string("it does not load: ") + words;
+      }
     }
   }
+  if (!why_.empty()) return;
   why_ = std::string(*names.begin()) +
          " was not found in the loader's path, CUDA's folder or Python's nvidia packages";
 }

@@ -7,7 +7,8 @@
 namespace tapescope::cuda {
 
 // Opened once and never closed. Looked for in the loader's path, in CUDA's folder (CUDA_HOME,
-// CUDA_PATH, /usr/local/cuda) and in Python's nvidia/* packages.
+// CUDA_PATH, /usr/local/cuda) and in Python's nvidia/* packages: the system's, an activated
+// environment's, those of the python3 on PATH.
 class DynamicLibrary {
  public:
   // `names` in order of preference: {"libcublasLt.so.13", "libcublasLt.so.12"}.

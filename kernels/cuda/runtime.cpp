@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "engine/error.h"
+#include "kernels/cuda/probe.h"
 
 namespace tapescope::cuda {
 namespace {
@@ -115,6 +116,13 @@ std::unique_ptr<DeviceRuntime> open_device(std::string& why) {
   if (properties.major < 8) {
     why = fmt::format("'{}' is sm_{}{}; the kernels need sm_80 (Ampere) or later", properties.name,
                       properties.major, properties.minor);
+    return nullptr;
+  }
+  if (!has_code_for_this_device()) {
+    why = fmt::format(
+        "'{0}' is sm_{1}{2}, and this library was built for {3}; configure with "
+        "-DCMAKE_CUDA_ARCHITECTURES={1}{2}",
+        properties.name, properties.major, properties.minor, TAPESCOPE_CUDA_ARCHITECTURES);
     return nullptr;
   }
   try {

@@ -123,13 +123,28 @@ void ldmatrix_x4(unsigned (&to)[4], const void* row,
   self.block->collective(self, {"ldmatrix_x4", at}, ~0u, &part, load_matrices<transposed>);
 }
 
-// A copy happens where it is waited for, and not before: a missing wait reads what was there.
+// A copy may land at any moment between the call and its wait. Forward orders take the last one,
+// and a missing wait reads what was there; reverse ones the first, and who still reads what it
+// overwrites is found; shuffled ones toss a coin for each.
+inline bool lands_at_once(const emulator::Thread& self) {
+  const emulator::Schedule schedule = emulator::schedule();
+  if (schedule.order != emulator::Order::shuffled) {
+    return schedule.order == emulator::Order::reverse;
+  }
+  const std::uint64_t key = schedule.seed * 0x9E3779B97F4A7C15u + self.number * 1024u +
+                            static_cast<std::uint64_t>(self.groups) * 8 + self.copies.size();
+  return ((key * 0xBF58476D1CE4E5B9u) >> 63) != 0;
+}
 inline void cp_async_16(void* to, const void* from) {
   emulator::Thread& self = *emulator::current;
   if ((reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 != 0) {
     self.block->fault(self, "cp_async_16 is given an address that is not aligned to 16 bytes");
   }
-  self.copies.push_back({to, from, self.groups});
+  if (lands_at_once(self)) {
+    std::memcpy(to, from, 16);
+  } else {
+    self.copies.push_back({to, from, self.groups});
+  }
 }
 inline void cp_async_commit() { ++emulator::current->groups; }
 template <int pending>

@@ -51,9 +51,10 @@ void pack_b(std::int64_t K, const float* b, std::int64_t k_stride, std::int64_t 
   }
 }
 
-void tile(std::int64_t K, const float* a, const float* b, float* c, std::int64_t stride,
-          std::int64_t rows, std::int64_t columns, bool accumulate, const float* bias) {
-  Vector sum[kRows][kVectors] = {};
+template <int Rows>
+void tile_of(std::int64_t K, const float* a, const float* b, float* c, std::int64_t stride,
+             std::int64_t columns, bool accumulate, const float* bias) {
+  Vector sum[Rows][kVectors] = {};
   for (std::int64_t k = 0; k < K; ++k) {
     Vector row[kVectors];
 #pragma GCC unroll 2
@@ -61,15 +62,15 @@ void tile(std::int64_t K, const float* a, const float* b, float* c, std::int64_t
       row[v] = *reinterpret_cast<const Vector*>(b + k * kColumns + v * kWidth);
     }
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < Rows; ++r) {
       const float scalar = a[k * kRows + r];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) sum[r][v] += scalar * row[v];
     }
   }
-  if (rows == kRows && columns == kColumns) {
+  if (columns == kColumns) {
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         Vector* to = reinterpret_cast<Vector*>(c + r * stride + v * kWidth);
@@ -82,13 +83,13 @@ void tile(std::int64_t K, const float* a, const float* b, float* c, std::int64_t
     return;
   }
   // The same sums by way of memory, so that a cut tile gives the same bits.
-  float whole[kRows][kColumns];
-  for (int r = 0; r < kRows; ++r) {
+  float whole[Rows][kColumns];
+  for (int r = 0; r < Rows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
       *reinterpret_cast<Vector*>(&whole[r][v * kWidth]) = sum[r][v];
     }
   }
-  for (std::int64_t r = 0; r < rows; ++r) {
+  for (std::int64_t r = 0; r < Rows; ++r) {
     for (std::int64_t j = 0; j < columns; ++j) {
       float value = whole[r][j];
       if (accumulate) value += c[r * stride + j];
@@ -98,10 +99,20 @@ void tile(std::int64_t K, const float* a, const float* b, float* c, std::int64_t
   }
 }
 
+// Finds the tile with this number of rows at compile time: few rows do not pay for many.
+template <int Rows>
+void tile_rows(std::int64_t K, const float* a, const float* b, float* c, std::int64_t stride,
+               std::int64_t rows, std::int64_t columns, bool accumulate, const float* bias) {
+  if constexpr (Rows > 0) {
+    if (rows == Rows) return tile_of<Rows>(K, a, b, c, stride, columns, accumulate, bias);
+    tile_rows<Rows - 1>(K, a, b, c, stride, rows, columns, accumulate, bias);
+  }
+}
+
 }  // namespace
 
 extern const GemmKernels gemm_kernels;
-const GemmKernels gemm_kernels = {kRows, kColumns, pack_a, pack_b, tile};
+const GemmKernels gemm_kernels = {kRows, kColumns, pack_a, pack_b, tile_rows<kRows>};
 
 }  // namespace TAPESCOPE_ISA
 }  // namespace tapescope

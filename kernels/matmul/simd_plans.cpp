@@ -14,32 +14,45 @@ namespace {
 constexpr std::int64_t kDepth = 256;
 constexpr std::int64_t kRowPanels = 6;      // panels of a in a chunk: they stay in the second cache
 constexpr std::int64_t kColumnChunk = 256;  // columns in a chunk
+constexpr std::int64_t kFewChunks = 16;
 constexpr std::int64_t kMostTileRows = 14;
 
 std::int64_t blocks(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
 
-void run(const GemmKernels& kernels, const MatmulShape& s, const float* a, const float* b,
-         const float* bias, float* c, float* packed_b) {
+// b as panels {N / columns, K, columns}.
+void pack(const GemmKernels& kernels, const MatmulShape& s, const float* b, float* packed) {
+  const std::int64_t J = kernels.columns;
+  const std::int64_t b_k = s.transpose_b ? 1 : s.N, b_column = s.transpose_b ? s.K : 1;
+  parallel_for(blocks(s.N, J), [&](std::int64_t panel) {
+    const std::int64_t column = panel * J;
+    kernels.pack_b(s.K, b + column * b_column, b_k, b_column, std::min(J, s.N - column),
+                   packed + column * s.K);
+  });
+}
+
+// Columns of a chunk: fewer where there are few rows, so that all threads have work.
+std::int64_t column_chunk(const MatmulShape& s, std::int64_t row_chunks, std::int64_t panel) {
+  std::int64_t columns = kColumnChunk;
+  while (columns > panel && row_chunks * blocks(s.N, columns) < kFewChunks) columns /= 2;
+  return std::max(columns, panel);
+}
+
+void run(const GemmKernels& kernels, const MatmulShape& s, const float* a, const float* packed_b,
+         const float* bias, float* c) {
   const std::int64_t R = kernels.rows, J = kernels.columns;
   const std::int64_t a_row = s.transpose_a ? 1 : s.K, a_k = s.transpose_a ? s.M : 1;
-  const std::int64_t b_k = s.transpose_b ? 1 : s.N, b_column = s.transpose_b ? s.K : 1;
   if (s.K == 0) {
     for (std::int64_t i = 0; i < s.M * s.N; ++i) c[i] = bias != nullptr ? bias[i % s.N] : 0.0f;
     return;
   }
-  // packed_b {N / J, K, J}
-  parallel_for(blocks(s.N, J), [&](std::int64_t panel) {
-    const std::int64_t column = panel * J;
-    kernels.pack_b(s.K, b + column * b_column, b_k, b_column, std::min(J, s.N - column),
-                   packed_b + column * s.K);
-  });
   const std::int64_t row_chunk = R * kRowPanels;
-  const std::int64_t column_chunks = blocks(s.N, kColumnChunk);
+  const std::int64_t columns = column_chunk(s, blocks(s.M, row_chunk), J);
+  const std::int64_t column_chunks = blocks(s.N, columns);
   parallel_for(blocks(s.M, row_chunk) * column_chunks, [&](std::int64_t chunk) {
     const std::int64_t first_row = chunk / column_chunks * row_chunk;
     const std::int64_t rows = std::min(row_chunk, s.M - first_row);
-    const std::int64_t first_column = chunk % column_chunks * kColumnChunk;
-    const std::int64_t last_column = std::min(first_column + kColumnChunk, s.N);
+    const std::int64_t first_column = chunk % column_chunks * columns;
+    const std::int64_t last_column = std::min(first_column + columns, s.N);
     alignas(64) float packed_a[kMostTileRows * kRowPanels * kDepth];
     for (std::int64_t k = 0; k < s.K; k += kDepth) {
       const std::int64_t depth = std::min(kDepth, s.K - k);
@@ -60,18 +73,31 @@ void run(const GemmKernels& kernels, const MatmulShape& s, const float* a, const
   });
 }
 
+struct Kernel {
+  MatmulShape s;
+  const GemmKernels* kernels;
+
+  void pack(const Queue&, const void* b, void* packed) const {
+    simd::pack(*kernels, s, static_cast<const float*>(b), static_cast<float*>(packed));
+  }
+  void operator()(const Queue& queue, const Buffers& buffers) const {
+    if (buffers.packed == nullptr) pack(queue, buffers.in[1], buffers.workspace);
+    const void* b = buffers.packed != nullptr ? buffers.packed : buffers.workspace;
+    run(*kernels, s, static_cast<const float*>(buffers.in[0]), static_cast<const float*>(b),
+        s.bias ? static_cast<const float*>(buffers.in[2]) : nullptr,
+        static_cast<float*>(buffers.out[0]));
+  }
+};
+
 }  // namespace
 
 Plan matmul(const MatmulShape& s) {
-  const GemmKernels* kernels = &TAPESCOPE_ISA_TABLE(gemm_kernels);
+  const Kernel kernel{s, &TAPESCOPE_ISA_TABLE(gemm_kernels)};
+  const std::int64_t columns = kernel.kernels->columns;
   const std::size_t packed =
-      static_cast<std::size_t>(blocks(s.N, kernels->columns) * kernels->columns * s.K);
-  return Plan("simd", packed * sizeof(float), [s, kernels](const Queue&, const Buffers& buffers) {
-    run(*kernels, s, static_cast<const float*>(buffers.in[0]),
-        static_cast<const float*>(buffers.in[1]),
-        s.bias ? static_cast<const float*>(buffers.in[2]) : nullptr,
-        static_cast<float*>(buffers.out[0]), static_cast<float*>(buffers.workspace));
-  });
+      static_cast<std::size_t>(blocks(s.N, columns) * columns * s.K) * sizeof(float);
+  return Plan("simd", packed, kernel,
+              {s.transpose_b ? "columns of matmul, transposed" : "columns of matmul", packed});
 }
 
 }  // namespace tapescope::simd

@@ -7,16 +7,17 @@
 namespace tapescope {
 namespace {
 
-constexpr std::size_t kGuard = 64;  // bytes on each side
+constexpr std::size_t kAlignment = 256;  // what plans place workspaces by, on GPUs
+constexpr std::size_t kGuard = 256;      // bytes on each side
 constexpr unsigned char kMark = 0xA5;
 
 // A buffer with guard bands, `shift` bytes off alignment, filled with NaN or with given bytes.
 class Guarded {
  public:
   Guarded(const Type& type, std::size_t shift, const Tensor* content = nullptr)
-      : type_(type), memory_(type.bytes() + 2 * kGuard + shift + 64, kMark) {
+      : type_(type), memory_(type.bytes() + 2 * kGuard + shift + kAlignment, kMark) {
     const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
-    start_ = (64 - address % 64) % 64 + kGuard + shift;
+    start_ = (kAlignment - address % kAlignment) % kAlignment + kGuard + shift;
     if (content != nullptr) {
       std::memcpy(data(), content->data(), type.bytes());
     } else {
@@ -27,9 +28,10 @@ class Guarded {
   // Where kernels of a device find it: a copy in the device's memory, guards and all.
   void* on(Device device, const Queue& queue) {
     if (device.kind == DeviceKind::cpu) return data();
-    copy_ = Tensor(Type{DType::u8, {static_cast<std::int64_t>(memory_.size()) + 64}}, device);
-    // The same place within 64 bytes, for alignment to be what was asked for.
-    offset_ = reinterpret_cast<std::uintptr_t>(memory_.data()) % 64;
+    copy_ =
+        Tensor(Type{DType::u8, {static_cast<std::int64_t>(memory_.size() + kAlignment)}}, device);
+    // The same place within the alignment, for alignment to be what was asked for.
+    offset_ = reinterpret_cast<std::uintptr_t>(memory_.data()) % kAlignment;
     DeviceRuntime::of(device).copy(copied(), memory_.data(), memory_.size(), queue);
     return copied() + start_;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/conv2d/add_to_rows.h"
 #include "tests/kernels/kernel_testing.h"
 
 namespace tapescope {
@@ -165,7 +166,8 @@ std::vector<Conv2dShape> shapes() {
       shape(9, 3, 3, 40, 24, 3, 1),
       shape(2, 8, 8, 17, 3, 5, 2, 3),
   };
-  // Maps of a few pixels: by tap. Two blocks of images, taps that lie in the padding for all pixels.
+  // Maps of a few pixels: by tap. Two blocks of images, taps that lie in the padding for all
+  // pixels.
   all.push_back(shape(67, 2, 2, 16, 48, 3, 1));
   all.push_back(shape(5, 1, 1, 48, 80, 3, 1));
   all.push_back(shape(30, 4, 4, 32, 16, 3, 1, 2));
@@ -238,6 +240,18 @@ TEST(Conv2d, OfAnEmptyBatch) {
   run(prepare_from(conv2d_weight_gradient_variants(), c, c.dtype, backend), {nullptr, nullptr},
       {dw.data()});
   for (float value : dw) ASSERT_EQ(value, 0);
+}
+
+TEST(Conv2d, ABiasByItself) {
+  const std::int64_t rows = 67, C = 21;
+  const auto bias = random_values(C, 1), before = random_values(rows * C, 2);
+  const Queue queue(Device::emulated(), nullptr);
+  std::vector<float> after = before;
+  emulated::add_to_rows(queue, DType::f32, rows, C, bias.data(), after.data());
+  emulated::add_to_rows(queue, DType::f32, 0, C, bias.data(), nullptr);
+  for (std::int64_t i = 0; i < rows * C; ++i) {
+    ASSERT_EQ(after[at(i)], before[at(i)] + bias[at(i % C)]) << i;
+  }
 }
 
 }  // namespace

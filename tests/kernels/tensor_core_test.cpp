@@ -175,5 +175,36 @@ TEST(TensorCore, ACopyIsSeenAfterItsWaitAndNotBefore) {
   EXPECT_TRUE(std::isnan(out[0]));
 }
 
+// Reads what a copy is about to overwrite: right where the copy lands late, and a race all the
+// same.
+__global__ void run_early_refill(const float* from, float* out) {
+  TAPESCOPE_SHARED(float, tile, [4]);
+  for (int i = 0; i < 4; ++i) tile[i] = -1;
+  cp_async_16(&tile[0], from);
+  cp_async_commit();
+  out[0] = tile[0];
+  cp_async_wait<0>();
+}
+
+TEST(TensorCore, ACopyMayLandBeforeItsWait) {
+  alignas(16) const float from[4] = {1, 2, 3, 4};
+  const emulator::Schedule before = emulator::schedule();
+  const auto seen = [&](emulator::Schedule schedule) {
+    emulator::set_schedule(schedule);
+    float out[1];
+    launch<run_early_refill>(kQueue, 1, 1, 0, &from[0], &out[0]);
+    emulator::set_schedule(before);
+    return out[0];
+  };
+  EXPECT_EQ(seen({.order = emulator::Order::forward}), -1.0f);
+  EXPECT_EQ(seen({.order = emulator::Order::reverse}), 1.0f);
+  int early = 0;
+  for (std::uint64_t seed = 0; seed < 32; ++seed) {
+    early += seen({.order = emulator::Order::shuffled, .seed = seed}) == 1.0f;
+  }
+  EXPECT_GT(early, 4);
+  EXPECT_LT(early, 28);
+}
+
 }  // namespace
 }  // namespace tapescope::emulated

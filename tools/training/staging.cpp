@@ -11,8 +11,12 @@ Staging::Staging(Device device)
 
 Staging::~Staging() {
   if (device_.kind == DeviceKind::cpu) return;
-  runtime_.wait(runtime_.copy_queue());
-  runtime_.wait(runtime_.compute_queue());
+  // A device that has failed fails here once more, while its first error is on its way out.
+  try {
+    runtime_.wait(runtime_.copy_queue());
+    runtime_.wait(runtime_.compute_queue());
+  } catch (const Error&) {
+  }
   for (Slot& slot : slots_) {
     for (auto& [name, buffer] : slot.buffers) runtime_.free_pinned(buffer.pinned);
   }

@@ -1,0 +1,147 @@
+"""Training steps beside PyTorch on a CPU, in turns: same nets, batches and optimiser (SGD with momentum
+and weight decay), equal threads, synthetic pictures. PyTorch eager, with channels_last, compiled, and in
+bf16 by autocast; each mode lives in a process of its own, which waits while others run.
+
+    pip install torch torchvision
+    cmake --build --preset cpu --target layers_bench
+    python bench/peers/train_step.py [--nets lenet_28,resnet20_32] [--rounds 5] [--threads 2]
+
+Prints a Markdown table: median (least to most) milliseconds a step, and how many times as fast as the
+fastest f32 mode ours is. Run it on an idle machine."""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+NETS = {"lenet_28": (1, 28, 64), "resnet20_32": (3, 32, 128), "resnet18_32": (3, 32, 64),
+        "resnet18_224": (3, 224, 16), "mobilenet_v2_224": (3, 224, 16)}  # channels, size, batch
+MODES = ["eager", "channels_last", "compile", "bf16", "bf16 compile"]
+OURS = "ours"
+STEPS = {"lenet_28": 30, "resnet20_32": 8, "resnet18_32": 10, "resnet18_224": 2, "mobilenet_v2_224": 2}
+
+
+def make(name):
+    import torch.nn as nn
+    import torchvision
+    if name == "lenet_28":
+        return nn.Sequential(nn.Conv2d(1, 24, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+                             nn.Conv2d(24, 48, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                             nn.Linear(48 * 49, 256), nn.ReLU(), nn.Dropout(), nn.Linear(256, 10))
+    if name == "resnet20_32":
+        # The CIFAR form: a 3x3 stem, stages of 16, 32 and 64 channels, shortcuts by 1x1 convolutions.
+        Block, layers, inputs = torchvision.models.resnet.BasicBlock, [], 16
+        for stage, width in enumerate((16, 32, 64)):
+            for block in range(3):
+                stride = 2 if stage > 0 and block == 0 else 1
+                down = None
+                if stride != 1:
+                    down = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+                layers.append(Block(inputs, width, stride, down))
+                inputs = width
+        return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *layers,
+                             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    return torchvision.models.get_model(name.rsplit("_", 1)[0], num_classes=10)
+
+
+def worker(name, mode, threads):
+    """Answers each line on standard input with the seconds of a step, the median of some."""
+    import torch
+    import torch.nn.functional as F
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    channels, size, batch = NETS[name]
+    layout = torch.contiguous_format if mode == "eager" else torch.channels_last
+    net = make(name).to(memory_format=layout).train()
+    x = torch.randn(batch, channels, size, size).to(memory_format=layout)
+    y = torch.randint(0, 10, (batch,))
+    optimizer = torch.optim.SGD(net.parameters(), 1e-4, 0.9, weight_decay=5e-4)
+
+    def loss():
+        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in mode):
+            logits = net(x)
+        return F.cross_entropy(logits.float(), y)
+
+    forward = torch.compile(loss) if "compile" in mode else loss
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        forward().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    print("ready", torch.__version__, flush=True)
+    for _ in sys.stdin:
+        seconds = []
+        for _ in range(STEPS[name]):
+            start = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - start)
+        print(statistics.median(seconds), flush=True)
+
+
+def ours(bench, name, threads):
+    out = subprocess.run([bench, f"--benchmark_filter=train_step/{name}/", "--benchmark_format=json",
+                          "--benchmark_min_time=0.5"], capture_output=True, text=True, check=True,
+                         env={**os.environ, "TAPESCOPE_THREADS": str(threads)}).stdout
+    return json.loads(out)["benchmarks"][0]["real_time"] / 1e3
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", default="build/cpu/layers_bench")
+    parser.add_argument("--nets", default=",".join(NETS))
+    parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--worker", nargs=2)
+    args = parser.parse_args()
+    if args.worker:
+        return worker(*args.worker, args.threads)
+    if not pathlib.Path(args.bench).exists():
+        sys.exit(f"{args.bench} is missing; cmake --build --preset cpu --target layers_bench")
+    modes = args.modes.split(",")
+    print(f"| {platform.processor() or platform.machine()}, {args.threads} threads |", OURS, "|",
+          " | ".join(modes), "| ours / fastest f32 | ours / fastest bf16 |")
+    print("|---" * (len(modes) + 4) + "|")
+    version = "?"
+    for name in args.nets.split(","):
+        peers = {}
+        for mode in modes:
+            process = subprocess.Popen([sys.executable, __file__, "--worker", name, mode, "--threads", str(args.threads)],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                       env={**os.environ, "OMP_NUM_THREADS": str(args.threads)})
+            said = process.stdout.readline().split()
+            if said[:1] == ["ready"]:
+                peers[mode], version = process, said[1]
+        times = {key: [] for key in [OURS, *peers]}
+        for _ in range(args.rounds):
+            times[OURS].append(ours(args.bench, name, args.threads))
+            for mode, process in peers.items():
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                times[mode].append(float(process.stdout.readline()))
+        for process in peers.values():
+            process.stdin.close()
+            process.wait()
+
+        def cell(key):
+            t = [1e3 * value for value in times.get(key, [])]
+            return f"{statistics.median(t):.1f} ({min(t):.1f}-{max(t):.1f})" if t else "-"
+
+        def ratio(bf16):
+            best = [statistics.median(times[m]) for m in peers if ("bf16" in m) == bf16]
+            return f"{min(best) / statistics.median(times[OURS]):.2f}" if best else "-"
+
+        print(f"| {name} |", cell(OURS), "|", " | ".join(cell(m) for m in modes), "|", ratio(False), "|", ratio(True), "|",
+              flush=True)
+    print(f"\nPyTorch {version}, {time.strftime('%Y-%m-%d')}")
+
+
+if __name__ == "__main__":
+    main()
