@@ -1,7 +1,6 @@
 // How long a worker runs at a stretch on a processor that it has to share.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 
 namespace tapescope {
@@ -17,17 +16,7 @@ class Pace {
   using Duration = std::chrono::nanoseconds;
 
   // What to do after a stretch of this length: how long to rest, 0 where it may go on.
-  Duration after(Duration stretch, bool put_aside) {
-    if (put_aside) {
-      limit_ = std::max(kShortest, std::min(stretch, limit_) / 2);
-    } else if (stretch < limit_) {
-      return Duration(0);
-    } else {
-      limit_ += limit_ / 4;
-      if (limit_ > kNoEnd) limit_ = Duration::max();
-    }
-    return std::min(limit_, kLongestRest);
-  }
+  Duration after(Duration stretch, bool put_aside);
   bool over(Duration stretch) const { return stretch >= limit_; }
   bool limited() const { return limit_ != Duration::max(); }
 
@@ -37,6 +26,20 @@ class Pace {
   static constexpr Duration kLongestRest = std::chrono::milliseconds(4);
 
   Duration limit_ = Duration::max();
+};
+
+// How long this thread was put aside for others.
+class Lookout {
+ public:
+  // From here on; to be called after a sleep of its own will.
+  void begin();
+  // What was taken since the last look.
+  Pace::Duration taken();
+
+ private:
+  std::chrono::steady_clock::time_point began_;
+  Pace::Duration ran_{};
+  long switches_ = 0;  // that it did not ask for
 };
 
 }  // namespace tapescope

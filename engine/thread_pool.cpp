@@ -1,8 +1,6 @@
 #include "engine/thread_pool.h"
 
 #include <sched.h>
-#include <sys/resource.h>
-#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -37,39 +35,6 @@ void pause_briefly() {
 }
 
 using Clock = std::chrono::steady_clock;
-
-// How long this thread was put aside for others.
-class Lookout {
- public:
-  // From here on; to be called after a sleep of its own will.
-  void begin() {
-    began_ = Clock::now();
-    ran_ = ran();
-    switches_ = switches();
-  }
-  // What was taken since the last look.
-  Pace::Duration taken() {
-    if (switches() == switches_) return Pace::Duration(0);
-    const Lookout before = *this;
-    begin();
-    return (began_ - before.began_) - (ran_ - before.ran_);
-  }
-
- private:
-  static Pace::Duration ran() {
-    timespec time{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
-  }
-  static long switches() {  // that it did not ask for
-    rusage used{};
-    getrusage(RUSAGE_THREAD, &used);
-    return used.ru_nivcsw;
-  }
-  Clock::time_point began_;
-  Pace::Duration ran_{};
-  long switches_ = 0;
-};
 
 // Work is published by bumping `generation_`; workers spin for it for about 200 us (what kernels
 // that one thread does alone take; to wake a sleeping worker takes 50) and then sleep on it. A

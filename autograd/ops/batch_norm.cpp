@@ -125,87 +125,6 @@ class BatchNormTraining final : public BatchNormBase {
   bool rows_independent() const override { return false; }
 };
 
-// What the two ops below share: whether there is a residual branch.
-class BatchNormReluBase : public BatchNormBase {
- public:
-  BatchNormReluBase(double epsilon, bool residual) : BatchNormBase(epsilon), residual_(residual) {}
-  void attributes(AttributeVisitor& v) const override {
-    BatchNormBase::attributes(v);
-    v.visit("residual", std::int64_t{residual_});
-  }
-  void vjp(Vjp& v) const override { v.give_by_decomposition(); }
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
-  bool rows_independent() const override { return false; }
-
- protected:
-  // The operand of the branch or of what has its type must be like x.
-  void check_like(std::span<const Type> t, std::size_t operand) const {
-    if (t.size() > operand && t[operand] == t[0]) return;
-    throw usage_error("[{}] operand {} must be {}, as operand 0 is", name(), operand,
-                      to_string(t[0]));
-  }
-  BatchNormShape rows(const Type& x) const {
-    BatchNormShape shape = BatchNormBase::rows(x);
-    shape.residual = residual_;
-    return shape;
-  }
-  bool residual_;
-};
-
-// relu(batch_norm_training(x) + r). operands: x, scale, shift, and r where residual
-// -> y, mean, variance, factor, offset
-class BatchNormReluTraining final : public BatchNormReluBase {
- public:
-  using BatchNormReluBase::BatchNormReluBase;
-  std::string_view name() const override { return "batch_norm_relu"; }
-  Types infer(std::span<const Type> t) const override {
-    const Type vector{t[0].dtype, {check(t.first(3), 1)}};
-    if (residual_) check_like(t, 3);
-    return {t[0], vector, vector, vector, vector};
-  }
-  Plan prepare(std::span<const Type> t, std::span<const Type>,
-               const Backend& backend) const override {
-    return prepare_from(batch_norm_relu_training_variants(), rows(t[0]), t[0].dtype, backend);
-  }
-  std::vector<Var> decompose(Tape& tape, std::span<const Var> o) const override {
-    std::vector<Var> plain = BatchNormTraining(epsilon_).decompose(tape, o.first(3));
-    const Var factor = mul(o[1], rsqrt(affine(plain[2], 1, epsilon_)));
-    return {relu(residual_ ? add(plain[0], o[3]) : plain[0]), plain[1], plain[2], factor, o[2]};
-  }
-  Role role(int) const override { return Role::signal; }
-  bool may_overwrite(int operand, int output) const override { return operand == 3 && output == 0; }
-};
-
-// operands: dy, x, mean, variance, scale, and y where residual, else factor, offset
-// -> dx, dscale, dshift, and dr where residual
-class BatchNormReluGradient final : public BatchNormReluBase {
- public:
-  using BatchNormReluBase::BatchNormReluBase;
-  std::string_view name() const override { return "batch_norm_relu_gradient"; }
-  Types infer(std::span<const Type> t) const override {
-    const Type vector{t[0].dtype, {check(residual_ ? t.first(5) : t, 2)}};
-    if (!residual_) return {t[0], vector, vector};
-    check_like(t, 5);
-    return {t[0], vector, vector, t[0]};
-  }
-  Plan prepare(std::span<const Type> t, std::span<const Type>,
-               const Backend& backend) const override {
-    return prepare_from(batch_norm_relu_gradient_variants(), rows(t[0]), t[0].dtype, backend);
-  }
-  std::vector<Var> decompose(Tape& tape, std::span<const Var> o) const override {
-    const Var passed =
-        mask_positive(o[0], residual_ ? o[5] : add(mul(sub(o[1], o[2]), o[5]), o[6]));
-    std::vector<Var> results =
-        BatchNormGradient(epsilon_).decompose(tape, {{passed, o[1], o[2], o[3], o[4]}});
-    if (residual_) results.push_back(passed);
-    return results;
-  }
-  Role role(int operand) const override { return operand < 5 ? Role::signal : Role::fixed; }
-  bool may_overwrite(int operand, int output) const override {
-    return operand == 0 && output == (residual_ ? 3 : 0);
-  }
-};
-
 // operands: x, scale, shift, mean, variance -> y
 class BatchNormInference final : public BatchNormBase {
  public:
@@ -252,7 +171,6 @@ OperandSpec vector_of(const Shape& x, OperandSpec::Values values) {
 }
 constexpr auto kNormal = OperandSpec::Values::normal;
 constexpr auto kPositive = OperandSpec::Values::positive;
-constexpr auto kFar = OperandSpec::Values::far_from_zero;
 
 }  // namespace
 
@@ -264,6 +182,15 @@ BatchNormResult batch_norm_training(Var x, Var scale, Var shift, double epsilon)
 
 Var batch_norm_inference(Var x, Var scale, Var shift, Var mean, Var variance, double epsilon) {
   return record<BatchNormInference>({x, scale, shift, mean, variance}, epsilon);
+}
+
+std::optional<double> epsilon_of_batch_norm(const Op& op) {
+  const auto* norm = dynamic_cast<const BatchNormTraining*>(&op);
+  return norm != nullptr ? std::optional(norm->epsilon()) : std::nullopt;
+}
+std::vector<Var> batch_norm_gradient(std::span<const Var> operands, double epsilon) {
+  const Node& node = record(std::make_shared<BatchNormGradient>(epsilon), operands);
+  return {node.out(0), node.out(1), node.out(2)};
 }
 
 std::vector<Sample> batch_norm_training_samples() {
@@ -283,43 +210,6 @@ std::vector<Sample> batch_norm_gradient_samples() {
                        std::make_shared<BatchNormGradient>(1e-5),
                        {normal(x), normal(x), vector_of(x, kNormal), vector_of(x, kPositive),
                         vector_of(x, kPositive)}});
-  }
-  return samples;
-}
-
-std::optional<BatchNormRelu> relu_of_batch_norm(const Op& op, bool residual) {
-  const auto* norm = dynamic_cast<const BatchNormTraining*>(&op);
-  if (norm == nullptr) return std::nullopt;
-  return BatchNormRelu{std::make_shared<BatchNormReluTraining>(norm->epsilon(), residual),
-                       std::make_shared<BatchNormReluGradient>(norm->epsilon(), residual)};
-}
-
-std::vector<Sample> batch_norm_relu_samples() {
-  std::vector<Sample> samples;
-  for (const Shape& x : kShapes) {
-    std::vector<OperandSpec> operands = {normal(x), vector_of(x, kPositive),
-                                         vector_of(x, kFar)};  // no kink near
-    samples.push_back(
-        {to_string(x), std::make_shared<BatchNormReluTraining>(1e-5, false), operands});
-    operands.push_back(normal(x));
-    samples.push_back({"residual " + to_string(x),
-                       std::make_shared<BatchNormReluTraining>(1e-5, true), operands});
-  }
-  return samples;
-}
-
-std::vector<Sample> batch_norm_relu_gradient_samples() {
-  std::vector<Sample> samples;
-  for (const Shape& x : kShapes) {
-    const std::vector<OperandSpec> shared = {normal(x), normal(x), vector_of(x, kNormal),
-                                             vector_of(x, kPositive), vector_of(x, kPositive)};
-    std::vector<OperandSpec> plain = shared, residual = shared;
-    plain.push_back(vector_of(x, kPositive));
-    plain.push_back(vector_of(x, kFar));
-    residual.push_back(operand(x, OperandSpec::Values::away_from_zero));
-    samples.push_back({to_string(x), std::make_shared<BatchNormReluGradient>(1e-5, false), plain});
-    samples.push_back({"residual " + to_string(x),
-                       std::make_shared<BatchNormReluGradient>(1e-5, true), residual});
   }
   return samples;
 }

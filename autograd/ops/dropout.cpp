@@ -56,42 +56,6 @@ class Dropout final : public Op {
   std::uint64_t key_;
 };
 
-// Dropout of max(x, 0). operands: x {N, ...}, step {} i64
-class OfRelu final : public Op {
- public:
-  OfRelu(double p, std::uint64_t key) : dropout_(p, key), p_(p), key_(key) {}
-  std::string_view name() const override { return "relu_dropout"; }
-  void attributes(AttributeVisitor& v) const override { dropout_.attributes(v); }
-  Types infer(std::span<const Type> t) const override { return dropout_.infer(t); }
-  Plan prepare(std::span<const Type> t, std::span<const Type>,
-               const Backend& backend) const override {
-    const Shape& shape = t[0].shape;
-    return prepare_from(relu_dropout_variants(),
-                        {t[0].dtype, shape[0], shape.elements(1, shape.rank()), p_, key_},
-                        t[0].dtype, backend);
-  }
-  // Where y is positive both let pass; nowhere else does anything come through.
-  void vjp(Vjp& v) const override {
-    v.give(0, affine(mask_positive(v.cotangent(), v.output()), 1 / (1 - p_)));
-  }
-  Role role(int operand) const override { return dropout_.role(operand); }
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::monotone; }
-  Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
-    return memory_cost(t, outputs, 2);
-  }
-  Footprint footprint() const override { return {}; }
-  bool nonnegative() const override { return true; }
-  bool may_overwrite(int operand, int) const override { return operand == 0; }
-  std::vector<Var> decompose(Tape&, std::span<const Var> operands) const override {
-    return {record<Dropout>({relu(operands[0]), operands[1]}, p_, key_)};
-  }
-
- private:
-  Dropout dropout_;
-  double p_;
-  std::uint64_t key_;
-};
-
 }  // namespace
 
 Var dropout(Var x, double p) {
@@ -104,11 +68,9 @@ Var dropout(Var x, double p) {
   return record<Dropout>({x, tape.step()}, p, tape.random_key("dropout"));
 }
 
-std::optional<ReluDropout> dropout_of_relu(const Op& op) {
+std::optional<DropoutMask> mask_of_dropout(const Op& op) {
   const auto* drop = dynamic_cast<const Dropout*>(&op);
-  if (drop == nullptr) return std::nullopt;
-  return ReluDropout{std::make_shared<OfRelu>(drop->p(), drop->key()),
-                     unary_op(Unary::affine, 1 / (1 - drop->p()), 0)};
+  return drop != nullptr ? std::optional(DropoutMask{drop->p(), drop->key()}) : std::nullopt;
 }
 
 std::vector<Sample> dropout_samples() {
@@ -121,15 +83,6 @@ std::vector<Sample> dropout_samples() {
   }
   samples.push_back({"empty batch", std::make_shared<Dropout>(0.5, 1), {normal({0, 4}), step}});
   return samples;
-}
-
-std::vector<Sample> relu_dropout_samples() {
-  const OperandSpec step = fixed_extent(index({}, 1000));
-  const auto op = std::make_shared<OfRelu>(0.5, 12345);
-  const auto away = OperandSpec::Values::away_from_zero;
-  return {{"rows", op, {operand({3, 37}, away), step}},
-          {"images", op, {operand({3, 5, 4, 8}, away), step}},
-          {"empty batch", op, {normal({0, 4}), step}}};
 }
 
 }  // namespace tapescope

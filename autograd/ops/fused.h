@@ -1,36 +1,27 @@
-// Ops that Programs put in the place of several recorded ones: see program/fuse.h.
+// What the ops that Programs put in the place of several recorded ones are made of: see
+// program/fused_ops.h.
 #pragma once
 
 #include <optional>
 
 #include "autograd/op.h"
+#include "autograd/ops/ops.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace tapescope {
 
-// Dropout of a relu's result as one kernel, and what is left of dropout in its gradient, where the
-// sign of the result says what both let through.
-struct ReluDropout {
-  OpRef forward;   // of relu's operand and the step
-  OpRef backward;  // of the cotangent alone
+// The epsilon of a batch normalisation in training, the windows of a max_pool2d, what a dropout
+// keeps. Nothing where `op` is another.
+std::optional<double> epsilon_of_batch_norm(const Op& op);
+std::optional<Pool2dOptions> windows_of_max_pool(const Op& op);
+struct DropoutMask {
+  double p = 0;  // of an element to go
+  std::uint64_t key = 0;
 };
-// Nothing where `op` is no dropout.
-std::optional<ReluDropout> dropout_of_relu(const Op& op);
+std::optional<DropoutMask> mask_of_dropout(const Op& op);
 
-// What relu makes of a batch normalisation in training, or of its sum with a residual branch, as
-// one kernel, and the gradient of both, which makes relu's mask again.
-struct BatchNormRelu {
-  OpRef forward;   // of the normalisation's operands, and the branch: y, mean, variance, factor,
-                   // offset
-  OpRef backward;  // of relu's cotangent, x, mean, variance, scale, and y (with a branch) or factor
-                   // and offset: dx, dscale, dshift, and the branch's cotangent
-};
-// Nothing where `op` is no such normalisation.
-std::optional<BatchNormRelu> relu_of_batch_norm(const Op& op, bool residual);
-
-// max_pool2d of a relu's result from what relu was given. Its index says where nothing goes back: the
-// scatter of its cotangent is relu's cotangent already. Null where `op` is no max_pool2d.
-OpRef max_pool2d_of_relu(const Op& op);
+// What decompositions record: dx, dscale and dshift.
+std::vector<Var> batch_norm_gradient(std::span<const Var> dy_x_mean_variance_scale, double epsilon);
 
 // The element-wise op of one operand, p0 and p1 being the function's constants.
 OpRef unary_op(Unary function, double p0, double p1);

@@ -138,7 +138,7 @@ void MaxPoolScatter::vjp(Vjp& v) const {
 }
 
 // operands: x {N,H,W,C} -> y, index {N,P,Q,C}
-class MaxPool : public PoolBase {
+class MaxPool final : public PoolBase {
  public:
   using PoolBase::PoolBase;
   std::string_view name() const override { return "max_pool2d"; }
@@ -170,22 +170,6 @@ class MaxPool : public PoolBase {
   bool keeps_signs() const override { return true; }
   OpRef without_padding() const override { return std::make_shared<MaxPool>(unpadded()); }
   double padding_value() const override { return std::numeric_limits<float>::lowest(); }
-};
-
-// max_pool2d(relu(x)), whose index is kNoPlace where relu lets nothing back.
-class MaxPoolOfRelu final : public MaxPool {
- public:
-  using MaxPool::MaxPool;
-  std::string_view name() const override { return "max_pool2d_relu"; }
-  Plan prepare(std::span<const Type> t, std::span<const Type>,
-               const Backend& backend) const override {
-    Pool2dShape k = shape_of(t[0]);
-    k.relu = true;
-    return prepare_from(max_pool2d_variants(), k, t[0].dtype, backend);
-  }
-  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
-  bool nonnegative() const override { return true; }
-  OpRef without_padding() const override { return std::make_shared<MaxPoolOfRelu>(unpadded()); }
 };
 
 class AvgPoolBase : public PoolBase {
@@ -293,9 +277,9 @@ OpRef make(const Pool2dOptions& options) {
 
 Var max_pool2d(Var x, const Pool2dOptions& options) { return record<MaxPool>({x}, options); }
 
-OpRef max_pool2d_of_relu(const Op& op) {
+std::optional<Pool2dOptions> windows_of_max_pool(const Op& op) {
   const auto* pool = dynamic_cast<const MaxPool*>(&op);
-  return pool != nullptr ? std::make_shared<MaxPoolOfRelu>(pool->options()) : nullptr;
+  return pool != nullptr ? std::optional(pool->options()) : std::nullopt;
 }
 
 Var avg_pool2d(Var x, const Pool2dOptions& options) { return record<AvgPool>({x}, options); }
@@ -313,14 +297,6 @@ Var global_avg_pool2d(Var x) {
 std::vector<Sample> max_pool2d_samples() {
   return samples_of(
       make<MaxPool>,
-      [](const PoolCase& c) -> std::vector<OperandSpec> {
-        return {operand(c.x, OperandSpec::Values::distinct)};
-      },
-      true);
-}
-std::vector<Sample> max_pool2d_relu_samples() {
-  return samples_of(
-      make<MaxPoolOfRelu>,
       [](const PoolCase& c) -> std::vector<OperandSpec> {
         return {operand(c.x, OperandSpec::Values::distinct)};
       },

@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "autograd/ops/fused.h"
+#include "autograd/program/fused_ops.h"
 
 namespace tapescope {
 namespace {
@@ -20,7 +21,7 @@ class Fusion {
     for (const Var& var : kept) readers_[var.node].push_back(nullptr);
     kept_ = kept;
     for (const Node* node : nodes) {
-      if (const auto fused = dropout_of_relu(*node->op)) dropout(*node, *fused);
+      if (const auto fused = dropout_of_relu(node->op)) dropout(*node, *fused);
       if (node->op->name() != "relu") continue;
       normalised_relu(*node);
       if (!result_.same.contains(node)) pooled_relu(*node);
@@ -135,7 +136,7 @@ class Fusion {
     for (const Node* mask : masks) {
       if (!is_in(scatters, mask->operand_data[0].node)) return;
     }
-    result_.replaced[&pool] = {max_pool2d_of_relu(*pool.op), {relu.operand_data[0]}};
+    result_.replaced[&pool] = {max_pool2d_of_relu(pool.op), {relu.operand_data[0]}};
     for (const Node* scatter : scatters) {
       std::vector<Var> operands(scatter->operands().begin(), scatter->operands().end());
       operands[2] = relu.operand_data[0];

@@ -89,44 +89,31 @@ void gradient(const BatchNormShape& s, const Buffers& b, Passed&& passed) {
   });
 }
 
-}  // namespace
-
-Plan batch_norm_training(const BatchNormShape& s) {
+// With relu, what stands there once normalised is y's, and factor and offset are kept.
+Plan training(const BatchNormShape& s, bool relu) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
-    return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
-      const T *x = in<T>(b, 0), *scale = in<T>(b, 1), *shift = in<T>(b, 2);
+    return Plan("reference", 0, [s, relu](const Queue&, const Buffers& b) {
       parallel_for(s.C, [&](std::int64_t c) {
-        const Moments m = moments(s, c, x);
+        const Moments m = moments(s, c, in<T>(b, 0));
+        const Line normalise = line(s, c, in<T>(b, 1), in<T>(b, 2), m);
         out<T>(b, 1)[c] = rounded<T>(m.mean);
         out<T>(b, 2)[c] = rounded<T>(m.variance);
-        const Line normalise = line(s, c, scale, shift, m);
-        fill(s, c, x, out<T>(b, 0), [&](std::int64_t, double at) { return normalise(at); });
-      });
-    });
-  });
-}
-
-Plan batch_norm_relu_training(const BatchNormShape& s) {
-  return with_floating(s.dtype, [&](auto t) {
-    using T = decltype(t);
-    return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
-      const T *x = in<T>(b, 0), *scale = in<T>(b, 1), *shift = in<T>(b, 2);
-      parallel_for(s.C, [&](std::int64_t c) {
-        const Moments m = moments(s, c, x);
-        out<T>(b, 1)[c] = rounded<T>(m.mean);
-        out<T>(b, 2)[c] = rounded<T>(m.variance);
-        const Line normalise = line(s, c, scale, shift, m);
-        out<T>(b, 3)[c] = rounded<T>(normalise.factor);
-        out<T>(b, 4)[c] = rounded<T>(normalise.offset);
-        fill(s, c, x, out<T>(b, 0), [&](std::int64_t i, double at) {
-          const double z = normalise(at) + (s.residual ? value(in<T>(b, 3), i) : 0);
-          return z < 0 ? 0 : z;
+        if (relu) out<T>(b, 3)[c] = rounded<T>(normalise.factor);
+        if (relu) out<T>(b, 4)[c] = rounded<T>(normalise.offset);
+        fill(s, c, in<T>(b, 0), out<T>(b, 0), [&](std::int64_t i, double at) {
+          const double z = normalise(at) + (relu && s.residual ? value(in<T>(b, 3), i) : 0);
+          return relu && z < 0 ? 0 : z;
         });
       });
     });
   });
 }
+
+}  // namespace
+
+Plan batch_norm_training(const BatchNormShape& s) { return training(s, false); }
+Plan batch_norm_relu_training(const BatchNormShape& s) { return training(s, true); }
 
 Plan batch_norm_inference(const BatchNormShape& s) {
   return with_floating(s.dtype, [&](auto t) {

@@ -1,7 +1,6 @@
 // Maximum and mean over windows of an image, and their gradients.
 //
-//   max_pool2d:          y = max over the window; k = its place in the window (row-major), the
-//   first
+//   max_pool2d:          y = max over the window; k = its place in the window (row-major), the first
 //                        of equals; a NaN wins. Padding never wins.
 //                        with relu: y = max(that, 0), and k = kNoPlace where that is not positive
 //   max_pool2d_scatter:  dx at the place that won += dy          (the VJP)

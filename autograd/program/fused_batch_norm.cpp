@@ -1,0 +1,146 @@
+// Batch normalisation in training, a residual branch added, relu: one kernel forward, one backward.
+#include "autograd/ops/fused.h"
+#include "autograd/ops/ops.h"
+#include "autograd/ops/samples.h"
+#include "autograd/program/fused_ops.h"
+#include "kernels/batch_norm/batch_norm.h"
+
+namespace tapescope {
+namespace {
+
+class BatchNormReluBase : public Op {
+ public:
+  BatchNormReluBase(double epsilon, bool residual) : epsilon_(epsilon), residual_(residual) {}
+  void attributes(AttributeVisitor& v) const override {
+    v.visit("epsilon", epsilon_);
+    v.visit("residual", std::int64_t{residual_});
+  }
+  void vjp(Vjp& v) const override { v.give_by_decomposition(); }
+  RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
+  Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
+    return memory_cost(t, outputs, 6);
+  }
+  Footprint footprint() const override { return {}; }
+  bool rows_independent() const override { return false; }
+
+ protected:
+  Type vector_of(const Type& x) const { return {x.dtype, {x.shape[x.shape.rank() - 1]}}; }
+  // Operand k < images or k == branch is like x, the others {C}.
+  void check(std::span<const Type> t, std::size_t images, std::size_t branch) const {
+    for (std::size_t k = 1; k < t.size(); ++k) {
+      const Type expected = k < images || k == branch ? t[0] : vector_of(t[0]);
+      if (t[k] == expected) continue;
+      throw usage_error("[{}] operand {} must be {}, not {}", name(), k, to_string(expected),
+                        to_string(t[k]));
+    }
+  }
+  BatchNormShape rows(const Type& x) const {
+    const Shape& shape = x.shape;
+    const std::int64_t C = shape[shape.rank() - 1];
+    return {x.dtype, shape.elements(0, shape.rank() - 1), C, epsilon_, residual_};
+  }
+  double epsilon_;
+  bool residual_;
+};
+
+// relu(batch_norm_training(x) + r). operands: x, scale, shift, and r where residual
+// -> y, mean, variance, factor, offset
+class BatchNormReluTraining final : public BatchNormReluBase {
+ public:
+  using BatchNormReluBase::BatchNormReluBase;
+  std::string_view name() const override { return "batch_norm_relu"; }
+  Types infer(std::span<const Type> t) const override {
+    check(t, 1, 3);
+    const Type vector = vector_of(t[0]);
+    return {t[0], vector, vector, vector, vector};
+  }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    return prepare_from(batch_norm_relu_training_variants(), rows(t[0]), t[0].dtype, backend);
+  }
+  std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {
+    const BatchNormResult norm = batch_norm_training(o[0], o[1], o[2], epsilon_);
+    const Var factor = mul(o[1], rsqrt(affine(norm.variance, 1, epsilon_)));
+    return {relu(residual_ ? add(norm.y, o[3]) : norm.y), norm.mean, norm.variance, factor, o[2]};
+  }
+  Role role(int) const override { return Role::signal; }
+  bool may_overwrite(int operand, int output) const override { return operand == 3 && output == 0; }
+};
+
+// operands: dy, x, mean, variance, scale, and y where residual, else factor, offset
+// -> dx, dscale, dshift, and dr where residual
+class BatchNormReluGradient final : public BatchNormReluBase {
+ public:
+  using BatchNormReluBase::BatchNormReluBase;
+  std::string_view name() const override { return "batch_norm_relu_gradient"; }
+  Types infer(std::span<const Type> t) const override {
+    check(t, 2, residual_ ? 5 : 0);
+    const Type vector = vector_of(t[0]);
+    return residual_ ? Types{t[0], vector, vector, t[0]} : Types{t[0], vector, vector};
+  }
+  Plan prepare(std::span<const Type> t, std::span<const Type>,
+               const Backend& backend) const override {
+    return prepare_from(batch_norm_relu_gradient_variants(), rows(t[0]), t[0].dtype, backend);
+  }
+  std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {
+    const Var passed =
+        mask_positive(o[0], residual_ ? o[5] : add(mul(sub(o[1], o[2]), o[5]), o[6]));
+    const Var operands[] = {passed, o[1], o[2], o[3], o[4]};
+    std::vector<Var> results = batch_norm_gradient(operands, epsilon_);
+    if (residual_) results.push_back(passed);
+    return results;
+  }
+  Role role(int operand) const override { return operand < 5 ? Role::signal : Role::fixed; }
+  bool may_overwrite(int operand, int output) const override {
+    return operand == 0 && output == (residual_ ? 3 : 0);
+  }
+};
+
+const Shape kShapes[] = {{3, 4, 5, 6}, {3, 7}, {3, 2, 3, 1}, {3, 5, 5, 33}};
+
+OperandSpec vector_of(const Shape& x, OperandSpec::Values values) {
+  return fixed_extent(operand({x[x.rank() - 1]}, values));
+}
+constexpr auto kNormal = OperandSpec::Values::normal;
+constexpr auto kPositive = OperandSpec::Values::positive;
+constexpr auto kFar = OperandSpec::Values::far_from_zero;  // no kink near
+
+}  // namespace
+
+std::optional<BatchNormRelu> relu_of_batch_norm(const Op& op, bool residual) {
+  const std::optional<double> epsilon = epsilon_of_batch_norm(op);
+  if (!epsilon) return std::nullopt;
+  return BatchNormRelu{std::make_shared<BatchNormReluTraining>(*epsilon, residual),
+                       std::make_shared<BatchNormReluGradient>(*epsilon, residual)};
+}
+
+std::vector<Sample> batch_norm_relu_samples() {
+  std::vector<Sample> samples;
+  for (const Shape& x : kShapes) {
+    std::vector<OperandSpec> operands = {normal(x), vector_of(x, kPositive), vector_of(x, kFar)};
+    samples.push_back(
+        {to_string(x), std::make_shared<BatchNormReluTraining>(1e-5, false), operands});
+    operands.push_back(normal(x));
+    samples.push_back({"residual " + to_string(x),
+                       std::make_shared<BatchNormReluTraining>(1e-5, true), operands});
+  }
+  return samples;
+}
+
+std::vector<Sample> batch_norm_relu_gradient_samples() {
+  std::vector<Sample> samples;
+  for (const Shape& x : kShapes) {
+    const std::vector<OperandSpec> shared = {normal(x), normal(x), vector_of(x, kNormal),
+                                             vector_of(x, kPositive), vector_of(x, kPositive)};
+    std::vector<OperandSpec> plain = shared, residual = shared;
+    plain.push_back(vector_of(x, kPositive));
+    plain.push_back(vector_of(x, kFar));
+    residual.push_back(operand(x, OperandSpec::Values::away_from_zero));
+    samples.push_back({to_string(x), std::make_shared<BatchNormReluGradient>(1e-5, false), plain});
+    samples.push_back({"residual " + to_string(x),
+                       std::make_shared<BatchNormReluGradient>(1e-5, true), residual});
+  }
+  return samples;
+}
+
+}  // namespace tapescope
