@@ -1,4 +1,4 @@
-# CPU instruction-set levels. kernels/<family>/simd.cpp is compiled once per level, each time with
+# CPU instruction-set levels. Each <folder>/simd.cpp is compiled once per level, each time with
 # TAPESCOPE_ISA set to the level's name, which the file uses as its namespace. Those files use no
 # STL and no inline function from elsewhere: the linker would merge a copy that holds wide
 # instructions into code that runs on every processor.
@@ -11,8 +11,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
       -mprefer-vector-width=512)
 endif()
 
-function(tapescope_isa_sources target)
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS kernels/*/simd.cpp)
+function(tapescope_isa_sources target folder)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*/simd.cpp)
   if(NOT sources)
     return()
   endif()

@@ -1,4 +1,4 @@
-// How one kernels/<family>/simd.cpp, compiled once per instruction set, is reached.
+// How one <folder>/simd.cpp, compiled once per instruction set, is reached.
 //
 // simd.h declares a struct of function pointers and, with TAPESCOPE_DECLARE_ISA_TABLE, one
 // constant of that type per level; simd.cpp defines it in namespace tapescope::TAPESCOPE_ISA.

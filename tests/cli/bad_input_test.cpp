@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/program.h"
+#include "tools/onnx/graph.h"
+#include "tools/training/stored_zip.h"
 
 namespace tapescope {
 namespace {
@@ -243,12 +245,20 @@ TEST(Program, HelpAndVersion) {
   const Result version = tapescope_program({"--version"});
   EXPECT_EQ(version.status, 0);
   EXPECT_NE(version.out.find("tapescope"), std::string::npos);
+  for (const std::string& library : {tapescope::onnx::protobuf_version(), zip_library()}) {
+    EXPECT_NE(version.out.find(library), std::string::npos) << library;
+  }
   for (const char* name : {"train", "eval", "predict", "explain", "inspect", "kernels",
                            "synthesize", "benchmark-explanations"}) {
     const Result help = tapescope_program({name, "--help"});
     EXPECT_EQ(help.status, 0) << help.err;
     EXPECT_NE(help.out.find("Example:"), std::string::npos) << help.out;
   }
+  // Either will do, so neither is said to be required.
+  const Result verify = tapescope_program({"verify-run", "--help"});
+  EXPECT_EQ(verify.out.find("REQUIRED"), std::string::npos) << verify.out;
+  EXPECT_EQ(tapescope_program({"verify-run"}).status, 2);
+  EXPECT_NE(tapescope_program({"detect", "--help"}).out.find("--allow-outside"), std::string::npos);
 }
 
 TEST(Program, KernelsListsVariantsAndReasons) {

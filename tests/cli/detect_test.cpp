@@ -178,6 +178,15 @@ TEST_F(DetectProgram, ExplainsAllBoxesAndWhatWasMissed) {
   const Result none = explain({"--missed", "--data", data(), "--method", "odam"});
   EXPECT_EQ(none.status, 0) << none.err;
   EXPECT_TRUE(json::parse(none.out)["maps"].empty()) << "nothing is missed";
+  // A picture that the annotations do not know leaves nothing behind.
+  const fs::path stranger = *folder_ / "stranger.png", left = *folder_ / "left";
+  fs::copy_file(picture(0), stranger);
+  const Result unknown = tapescope_program({"explain", "--run", run(), stranger, "--out", left,
+                                            "--missed", "--data", data(), "--method", "odam"});
+  EXPECT_EQ(unknown.status, 2);
+  EXPECT_NE(unknown.err.find("no annotation of a picture called 'stranger.png'"), std::string::npos)
+      << unknown.err;
+  EXPECT_FALSE(fs::exists(left));
 }
 
 TEST_F(DetectProgram, ScoresWhatItExplains) {

@@ -329,6 +329,23 @@ TEST_F(Explanations, PicturesOfOneNameKeepTheirOwnMaps) {
   }
 }
 
+TEST_F(Explanations, OfManyPicturesIsATableOfALineEach) {
+  const std::string other = images() + "/test/green/0000.png";
+  const Result result = explain("table", {other, "--method", "saliency,grad-cam"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  std::istringstream all(result.out);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(all, line);) lines.push_back(line);
+  ASSERT_EQ(lines.size(), 4u) << "a head, two pictures and the sheet: " << result.out;
+  EXPECT_TRUE(lines[0].starts_with("picture ")) << lines[0];
+  for (const std::size_t row : {0u, 1u, 2u}) EXPECT_LE(lines[row].size(), 80u) << lines[row];
+  EXPECT_NE(lines[1].find("test/red/0001.png"), std::string::npos) << lines[1];
+  EXPECT_NE(lines[2].find("test/green/0000.png"), std::string::npos) << lines[2];
+  EXPECT_NE(lines[1].find(" 2 "), std::string::npos) << "maps: " << lines[1];
+  const Result one = explain("line", {"--method", "saliency,grad-cam"});
+  EXPECT_NE(one.out.find("saliency of '"), std::string::npos) << "of one a line a map: " << one.out;
+}
+
 TEST_F(Explanations, BenchmarkGivesMethodByMetric) {
   const std::string file = *folder_ / "table.json";
   const Result result = tapescope_program(

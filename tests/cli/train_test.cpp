@@ -103,6 +103,26 @@ TEST_F(TrainProgram, SeedDecidesAndThreadsDoNot) {
   EXPECT_FALSE(checkpoint("one", "last") == checkpoint("other", "last"));
 }
 
+TEST_F(TrainProgram, KeptPicturesChangeNothing) {
+  const Words augmented = {"--augment", "crop-flip", "--validation-fraction", "0.2"};
+  const auto trained = [&](const std::string& out, const Words& more) {
+    Words words = augmented;
+    words.insert(words.end(), more.begin(), more.end());
+    const Result result = tapescope_program(command(out, words));
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result.err;
+  };
+  EXPECT_EQ(trained("none", {}).find("--cache"), std::string::npos);
+  for (const char* where : {"memory", "disk"}) {
+    const std::string told = trained(where, {"--cache", where});
+    EXPECT_NE(told.find(fmt::format("--cache {}: about 0.00 GiB of pictures", where)),
+              std::string::npos)
+        << told;
+    expect_same_checkpoints("none", where);
+  }
+  EXPECT_EQ(tapescope_program(command("run", {"--cache", "tape"})).status, 2);
+}
+
 TEST_F(TrainProgram, ProfileTellsOfStepsAndChangesNothing) {
   ASSERT_EQ(tapescope_program(command("plain")).status, 0);
   const Result result = tapescope_program(command("run", {"--profile", "3"}));

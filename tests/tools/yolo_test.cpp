@@ -30,6 +30,21 @@ TEST_F(Yolo, ManyPicturesAreKnownByTheirHeads) {
   EXPECT_FALSE(open({.division = division}).record.heads);
 }
 
+TEST_F(Yolo, ValidationThatIsTrainIsCountedOnce) {
+  write("data.yaml", "train: images\nval: images\nnames: [cat]\n");
+  pictures({"images/a.png", "images/b.png"});
+  write("labels/a.txt", "0 0.5 0.5 0.2 0.4\n0 0.9 0.5 0.4 0.4\n");
+  write("labels/b.txt", "0 0.5 0.5 0.2 0.4\n");
+  const DetectionData data = open();
+  EXPECT_EQ(data.train.size(), 2u);
+  EXPECT_EQ(data.validation.size(), 2u);
+  EXPECT_NE(data.summary.find("2 training, 2 validation and 0 test pictures, 3 boxes"),
+            std::string::npos)
+      << data.summary;
+  EXPECT_NE(joined(data.notices).find("1 boxes reach out of the picture"), std::string::npos)
+      << joined(data.notices);
+}
+
 TEST_F(Yolo, DataYamlWithSplitsInImages) {
   write("data.yaml",
         "# as Ultralytics writes it\npath: ../nowhere/here  # of another machine\n"

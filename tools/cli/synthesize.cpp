@@ -7,6 +7,7 @@
 #include "tools/files/atomic_file.h"
 #include "tools/files/folders.h"
 #include "tools/files/json_text.h"
+#include "tools/monitoring/progress_line.h"
 #include "tools/report/png.h"
 #include "tools/synthesis/scene.h"
 
@@ -33,6 +34,7 @@ nlohmann::ordered_json write_split(const Options& options, synthesis::Rule rule,
     categories.push_back({{"id", k + 1}, {"name", kinds[k]}});
   }
   const std::vector<std::string> classes = synthesis::class_names(rule);
+  monitoring::ProgressBar progress("drawing " + split, a_class * std::ssize(classes));
   for (std::size_t c = 0; c < classes.size(); ++c) {
     const fs::path place = fs::path(split) / classes[c];
     for (const char* what : {"images", "masks", "twins"}) {
@@ -66,6 +68,7 @@ nlohmann::ordered_json write_split(const Options& options, synthesis::Rule rule,
              {"iscrowd", 0},
              {"cause", k == 0}});
       }
+      progress.done(std::ssize(images));
     }
   }
   return {{"images", images}, {"annotations", annotations}, {"categories", categories}};

@@ -138,6 +138,7 @@ void print(const Options& options, const Verdict& verdict) {
 }
 
 int run(const Options& options) {
+  if (options.run.empty()) throw usage_error("no run is named: verify-run RUN");
   const Environment then = read_environment(options.run);
   TrainConfig config;
   config.out = options.run;
@@ -177,7 +178,7 @@ int run(const Options& options) {
 
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
-  line.option("run,--run", options->run, "run directory of `tapescope train`").required();
+  line.option("run,--run", options->run, "run directory of `tapescope train`");
   line.option("--steps", options->steps, "how many steps to take again")
       .show_default()
       .range(1, static_cast<int>(kRecordedSteps));

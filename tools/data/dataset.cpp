@@ -59,7 +59,7 @@ std::string deeper_idx(const fs::path& root) {
 struct Folder {
   const DataOptions& options;
   DataSplits& splits;
-  std::shared_ptr<CacheBudget> budget;
+  std::shared_ptr<PictureRoom> room;
   OddPictures odd;  // of all splits
 
   // `reference`: this split says what the classes are, and must fill them all.
@@ -88,8 +88,8 @@ struct Folder {
     leave_out_bad(files);
     tell_empty_classes(files, path, reference);
     if (files.empty()) throw usage_error("{}: holds no pictures; check the path", path.string());
-    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, budget,
-                                        options.exif);
+    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, room,
+                                        options.exif, options.cache_decoded);
   }
 
   // What lies in the folder besides pictures in class folders.
@@ -165,7 +165,7 @@ struct Folder {
       look_at_heads(files, splits.path, options.record.get(), odd);
       return;
     }
-    const std::vector<BadFile> bad = check_files(files, options.on_bad_image, odd);
+    const std::vector<BadFile> bad = check_files(files, options.on_bad_image, odd, room.get());
     if (bad.empty()) return;
     std::vector<ImageFile> good;
     auto next = bad.begin();
@@ -222,7 +222,7 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
   if (!seen.empty()) splits.notices.push_back(printable(path.string()) + ": " + seen);
   splits.heads = by_heads(
       options, [&] { return pictures_below(path); }, splits.notices);
-  Folder folder{options, splits, std::make_shared<CacheBudget>(options.cache_bytes),
+  Folder folder{options, splits, std::make_shared<PictureRoom>(options.cache_bytes),
                 OddPictures(options.exif)};
   if (layout.flat()) {
     splits.train = folder.read(path, true);

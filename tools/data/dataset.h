@@ -83,7 +83,10 @@ struct DataOptions {
   std::int64_t limit = 0;            // training images, validation included, drawn from every
                                      // class alike; 0: all
   std::uint64_t seed = 0;            // chooses the fractions and the limit's images
-  std::int64_t cache_bytes = std::int64_t{1} << 30;  // decoded pictures kept in memory
+  // Pictures that are kept in memory: files as they were read until they are decoded and, where
+  // `cache_decoded`, decoded ones.
+  std::int64_t cache_bytes = std::int64_t{1} << 30;
+  bool cache_decoded = true;
   BadImage on_bad_image = BadImage::fail;
   Draw draw = Draw::content;
   // Of the run: what it names stays in its split. What it does not name may join test and nothing

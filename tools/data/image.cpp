@@ -85,9 +85,15 @@ std::vector<std::string> decoder_versions() {
 }
 
 void check_pixels(std::int64_t height, std::int64_t width, const std::string& name) {
-  if (height <= kMostPixels / std::max<std::int64_t>(width, 1)) return;
-  throw usage_error("{}: is {} x {} pixels, and up to {} million pixels are read; make it smaller",
-                    name, width, height, kMostPixels / 1'000'000);
+  constexpr std::int64_t kLongest = 1 << 15;  // pixels of a side, as a pipeline's sizes
+  if (height > kMostPixels / std::max<std::int64_t>(width, 1)) {
+    throw usage_error(
+        "{}: is {} x {} pixels, and up to {} million pixels are read; make it smaller", name, width,
+        height, kMostPixels / 1'000'000);
+  }
+  if (std::max(height, width) <= kLongest) return;
+  throw usage_error("{}: is {} x {} pixels, and sides of up to {} are read; cut it in pieces", name,
+                    width, height, kLongest);
 }
 
 int image_orientation(Bytes bytes) { return orientation_of(sniff_image(bytes).format, bytes); }

@@ -91,7 +91,7 @@ void check_image(std::span<const std::uint8_t> bytes, const std::string& name);
 // 1 (upright) to 8, as EXIF counts them; 1 for what is no picture.
 int image_orientation(std::span<const std::uint8_t> bytes);
 
-// Refuses more than kMostPixels of them in a usage error about `name`.
+// Refuses more than kMostPixels of them, or 32,768 of a side, in a usage error about `name`.
 void check_pixels(std::int64_t height, std::int64_t width, const std::string& name);
 
 // Libraries that decode pictures, with their versions: "libjpeg-turbo 2.1.5", "stb_image 2.27", ...

@@ -54,33 +54,38 @@ PictureContent stamp_of(const std::string& path) {
 }  // namespace
 
 ImageFiles::ImageFiles(std::vector<ImageFile> files, std::vector<std::string> classes, int channels,
-                       std::shared_ptr<CacheBudget> budget, Exif exif)
+                       std::shared_ptr<PictureRoom> room, Exif exif, bool decoded)
     : files_(std::move(files)),
       classes_(std::move(classes)),
       channels_(channels),
-      budget_(std::move(budget)),
+      room_(std::move(room)),
       exif_(exif),
-      cache_(files_.size()) {}
+      unread_(files_.size()) {
+  if (decoded) cache_.emplace(size(), room_);
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    if (files_[i].bytes.empty()) continue;
+    unread_[i] = new std::vector<std::uint8_t>(std::move(files_[i].bytes));
+  }
+}
 
 ImageFiles::~ImageFiles() {
-  for (auto& slot : cache_) delete slot.load();
+  for (auto& slot : unread_) {
+    const std::unique_ptr<const std::vector<std::uint8_t>> bytes(slot.load());
+    if (bytes) room_->give_back(static_cast<std::int64_t>(bytes->size()));
+  }
+}
+
+Image ImageFiles::decoded(std::int64_t index) const {
+  const std::unique_ptr<const std::vector<std::uint8_t>> bytes(
+      unread_[static_cast<std::size_t>(index)].exchange(nullptr));
+  if (!bytes) return read_image(file(index).path, channels_, exif_);
+  room_->give_back(static_cast<std::int64_t>(bytes->size()));
+  return decode_image(*bytes, file(index).path, channels_, exif_);
 }
 
 ImageView ImageFiles::image(std::int64_t index) const {
-  std::atomic<const Image*>& slot = cache_[static_cast<std::size_t>(index)];
-  if (const Image* cached = slot.load(std::memory_order_acquire)) return view_of(*cached);
-  auto decoded = std::make_unique<const Image>(read_image(file(index).path, channels_, exif_));
-  const auto bytes = static_cast<std::int64_t>(decoded->pixels.size());
-  if (budget_->left.fetch_sub(bytes) >= bytes) {
-    const Image* expected = nullptr;
-    if (slot.compare_exchange_strong(expected, decoded.get(), std::memory_order_acq_rel)) {
-      return view_of(*decoded.release());
-    }
-    budget_->left.fetch_add(bytes);  // another thread was first
-    return view_of(*expected);
-  }
-  budget_->left.fetch_add(bytes);
-  std::shared_ptr<const Image> owner = std::move(decoded);
+  if (cache_) return cache_->at(index, [&] { return decoded(index); });
+  auto owner = std::make_shared<const Image>(decoded(index));
   ImageView view = view_of(*owner);
   view.owner = std::move(owner);
   return view;
@@ -107,7 +112,7 @@ FolderScan scan_classes(const fs::path& folder) {
 }
 
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 OddPictures& odd) {
+                                 OddPictures& odd, PictureRoom* room) {
   const auto count = static_cast<std::int64_t>(files.size());
   std::mutex mutex;
   std::vector<BadFile> bad;
@@ -116,7 +121,7 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
     try {
       ImageFile& file = files[index];
       file.content = stamp_of(file.path);
-      const std::vector<std::uint8_t> bytes = read_bytes(file.path);
+      std::vector<std::uint8_t> bytes = read_bytes(file.path);
       file.content.bytes = static_cast<std::int64_t>(bytes.size());
       file.content.hash = content_hash(bytes, file.content.bytes);
       file.size = image_size_in(bytes, odd.exif);
@@ -125,6 +130,9 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
       } else {
         check_image(bytes, file.path);
         odd.look_at_head(bytes, file.path);
+      }
+      if (room != nullptr && room->take(file.content.bytes, room->bytes() / 4 * 3)) {
+        file.bytes = std::move(bytes);
       }
     } catch (const Error& error) {
       const std::lock_guard lock(mutex);

@@ -4,11 +4,13 @@
 #include <atomic>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tools/data/dataset.h"
 #include "tools/data/odd_pictures.h"
+#include "tools/data/picture_cache.h"
 
 namespace tapescope {
 
@@ -18,18 +20,15 @@ struct ImageFile {
   // Set by check_files.
   PictureContent content = {};
   ImageSize size = {};  // 0 x 0: not known
-};
-
-// Decoded pictures stay in memory until `budget` bytes are used, which several data sets share.
-struct CacheBudget {
-  explicit CacheBudget(std::int64_t bytes) : left(bytes) {}
-  std::atomic<std::int64_t> left;
+  // The whole file, where it was read and not yet decoded. Its room is given back with it.
+  std::vector<std::uint8_t> bytes = {};
 };
 
 class ImageFiles : public Dataset {
  public:
+  // `decoded`: decoded pictures stay in `room`, and not only files that were read.
   ImageFiles(std::vector<ImageFile> files, std::vector<std::string> classes, int channels,
-             std::shared_ptr<CacheBudget> budget, Exif exif);
+             std::shared_ptr<PictureRoom> room, Exif exif, bool decoded = true);
   ~ImageFiles() override;
   std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
   const std::vector<std::string>& classes() const override { return classes_; }
@@ -44,13 +43,15 @@ class ImageFiles : public Dataset {
   const ImageFile& file(std::int64_t index) const {
     return files_[static_cast<std::size_t>(index)];
   }
+  Image decoded(std::int64_t index) const;
   std::vector<ImageFile> files_;
   std::vector<std::string> classes_;
   int channels_;
-  std::shared_ptr<CacheBudget> budget_;
+  std::shared_ptr<PictureRoom> room_;
   Exif exif_;
-  // Set once, by whichever thread decoded the picture first; freed by the destructor.
-  mutable std::vector<std::atomic<const Image*>> cache_;
+  // What was read beforehand, until it is decoded: whoever takes it first.
+  mutable std::vector<std::atomic<const std::vector<std::uint8_t>*>> unread_;
+  std::optional<PictureCache> cache_;
 };
 
 // What is found below one split's folder.
@@ -70,13 +71,14 @@ FolderScan scan_classes(const std::filesystem::path& folder);
 
 // Reads every file and fills in what it is known by: looks at the structure only under `fail`,
 // which throws for the first broken one in order, and decodes each under `skip`, which returns the
-// indices of broken ones and what is wrong.
+// indices of broken ones and what is wrong. Up to a quarter of `room` keeps what was read, so that
+// it need not be read again.
 struct BadFile {
   std::size_t index = 0;
   std::string what;
 };
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 OddPictures& odd);
+                                 OddPictures& odd, PictureRoom* room = nullptr);
 // The same from the heads of files; `known` (or null) may spare reading those whose name beneath
 // `root`, size and time it knows.
 void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const SplitRecord* known,

@@ -96,10 +96,12 @@ std::string broken_jpeg(Bytes bytes) {
   int scans = 0;
   constexpr int kMostScans = 1000;  // each costs a pass over the picture; a few dozen are usual
   while (true) {
-    while (at < size && bytes[at] != 0xff) {
+    if (at < size && bytes[at] != 0xff) {
       // Between segments only padding may appear; inside scans this skips coded bytes.
       if (!scan_seen) return fmt::format("is corrupt: no JPEG segment begins at byte {}", at);
-      ++at;
+      const void* next = std::memchr(&bytes[at], 0xff, size - at);
+      if (next == nullptr) return cut_off(size, "the end-of-image marker");
+      at = static_cast<std::size_t>(static_cast<const std::uint8_t*>(next) - bytes.data());
     }
     while (at < size && bytes[at] == 0xff) ++at;
     if (at >= size) return cut_off(size, "the end-of-image marker");

@@ -4,19 +4,19 @@
 #include <cmath>
 
 #include "engine/error.h"
+#include "engine/isa.h"
+#include "tools/data/simd.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
 namespace {
 
-constexpr int kBits = 22;  // a product of weight and pixel still fits 32 bits
-
-// Output i is the sum over k < count[i] of weight[i * most + k] * input[first[i] + k].
 struct Weights {
   int most = 0;
   std::vector<int> first;
   std::vector<int> count;
   std::vector<std::int32_t> weight;
+  ResizeTaps taps() const { return {first.data(), count.data(), weight.data(), most}; }
 };
 
 double triangle(double x) { return x < 1 ? 1 - x : 0; }
@@ -26,18 +26,25 @@ double cubic(double x) {
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-Weights filter_weights(int in, int out, Interpolation interpolation) {
+// As std::lround, of what is small enough, without a call.
+std::int32_t rounded(double v) {
+  const auto whole = static_cast<std::int32_t>(v);
+  const double rest = v - whole;
+  return whole + (rest >= 0.5 ? 1 : rest <= -0.5 ? -1 : 0);
+}
+
+// Of outputs [begin, end) among `out`.
+Weights filter_weights(int in, int out, Interpolation interpolation, int begin, int end) {
   const bool wide = interpolation == Interpolation::bicubic;
   const double scale = static_cast<double>(in) / out;
   const double stretch = std::max(scale, 1.0);
   const double reach = stretch * (wide ? 2 : 1);
   Weights weights;
   weights.most = static_cast<int>(std::ceil(reach)) * 2 + 1;
-  weights.first.resize(static_cast<std::size_t>(out));
-  weights.count.resize(static_cast<std::size_t>(out));
-  weights.weight.assign(static_cast<std::size_t>(out) * static_cast<std::size_t>(weights.most), 0);
-  std::vector<double> exact(static_cast<std::size_t>(weights.most));
-  for (int i = 0; i < out; ++i) {
+  const auto most = static_cast<std::size_t>(weights.most);
+  weights.weight.assign(static_cast<std::size_t>(end - begin) * most, 0);
+  std::vector<double> exact(most);
+  for (int i = begin; i < end; ++i) {
     const double centre = (i + 0.5) * scale;
     const int first = std::max(static_cast<int>(centre - reach + 0.5), 0);
     const int last = std::min(static_cast<int>(centre + reach + 0.5), in);
@@ -48,35 +55,40 @@ Weights filter_weights(int in, int out, Interpolation interpolation) {
       exact[static_cast<std::size_t>(k - first)] = w;
       sum += w;
     }
-    weights.first[static_cast<std::size_t>(i)] = first;
-    weights.count[static_cast<std::size_t>(i)] = last - first;
+    weights.first.push_back(first);
+    weights.count.push_back(last - first);
+    std::int32_t* weight = &weights.weight[static_cast<std::size_t>(i - begin) * most];
     for (int k = 0; k < last - first; ++k) {
-      const double w = exact[static_cast<std::size_t>(k)] / sum;
-      weights.weight[static_cast<std::size_t>(i) * static_cast<std::size_t>(weights.most) +
-                     static_cast<std::size_t>(k)] =
-          static_cast<std::int32_t>(std::lround(w * (1 << kBits)));
+      weight[k] = rounded(exact[static_cast<std::size_t>(k)] / sum * (1 << kWeightBits));
     }
   }
   return weights;
 }
 
-std::uint8_t to_pixel(std::int32_t sum) {
-  return static_cast<std::uint8_t>(std::clamp(sum >> kBits, 0, 255));
-}
+// Rows [begin, end) of a picture, which is itself where its columns stay as they are.
+struct Rows {
+  const std::uint8_t* pixels;  // of the first one
+  std::ptrdiff_t stride;
+  Image store;
+};
 
-// in: u8 {width_in, C}; out: u8 {width_out, C}
-template <int C>
-void resize_row(const std::uint8_t* in, const Weights& weights, int width, std::uint8_t* out) {
-  for (int x = 0; x < width; ++x) {
-    const std::uint8_t* p = in + weights.first[static_cast<std::size_t>(x)] * C;
-    const std::int32_t* w = &weights.weight[static_cast<std::size_t>(x * weights.most)];
-    std::int32_t sum[C];
-    for (int c = 0; c < C; ++c) sum[c] = 1 << (kBits - 1);
-    for (int k = 0; k < weights.count[static_cast<std::size_t>(x)]; ++k) {
-      for (int c = 0; c < C; ++c) sum[c] += w[k] * p[k * C + c];
-    }
-    for (int c = 0; c < C; ++c) out[x * C + c] = to_pixel(sum[c]);
-  }
+// Columns [part.left, + part.width) of `width`.
+Rows narrowed(const ImageView& source, std::ptrdiff_t stride, int begin, int end, int width,
+              Interpolation interpolation, const ImagePart& part) {
+  const int channels = source.channels;
+  const std::uint8_t* from = source.pixels + begin * stride;
+  if (width == source.width) return {from + part.left * channels, stride, {}};
+  const Weights weights =
+      filter_weights(source.width, width, interpolation, part.left, part.left + part.width);
+  thread_local std::vector<std::uint8_t> scratch;
+  scratch.resize(static_cast<std::size_t>(source.width) * kLanes);
+  Rows rows{nullptr, std::ptrdiff_t{part.width} * channels,
+            Image(end - begin, part.width, channels)};
+  TAPESCOPE_ISA_TABLE(resize_kernels)
+      .columns(from, stride, end - begin, channels, weights.taps(), part.width, scratch.data(),
+               rows.store.pixels.data());
+  rows.pixels = rows.store.pixels.data();
+  return rows;
 }
 
 }  // namespace
@@ -93,48 +105,40 @@ Interpolation interpolation_from(const std::string& name) {
 }
 
 Image resized_image(const ImageView& source, std::ptrdiff_t row_stride, int height, int width,
-                    Interpolation interpolation) {
+                    Interpolation interpolation, const ImagePart& part) {
   if (height < 1 || width < 1 || source.height < 1 || source.width < 1) {
     throw usage_error("[resize] from {} x {} to {} x {} pixels is impossible; sizes start at 1",
                       source.height, source.width, height, width);
   }
   const int channels = source.channels;
+  const int bytes = part.width * channels;
+  Image out(part.height, part.width, channels);
   // Columns first, then rows, as Pillow does: the order shows in the rounding between them.
-  Image narrow(source.height, width, channels);
-  if (width == source.width) {
-    for (int y = 0; y < source.height; ++y) {
-      std::copy_n(source.pixels + y * row_stride, width * channels, narrow.at(y, 0));
+  if (height == source.height) {
+    const Rows rows =
+        narrowed(source, row_stride, part.top, part.top + part.height, width, interpolation, part);
+    for (int y = 0; y < part.height; ++y) {
+      std::copy_n(rows.pixels + y * rows.stride, bytes, out.at(y, 0));
     }
-  } else {
-    const Weights weights = filter_weights(source.width, width, interpolation);
-    for (int y = 0; y < source.height; ++y) {
-      const std::uint8_t* row = source.pixels + y * row_stride;
-      if (channels == 1) {
-        resize_row<1>(row, weights, width, narrow.at(y, 0));
-      } else {
-        resize_row<3>(row, weights, width, narrow.at(y, 0));
-      }
-    }
+    return out;
   }
-  if (height == source.height) return narrow;
-
-  const Weights weights = filter_weights(source.height, height, interpolation);
-  Image out(height, width, channels);
-  const int row = width * channels;
-  std::vector<std::int32_t> sum(static_cast<std::size_t>(row));
-  for (int y = 0; y < height; ++y) {
-    std::fill(sum.begin(), sum.end(), 1 << (kBits - 1));
-    const int first = weights.first[static_cast<std::size_t>(y)];
-    for (int k = 0; k < weights.count[static_cast<std::size_t>(y)]; ++k) {
-      const std::int32_t w = weights.weight[static_cast<std::size_t>(y * weights.most + k)];
-      const std::uint8_t* p = narrow.at(first + k, 0);
-      std::int32_t* s = sum.data();
-      for (int i = 0; i < row; ++i) s[i] += w * p[i];
-    }
-    std::uint8_t* to = out.at(y, 0);
-    for (int i = 0; i < row; ++i) to[i] = to_pixel(sum[static_cast<std::size_t>(i)]);
+  const Weights weights =
+      filter_weights(source.height, height, interpolation, part.top, part.top + part.height);
+  const int begin = weights.first.front(), end = weights.first.back() + weights.count.back();
+  const Rows rows = narrowed(source, row_stride, begin, end, width, interpolation, part);
+  const ResizeKernels& kernels = TAPESCOPE_ISA_TABLE(resize_kernels);
+  for (int y = 0; y < part.height; ++y) {
+    const auto i = static_cast<std::size_t>(y);
+    kernels.rows(rows.pixels + (weights.first[i] - begin) * rows.stride, rows.stride,
+                 &weights.weight[i * static_cast<std::size_t>(weights.most)], weights.count[i],
+                 bytes, out.at(y, 0));
   }
   return out;
+}
+
+Image resized_image(const ImageView& source, std::ptrdiff_t row_stride, int height, int width,
+                    Interpolation interpolation) {
+  return resized_image(source, row_stride, height, width, interpolation, {0, 0, height, width});
 }
 
 Image resized_image(const Image& source, int height, int width, Interpolation interpolation) {

@@ -23,6 +23,12 @@ Interpolation interpolation_from(const std::string& name);  // a usage error for
 // where a size is below 1.
 Image resized_image(const ImageView& source, std::ptrdiff_t row_stride, int height, int width,
                     Interpolation interpolation);
+// A part of the result, for the price of the part. It is not empty.
+struct ImagePart {
+  int top = 0, left = 0, height = 0, width = 0;
+};
+Image resized_image(const ImageView& source, std::ptrdiff_t row_stride, int height, int width,
+                    Interpolation interpolation, const ImagePart& part);
 Image resized_image(const Image& source, int height, int width, Interpolation interpolation);
 Image resize_bilinear(const ImageView& source, std::ptrdiff_t row_stride, int height, int width);
 Image resize_bilinear(const Image& source, int height, int width);

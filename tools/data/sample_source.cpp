@@ -4,9 +4,22 @@
 
 namespace tapescope {
 
+ImageSource::ImageSource(std::shared_ptr<const Dataset> data, Pipeline pipeline,
+                         std::shared_ptr<PictureRoom> room)
+    : data_(std::move(data)), pipeline_(std::move(pipeline)), rest_(pipeline_) {
+  if (room == nullptr) return;
+  rest_ = pipeline_.rest();
+  cache_.emplace(data_->size(), std::move(room));
+}
+
+ImageView ImageSource::picture(std::int64_t index) const {
+  if (!cache_) return data_->image(index);
+  return cache_->at(index, [&] { return pipeline_.fixed(data_->image(index)); });
+}
+
 Shape ImageSource::sample_shape(std::int64_t index) const {
-  const ImageView image = data_->image(index);
-  return pipeline_.output_shape(image.height, image.width, image.channels);
+  const ImageView image = picture(index);
+  return rest_.output_shape(image.height, image.width, image.channels);
 }
 
 std::vector<std::pair<std::string, Type>> ImageSource::types() const {
@@ -15,8 +28,8 @@ std::vector<std::pair<std::string, Type>> ImageSource::types() const {
 
 void ImageSource::load(std::int64_t index, const Pipeline::Key& key,
                        std::span<void* const> rows) const {
-  const ImageView image = data_->image(index);
-  const Shape shape = pipeline_.output_shape(image.height, image.width, image.channels);
+  const ImageView image = picture(index);
+  const Shape shape = rest_.output_shape(image.height, image.width, image.channels);
   std::call_once(shape_once_, [&] { shape_ = sample_shape(0); });
   if (!(shape == shape_)) {
     throw usage_error(
@@ -25,7 +38,7 @@ void ImageSource::load(std::int64_t index, const Pipeline::Key& key,
         "for instance with --image-size",
         data_->name(index), to_string(shape), to_string(shape_));
   }
-  pipeline_.apply(image, key, static_cast<float*>(rows[0]));
+  rest_.apply(image, key, static_cast<float*>(rows[0]));
   *static_cast<std::int64_t*>(rows[1]) = data_->label(index);
 }
 

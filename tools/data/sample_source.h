@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include "engine/tensor.h"
 #include "tools/data/dataset.h"
+#include "tools/data/picture_cache.h"
 #include "tools/data/transforms.h"
 
 namespace tapescope {
@@ -33,8 +35,9 @@ class SampleSource {
 // Labelled pictures through a pipeline: "image" and "label".
 class ImageSource final : public SampleSource {
  public:
-  ImageSource(std::shared_ptr<const Dataset> data, Pipeline pipeline)
-      : data_(std::move(data)), pipeline_(std::move(pipeline)) {}
+  // `room`, if any, keeps pictures as they are before the pipeline's first random step.
+  ImageSource(std::shared_ptr<const Dataset> data, Pipeline pipeline,
+              std::shared_ptr<PictureRoom> room = nullptr);
   std::int64_t size() const override { return data_->size(); }
   std::vector<std::pair<std::string, Type>> types() const override;
   void load(std::int64_t index, const Pipeline::Key& key,
@@ -42,9 +45,12 @@ class ImageSource final : public SampleSource {
   bool repeats() const override { return !pipeline_.is_random(); }
 
  private:
+  // What `rest_` is of: after the fixed steps where pictures are kept, the data's otherwise.
+  ImageView picture(std::int64_t index) const;
   Shape sample_shape(std::int64_t index) const;
   std::shared_ptr<const Dataset> data_;
-  Pipeline pipeline_;
+  Pipeline pipeline_, rest_;
+  std::optional<PictureCache> cache_;
   mutable std::once_flag shape_once_;
   mutable Shape shape_;  // of the first sample: all are alike
 };

@@ -89,8 +89,8 @@ class Counted {
   }
   void tell(std::string_view what, std::vector<std::string>& sentences) const {
     if (count_ == 0) return;
-    sentences.push_back(fmt::format("{} {} {} ({}{})", count_, count_ == 1 ? "picture" : "pictures",
-                                    what, count_ == 1 ? "" : "the first: ", printable(example_)));
+    sentences.push_back(fmt::format("{} picture{} {} ({}{})", count_, plural(count_), what,
+                                    count_ == 1 ? "" : "the first: ", printable(example_)));
   }
 
  private:

@@ -217,8 +217,8 @@ class Division {
   void notice(const Example& example, const std::string& what) {
     if (example.count == 0) return;
     splits_.notices.push_back(
-        fmt::format("{} {} {} ({}{})", example.count, example.count == 1 ? "picture" : "pictures",
-                    what, example.count == 1 ? "" : "the first: ", printable(example.name)));
+        fmt::format("{} picture{} {} ({}{})", example.count, plural(example.count), what,
+                    example.count == 1 ? "" : "the first: ", printable(example.name)));
   }
 
   DataSplits& splits_;

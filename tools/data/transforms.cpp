@@ -7,7 +7,7 @@
 #include "engine/error.h"
 #include "engine/philox.h"
 #include "tools/data/overloaded.h"
-#include "tools/data/resize.h"
+#include "tools/data/window.h"
 
 namespace tapescope {
 namespace {
@@ -73,99 +73,6 @@ void check(const Transform& transform) {
 // Python's round(): halves go to the even neighbour.
 int round_half_even(double value) { return static_cast<int>(std::nearbyint(value)); }
 
-// The picture so far: `height` x `width` pixels at (top, left) of a base picture, read from right
-// to left where `flipped`. Pixels outside `valid` (base coordinates, ends excluded) are black.
-struct Window {
-  const std::uint8_t* base = nullptr;  // u8 {base_height, base_width, channels}
-  int base_width = 0;
-  int channels = 0;
-  int top = 0;
-  int left = 0;
-  int height = 0;
-  int width = 0;
-  int valid_top = 0;
-  int valid_bottom = 0;
-  int valid_left = 0;
-  int valid_right = 0;
-  bool flipped = false;
-
-  explicit Window(const ImageView& image)
-      : base(image.pixels),
-        base_width(image.width),
-        channels(image.channels),
-        height(image.height),
-        width(image.width),
-        valid_bottom(image.height),
-        valid_right(image.width) {}
-
-  // To rows [y, y + h) and columns [x, x + w) of what is seen; these may reach outside, where
-  // black is seen.
-  void crop(int y, int x, int h, int w) {
-    valid_top = std::max(valid_top, top);
-    valid_bottom = std::min(valid_bottom, top + height);
-    valid_left = std::max(valid_left, left);
-    valid_right = std::min(valid_right, left + width);
-    top += y;
-    left += flipped ? width - x - w : x;
-    height = h;
-    width = w;
-  }
-  bool inside() const {
-    return top >= valid_top && top + height <= valid_bottom && left >= valid_left &&
-           left + width <= valid_right;
-  }
-  const std::uint8_t* row(int y) const {
-    return base + (std::ptrdiff_t{top + y} * base_width + left) * channels;
-  }
-  // Row y as it is seen. out: u8 {width, channels}
-  void copy_row(int y, std::uint8_t* out) const {
-    const auto bytes = [&](int pixels) { return static_cast<std::size_t>(pixels * channels); };
-    const int row_in_base = top + y;
-    const int first = std::clamp(valid_left - left, 0, width);
-    const int last = std::clamp(valid_right - left, first, width);
-    if (row_in_base < valid_top || row_in_base >= valid_bottom || first == last) {
-      std::memset(out, 0, bytes(width));
-      return;
-    }
-    const std::uint8_t* from = row(y);
-    if (!flipped) {
-      std::memset(out, 0, bytes(first));
-      std::memcpy(out + bytes(first), from + bytes(first), bytes(last - first));
-      std::memset(out + bytes(last), 0, bytes(width - last));
-      return;
-    }
-    std::memset(out, 0, bytes(width - last));
-    std::memset(out + bytes(width - first), 0, bytes(first));
-    std::uint8_t* to = out + bytes(width - last);
-    if (channels == 1) {
-      std::reverse_copy(from + first, from + last, to);
-    } else {
-      for (int x = last - 1; x >= first; --x, to += 3) std::memcpy(to, from + x * 3, 3);
-    }
-  }
-};
-
-// The same pixels in memory of their own.
-Image materialize(const Window& window) {
-  Image image(window.height, window.width, window.channels);
-  for (int y = 0; y < window.height; ++y) window.copy_row(y, image.at(y, 0));
-  return image;
-}
-
-// Resizes what the window sees into `store` and makes the window see that.
-void resize(Window& window, int height, int width, Image& store,
-            Interpolation interpolation = Interpolation::bilinear) {
-  if (height == window.height && width == window.width) return;
-  if (!window.inside() || window.flipped) {
-    store = resized_image(materialize(window), height, width, interpolation);
-  } else {
-    const ImageView view{window.height, window.width, window.channels, window.row(0), nullptr};
-    store = resized_image(view, std::ptrdiff_t{window.base_width} * window.channels, height, width,
-                          interpolation);
-  }
-  window = Window(view_of(store));
-}
-
 std::pair<int, int> resized(const Resize& t, int height, int width) {
   if (t.height != 0) return {t.height, t.width};
   const auto scaled = [&](int longer, int shorter) {
@@ -186,10 +93,10 @@ void check_crop(const RandomCrop& t, int height, int width) {
 
 void center_crop(Window& window, int height, int width) {
   // A smaller picture is padded first, the odd pixel at the end, as torchvision does.
-  const int pad_top = std::max(0, (height - window.height) / 2);
-  const int pad_left = std::max(0, (width - window.width) / 2);
-  const int padded_height = std::max(height, window.height);
-  const int padded_width = std::max(width, window.width);
+  const int pad_top = std::max(0, (height - window.height()) / 2);
+  const int pad_left = std::max(0, (width - window.width()) / 2);
+  const int padded_height = std::max(height, window.height());
+  const int padded_width = std::max(width, window.width());
   const int y = round_half_even((padded_height - height) / 2.0) - pad_top;
   const int x = round_half_even((padded_width - width) / 2.0) - pad_left;
   window.crop(y, x, height, width);
@@ -200,9 +107,8 @@ int draw_below(PhiloxStream& random, int bound) {
   return static_cast<int>(random.below(static_cast<std::uint32_t>(bound)));
 }
 
-void random_resized_crop(const RandomResizedCrop& t, PhiloxStream& random, Window& window,
-                         Image& store) {
-  const double area = static_cast<double>(window.height) * window.width;
+void random_resized_crop(const RandomResizedCrop& t, PhiloxStream& random, Window& window) {
+  const double area = static_cast<double>(window.height()) * window.width();
   const double log_low = std::log(t.smallest_ratio);
   const double log_high = std::log(t.largest_ratio);
   int height = 0;
@@ -215,31 +121,66 @@ void random_resized_crop(const RandomResizedCrop& t, PhiloxStream& random, Windo
     const double ratio = std::exp(log_low + (log_high - log_low) * random.uniform_f64());
     width = round_half_even(std::sqrt(target * ratio));
     height = round_half_even(std::sqrt(target / ratio));
-    if (width > 0 && width <= window.width && height > 0 && height <= window.height) {
-      y = draw_below(random, window.height - height + 1);
-      x = draw_below(random, window.width - width + 1);
+    if (width > 0 && width <= window.width() && height > 0 && height <= window.height()) {
+      y = draw_below(random, window.height() - height + 1);
+      x = draw_below(random, window.width() - width + 1);
     }
   }
   if (y < 0) {  // the largest central window whose ratio is allowed
-    const double ratio = static_cast<double>(window.width) / window.height;
-    width = window.width;
-    height = window.height;
+    const double ratio = static_cast<double>(window.width()) / window.height();
+    width = window.width();
+    height = window.height();
     if (ratio < t.smallest_ratio) {
-      height = std::clamp(round_half_even(width / t.smallest_ratio), 1, window.height);
+      height = std::clamp(round_half_even(width / t.smallest_ratio), 1, window.height());
     } else if (ratio > t.largest_ratio) {
-      width = std::clamp(round_half_even(height * t.largest_ratio), 1, window.width);
+      width = std::clamp(round_half_even(height * t.largest_ratio), 1, window.width());
     }
-    y = (window.height - height) / 2;
-    x = (window.width - width) / 2;
+    y = (window.height() - height) / 2;
+    x = (window.width() - width) / 2;
   }
   window.crop(y, x, height, width);
-  resize(window, t.height, t.width, store);
+  window.resize(t.height, t.width, Interpolation::bilinear);
+}
+
+bool is_random(const Transform& t) {
+  return std::holds_alternative<RandomCrop>(t) || std::holds_alternative<RandomResizedCrop>(t) ||
+         std::holds_alternative<RandomHorizontalFlip>(t);
+}
+
+// A step that moves pixels; others are passed over.
+void take(const Transform& transform, Window& window, PhiloxStream& random) {
+  std::visit(Overloaded{[&](const Resize& t) {
+                          const auto [height, width] = resized(t, window.height(), window.width());
+                          window.resize(height, width, t.interpolation);
+                        },
+                        [&](const CenterCrop& t) { center_crop(window, t.height, t.width); },
+                        [&](const RandomCrop& t) {
+                          check_crop(t, window.height(), window.width());
+                          const int p = t.padding;
+                          const int y = draw_below(random, window.height() + 2 * p - t.height + 1);
+                          const int x = draw_below(random, window.width() + 2 * p - t.width + 1);
+                          window.crop(y - p, x - p, t.height, t.width);
+                        },
+                        [&](const RandomHorizontalFlip& t) {
+                          if (random.uniform_f64() < t.probability) window.flip();
+                        },
+                        [&](const RandomResizedCrop& t) { random_resized_crop(t, random, window); },
+                        [](const ToTensor&) {}, [](const Normalize&) {}},
+             transform);
 }
 
 // value = pixel * scale + shift, which is ToTensor and every Normalize at once.
 struct Affine {
   double scale[3] = {1 / 255.0, 1 / 255.0, 1 / 255.0};
   double shift[3] = {0, 0, 0};
+  void then(const Normalize& t) {
+    for (std::size_t c = 0; c < 3; ++c) {
+      const std::size_t i = t.mean.size() == 1 ? 0 : c;
+      if (i >= t.mean.size()) break;
+      scale[c] /= t.std[i];
+      shift[c] = (shift[c] - t.mean[i]) / t.std[i];
+    }
+  }
 };
 
 // in: u8 {n}; out: f32 {n}
@@ -255,16 +196,16 @@ void convert(const std::uint8_t* __restrict in, const float* __restrict scale,
 
 // out: f32 {height, width, channels} of the window
 void write(const Window& window, const Affine& affine, float* out) {
-  const int row = window.width * window.channels;
-  const bool plain = window.inside() && !window.flipped;
+  const int row = window.width() * window.channels();
+  const bool plain = window.inside() && !window.flipped();
   bool uniform = true;
-  for (int c = 1; c < window.channels; ++c) {
+  for (int c = 1; c < window.channels(); ++c) {
     uniform = uniform && affine.scale[c] == affine.scale[0] && affine.shift[c] == affine.shift[0];
   }
   const auto scale = static_cast<float>(affine.scale[0]);
   const auto shift = static_cast<float>(affine.shift[0]);
-  if (plain && uniform && window.width == window.base_width) {
-    convert(window.row(0), scale, shift, std::ptrdiff_t{row} * window.height, out);
+  if (plain && uniform && window.is_whole_width()) {
+    convert(window.row(0), scale, shift, std::ptrdiff_t{row} * window.height(), out);
     return;
   }
   thread_local std::vector<std::uint8_t> seen;
@@ -280,7 +221,7 @@ void write(const Window& window, const Affine& affine, float* out) {
       shifts[i] = static_cast<float>(affine.shift[i % 3]);
     }
   }
-  for (int y = 0; y < window.height; ++y, out += row) {
+  for (int y = 0; y < window.height(); ++y, out += row) {
     const std::uint8_t* from = plain ? window.row(y) : seen.data();
     if (!plain) window.copy_row(y, seen.data());
     if (uniform) {
@@ -315,10 +256,8 @@ Pipeline::Pipeline(std::vector<Transform> transforms) : transforms_(std::move(tr
 }
 
 bool Pipeline::is_random() const {
-  return std::any_of(transforms_.begin(), transforms_.end(), [](const Transform& t) {
-    return std::holds_alternative<RandomCrop>(t) || std::holds_alternative<RandomResizedCrop>(t) ||
-           std::holds_alternative<RandomHorizontalFlip>(t);
-  });
+  return std::any_of(transforms_.begin(), transforms_.end(),
+                     [](const Transform& t) { return tapescope::is_random(t); });
 }
 
 Pipeline Pipeline::sized(int side) const {
@@ -333,8 +272,8 @@ Pipeline Pipeline::sized(int side) const {
   return Pipeline(std::move(all));
 }
 
-Shape Pipeline::output_shape(int height, int width, int channels) const {
-  for (const Transform& transform : transforms_) {
+Shape Pipeline::shape_after(std::size_t steps, int height, int width, int channels) const {
+  for (std::size_t i = 0; i < steps; ++i) {
     std::visit(
         Overloaded{[&](const Resize& t) { std::tie(height, width) = resized(t, height, width); },
                    [&](const CenterCrop& t) {
@@ -360,9 +299,36 @@ Shape Pipeline::output_shape(int height, int width, int channels) const {
                            to_string(t), t.mean.size(), channels);
                      }
                    }},
-        transform);
+        transforms_[i]);
   }
   return {height, width, channels};
+}
+
+Shape Pipeline::output_shape(int height, int width, int channels) const {
+  return shape_after(transforms_.size(), height, width, channels);
+}
+
+Shape Pipeline::fixed_shape(int height, int width, int channels) const {
+  return shape_after(fixed_steps(), height, width, channels);
+}
+
+std::size_t Pipeline::fixed_steps() const {
+  const auto end = std::find_if(transforms_.begin(), transforms_.end(), [](const Transform& t) {
+    return tapescope::is_random(t) || std::holds_alternative<ToTensor>(t);
+  });
+  return static_cast<std::size_t>(end - transforms_.begin());
+}
+
+Image Pipeline::fixed(const ImageView& image) const {
+  PhiloxStream none(0);
+  Window window(image);
+  for (std::size_t i = 0; i < fixed_steps(); ++i) take(transforms_[i], window, none);
+  return window.image();
+}
+
+Pipeline Pipeline::rest() const {
+  return Pipeline(std::vector<Transform>(
+      transforms_.begin() + static_cast<std::ptrdiff_t>(fixed_steps()), transforms_.end()));
 }
 
 void Pipeline::apply(const ImageView& image, const Key& key, float* out) const {
@@ -370,43 +336,18 @@ void Pipeline::apply(const ImageView& image, const Key& key, float* out) const {
   constexpr std::uint64_t kDomain = stable_hash("augmentation");
   PhiloxStream random(mix(mix(mix(key.seed, kDomain), u64(key.epoch)), u64(key.sample)));
   Window window(image);
-  Image store;
   Affine affine;
   for (const Transform& transform : transforms_) {
-    std::visit(
-        Overloaded{
-            [&](const Resize& t) {
-              const auto [height, width] = resized(t, window.height, window.width);
-              resize(window, height, width, store, t.interpolation);
-            },
-            [&](const CenterCrop& t) { center_crop(window, t.height, t.width); },
-            [&](const RandomCrop& t) {
-              check_crop(t, window.height, window.width);
-              const int p = t.padding;
-              const int y = draw_below(random, window.height + 2 * p - t.height + 1);
-              const int x = draw_below(random, window.width + 2 * p - t.width + 1);
-              window.crop(y - p, x - p, t.height, t.width);
-            },
-            [&](const RandomHorizontalFlip& t) {
-              if (random.uniform_f64() < t.probability) {
-                window.flipped = !window.flipped;
-              }
-            },
-            [&](const RandomResizedCrop& t) { random_resized_crop(t, random, window, store); },
-            [](const ToTensor&) {},
-            [&](const Normalize& t) {
-              if (t.mean.size() != 1 && static_cast<int>(t.mean.size()) != image.channels) {
-                output_shape(image.height, image.width, image.channels);
-              }
-              for (int c = 0; c < 3; ++c) {
-                const auto i = t.mean.size() == 1 ? 0 : static_cast<std::size_t>(c);
-                if (i >= t.mean.size()) break;
-                affine.scale[c] /= t.std[i];
-                affine.shift[c] = (affine.shift[c] - t.mean[i]) / t.std[i];
-              }
-            }},
-        transform);
+    if (const auto* t = std::get_if<Normalize>(&transform)) {
+      if (t->mean.size() != 1 && static_cast<int>(t->mean.size()) != image.channels) {
+        output_shape(image.height, image.width, image.channels);
+      }
+      affine.then(*t);
+    } else {
+      take(transform, window, random);
+    }
   }
+  window.settle();
   write(window, affine, out);
 }
 

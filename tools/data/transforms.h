@@ -92,6 +92,13 @@ class Pipeline {
   // be done (a crop larger than the padded picture) or Normalize has another number of channels.
   Shape output_shape(int height, int width, int channels) const;
 
+  // The steps before the first random one, and the others: `rest` of what `fixed` gives is, bit for
+  // bit, the whole of the picture.
+  Image fixed(const ImageView& image) const;
+  // {H, W, C} of it.
+  Shape fixed_shape(int height, int width, int channels) const;
+  Pipeline rest() const;
+
   // Names the random numbers of one use of one sample: nothing else, neither thread nor order nor
   // batch, enters them.
   struct Key {
@@ -103,6 +110,8 @@ class Pipeline {
   void apply(const ImageView& image, const Key& key, float* out) const;
 
  private:
+  std::size_t fixed_steps() const;
+  Shape shape_after(std::size_t steps, int height, int width, int channels) const;
   std::vector<Transform> transforms_;
 };
 

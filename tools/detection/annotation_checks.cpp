@@ -142,7 +142,8 @@ Image read_annotated(const AnnotatedImage& image) {
 
 std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
                                     const std::vector<std::string>& classes,
-                                    Complaints& complaints) {
+                                    const std::set<std::string>& told, Complaints& complaints) {
+  Complaints again;
   Positions positions;
   for (std::size_t i = 0; i < classes.size(); ++i) {
     positions.emplace(classes[i], static_cast<int>(i));  // of two of one name the first
@@ -150,8 +151,10 @@ std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
   std::vector<AnnotatedImage> all;
   for (RawImage& raw : images) {
     if (!raw.bad.empty()) continue;
-    all.push_back({raw.path, raw.height, raw.width, objects_of(raw, classes, positions, complaints),
-                   raw.id, raw.exif, raw.content});
+    all.push_back(
+        {raw.path, raw.height, raw.width,
+         objects_of(raw, classes, positions, told.contains(raw.path) ? again : complaints), raw.id,
+         raw.exif, raw.content});
   }
   return all;
 }

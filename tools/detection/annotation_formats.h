@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,10 +69,10 @@ struct RawData {
 // meant in its pixels. Of a picture that cannot be read it fills in `bad`.
 void measure(RawImage& image, Exif exif, Complaints& complaints);
 // Numbers the classes; clips boxes to their pictures or leaves them out, drops what is there twice.
-// `bad` pictures are left out.
+// `bad` pictures are left out. Of pictures that are `told` nothing is complained of again.
 std::vector<AnnotatedImage> checked(std::vector<RawImage>& images,
                                     const std::vector<std::string>& classes,
-                                    Complaints& complaints);
+                                    const std::set<std::string>& told, Complaints& complaints);
 
 // Each reads a place of its format; where it is only looked at it says in `kind` and `layout` what
 // it takes the place for and reads nothing. Nothing where the place is not of that format. Throws a

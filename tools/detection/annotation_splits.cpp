@@ -42,7 +42,7 @@ std::shared_ptr<const Dataset> data_set(const std::vector<AnnotatedImage>& image
     files.push_back({image.path, it->second, image.content});
   }
   return std::make_shared<ImageFiles>(std::move(files), std::move(told), 3,
-                                      std::make_shared<CacheBudget>(0), Exif::ignore);
+                                      std::make_shared<PictureRoom>(0), Exif::ignore);
 }
 
 }  // namespace

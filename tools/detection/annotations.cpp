@@ -186,8 +186,10 @@ RawData read_or_refuse(const fs::path& place, NamedFiles& files, Exif exif) {
 // Fills in the summary; a usage error where there is nothing to learn.
 void summarise(const fs::path& place, const RawData& raw, DetectionData& data) {
   std::size_t objects = 0, regions = 0;
+  std::set<std::string_view> counted;  // what two splits have is not there twice
   for (const auto* images : {&data.train, &data.validation, &data.test}) {
     for (const AnnotatedImage& image : *images) {
+      if (!counted.insert(image.path).second) continue;
       for (const Object& o : image.objects) ++(o.crowd ? regions : objects);
     }
   }
@@ -223,10 +225,15 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
   OddPictures odd(options.exif);  // turned ones are counted with their annotations
   const std::pair<std::vector<RawImage>*, std::vector<AnnotatedImage>*> parts[] = {
       {&raw.train, &data.train}, {&raw.validation, &data.validation}, {&raw.test, &data.test}};
+  std::set<std::string> told;  // pictures of an earlier part: val may list what train does
   for (const auto& [images, checked_images] : parts) {
     expect_once(*images, raw);
+    const std::set<std::string> before = told;
+    Complaints again;
     for (RawImage& image : *images) {
-      measure(image, options.exif, raw.complaints);
+      const bool is_new = !before.contains(image.path);
+      measure(image, options.exif, is_new ? raw.complaints : again);
+      told.insert(image.path);
       files.use(image.path);
     }
     for (const RawImage& image : *images) {
@@ -239,7 +246,7 @@ DetectionData open_detection_data(const fs::path& place, const DetectionDataOpti
     for (const RawImage& image : *images) {
       if (!image.bad.empty()) data.bad_images.push_back(image.bad);
     }
-    *checked_images = checked(*images, data.classes, raw.complaints);
+    *checked_images = checked(*images, data.classes, before, raw.complaints);
   }
   if (!options.division) compare_splits(raw);
   if (!raw.category_ids.empty()) {

@@ -198,14 +198,15 @@ void draw_targets(std::span<const Object> objects, int height, int width, int cl
 }
 
 DetectionSource::DetectionSource(std::vector<AnnotatedImage> images, int classes, int height,
-                                 int width, Augment augment, std::int64_t mosaic_epochs)
+                                 int width, Augment augment, std::int64_t mosaic_epochs,
+                                 std::shared_ptr<PictureRoom> room)
     : images_(std::move(images)),
       classes_(classes),
       height_(height),
       width_(width),
       augment_(augment),
       mosaic_epochs_(mosaic_epochs),
-      cache_(images_.size()) {}
+      cache_(size(), room ? std::move(room) : PictureRoom::of_memory()) {}
 
 DetectionSource::DetectionSource(std::vector<AnnotatedImage> images, const DetectorConfig& config,
                                  bool targets)
@@ -230,19 +231,16 @@ Letterbox DetectionSource::letterbox(std::int64_t index) const {
   return letterbox_of(a.height, a.width, height_, width_, form_);
 }
 
-const Image& DetectionSource::input(std::int64_t index) const {
-  Cached& cached = cache_[static_cast<std::size_t>(index)];
-  std::call_once(cached.once, [&] {
-    const Image picture = read_annotated(annotation(index));
-    cached.image = letterboxed(picture, letterbox(index), height_, width_);
+ImageView DetectionSource::input(std::int64_t index) const {
+  return cache_.at(index, [&] {
+    return letterboxed(read_annotated(annotation(index)), letterbox(index), height_, width_);
   });
-  return cached.image;
 }
 
 Tile DetectionSource::tile(std::int64_t index) const {
   const AnnotatedImage& picture = annotation(index);
   const Letterbox box = letterbox(index);
-  Tile tile{&input(index),
+  Tile tile{input(index),
             static_cast<int>(box.left),
             static_cast<int>(box.top),
             scaled(picture.width, box.scale, width_),
@@ -271,8 +269,8 @@ Sample DetectionSource::mosaic(std::int64_t index, const Pipeline::Key& key) con
 
 void DetectionSource::load(std::int64_t index, const Pipeline::Key& key,
                            std::span<void* const> rows) const {
-  Sample sample =
-      key.epoch < mosaic_epochs_ ? mosaic(index, key) : Sample{input(index), tile(index).objects};
+  Sample sample = key.epoch < mosaic_epochs_ ? mosaic(index, key)
+                                             : Sample{copy_of(input(index)), tile(index).objects};
   if (augment_ != Augment::none) {
     PhiloxStream random = random_of(stable_hash("detection"), key);
     const bool horizontal = random.uniform() < 0.5f, vertical = random.uniform() < 0.5f;

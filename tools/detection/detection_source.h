@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 
 #include "tools/data/sample_source.h"
 #include "tools/detection/annotations.h"
@@ -51,10 +50,12 @@ void draw_targets(std::span<const Object> objects, int height, int width, int cl
 // is not trained here "image" alone.
 class DetectionSource final : public SampleSource {
  public:
-  // height and width: multiples of 16. Samples of epochs before `mosaic_epochs` are mosaics of four
+  // Letterboxed pictures are kept in `room`; null: PictureRoom::of_memory(). height and width:
+  // multiples of 16. Samples of epochs before `mosaic_epochs` are mosaics of four
   // pictures: the last epochs should see pictures as they are.
   DetectionSource(std::vector<AnnotatedImage> images, int classes, int height, int width,
-                  Augment augment, std::int64_t mosaic_epochs = 0);
+                  Augment augment, std::int64_t mosaic_epochs = 0,
+                  std::shared_ptr<PictureRoom> room = nullptr);
   // Pictures as they are, for a detector of that size and form; with what there is to learn of
   // them, or without.
   DetectionSource(std::vector<AnnotatedImage> images, const DetectorConfig& config, bool targets);
@@ -71,7 +72,7 @@ class DetectionSource final : public SampleSource {
   int classes() const { return classes_; }
 
  private:
-  const Image& input(std::int64_t index) const;
+  ImageView input(std::int64_t index) const;
   // The picture's rectangle and objects in its input.
   Tile tile(std::int64_t index) const;
   Sample mosaic(std::int64_t index, const Pipeline::Key& key) const;
@@ -81,11 +82,7 @@ class DetectionSource final : public SampleSource {
   std::int64_t mosaic_epochs_;
   InputForm form_;
   bool targets_ = true;
-  struct Cached {
-    std::once_flag once;
-    Image image;
-  };
-  mutable std::vector<Cached> cache_;  // letterboxed
+  PictureCache cache_;  // letterboxed
 };
 
 }  // namespace tapescope::detection

@@ -44,8 +44,6 @@ bool is_result(const fs::path& path, const std::vector<std::string>& classes) {
   return count == 0 || count == 6;
 }
 
-const char* plural(std::int64_t count) { return count == 1 ? "" : "s"; }
-
 }  // namespace
 
 FrameSink::FrameSink(const FrameOutputs& outputs, const std::vector<std::string>& classes,

@@ -21,7 +21,7 @@ void cut(std::vector<Object>& objects, const Box& window) {
 }
 
 Sample mosaic_of(std::span<const Tile, 4> tiles, int y, int x) {
-  const int height = tiles[0].input->height, width = tiles[0].input->width;
+  const int height = tiles[0].input.height, width = tiles[0].input.width;
   Sample sample{Image(height, width, 3, kGrey), {}};
   for (int i = 0; i < 4; ++i) {
     const Tile& tile = tiles[static_cast<std::size_t>(i)];
@@ -30,8 +30,8 @@ Sample mosaic_of(std::span<const Tile, 4> tiles, int y, int x) {
     const int x0 = std::max(0, left), x1 = std::min(width, left + tile.width);
     const int y0 = std::max(0, top), y1 = std::min(height, top + tile.height);
     for (int row = y0; row < y1; ++row) {
-      std::copy_n(tile.input->at(row - top + tile.top, x0 - left + tile.left), 3 * (x1 - x0),
-                  sample.image.at(row, x0));
+      const int from = (row - top + tile.top) * width + x0 - left + tile.left;
+      std::copy_n(tile.input.pixels + 3 * from, 3 * (x1 - x0), sample.image.at(row, x0));
     }
     std::vector<Object> objects = tile.objects;
     for (Object& o : objects) {

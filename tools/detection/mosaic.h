@@ -25,7 +25,7 @@ void cut(std::vector<Object>& objects, const Box& window);
 
 // A picture's rectangle within an input that has grey around it.
 struct Tile {
-  const Image* input = nullptr;
+  ImageView input;
   int left = 0, top = 0, width = 0, height = 0;
   std::vector<Object> objects;  // in the input's pixels
 };

@@ -81,6 +81,17 @@ std::size_t characters(const std::string& text) {
   }));
 }
 
+std::string shortened(const std::string& text, std::size_t width) {
+  const std::size_t length = characters(text);
+  if (length <= width) return text;
+  std::size_t at = 0;
+  for (std::size_t left = length - (width - 3); left > 0; --left) {
+    do ++at;
+    while (at < text.size() && (text[at] & 0xc0) == 0x80);
+  }
+  return "..." + text.substr(at);
+}
+
 std::string padded(const std::string& text, std::size_t width) {
   return text + std::string(width - std::min(width, characters(text)), ' ');
 }

@@ -1,6 +1,7 @@
 // Names that come from outside: file names, class names, whatever an annotation says.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,11 @@ std::vector<std::string> comma_separated(const std::string& text);
 // Characters of UTF-8 text, and the text with blanks behind it up to `width` of them.
 std::size_t characters(const std::string& text);
 std::string padded(const std::string& text, std::size_t width);
+// The end of a longer text behind "...", which is `width` characters then: of a path what tells
+// most.
+std::string shortened(const std::string& text, std::size_t width);
+// What a word for so many things ends with: "1 picture", "2 pictures".
+inline const char* plural(std::int64_t count) { return count == 1 ? "" : "s"; }
 // Ascending numbers, {0, 1, 2, 5}: "0-2,5".
 std::string ranges_text(const std::vector<int>& numbers);
 

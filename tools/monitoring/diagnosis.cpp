@@ -6,6 +6,7 @@
 #include <limits>
 #include <queue>
 
+#include "tools/files/text.h"
 #include "tools/monitoring/binomial.h"
 
 namespace tapescope::monitoring {
@@ -352,7 +353,7 @@ class Doctor {
         fmt::format(
             "the validation set of {} image{} is too small to tell: an accuracy of {:.0f} % "
             "on it is one of {:.0f} to {:.0f} % on others",
-            images, images == 1 ? "" : "s", 100 * accuracy, 100 * low, 100 * high),
+            images, plural(images), 100 * accuracy, 100 * low, 100 * high),
         "more pictures, a larger --validation-fraction; and compare the checkpoint 'last' with "
         "'best', which so few images pick nearly by chance",
         false);

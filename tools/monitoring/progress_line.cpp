@@ -30,6 +30,30 @@ void ProgressLine::line(const std::string& text) {
   say((terminal_ ? "\r\033[K" : "") + text + "\n");
 }
 
+ProgressBar::ProgressBar(std::string what, std::int64_t total)
+    : what_(std::move(what)),
+      total_(total),
+      began_(std::chrono::steady_clock::now()),
+      told_(began_) {}
+
+ProgressBar::~ProgressBar() { out_.update(""); }
+
+void ProgressBar::done(std::int64_t count) {
+  constexpr std::chrono::seconds kSilent{5};  // between two lines where nothing is overwritten
+  const auto now = std::chrono::steady_clock::now();
+  const auto share =
+      static_cast<double>(count) / static_cast<double>(std::max<std::int64_t>(total_, 1));
+  const double spent = std::chrono::duration<double>(now - began_).count();
+  const std::string text = fmt::format("{} of {}, {} left", count, total_,
+                                       clock_text(count > 0 ? spent / share - spent : 0));
+  if (out_.terminal()) {
+    out_.update(fmt::format("{} {} {}", what_, progress_bar(share), text));
+  } else if (count < total_ && now - told_ >= kSilent) {
+    out_.line(what_ + " " + text);
+    told_ = now;
+  }
+}
+
 std::string progress_bar(double share, int width) {
   const int done = static_cast<int>(std::clamp(share, 0.0, 1.0) * width);
   std::string bar(static_cast<std::size_t>(done), '=');

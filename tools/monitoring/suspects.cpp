@@ -60,9 +60,8 @@ std::vector<Judged> judge_images(const Classifier& model, const ModelInfo& info,
 
 std::vector<Judged> label_suspects(std::vector<Judged> judged, std::size_t most,
                                    double confidence) {
-  std::erase_if(judged, [&](const Judged& j) {
-    return j.label == j.predicted || j.predicted_probability < confidence;
-  });
+  std::erase_if(
+      judged, [&](const Judged& j) { return !j.wrong() || j.predicted_probability < confidence; });
   std::stable_sort(judged.begin(), judged.end(),
                    [](const Judged& a, const Judged& b) { return a.loss > b.loss; });
   if (judged.size() > most) judged.resize(most);

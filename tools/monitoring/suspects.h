@@ -13,6 +13,9 @@ struct Judged {
   std::int64_t label = 0, predicted = 0;
   double loss = 0;  // cross entropy: -ln of the label's probability
   double label_probability = 0, predicted_probability = 0;
+  bool wrong() const { return predicted != label; }
+  // How much more probable the answer is than the true class.
+  double margin() const { return predicted_probability - label_probability; }
 };
 
 // Every image, in the data set's order.

@@ -107,6 +107,8 @@ struct ReadOptions {
 // it must be, two values of one name, a value that no node gives, nodes out of order. Never
 // crashes, whatever the bytes.
 Graph read_graph(const std::filesystem::path& path, const ReadOptions& options = {});
+// "protobuf 3.21.12"; empty where this build has none.
+std::string protobuf_version();
 // The same of a model's bytes; external data lies beneath `path`'s folder.
 Graph parse_graph(const std::string& bytes, const std::filesystem::path& path,
                   const ReadOptions& options = {});

@@ -406,6 +406,10 @@ std::string written(const Graph& graph,
   return model.SerializeAsString();
 }
 
+std::string protobuf_version() {
+  return "protobuf " + google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION);
+}
+
 KnownRef read_tensor(const fs::path& path) {
   const std::string bytes = read_bytes(path);
   const std::string what = fmt::format("'{}'", shown(path.string()));

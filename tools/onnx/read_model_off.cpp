@@ -21,6 +21,7 @@ Graph parse_graph(const std::string&, const std::filesystem::path& path, const R
 std::string written(const Graph& graph, const std::function<bool(const std::string&)>&) {
   refuse(graph.path);
 }
+std::string protobuf_version() { return ""; }
 KnownRef read_tensor(const std::filesystem::path& path) { refuse(path); }
 
 }  // namespace tapescope::onnx

@@ -8,6 +8,7 @@
 #include "tools/explanation/picture_settings.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
+#include "tools/monitoring/progress_line.h"
 #include "tools/quality/panel_json.h"
 
 namespace tapescope::tasks {
@@ -137,6 +138,7 @@ Looked explain_and_score(const Run& run, const BenchmarkCommand& command,
   for (const std::string& notice : data.notices) fmt::print(stderr, "{}\n", printable(notice));
   Looked looked{spread(data.samples->size(), command.data.limit)};
   std::set<std::string> left_out;
+  monitoring::ProgressBar progress("scoring", std::ssize(looked.pictures));
   for (std::size_t done = 0; done < looked.pictures.size(); ++done) {
     const std::string name = data.name(looked.pictures[done]);
     explainer.look_at(name, Choose::right);
@@ -148,7 +150,7 @@ Looked explain_and_score(const Run& run, const BenchmarkCommand& command,
     }
     PictureSettings settings(options.request, run.preprocess(), explainer.picture());
     score_picture(explainer, command, settings, table, left_out);
-    fmt::print(stderr, "{} of {}: {}\n", done + 1, looked.pictures.size(), printable(name));
+    progress.done(static_cast<std::int64_t>(done) + 1);
   }
   return looked;
 }

@@ -78,6 +78,7 @@ class Maps {
       maps_.push_back({{"image", path}, {"error", bad_.last()}});
       return;
     }
+    make_output_folder(command_.out);
     path_ = path;
     stem_ = unused_stem(explainer_->picture().stem, stems_);
     for (const std::string& remark : explainer_->remarks()) {
@@ -96,6 +97,7 @@ class Maps {
     if (targets > 0) {
       for (const std::string& method : methods_) run(method, settings.of(method));
     }
+    if (tabular()) tell_row();
     for (std::size_t t = 0; t < targets; ++t) {
       if (command_.options.score) score_controls(t);
       per_row_ = std::max(per_row_, rows_[t].size());
@@ -110,6 +112,7 @@ class Maps {
   Explained finish() {
     const fs::path out = command_.out;
     Explained result;
+    const bool none = bad_.count() == std::ssize(command_.pictures);
     if (!sheet_.empty()) {
       result.sheet = (out / "sheet.png").string();
       SheetOptions layout;
@@ -117,7 +120,7 @@ class Maps {
       layout.columns = static_cast<int>(std::min(per_row_, kColumns));
       write_png(result.sheet, contact_sheet(sheet_, layout));
     }
-    write_safetensors(out / "maps.safetensors", stored_);
+    if (!none) write_safetensors(out / "maps.safetensors", stored_);
     const Json scores = {{"run", run_.asked().run},
                          {"checkpoint", run_.asked().checkpoint},
                          {"settings", settings_json(request_)},
@@ -125,12 +128,31 @@ class Maps {
                          {"controls", controls_},
                          {"sheet", result.sheet}};
     result.json = json_text(scores, 2);
-    write_atomically(out / "scores.json", result.json + "\n");
+    if (!none) write_atomically(out / "scores.json", result.json + "\n");
     result.status = bad_.status(command_.pictures.size());
     return result;
   }
 
  private:
+  // Of many pictures a line each, which scores.json has more of; of one a line for each map.
+  bool tabular() const { return command_.pictures.size() > 1; }
+
+  void tell_row() {
+    constexpr std::size_t kName = 32, kTarget = 24;
+    if (!headed_) {
+      command_.say(fmt::format("{} {} {:>5} {:>8}", padded("picture", kName),
+                               padded("explained", kTarget), "maps", "passes"));
+      headed_ = true;
+    }
+    const std::vector<Target>& targets = explainer_->targets();
+    std::string what = targets.empty() ? "nothing" : targets[0].name;
+    if (targets.size() > 1) what = fmt::format("{}: {}, ...", targets.size(), what);
+    command_.say(fmt::format("{} {} {:>5} {:>8.1f}",
+                             padded(shortened(printable(path_), kName), kName),
+                             padded(shortened(what, kTarget), kTarget), made_, passes_));
+    made_ = passes_ = 0;
+  }
+
   std::string stem_of(std::size_t target) const {
     const std::string& label = explainer_->targets()[target].label;
     return stem_ + (label.empty() ? "" : "." + label);
@@ -196,6 +218,9 @@ class Maps {
                      {"npy", stem + ".npy"}});
     const Json facts = explainer_->facts(t, map);
     maps_.back().update(facts);
+    ++made_;
+    passes_ += map.forward_passes;
+    if (tabular()) return;
     command_.say(fmt::format("{}: {} of '{}' at {}, {}{}{}{}: {}", printable(path_), method,
                              target.name, map.node, forward_passes(map.forward_passes),
                              error_text(map), map.note.empty() ? "" : " (" + map.note + ")",
@@ -244,6 +269,9 @@ class Maps {
   std::size_t per_row_ = 1;
   std::vector<StoredTensor> stored_;
   std::set<std::string> left_out_, stems_;
+  bool headed_ = false;    // the table of many pictures
+  std::int64_t made_ = 0;  // of the row that comes next
+  double passes_ = 0;
   BadPictures bad_;
 };
 
@@ -251,7 +279,6 @@ class Maps {
 
 Explained explain_pictures(const Run& run, const ExplainCommand& command) {
   Maps maps(run, command);
-  make_output_folder(command.out);
   for (const std::string& path : command.pictures) maps.look_at(path);
   return maps.finish();
 }

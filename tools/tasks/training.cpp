@@ -209,9 +209,9 @@ TrainingPlan plan_of(PreparedTraining& run) {
     return fmt::format("  {:<20} {:>10}", name, human(bytes));
   };
   std::string text = run.setup.images_sentence + "\n";
-  text += fmt::format("one training step of {} at {}x{}, batch {}:\n", config.model,
-                      run.setup.image[1], run.setup.image[0],
-                      std::min(config.batch_size, run.setup.train->size()));
+  text +=
+      fmt::format("one training step of {} at {}x{}, batch {}:\n", config.model, run.setup.image[1],
+                  run.setup.image[0], std::min(config.batch_size, run.setup.train->size()));
   text += fmt::format("{}  (at least {}; {} without sharing)\n",
                       row("intermediate values", static_cast<double>(plan.arena)),
                       human(static_cast<double>(plan.lower_bound)),
@@ -277,15 +277,15 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
       "processor{} {}",
       config.model, run.setup.image[1], run.setup.image[0], parameters,
       run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
-      run.setup.images_sentence, config.lr, thread_count(), thread_count() == 1 ? "" : "s",
-      processors.size() == 1 ? "" : "s", ranges_text(processors)));
+      run.setup.images_sentence, config.lr, thread_count(), plural(thread_count()),
+      plural(std::ssize(processors)), ranges_text(processors)));
   const std::int64_t few = run.start.validation_images;
   if (few == 0 || few >= monitoring::kFewImages) return;
   out.line(fmt::format(
       "the validation set of {} image{} is too small to tell: it picks the checkpoint 'best' "
       "nearly by chance; compare it with 'last', or give more pictures or a larger "
       "--validation-fraction",
-      few, few == 1 ? "" : "s"));
+      few, plural(few)));
 }
 
 // All of them outlive the events.

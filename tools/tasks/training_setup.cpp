@@ -26,4 +26,21 @@ void expect_accepted(const std::vector<std::string>& changes, const TrainConfig&
   fmt::print(stderr, "the data changed since the training began: {}\n", all);
 }
 
+std::shared_ptr<PictureRoom> picture_room(const TrainConfig& config) {
+  if (config.cache == "memory") return PictureRoom::of_memory();
+  return config.cache == "disk" && is_folder(config.out) ? PictureRoom::of_disk(config.out)
+                                                         : nullptr;
+}
+
+std::string room_sentence(const TrainConfig& config, const PictureRoom& room, std::int64_t bytes) {
+  const auto gib = [](std::int64_t n) { return static_cast<double>(n) / 0x1p30; };
+  return fmt::format("--cache {}: about {:.2f} GiB of pictures as they are before what is random{}",
+                     config.cache, gib(bytes),
+                     bytes <= room.bytes()
+                         ? fmt::format("; {:.2f} GiB are free for them", gib(room.bytes()))
+                         : fmt::format(", of which {:.2f} GiB are kept, half of what is free: the "
+                                       "others are decoded in each epoch",
+                                       gib(room.bytes())));
+}
+
 }  // namespace tapescope::tasks

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tools/data/picture_cache.h"
 #include "tools/monitoring/watch.h"
 #include "tools/training/config.h"
 #include "tools/training/trainer.h"
@@ -27,6 +28,12 @@ bool goes_on(const TrainConfig& config, const TrainingRequest& request);
 // Says what changed in the data since the training began; a usage error unless that was accepted.
 void expect_accepted(const std::vector<std::string>& changes, const TrainConfig& config,
                      const TrainingRequest& request);
+
+// Where the pictures of a training are kept between epochs, as --cache says; null: nowhere, as for
+// a run whose folder is not there yet (--plan).
+std::shared_ptr<PictureRoom> picture_room(const TrainConfig& config);
+// What is said of it: so many bytes are to be kept there.
+std::string room_sentence(const TrainConfig& config, const PictureRoom& room, std::int64_t bytes);
 
 // What the best checkpoint is worth on the test split.
 struct TestResult {

@@ -55,6 +55,8 @@ void check_options(const TrainConfig& c) {
           "0 or more");
   require(c.loader_threads >= 0 && c.loader_threads <= 1024, "loader-threads",
           std::to_string(c.loader_threads), "from 0 to 1024");
+  require(c.cache == "none" || c.cache == "memory" || c.cache == "disk", "cache", c.cache,
+          "none, memory or disk");
   require(c.on_bad_image == "fail" || c.on_bad_image == "skip", "on-bad-image", c.on_bad_image,
           "fail or skip");
   require(c.unfreeze_after >= 0, "unfreeze-after", std::to_string(c.unfreeze_after), "0 or more");
@@ -189,19 +191,11 @@ std::string batch_sentence(const TrainConfig& c, std::int64_t pictures) {
 }
 
 bool may_change_on_resume(std::string_view option) {
-  static const std::set<std::string_view> free = {"out",
-                                                  "threads",
-                                                  "loader-threads",
-                                                  "log-every",
-                                                  "checkpoint-every",
-                                                  "keep-checkpoints",
-                                                  "statistics-every",
-                                                  "tensorboard",
-                                                  "watch-images",
-                                                  "watch-methods",
-                                                  "data",
-                                                  "allow-outside",
-                                                  "weights"};
+  static const std::set<std::string_view> free = {
+      "out",           "threads",          "loader-threads",   "cache",
+      "log-every",     "checkpoint-every", "keep-checkpoints", "statistics-every",
+      "tensorboard",   "watch-images",     "watch-methods",    "data",
+      "allow-outside", "weights"};
   return free.contains(option);
 }
 

@@ -39,7 +39,7 @@ struct TrainConfig {
   std::uint64_t seed = 0;
   std::int64_t threads = 0, loader_threads = 2;  // 0 threads: all processors
   std::string kernel;                            // FAMILY=VARIANT[,FAMILY=VARIANT]
-  std::string on_bad_image = "fail", exif = "apply";
+  std::string cache = "none", on_bad_image = "fail", exif = "apply";
   bool allow_outside = false;
 };
 
@@ -114,6 +114,11 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("seed", c.seed, "of initial values, shuffling, dropout and augmentation");
   visit("threads", c.threads, "threads of the engine; 0: one per processor");
   visit("loader-threads", c.loader_threads, "threads that prepare batches; 0: none of their own");
+  visit(
+      "cache", c.cache,
+      "none, memory or disk (a file in --out that goes with the process): where pictures are kept "
+      "as they are before what is random, so that each is decoded once; at most half of what is "
+      "free there");
   visit("kernel", c.kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   visit("on-bad-image", c.on_bad_image, "fail or skip: what a picture that cannot be read does");
   visit("exif", c.exif,

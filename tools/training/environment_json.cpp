@@ -14,8 +14,10 @@
 #include "tools/files/json_file.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
+#include "tools/onnx/graph.h"
 #include "tools/training/build.h"
 #include "tools/training/environment.h"
+#include "tools/training/stored_zip.h"
 
 namespace tapescope {
 namespace {
@@ -201,6 +203,15 @@ std::string FirstSteps::flush() {
   return "";
 }
 
+// And of those that files of models are read with.
+std::string all_libraries() {
+  std::string text = libraries();
+  for (const std::string& version : {onnx::protobuf_version(), zip_library()}) {
+    if (!version.empty()) text += ", " + version;
+  }
+  return text;
+}
+
 std::string version_text() {
   const BuildInfo build = build_info();
   std::string set;
@@ -213,7 +224,7 @@ std::string version_text() {
       "tapescope {}\ncommit           {}\ncompiler         {}\nbuild            {}\nlibraries      "
       "  "
       "{}\ninstruction set  {}",
-      build.version, build.commit, build.compiler, build.options, libraries(), set);
+      build.version, build.commit, build.compiler, build.options, all_libraries(), set);
 }
 
 }  // namespace tapescope

@@ -268,10 +268,9 @@ void load_exactly(Module& model, SafetensorsFile& file, const std::string& what,
         found.counters));
   }
   if (!found.unexpected.empty()) {
-    notices.push_back(
-        fmt::format("weights: {} tensor{} that the model does not have passed over: {}",
-                    found.unexpected.size(), found.unexpected.size() == 1 ? "" : "s",
-                    joined(found.unexpected)));
+    notices.push_back(fmt::format(
+        "weights: {} tensor{} that the model does not have passed over: {}",
+        found.unexpected.size(), plural(std::ssize(found.unexpected)), joined(found.unexpected)));
   }
   options.notices->insert(options.notices->end(), notices.begin(), notices.end());
 }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/explanation/baselines.h"
+#include "tools/monitoring/progress_line.h"
 #include "tools/quality/controls.h"
 
 namespace tapescope::tasks {
@@ -175,8 +176,9 @@ void ClassExplainer::keep_for_cascade(const explain::Attribution& map,
 }
 
 void ClassExplainer::run_cascade() {
-  const std::size_t total = quality::layers_from_output(model_).size();
-  std::size_t done = 0;
+  monitoring::ProgressBar progress("random layers",
+                                   std::ssize(quality::layers_from_output(model_)));
+  std::int64_t done = 0;
   cascade_steps_ = quality::cascade(
       model_, request_.settings.seed, cascade_own_, [&](std::unique_ptr<Classifier> model) {
         explain::Explainer explainer = explainer_for(*model);
@@ -186,7 +188,7 @@ void ClassExplainer::run_cascade() {
               explainer.explain(item.method, item.picture, item.classes, item.settings);
           maps.push_back(scored_map(item.method, again.map, item.picture));
         }
-        fmt::print(stderr, "random layers: {} of {}\n", ++done, total);
+        progress.done(++done);
         return maps;
       });
 }

@@ -55,6 +55,7 @@ DataOptions training_data_options(const TrainConfig& config,
   options.seed = config.seed;
   options.on_bad_image = bad_image_from(config.on_bad_image);
   options.exif = exif_from_name(config.exif);
+  options.cache_decoded = config.cache == "none";  // else sources keep what comes of them
   return options;
 }
 
@@ -67,6 +68,13 @@ void tell_data(const DataSplits& data, const TrainConfig& config, const Training
 }
 
 namespace {
+
+// What is kept of all pictures, as of the first.
+std::int64_t kept_bytes(const Dataset* data, const Pipeline& pipeline) {
+  if (data == nullptr) return 0;
+  const ImageSize size = data->image_size(0);
+  return data->size() * pipeline.fixed_shape(size.height, size.width, data->channels()).elements();
+}
 
 // The net that is trained: of the zoo, of an ONNX file, or of the run that is resumed. Of a file's
 // `graph` is what the run keeps of it.
@@ -112,11 +120,19 @@ TrainingSetup classifier_setup(const TrainConfig& config, const ResolvedTraining
                  exif_from_name(config.exif)};
   std::string graph;  // what RUN/model.onnx will be
   std::unique_ptr<Classifier> model = net_of(config, resumed, parts, info, graph, setup.notices);
-  const auto source = [&](const std::shared_ptr<const Dataset>& split, const Pipeline& pipeline) {
-    return split ? parts.source(split, pipeline) : nullptr;
+  const auto source = [&](const std::shared_ptr<const Dataset>& split, const Pipeline& pipeline,
+                          const std::shared_ptr<PictureRoom>& room = nullptr) {
+    return split ? parts.source(split, pipeline, room) : nullptr;
   };
-  setup.train = source(data.train, resolved.train_pipeline);
-  setup.validation = source(data.validation, resolved.test_pipeline);
+  const std::shared_ptr<PictureRoom> room = picture_room(config);
+  setup.train = source(data.train, resolved.train_pipeline, room);
+  setup.validation = source(data.validation, resolved.test_pipeline, room);
+  if (room) {
+    setup.notices.push_back(
+        room_sentence(config, *room,
+                      kept_bytes(data.train.get(), resolved.train_pipeline) +
+                          kept_bytes(data.validation.get(), resolved.test_pipeline)));
+  }
   setup.probed = source(data.validation ? data.validation : data.train, resolved.test_pipeline);
   setup.options = resolved.trainer;
   setup.image = info.preprocess().image;

@@ -39,7 +39,8 @@ struct ClassifierParts {
   std::vector<double> (*probabilities)(const Tensor& logits) = nullptr;
   std::function<std::unique_ptr<Task>(const ModelConfig&)> task;
   std::function<std::shared_ptr<const SampleSource>(std::shared_ptr<const Dataset> split,
-                                                    const Pipeline& pipeline)>
+                                                    const Pipeline& pipeline,
+                                                    std::shared_ptr<PictureRoom> room)>
       source;
   // Which of `classes` a training picture counts to.
   std::function<std::vector<std::int64_t>(std::int64_t image)> classes_of;

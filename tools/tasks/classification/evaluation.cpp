@@ -13,15 +13,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// How much more probable the answer is than the true class.
-double margin(const monitoring::Judged& j) { return j.predicted_probability - j.label_probability; }
-
 // Wrong answers, those furthest from the truth first.
 std::vector<monitoring::Judged> wrong_of(std::vector<monitoring::Judged> judged) {
-  std::erase_if(judged, [](const monitoring::Judged& j) { return j.label == j.predicted; });
+  std::erase_if(judged, [](const monitoring::Judged& j) { return !j.wrong(); });
   std::stable_sort(judged.begin(), judged.end(),
                    [](const monitoring::Judged& a, const monitoring::Judged& b) {
-                     return margin(a) > margin(b);
+                     return a.margin() > b.margin();
                    });
   return judged;
 }
@@ -58,7 +55,7 @@ Json json_of(const Evaluated& evaluated) {
                              {"predicted", evaluated.class_name(j.predicted)},
                              {"probability", j.predicted_probability},
                              {"label_probability", j.label_probability},
-                             {"margin", margin(j)}});
+                             {"margin", j.margin()}});
   }
   return json;
 }
@@ -74,7 +71,7 @@ std::string wrong_text(const Evaluated& evaluated, std::size_t width) {
     text += fmt::format("{}  {}  {:>9.1f} %  {:>6.3f}  {}\n",
                         padded(printable(evaluated.class_name(j.label)), width),
                         padded(printable(evaluated.class_name(j.predicted)), width),
-                        100 * j.predicted_probability, margin(j),
+                        100 * j.predicted_probability, j.margin(),
                         printable(evaluated.data.name(j.index)));
   }
   return text;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 
+#include "tools/monitoring/progress_line.h"
 #include "tools/monitoring/suspects.h"
 #include "tools/page/page.h"
 #include "tools/report/confusion.h"
@@ -50,12 +51,12 @@ class Classified {
     std::size_t thumbnails = 0, right = 0;
     for (const monitoring::Judged& j : judged) {
       ++matrix[static_cast<std::size_t>(j.label)][static_cast<std::size_t>(j.predicted)];
-      right += j.label == j.predicted;
+      right += !j.wrong();
     }
     // Errors first: they are what one wants to see.
     for (const bool errors : {true, false}) {
       for (const monitoring::Judged& j : judged) {
-        if ((j.label != j.predicted) != errors || thumbnails >= kMostThumbnails) continue;
+        if (j.wrong() != errors || thumbnails >= kMostThumbnails) continue;
         Json& cell = cells[fmt::format("{},{}", j.label, j.predicted)];
         if (cell.size() >= (errors ? kThumbnailsACell : 2)) continue;
         cell.push_back({{"name", data.name(j.index)},
@@ -85,16 +86,14 @@ class Classified {
   std::vector<std::pair<std::string, monitoring::Judged>> worst_and_best(
       std::vector<monitoring::Judged> judged) const {
     const auto badness = [](const monitoring::Judged& j) {
-      const bool wrong = j.label != j.predicted;
-      return std::pair(wrong, wrong ? j.predicted_probability - j.label_probability : j.loss);
+      return std::pair(j.wrong(), j.wrong() ? j.margin() : j.loss);
     };
     std::stable_sort(judged.begin(), judged.end(),
                      [&](const auto& a, const auto& b) { return badness(a) > badness(b); });
     const auto half = static_cast<std::size_t>((page_.options().images + 1) / 2);
     std::vector<std::pair<std::string, monitoring::Judged>> chosen;
     for (std::size_t i = 0; i < std::min(half, judged.size()); ++i) {
-      const bool wrong = judged[i].label != judged[i].predicted;
-      chosen.emplace_back(wrong ? "wrong" : "least sure", judged[i]);
+      chosen.emplace_back(judged[i].wrong() ? "wrong" : "least sure", judged[i]);
     }
     const std::size_t rest = judged.size() - chosen.size();
     for (std::size_t i = 0;
@@ -110,13 +109,14 @@ class Classified {
     ClassExplainer explainer(run_.model(), run_.class_logits(), asked);
     PageExplanations explanations(page_, asked, explainer);
     Json images = Json::array();
+    monitoring::ProgressBar progress("explaining", std::ssize(chosen));
     for (std::size_t n = 0; n < chosen.size(); ++n) {
       const auto& [group, j] = chosen[n];
-      fmt::print(stderr, "explaining {} of {}\n", n + 1, chosen.size());
       const bool score = n < static_cast<std::size_t>(page_.options().quality);
       Json image = explained(data, j, explainer, explanations, score);
       image["group"] = group;
       images.push_back(std::move(image));
+      progress.done(static_cast<std::int64_t>(n) + 1);
     }
     page_["images"] = std::move(images);
     explanations.finish("image", "images");
@@ -131,8 +131,7 @@ class Classified {
     explainer.look_at(picture, j.predicted);
     const std::vector<double> p = explainer.probabilities();
     Json maps = Json::array(), named = Json::object();
-    for (std::int64_t target :
-         {j.predicted, j.label != j.predicted ? j.label : runner_up(p, j.predicted)}) {
+    for (std::int64_t target : {j.predicted, j.wrong() ? j.label : runner_up(p, j.predicted)}) {
       named[class_name(target)] = p[static_cast<std::size_t>(target)];
       explainer.look_at(picture, target);
       explanations.explain_target(settings, class_name(target), score && target == j.predicted,

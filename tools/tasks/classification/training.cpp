@@ -43,8 +43,9 @@ TrainingSetup ClassificationKit::prepare(TrainConfig& config,
   parts.task = [loss = resolved.loss](const ModelConfig& model) {
     return std::make_unique<Classification>(model, loss);
   };
-  parts.source = [](std::shared_ptr<const Dataset> split, const Pipeline& pipeline) {
-    return std::make_shared<ImageSource>(std::move(split), pipeline);
+  parts.source = [](std::shared_ptr<const Dataset> split, const Pipeline& pipeline,
+                    std::shared_ptr<PictureRoom> room) {
+    return std::make_shared<ImageSource>(std::move(split), pipeline, std::move(room));
   };
   parts.classes_of = [data](std::int64_t image) { return std::vector{data->train->label(image)}; };
   return classifier_setup(config, resolved, resumed, parts);

@@ -6,6 +6,7 @@
 #include "tools/detection/box_errors.h"
 #include "tools/detection/detection_task.h"
 #include "tools/detection/error_costs.h"
+#include "tools/monitoring/progress_line.h"
 #include "tools/page/page.h"
 #include "tools/tasks/detection/box_picture_explainer.h"
 #include "tools/tasks/detection/detection.h"
@@ -201,9 +202,9 @@ class Detected {
     PageExplanations explanations(page_, asked, explainer);
     std::int64_t scored = 0;
     json_["pictures"] = Json::array();
+    monitoring::ProgressBar progress("explaining", std::ssize(chosen));
     for (std::size_t n = 0; n < chosen.size(); ++n) {
       const auto& [group, tally] = chosen[n];
-      fmt::print(stderr, "explaining the boxes of {} of {}\n", n + 1, chosen.size());
       const std::string path = data.name(tally.image);
       const DetectorPicture picture = picture_for(model_.config(), path, annotations);
       std::vector<Entry> entries;
@@ -221,6 +222,7 @@ class Detected {
                                    {"picture", page::picture_uri(picture.picture.image, kPixels)},
                                    {"objects", std::move(objects)},
                                    {"boxes", entries_json(entries)}});
+      progress.done(static_cast<std::int64_t>(n) + 1);
     }
     explanations.finish("box", "boxes");
   }

@@ -164,6 +164,25 @@ TestResult test(const std::string& run, const std::shared_ptr<const DetectionSou
   return result;
 }
 
+// Objects of each class, and the sentence about the data.
+void count_objects(const DetectionData& data, const DetectorConfig& detector,
+                   TrainingSetup& setup) {
+  setup.per_class.assign(data.classes.size(), 0);
+  for (const AnnotatedImage& image : data.train) {
+    for (const Object& o : image.objects) {
+      if (!o.crowd) ++setup.per_class[static_cast<std::size_t>(o.category)];
+    }
+  }
+  const auto objects =
+      std::accumulate(setup.per_class.begin(), setup.per_class.end(), std::int64_t{0});
+  setup.images_sentence = fmt::format(
+      "{} training image{} with {} object{}, {} validation and {} test images, {} classes, seen at "
+      "{}x{}",
+      data.train.size(), plural(std::ssize(data.train)), objects, plural(objects),
+      data.validation.size(), data.test.size(), data.classes.size(), detector.width,
+      detector.height);
+}
+
 }  // namespace
 
 TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& request) const {
@@ -177,13 +196,21 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   TrainingSetup setup;
   choose(config, data.train, setup.notices);
   const DetectorConfig detector = config_of(config, data, resumed);
+  const std::shared_ptr<PictureRoom> asked = picture_room(config);
+  const auto room =
+      asked ? asked : PictureRoom::of_memory();  // letterboxed pictures are kept anyway
   const auto source = [&](const Images& images, Augment augment,
                           std::int64_t mosaics = 0) -> std::shared_ptr<const DetectionSource> {
     if (images.empty()) return nullptr;
-    return std::make_shared<DetectionSource>(images, static_cast<int>(detector.classes.size()),
-                                             static_cast<int>(detector.height),
-                                             static_cast<int>(detector.width), augment, mosaics);
+    return std::make_shared<DetectionSource>(
+        images, static_cast<int>(detector.classes.size()), static_cast<int>(detector.height),
+        static_cast<int>(detector.width), augment, mosaics, room);
   };
+  if (asked) {
+    const auto count = static_cast<std::int64_t>(data.train.size() + data.validation.size());
+    setup.notices.push_back(
+        room_sentence(config, *room, count * 3 * detector.height * detector.width));
+  }
   const Augmentation augmentation = augmentation_of(config);
   // The last tenth of the epochs sees pictures as they are.
   const std::int64_t mosaics = augmentation.mosaic ? config.epochs - (config.epochs + 9) / 10 : 0;
@@ -198,20 +225,7 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
   setup.loss = "focal+giou";
   setup.head = {"heat.*", "ltrb.*"};
   setup.classes = data.classes;
-  setup.per_class.assign(data.classes.size(), 0);
-  for (const AnnotatedImage& image : data.train) {
-    for (const Object& o : image.objects) {
-      if (!o.crowd) ++setup.per_class[static_cast<std::size_t>(o.category)];
-    }
-  }
-  const auto objects =
-      std::accumulate(setup.per_class.begin(), setup.per_class.end(), std::int64_t{0});
-  setup.images_sentence = fmt::format(
-      "{} training image{} with {} object{}, {} validation and {} test images, {} classes, seen at "
-      "{}x{}",
-      data.train.size(), data.train.size() == 1 ? "" : "s", objects, objects == 1 ? "" : "s",
-      data.validation.size(), data.test.size(), data.classes.size(), detector.width,
-      detector.height);
+  count_objects(data, detector, setup);
   if (augmentation.mosaic) {
     setup.images_sentence += fmt::format(", as mosaics of four in the first {} epochs", mosaics);
   }

@@ -131,10 +131,11 @@ std::vector<LabelledFile> read_folders(const fs::path& folder) {
 
 // The files of the pictures, which leave `files` where they cannot be read and may be left out.
 std::vector<ImageFile> checked(std::vector<LabelledFile>& files, const DataOptions& options,
-                               OddPictures& odd, std::vector<std::string>& bad_images) {
+                               OddPictures& odd, PictureRoom& room,
+                               std::vector<std::string>& bad_images) {
   std::vector<ImageFile> images;
   for (const LabelledFile& file : files) images.push_back({file.path});
-  const std::vector<BadFile> bad = check_files(images, options.on_bad_image, odd);
+  const std::vector<BadFile> bad = check_files(images, options.on_bad_image, odd, &room);
   for (auto it = bad.rbegin(); it != bad.rend(); ++it) {
     bad_images.insert(bad_images.begin(), it->what);
     files.erase(files.begin() + static_cast<std::ptrdiff_t>(it->index));
@@ -189,7 +190,8 @@ LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
   std::vector<LabelledFile> files = table ? read_tables(folder, named) : read_folders(folder);
   OddPictures odd(options.exif);
   LabelledData data;
-  std::vector<ImageFile> images = checked(files, options, odd, data.splits.bad_images);
+  const auto room = std::make_shared<PictureRoom>(options.cache_bytes);
+  std::vector<ImageFile> images = checked(files, options, odd, *room, data.splits.bad_images);
   unite(files, images);
   data.labels = labels;
   if (labels.empty()) {
@@ -221,11 +223,10 @@ LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
   splits.kind = "labels";
   splits.channels = options.channels == 0 ? 3 : options.channels;
   splits.path = folder.string();
-  const auto budget = std::make_shared<CacheBudget>(options.cache_bytes);
   const auto dataset = [&](Part part) -> std::shared_ptr<const Dataset> {
     if (parts[part].empty()) return nullptr;
     return std::make_shared<ImageFiles>(std::move(parts[part]), splits.classes, splits.channels,
-                                        budget, options.exif);
+                                        room, options.exif, options.cache_decoded);
   };
   splits.train = dataset(Part::train);
   splits.validation = dataset(Part::validation);
@@ -236,9 +237,10 @@ LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
 }
 
 LabelSource::LabelSource(std::shared_ptr<const Dataset> data, Pipeline pipeline,
-                         std::vector<std::vector<std::int64_t>> sets, std::int64_t labels)
+                         std::vector<std::vector<std::int64_t>> sets, std::int64_t labels,
+                         std::shared_ptr<PictureRoom> room)
     : data_(data),
-      images_(std::move(data), std::move(pipeline)),
+      images_(std::move(data), std::move(pipeline), std::move(room)),
       sets_(std::move(sets)),
       labels_(labels) {}
 

@@ -32,9 +32,10 @@ LabelledData open_labelled(const std::filesystem::path& folder, const DataOption
 // "image" f32 {H,W,C} and "labels" f32 {K}: 1 where the picture has the label, else 0.
 class LabelSource final : public SampleSource {
  public:
-  // `sets` as LabelledData has them, over K labels.
+  // `sets` as LabelledData has them, over K labels; `room` as ImageSource has it.
   LabelSource(std::shared_ptr<const Dataset> data, Pipeline pipeline,
-              std::vector<std::vector<std::int64_t>> sets, std::int64_t labels);
+              std::vector<std::vector<std::int64_t>> sets, std::int64_t labels,
+              std::shared_ptr<PictureRoom> room = nullptr);
   std::int64_t size() const override { return images_.size(); }
   std::vector<std::pair<std::string, Type>> types() const override;
   void load(std::int64_t index, const Pipeline::Key& key,

@@ -48,9 +48,7 @@ Answer MultiLabelRun::evaluate(const EvaluationRequest& request, const Backend& 
   std::size_t width = 5;
   for (const std::string& name : classes()) width = std::max(width, characters(printable(name)));
   std::string text = fmt::format(
-      "mean average precision {:.2f} %   loss {:.4f}   {} images\n\n{}      AP  precision  recall  "
-      " "
-      "  F1  support\n",
+      "mAP {:.2f} %   loss {:.4f}   {} images\n\n{}      AP  precision  recall     F1  support\n",
       100 * m.score(), m.loss(), m.images(), padded("label", width));
   Json rows = Json::array();
   for (std::size_t k = 0; k < classes().size(); ++k) {
@@ -66,7 +64,9 @@ Answer MultiLabelRun::evaluate(const EvaluationRequest& request, const Backend& 
                         std::isnan(ap) ? "-" : fmt::format("{:.1f}%", 100 * ap),
                         100 * m.precision(k), 100 * m.recall(k), 100 * m.f1(k), m.support(k));
   }
-  text += "(precision, recall and F1 where a probability of one half decides)\n";
+  text +=
+      "(AP: average precision, mAP: its mean; precision, recall and F1 where a probability of one "
+      "half decides)\n";
   const Json json = {{"mean_average_precision", m.score()},
                      {"loss", m.loss()},
                      {"images", m.images()},

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "tools/monitoring/progress_line.h"
 #include "tools/page/page.h"
 #include "tools/tasks/classification/class_explainer.h"
 #include "tools/tasks/multilabel/label_task.h"
@@ -32,7 +33,7 @@ class Labelled {
 
   void write() {
     for (const std::string& notice : data_.notices) page_.note(notice);
-    page_.card(page_.options().split + " mean average precision", percent(m_.score()));
+    page_.card(page_.options().split + " mAP", percent(m_.score()));
     verdict();
     table();
     explanations();
@@ -66,8 +67,9 @@ class Labelled {
       whole += labels(i, false) == labels(i, true) ? 1 : 0;
     }
     page_["verdict"] = {
-        fmt::format("The mean average precision is {} on {} images of {}.", percent(m_.score()),
-                    m_.images(), page_.options().split),
+        fmt::format(
+            "The mAP, the mean of the labels' average precisions (AP), is {} on {} images of {}.",
+            percent(m_.score()), m_.images(), page_.options().split),
         fmt::format("Of {} of them every label is answered rightly, of {} at least one is not.",
                     whole, m_.images() - whole)};
   }
@@ -84,7 +86,7 @@ class Labelled {
          {"note", fmt::format("{} images of {}; precision, recall and F1 where a probability of "
                               "one half decides",
                               m_.images(), page_.options().split)},
-         {"head", {"label", "average precision", "precision", "recall", "F1", "images"}},
+         {"head", {"label", "AP", "precision", "recall", "F1", "images"}},
          {"rows", rows}});
   }
 
@@ -104,11 +106,12 @@ class Labelled {
     ClassExplainer explainer(run_.model(), run_.class_logits(), asked);
     PageExplanations explanations(page_, asked, explainer);
     page_["images"] = Json::array();
+    monitoring::ProgressBar progress("explaining", std::ssize(chosen));
     for (std::size_t n = 0; n < chosen.size(); ++n) {
-      fmt::print(stderr, "explaining {} of {}\n", n + 1, chosen.size());
       const bool score = n < static_cast<std::size_t>(page_.options().quality);
       page_["images"].push_back(
           explained(explainer, explanations, chosen[n], n < (most + 1) / 2, score));
+      progress.done(static_cast<std::int64_t>(n) + 1);
     }
     explanations.finish("image", "images");
   }

@@ -40,9 +40,11 @@ TrainingSetup MultiLabelKit::prepare(TrainConfig& config, const TrainingRequest&
   parts.loss = "bce";
   parts.probabilities = label_probabilities;
   parts.task = [](const ModelConfig& model) { return std::make_unique<LabelTask>(model); };
-  parts.source = [data](std::shared_ptr<const Dataset> split, const Pipeline& pipeline) {
+  parts.source = [data](std::shared_ptr<const Dataset> split, const Pipeline& pipeline,
+                        std::shared_ptr<PictureRoom> room) {
     return std::make_shared<LabelSource>(std::move(split), pipeline, data->sets,
-                                         static_cast<std::int64_t>(data->labels.size()));
+                                         static_cast<std::int64_t>(data->labels.size()),
+                                         std::move(room));
   };
   parts.classes_of = [data](std::int64_t image) {
     return data->sets[static_cast<std::size_t>(data->splits.train->label(image))];

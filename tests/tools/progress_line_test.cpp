@@ -1,0 +1,46 @@
+#include "tools/monitoring/progress_line.h"
+
+#include <pty.h>
+
+#include "tests/tools/temporary_folder.h"
+
+namespace tapescope::monitoring {
+namespace {
+
+// What `told` writes to stderr while that is `descriptor`.
+template <class Told>
+void with_stderr(int descriptor, Told&& told) {
+  const int before = ::dup(STDERR_FILENO);
+  ::dup2(descriptor, STDERR_FILENO);
+  told();
+  ::dup2(before, STDERR_FILENO);
+  ::close(before);
+}
+
+TEST(ProgressBar, IsDrawnOnATerminalAndTakenAway) {
+  int master = -1, slave = -1;
+  ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+  with_stderr(slave, [] { ProgressBar("drawing", 4).done(1); });
+  std::string seen(4096, '\0');
+  seen.resize(static_cast<std::size_t>(std::max<ssize_t>(0, ::read(master, seen.data(), 4096))));
+  EXPECT_NE(seen.find("drawing [=====>"), std::string::npos) << seen;
+  EXPECT_NE(seen.find("1 of 4, 0:00 left"), std::string::npos) << seen;
+  EXPECT_TRUE(seen.ends_with("\r\033[K")) << "the line is empty at the end";
+  ::close(slave);
+  ::close(master);
+}
+
+TEST(ProgressBar, OfWhatIsOverWithinSecondsIsNotTold) {
+  const TemporaryFolder folder;
+  const std::string name = folder / "err";
+  std::FILE* file = std::fopen(name.c_str(), "w");
+  with_stderr(::fileno(file), [] {
+    ProgressBar bar("drawing", 4);
+    for (int i = 1; i <= 4; ++i) bar.done(i);
+  });
+  std::fclose(file);
+  EXPECT_TRUE(get(name).empty());
+}
+
+}  // namespace
+}  // namespace tapescope::monitoring
