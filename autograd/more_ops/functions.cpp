@@ -82,7 +82,7 @@ const BinaryEntry more_binary[] = {
        if (v.wants(0)) v.give(0, back_to(safe_divide(dy, b), a));
        if (v.wants(1)) v.give(1, neg(back_to(safe_divide(mul(dy, v.output()), b), b)));
      }},
-    {Binary::pow, RelevanceClass::product, false, Values::positive, Values::normal,
+    {Binary::pow, RelevanceClass::monotone, false, Values::positive, Values::normal,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
        if (v.wants(0)) v.give(0, back_to(mul(dy, div(mul(b, v.output()), a)), a));
        if (v.wants(1)) v.give(1, back_to(mul(dy, mul(v.output(), log(a))), b));

@@ -37,6 +37,10 @@ Var gather(Var x, Var index);
 // g {N}, index i64 {N} -> like's shape {N,C}, zero elsewhere: gather's adjoint.
 Var scatter(Var g, Var index, Var like);
 
+// --- matrices (batched_matmul.cpp)
+// a {.., M, K} by b {.., K, N} -> {.., M, N}, the leading extents equal and at least one.
+Var batched_matmul(Var a, Var b, bool transpose_a = false, bool transpose_b = false);
+
 // --- normalisation, random (layer_norm.cpp, stochastic_depth.cpp)
 // x {N, ..., C}, each position's channels normalised by their own mean and (biased) variance;
 // scale and shift {C}.

@@ -140,7 +140,7 @@ TEST_P(OnnxNets, TheLedgerCloses) {
 
 INSTANTIATE_TEST_SUITE_P(Exports, OnnxNets,
                          ::testing::Combine(::testing::Values("residual", "mobile", "next",
-                                                              "shuffle"),
+                                                              "shuffle", "attend"),
                                             ::testing::Values("old", "new")),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param)) + "_" +

@@ -6,8 +6,8 @@
 namespace tapescope::onnx {
 namespace {
 
-// {.., M, K} by {.., K, N} with axes in ONNX's order: products summed, for want of a batched
-// product.
+// {.., M, K} by {.., K, N} with axes in ONNX's order, whose leading extents differ: products
+// summed.
 Var by_products(Var a, bool a_rows, Var b, bool b_rows) {
   const Shape &x = a.shape(), &y = b.shape();
   const int rank = x.rank();
@@ -98,7 +98,13 @@ void record_matmul(Call& call) {
       (a.batched && a.rank() != rank)) {
     throw usage_error("its batch is not the first axis");
   }
-  const Var y = by_products(call.arranged(0, order), a.batched, call.arranged(1, order), b.batched);
+  const Var left = call.arranged(0, order), right = call.arranged(1, order);
+  bool alike = rank > 2 && (a.batched == b.batched);
+  for (int axis = 0; alike && axis < rank - 2; ++axis) {
+    alike = left.shape()[axis] == right.shape()[axis];
+  }
+  const Var y =
+      alike ? batched_matmul(left, right) : by_products(left, a.batched, right, b.batched);
   like.layout = order;
   call.give(y, like);
 }

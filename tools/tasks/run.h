@@ -161,9 +161,6 @@ std::vector<ParameterRef> initial_parameters(const Run& run);
 // Samples as the model is given them, without augmentation: f32 {N,H,W,C}.
 Tensor inputs_of(const SampleSource& samples, std::span<const std::int64_t> indices);
 
-// Whether an ONNX file is asked for, not a run's directory.
-bool is_onnx(const RunRequest& asked);
-
 // The files of a run that commands read.
 InputFiles files_of(const RunRequest& run);
 

@@ -168,7 +168,7 @@ std::string chosen_augmentation(const DataSplits& data, bool small) {
 double base_rate(const TrainConfig& c) {
   const bool adamw = c.optimizer == "adamw";
   if (!c.train_only.empty()) return adamw ? 0.01 : 0.03;
-  if (names_onnx(c.model)) return adamw ? 2e-4 : 0.01;
+  if (onnx::names_onnx(c.model)) return adamw ? 2e-4 : 0.01;
   if (!c.weights.empty()) return adamw ? 4e-4 : 0.02;
   if (adamw) return c.model == "seednet" ? 1e-3 : 2e-3;
   return c.model == "lenet" || c.model == "mlp" ? 0.05 : c.model == "seednet" ? 0.02 : 0.1;
