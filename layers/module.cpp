@@ -35,8 +35,7 @@ std::vector<ParameterRef> Module::trained_parameters() const {
 
 std::string_view Module::scope_name() const {
   const std::string_view path(path_);
-  const std::size_t dot = path.rfind('.');
-  return dot == std::string_view::npos ? path : path.substr(dot + 1);
+  return path.substr(path.rfind('.') + 1);  // all of it where there is no dot
 }
 
 ParameterRef Module::add_parameter(std::string_view name, Parameter::Kind kind, Shape shape,

@@ -49,6 +49,7 @@ class Module {
   ParameterRef add_parameter(std::string_view name, Parameter::Kind kind, Shape shape,
                              const InitialValue& draw);
   ParameterRef add_parameter(std::string_view name, Parameter::Kind kind, Tensor value);
+  void adopt(ParameterRef other) { members_.push_back({std::move(other), nullptr}); }  // as it is
 
  private:
   struct Member {  // a parameter or a child, in order of registration

@@ -165,5 +165,6 @@ Var clamp(Var x, double low, double high) { return record_unary(Unary::clamp, x,
 Var inside(Var x, double low, double high) { return record_unary(Unary::inside, x, low, high); }
 Var stabilize(Var x, double epsilon) { return record_unary(Unary::stabilize, x, epsilon); }
 Var pow(Var x, double exponent) { return record_unary(Unary::power, x, exponent); }
+Var pow(Var x, Var exponent) { return record_binary(Binary::pow, x, exponent); }
 
 }  // namespace tapescope

@@ -28,6 +28,7 @@ Var clamp(Var x, double low, double high);
 Var inside(Var x, double low, double high);  // 1 where low <= x <= high, else 0
 Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 becomes +epsilon
 Var pow(Var x, double exponent);
+Var pow(Var x, Var exponent);  // NaN where x < 0 and the exponent is no whole number
 
 // --- rows (log_softmax.cpp, gather.cpp)
 Var softmax(Var x);      // last axis

@@ -35,6 +35,9 @@ void RunOptions::add_onnx(CommandLine& line) {
   line.option("--image-size", onnx.image_size, "height and width of its pictures")
       .range(0, 1 << 16)
       .group(kGroup);
+  line.option("--image-width", onnx.image_width, "width, where it is not --image-size")
+      .range(0, 1 << 16)
+      .group(kGroup);
   line.option("--resize", onnx.resize,
               "shorter side of a picture before its middle is cut out; 0: --image-size")
       .range(0, 1 << 16)

@@ -76,7 +76,7 @@ std::unique_ptr<Run> open_run(const RunRequest& asked) {
   }
   if (!onnx_file && asked.onnx != OnnxRequest{}) {
     throw usage_error(
-        "--image-size, --resize, --mean, --std, --class-names, --outputs and --head are of an ONNX "
+        "--image-size, --image-width, --resize, --mean, --std, --class-names, --outputs and --head are of an ONNX "
         "file; the run '{}' says how its pictures are made ready and what its classes are called",
         printable(asked.run));
   }

@@ -32,7 +32,7 @@ struct OtherCommand;
 
 // What an ONNX file does not say of its pictures and answers; empty or 0: what it says.
 struct OnnxRequest {
-  std::int64_t image_size = 0;
+  std::int64_t image_size = 0, image_width = 0;  // the width where it is not the height
   std::int64_t resize = 0;  // of the shorter side, before the middle is cut out; 0: image_size
   std::string mean, std;    // of pixels from 0 to 1: one number, or one per channel
   std::string class_names;  // a file with a name per line

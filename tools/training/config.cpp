@@ -57,6 +57,8 @@ void check_options(const TrainConfig& c) {
           std::to_string(c.loader_threads), "from 0 to 1024");
   require(c.on_bad_image == "fail" || c.on_bad_image == "skip", "on-bad-image", c.on_bad_image,
           "fail or skip");
+  require(c.backbone.empty() || c.model == "centre-detector", "backbone", c.backbone,
+          "left out unless --model is centre-detector");
   require(c.unfreeze_after >= 0, "unfreeze-after", std::to_string(c.unfreeze_after), "0 or more");
   require(c.unfreeze_factor > 0 && c.unfreeze_factor <= 1, "unfreeze-factor",
           toml(c.unfreeze_factor), "above 0 and at most 1");

@@ -21,18 +21,20 @@ void find_size(const RunRequest& asked, const onnx::PictureInput& input, const o
                ModelConfig& config) {
   const std::string file = shown(asked.run);
   const std::int64_t size = asked.onnx.image_size != 0 ? asked.onnx.image_size : said.image_size;
+  const std::int64_t width = asked.onnx.image_width != 0 ? asked.onnx.image_width : size;
   config.image_size = input.height != 0 ? input.height : size;
-  config.image_width = input.width != 0 ? input.width : size;
+  config.image_width = input.width != 0 ? input.width : width;
   if (config.image_size == 0 || config.image_width == 0) {
     throw usage_error(
         "'{}' does not say the size of its pictures: give --image-size, for instance "
         "--image-size 224",
         file);
   }
-  const std::int64_t given = asked.onnx.image_size;
-  if (given != 0 && (config.image_size != given || config.image_width != given)) {
+  const bool sized = asked.onnx.image_size != 0;
+  if ((sized && config.image_size != size) ||
+      ((sized || asked.onnx.image_width != 0) && config.image_width != width)) {
     throw usage_error("'{}' takes pictures of {}x{}, not of --image-size {}", file,
-                      config.image_size, config.image_width, given);
+                      config.image_size, config.image_width, asked.onnx.image_size);
   }
   for (const std::int64_t extent : {config.image_size, config.image_width}) {
     if (extent >= 1 && extent <= kLargestImage) continue;
