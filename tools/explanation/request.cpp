@@ -1,13 +1,12 @@
 #include "tools/explanation/request.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "autograd/ops/ops.h"
-#include "tools/files/near_names.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
@@ -41,7 +40,6 @@ std::string ExplanationRequest::baseline_names(std::string_view method) const {
 
 std::int64_t class_index(const std::string& option, const std::string& name,
                          const std::vector<std::string>& classes) {
-  constexpr std::size_t kListed = 100;
   const auto found = std::find(classes.begin(), classes.end(), name);
   if (found != classes.end()) return found - classes.begin();
   std::size_t number = 0;
@@ -54,12 +52,8 @@ std::int64_t class_index(const std::string& option, const std::string& name,
                         classes.size());
     }
   }
-  if (classes.size() <= kListed) {
-    throw usage_error("{} '{}' is no class of this model; they are {}", option, name,
-                      fmt::join(classes, ", "));
-  }
-  throw usage_error("{} '{}' is no class of this model; they are {}, {}, ... {}{}", option, name,
-                    classes[0], classes[1], classes.back(), did_you_mean(name, classes));
+  throw usage_error("{} '{}' is no class of this model; they are {}", option, name,
+                    listed(classes));
 }
 
 NodeIndex parsed_node(const std::string& option, const std::string& text) {

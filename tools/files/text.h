@@ -21,6 +21,8 @@ std::vector<std::string> comma_separated(const std::string& text);
 // Characters of UTF-8 text, and the text with blanks behind it up to `width` of them.
 std::size_t characters(const std::string& text);
 std::string padded(const std::string& text, std::size_t width);
+// Names with commas between them; of more than 100 the first two and the last.
+std::string listed(const std::vector<std::string>& names);
 // Ascending numbers, {0, 1, 2, 5}: "0-2,5".
 std::string ranges_text(const std::vector<int>& numbers);
 
