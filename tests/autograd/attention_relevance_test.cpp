@@ -49,6 +49,7 @@ Matrix transposed(const Matrix& m) {
 
 class Attention : public ::testing::Test {
  protected:
+  Tape tape{Device::cpu(), Mode::evaluation};
   // softmax(q k^T) v of two samples, the second one's halved.
   Var q = input("q", {1, -.5f, .25f, 2, -1, .5f}), k = input("k", {.5f, 1, -1, 1.5f, 2, -.25f}),
       v = input("v", {1, .5f, -2, 1, .75f, 3});
@@ -57,8 +58,6 @@ class Attention : public ::testing::Test {
     return tape.input(name, f32({2, kRows, kColumns}, values));
   }
   Var answer() { return batched_matmul(softmax(batched_matmul(q, k, false, true)), v); }
-
-  Tape tape{Device::cpu(), Mode::evaluation};
 };
 
 TEST_F(Attention, IsSharedAsAttnLrpShares) {
