@@ -17,12 +17,8 @@ std::string Module::path_of(std::string_view name) const {
 std::vector<ParameterRef> Module::parameters() const {
   std::vector<ParameterRef> all;
   for (const Member& member : members_) {
-    if (member.parameter) {
-      all.push_back(member.parameter);
-    } else {
-      const std::vector<ParameterRef> below = member.module->parameters();
-      all.insert(all.end(), below.begin(), below.end());
-    }
+    const auto below = member.module ? member.module->parameters() : std::vector{member.parameter};
+    all.insert(all.end(), below.begin(), below.end());
   }
   return all;
 }

@@ -86,11 +86,13 @@ class Model : public Module {
 struct ModelConfig {
   std::string name = "lenet";
   std::int64_t classes = 10;
-  std::int64_t channels = 1;                      // of the input images
-  std::int64_t image_size = 28, image_width = 0;  // height and width of the images; 0: square
-  double width = 1.0;                             // scales hidden channel counts
-  std::uint64_t seed = 0;                         // of the initial values
-  std::shared_ptr<std::int64_t> room = nullptr;   // see Module
+  std::int64_t channels = 1;                     // of the input images
+  std::int64_t image_size = 28;                  // height and width of the input images
+  double width = 1.0;                            // scales hidden channel counts
+  std::uint64_t seed = 0;                        // of the initial values
+  std::shared_ptr<std::int64_t> room = nullptr;  // see Module
+  std::int64_t image_width = 0;                  // where it is not image_size; 0: it is
+  // {H, W, C}
   Shape image() const { return {image_size, image_width > 0 ? image_width : image_size, channels}; }
 };
 

@@ -70,6 +70,7 @@ def main():
         model = core.read_model(file)
         model.reshape([1, 3, args.size, args.size])
         compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": args.threads,
+                                                     "INFERENCE_PRECISION_HINT": "f32",
                                                      "PERFORMANCE_HINT": "LATENCY"})
         request = compiled.create_infer_request()
         theirs = session.run(None, feed)[0]

@@ -98,13 +98,20 @@ void record_matmul(Call& call) {
       (a.batched && a.rank() != rank)) {
     throw usage_error("its batch is not the first axis");
   }
-  const Var left = call.arranged(0, order), right = call.arranged(1, order);
-  bool alike = rank > 2 && (a.batched == b.batched);
-  for (int axis = 0; alike && axis < rank - 2; ++axis) {
-    alike = left.shape()[axis] == right.shape()[axis];
+  const Shape x = extents_of(a), z = extents_of(b);
+  bool alike = rank > 2 && x.rank() == z.rank() && a.batched == b.batched;
+  for (int axis = 0; alike && axis < rank - 2; ++axis) alike = x[axis] == z[axis];
+  Var y;
+  if (alike) {
+    // A matrix that lies transposed is taken as it is.
+    Layout swapped = order;
+    std::swap(swapped[swapped.size() - 2], swapped[swapped.size() - 1]);
+    const bool swap_a = !a.known && a.layout == swapped, swap_b = !b.known && b.layout == swapped;
+    y = batched_matmul(call.arranged(0, swap_a ? swapped : order),
+                       call.arranged(1, swap_b ? swapped : order), swap_a, swap_b);
+  } else {
+    y = by_products(call.arranged(0, order), a.batched, call.arranged(1, order), b.batched);
   }
-  const Var y =
-      alike ? batched_matmul(left, right) : by_products(left, a.batched, right, b.batched);
   like.layout = order;
   call.give(y, like);
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "tools/data/splits.h"
 #include "tools/files/atomic_file.h"
@@ -77,7 +78,9 @@ std::unique_ptr<Classifier> net_of(const TrainConfig& config,
   if (resumed && !resumed->graph.empty()) {  // its values are read where the training goes on
     info.config.name = resumed->config.name;
     info.graph = resumed->graph;
-    return net_of_run(graph_path(config.out), info.graph, resumed->config);
+    ModelConfig empty = resumed->config;
+    empty.room = std::make_shared<std::int64_t>(std::numeric_limits<std::int32_t>::max());
+    return net_of_run(graph_path(config.out), info.graph, empty);
   }
   if (!parts.start) return make_model(info.config);
   info.config.name = std::filesystem::path(config.model).filename().string();
