@@ -51,7 +51,7 @@ class Attention : public ::testing::Test {
  protected:
   Tape tape{Device::cpu(), Mode::evaluation};
   // softmax(q k^T) v of two samples, the second one's halved.
-  Var q = input("q", {1, -.5f, .25f, 2, -1, .5f}), k = input("k", {.75f, 1, -1, 1.5f, 2, -.25f}),
+  Var q = input("q", {1, -.5f, .25f, 2, -1, .5f}), k = input("k", {.75f, 1, -1, 1.5f, 2, -.5f}),
       v = input("v", {1, .5f, -2, 1, .75f, 3});
   Var input(const char* name, std::vector<float> values) {
     for (std::size_t i = 0; i < kRows * kColumns; ++i) values.push_back(values[i] / 2);

@@ -105,7 +105,7 @@ TEST_P(OnnxNets, MoveNoElementsForLayouts) {
       std::count_if(tape.nodes().begin(), tape.nodes().end(),
                     [](const Node* node) { return node->op->name() == "transpose"; });
   const std::string name = std::get<0>(GetParam());
-  EXPECT_EQ(transposes, name == "attend" ? 7 : name == "residual" || name == "shuffle" ? 1 : 0);
+  EXPECT_EQ(transposes, name == "attend" ? 8 : name == "residual" || name == "shuffle" ? 1 : 0);
 }
 
 TEST_P(OnnxNets, ParametersAreCalledAsInTheFile) {
