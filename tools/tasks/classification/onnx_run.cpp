@@ -66,7 +66,14 @@ std::vector<Transform> geometry_of(const RunRequest& asked, const ModelConfig& c
 }
 
 // "[0,12,20]" each, in order.
-std::vector<std::string> unit_names(const Shape& answer) {
+std::vector<std::string> unit_names(const RunRequest& asked, const Shape& answer) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 22;
+  if (answer.elements() > kMost) {
+    throw usage_error(
+        "'{}' answers {} numbers for a picture; at most {} are told apart: take a smaller "
+        "--image-size, or name a smaller value with --outputs",
+        shown(asked.run), answer.elements(), kMost);
+  }
   std::vector<std::string> names;
   for (std::int64_t unit = 0; unit < answer.elements(); ++unit) {
     std::string name = "]";
@@ -120,7 +127,7 @@ LoadedModel open_onnx(const RunRequest& asked, onnx::Graph& graph,
   expect_finite(*net, asked.run, {.allow_non_finite = asked.allow_non_finite});
   info.config.classes = net->config().classes;
   info.classes = net->gives_classes() ? classes_of(asked, said, info.config.classes, notices)
-                                      : unit_names(net->answer());
+                                      : unit_names(asked, net->answer());
   loaded.model = std::move(net);
   tell_licence(asked, said, notices);
   return loaded;
