@@ -17,12 +17,8 @@ std::string Module::path_of(std::string_view name) const {
 std::vector<ParameterRef> Module::parameters() const {
   std::vector<ParameterRef> all;
   for (const Member& member : members_) {
-    if (member.parameter) {
-      all.push_back(member.parameter);
-    } else {
-      const std::vector<ParameterRef> below = member.module->parameters();
-      all.insert(all.end(), below.begin(), below.end());
-    }
+    const auto below = member.module ? member.module->parameters() : std::vector{member.parameter};
+    all.insert(all.end(), below.begin(), below.end());
   }
   return all;
 }
@@ -35,8 +31,7 @@ std::vector<ParameterRef> Module::trained_parameters() const {
 
 std::string_view Module::scope_name() const {
   const std::string_view path(path_);
-  const std::size_t dot = path.rfind('.');
-  return dot == std::string_view::npos ? path : path.substr(dot + 1);
+  return path.substr(path.rfind('.') + 1);  // all of it where there is no dot
 }
 
 ParameterRef Module::add_parameter(std::string_view name, Parameter::Kind kind, Shape shape,

@@ -49,6 +49,7 @@ class Module {
   ParameterRef add_parameter(std::string_view name, Parameter::Kind kind, Shape shape,
                              const InitialValue& draw);
   ParameterRef add_parameter(std::string_view name, Parameter::Kind kind, Tensor value);
+  void adopt(ParameterRef other) { members_.push_back({std::move(other), nullptr}); }  // as it is
 
  private:
   struct Member {  // a parameter or a child, in order of registration
@@ -90,6 +91,9 @@ struct ModelConfig {
   double width = 1.0;                            // scales hidden channel counts
   std::uint64_t seed = 0;                        // of the initial values
   std::shared_ptr<std::int64_t> room = nullptr;  // see Module
+  std::int64_t image_width = 0;                  // where it is not image_size; 0: it is
+  // {H, W, C}
+  Shape image() const { return {image_size, image_width > 0 ? image_width : image_size, channels}; }
 };
 
 // {"image": {N, H, W, channels}} to {"logits": {N, classes}}.

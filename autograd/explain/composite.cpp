@@ -2,6 +2,7 @@
 
 #include <fnmatch.h>
 
+#include "autograd/explain/linear_rule.h"
 #include "autograd/reach.h"
 #include "autograd/tape.h"
 
@@ -11,6 +12,11 @@ namespace {
 // A signal and how much of it passes, both explained.
 bool is_gated(const Place& place) {
   return place.kind == RelevanceClass::product && op("gate")(place);
+}
+
+// Attention: a matrix product of two explained operands.
+bool is_sum_of_products(const Place& place) {
+  return place.kind == RelevanceClass::product && sums_products(*place.node->op);
 }
 
 // A ReLU, or one that saturates: clamp(x, 0, 6).
@@ -100,6 +106,8 @@ Composite& with_defaults(Composite& composite, double epsilon) {
       .on(relevance_class(RelevanceClass::moves), rules::gradient())
       .on(relevance_class(RelevanceClass::selects), rules::gradient())
       .on(is_gated, rules::signal())
+      .on(is_sum_of_products, rules::share(epsilon))
+      .on(op("softmax"), rules::expansion())
       .on(relevance_class(RelevanceClass::elementary), rules::elementary())
       .on(op("upsample_nearest"), rules::gradient())  // repeats elements
       .on(op("broadcast_like"), rules::gradient())

@@ -24,7 +24,7 @@ Step step_of(const Place& place) {
     case RelevanceClass::selects:  // among the elements of one operand
       return place.node->operand_count == 1 ? Step::winner : Step::missing;
     case RelevanceClass::monotone:
-      return Step::rescale;
+      return place.active == 1u ? Step::rescale : Step::missing;
     case RelevanceClass::product:
       return op.weight_operand(1u) >= 0 && op.weight_operand(2u) >= 0 ? Step::share : Step::missing;
     case RelevanceClass::elementary:

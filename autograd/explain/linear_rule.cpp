@@ -268,6 +268,11 @@ void spread(Form& form, const Form::Copy& copy, const Part& part, Var quotient,
 
 }  // namespace
 
+bool sums_products(const Op& op) {
+  return op.weight_operand(1u) == 1 && op.footprint().kind != Footprint::Kind::pointwise &&
+         !op.folds_into_weights();
+}
+
 bool known_nonnegative(Var value) {
   const Node& node = *value.node;
   if (node.op->nonnegative()) return true;

@@ -30,6 +30,9 @@ std::string why_not(const LinearNode& linear, const Rule& rule);
 void append_linear(const LinearNode& linear, const Rule& rule, Var arrived, std::span<Var> results,
                    Taken* taken);
 
+// Whether the op sums products of its first two operands: a matrix product, a convolution.
+bool sums_products(const Op& op);
+
 // Whether no element of the value can be negative, whatever the input.
 bool known_nonnegative(Var value);
 

@@ -89,6 +89,10 @@ std::string objection(const Decision& decision) {
     case Rule::Kind::signal:
       if (node.operand_data[0].shape() != node.types()[0].shape) return "its signal is repeated";
       return place.kind == RelevanceClass::product ? "" : "it is not a product";
+    case Rule::Kind::expansion:
+      return place.kind == RelevanceClass::normaliser && alone && node.op->nonnegative()
+                 ? ""
+                 : "it is not a softmax";
     case Rule::Kind::elementary:
       return place.kind == RelevanceClass::elementary ? "" : "it is not made of elementary ops";
     case Rule::Kind::gradient:
@@ -170,12 +174,28 @@ void append_gradient(const Decision& decision, std::span<const Var> cotangents,
   }
 }
 
-void append_share(const Decision& decision, Var arrived, std::span<Var> results) {
+// A sum of products is linear in each operand: each has its part as if the others were weights.
+void append_share(const Decision& decision, Var arrived, std::span<Var> results, Taken* taken) {
+  const Node& node = *decision.place.node;
   const unsigned active = decision.place.active;
   const Var part = affine(arrived, 1.0 / std::popcount(active));
   for (std::size_t i = 0; i < results.size(); ++i) {
-    if (active >> i & 1u) results[i] = reduce_like(part, decision.place.node->operand_data[i]);
+    if ((active >> i & 1u) == 0) continue;
+    if (sums_products(*node.op)) {
+      append_linear({&node, 1u << i}, rules::epsilon(decision.rule->epsilon), part, results, taken);
+    } else {
+      results[i] = reduce_like(part, node.operand_data[i]);
+    }
   }
+}
+
+void append_softmax(const Node& node, Var arrived, std::span<Var> results, Taken* taken) {
+  const Var x = node.operand_data[0], y = node.out();
+  const int last[] = {x.shape().rank() - 1};
+  results[0] = mul(x, sub(arrived, mul(y, reduce_sum(arrived, last))));
+  if (taken == nullptr) return;
+  const Var slopes = sub(x, reduce_sum(mul(x, y), last));  // sum_i x_i dy_j/dx_i / y_j
+  taken->bias = mul(arrived, affine(slopes, -1, 1));
 }
 
 // The inside of an op that is made of others.
@@ -221,7 +241,10 @@ void append_rule(const Decision& decision, const Composite& composite,
       append_gradient(decision, cotangents, results, taken);
       return;
     case Rule::Kind::share:
-      append_share(decision, arrived, results);
+      append_share(decision, arrived, results, taken);
+      return;
+    case Rule::Kind::expansion:
+      append_softmax(node, arrived, results, taken);
       return;
     case Rule::Kind::signal:
       results[0] = arrived;

@@ -72,7 +72,12 @@ Rule flat(double epsilon) {
 
 Rule pass() { return plain("pass", Rule::Kind::pass); }
 Rule gradient() { return plain("gradient", Rule::Kind::gradient); }
-Rule share() { return plain("share", Rule::Kind::share); }
+Rule share(double epsilon) {
+  Rule rule = plain("share", Rule::Kind::share);
+  rule.epsilon = epsilon;
+  return rule;
+}
+Rule expansion() { return plain("expansion", Rule::Kind::expansion); }
 Rule signal() { return plain("signal", Rule::Kind::signal); }
 Rule elementary() { return plain("elementary", Rule::Kind::elementary); }
 Rule guided() { return plain("guided", Rule::Kind::guided); }

@@ -57,11 +57,13 @@ struct Bound {
 
 struct Rule {
   enum class Kind : unsigned char {
-    linear,      // the scheme above
-    pass,        // R_in = R_out, for element-wise functions of one operand
-    gradient,    // the vector-Jacobian product: exact for ops that only move elements
-    share,       // equal parts to every explained operand of a product
-    signal,      // of a product of a signal and its gate: all to the signal, the first operand
+    linear,     // the scheme above
+    pass,       // R_in = R_out, for element-wise functions of one operand
+    gradient,   // the vector-Jacobian product: exact for ops that only move elements
+    share,      // equal parts to every explained operand of a product; where that is a sum of
+                // products, each part as epsilon spreads it with the other operand as weights
+    signal,     // of a product of a signal and its gate: all to the signal, the first operand
+    expansion,  // of a softmax: R_i = x_i (R_i - y_i sum_j R_j); what that leaves out is the bias's
     elementary,  // as the op's decomposition passes it
     guided,      // of a ReLU: max(R_out, 0) where the input was positive
     deconvnet    // of a ReLU: max(R_out, 0)
@@ -93,7 +95,12 @@ Rule w_square(double epsilon = 1e-6);  // q = w^2
 Rule flat(double epsilon = 1e-6);      // q = 1 over the kernel's footprint
 Rule pass();
 Rule gradient();
-Rule share();
+// Arras et al. 2017 (arXiv 1706.07206); of matrix products AttnLRP's (Achtibat et al. 2024, arXiv
+// 2402.05602).
+Rule share(double epsilon = 1e-6);
+// AttnLRP's for a softmax over the last axis: y = softmax(x) expanded at x, of which the constant
+// term, y_j less sum_i x_i dy_j/dx_i, is nobody's.
+Rule expansion();
 // Arras et al. 2019 (arXiv 1909.12114), "signal-take-all"; with it a normalisation's divisor is
 // taken as a constant (Ali et al. 2022, arXiv 2202.07304).
 Rule signal();

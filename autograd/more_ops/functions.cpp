@@ -82,7 +82,7 @@ const BinaryEntry more_binary[] = {
        if (v.wants(0)) v.give(0, back_to(safe_divide(dy, b), a));
        if (v.wants(1)) v.give(1, neg(back_to(safe_divide(mul(dy, v.output()), b), b)));
      }},
-    {Binary::pow, RelevanceClass::product, false, Values::positive, Values::normal,
+    {Binary::pow, RelevanceClass::monotone, false, Values::positive, Values::normal,
      [](Vjp& v, Var dy, Var a, Var b, double, double) {
        if (v.wants(0)) v.give(0, back_to(mul(dy, div(mul(b, v.output()), a)), a));
        if (v.wants(1)) v.give(1, back_to(mul(dy, mul(v.output(), log(a))), b));
@@ -165,5 +165,6 @@ Var clamp(Var x, double low, double high) { return record_unary(Unary::clamp, x,
 Var inside(Var x, double low, double high) { return record_unary(Unary::inside, x, low, high); }
 Var stabilize(Var x, double epsilon) { return record_unary(Unary::stabilize, x, epsilon); }
 Var pow(Var x, double exponent) { return record_unary(Unary::power, x, exponent); }
+Var pow(Var x, Var exponent) { return record_binary(Binary::pow, x, exponent); }
 
 }  // namespace tapescope

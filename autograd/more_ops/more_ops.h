@@ -28,6 +28,7 @@ Var clamp(Var x, double low, double high);
 Var inside(Var x, double low, double high);  // 1 where low <= x <= high, else 0
 Var stabilize(Var x, double epsilon);        // x +- epsilon, away from zero; 0 becomes +epsilon
 Var pow(Var x, double exponent);
+Var pow(Var x, Var exponent);  // NaN where x < 0 and the exponent is no whole number
 
 // --- rows (log_softmax.cpp, gather.cpp)
 Var softmax(Var x);      // last axis
@@ -36,6 +37,10 @@ Var log_softmax(Var x);  // last axis
 Var gather(Var x, Var index);
 // g {N}, index i64 {N} -> like's shape {N,C}, zero elsewhere: gather's adjoint.
 Var scatter(Var g, Var index, Var like);
+
+// --- matrices (batched_matmul.cpp)
+// a {.., M, K} by b {.., K, N} -> {.., M, N}, the leading extents equal and at least one.
+Var batched_matmul(Var a, Var b, bool transpose_a = false, bool transpose_b = false);
 
 // --- normalisation, random (layer_norm.cpp, stochastic_depth.cpp)
 // x {N, ..., C}, each position's channels normalised by their own mean and (biased) variance;

@@ -9,7 +9,7 @@
   OP(log_softmax_nll_gradient) OP(gather) OP(scatter) OP(dropout) OP(relu_dropout) \
   OP(batch_norm_training) OP(batch_norm_gradient) OP(batch_norm_inference) \
   OP(batch_norm_relu) OP(batch_norm_relu_gradient) OP(layer_norm) \
-  OP(layer_norm_gradient) OP(increment) \
+  OP(layer_norm_gradient) OP(increment) OP(batched_matmul) \
   OP(sgd_update) OP(adamw_update) OP(transpose) OP(pad) OP(slice) OP(slice_like) OP(pad_like) \
   OP(concat) OP(concat_part) OP(upsample_nearest) OP(upsample_bilinear) \
   OP(upsample_nearest_gradient) OP(upsample_bilinear_gradient) OP(max_pool2d) \
@@ -22,7 +22,6 @@ namespace tapescope {
 #define TAPESCOPE_DECLARE(name) std::vector<Sample> name##_samples();
 TAPESCOPE_OPS(TAPESCOPE_DECLARE)
 #define TAPESCOPE_ENTRY(name) {#name, name##_samples},
-
 std::span<const OpEntry> all_ops() {
   static const OpEntry list[] = {TAPESCOPE_OPS(TAPESCOPE_ENTRY)};
   return list;

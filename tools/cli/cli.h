@@ -23,6 +23,7 @@ struct RunOptions : tasks::RunRequest {
   void add_with_model(CommandLine& line);
   void add_allow_outside(CommandLine& line);  // of subcommands with --data
   void add_onnx(CommandLine& line);           // what an ONNX file does not say
+  void add_onnx_end(CommandLine& line);       // of those, where its graph ends and how it answers
   void apply() const;                         // sets the number of threads
   Backend backend() const;
 };

@@ -29,7 +29,10 @@ void add_explanation_options(CommandLine& line, ExplanationRequest& request,
   line.option("--method", request.methods, method_help)
       .show_default()
       .note_if_given(request.method_given);
-  line.option("--target", request.target, "predicted, the name of a class, or '#7': class number 7")
+  line.option(
+          "--target", request.target,
+          "predicted, the name of a class, or '#7': class number 7; of an ONNX file that answers "
+          "no classes: '[C,Y,X]', a unit of its output, or predicted, the largest")
       .show_default();
   line.option("--against", request.against, "explain the target's score minus this class's");
   line.flag("--log-probability", request.log_probability,

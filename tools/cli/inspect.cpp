@@ -1,7 +1,7 @@
 #include "tools/cli/inspect.h"
 
-#include "tools/files/folders.h"
 #include "tools/files/near_names.h"
+#include "tools/onnx/graph.h"
 #include "tools/tasks/kit.h"
 
 namespace tapescope::cli {
@@ -15,6 +15,7 @@ void ModelSource::add_to(CommandLine& line) {
       .range(0, 1 << 20);
   line.option("--channels", model.channels, "with --model").show_default();
   line.option("--width", model.width, "with --model").show_default();
+  run.add_onnx_end(line);
 }
 
 std::unique_ptr<tasks::Run> ModelSource::open() const {
@@ -22,7 +23,7 @@ std::unique_ptr<tasks::Run> ModelSource::open() const {
   if (run.run.empty() == model.name.empty()) {
     throw usage_error("inspect needs either --run RUN or --model NAME");
   }
-  if (has_ending(model.name, ".onnx")) {
+  if (onnx::names_onnx(model.name)) {
     tasks::RunRequest asked = run;
     asked.run = model.name;
     asked.onnx.image_size = model.image_size;

@@ -8,6 +8,9 @@
 #include "tools/training/config.h"
 
 namespace tapescope::cli {
+namespace {
+constexpr const char* kGroup = "Of an ONNX file, where it does not say them itself";
+}
 
 void RunOptions::add_to(CommandLine& line, bool required) {
   Option option = line.option("--run", run, "run directory of `tapescope train`");
@@ -29,8 +32,10 @@ void RunOptions::add_with_model(CommandLine& line) {
 }
 
 void RunOptions::add_onnx(CommandLine& line) {
-  constexpr const char* kGroup = "Of an ONNX file, where it does not say them itself";
   line.option("--image-size", onnx.image_size, "height and width of its pictures")
+      .range(0, 1 << 16)
+      .group(kGroup);
+  line.option("--image-width", onnx.image_width, "width, where it is not --image-size")
       .range(0, 1 << 16)
       .group(kGroup);
   line.option("--resize", onnx.resize,
@@ -41,6 +46,10 @@ void RunOptions::add_onnx(CommandLine& line) {
       .group(kGroup);
   line.option("--std", onnx.std, "what they are divided by: 0.229,0.224,0.225").group(kGroup);
   line.option("--class-names", onnx.class_names, "file with a class name per line").group(kGroup);
+  add_onnx_end(line);
+}
+
+void RunOptions::add_onnx_end(CommandLine& line) {
   line.option("--outputs", onnx.outputs, "values at which the graph is cut, with commas")
       .group(kGroup);
   line.option("--head", onnx.head,

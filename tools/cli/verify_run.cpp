@@ -154,9 +154,9 @@ int run(const Options& options) {
   // What changes no bit and takes time, or writes into the run.
   config.statistics_every = 0;
   config.watch_images = "";
-  const bool drawn = config.weights.empty() && !names_onnx(config.model);
+  const bool drawn = config.weights.empty() && !onnx::names_onnx(config.model);
   config.weights = "";
-  if (names_onnx(config.model)) config.model = graph_path(options.run).string();
+  if (onnx::names_onnx(config.model)) config.model = graph_path(options.run).string();
   config.threads = options.threads != 0 ? options.threads : config.threads;
   const TrainConfig as_stored = config;
   if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));

@@ -124,10 +124,7 @@ struct Folder {
             "{}: the class folder {} is not among the classes {} ({}); rename or "
             "remove it{}",
             path.string(), scan.classes[c], fixed ? "of the model" : "of train",
-            fmt::join(splits.classes, ", "),
-            fixed ? ", or train a model of this list of classes: another --out, and --weights to "
-                    "begin with what was learnt"
-                  : "");
+            listed(splits.classes), fixed ? options.class_remedy : "");
       }
       const std::int64_t label = found - splits.classes.begin();
       for (std::string& file : scan.files[c]) files.push_back({std::move(file), label});

@@ -101,6 +101,10 @@ struct DataOptions {
   // The classes of a trained model, in its order: labels follow it, and a folder may then lack
   // classes. A class it does not know is an error. Empty: sorted names of the class folders.
   std::vector<std::string> classes = {};
+  // What else may be done about one: the end of that sentence.
+  std::string class_remedy =
+      ", or train a model of this list of classes: another --out, and --weights to begin with what "
+      "was learnt";
 };
 
 struct DataSplits {

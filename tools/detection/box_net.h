@@ -40,6 +40,7 @@ struct DetectorConfig {
   std::filesystem::path split_record = {};       // RUN/split.tsv, where there is one
   std::shared_ptr<std::int64_t> room = nullptr;  // see Module
   InputForm form = {};
+  std::string backbone = {};  // of the zoo, in place of the levels of its own; "": none
 };
 
 // Cells of one stride: `boxes` answers for each place, one grid of places after the other.

@@ -54,26 +54,26 @@ std::int64_t CentreDetector::scaled(std::int64_t channels) const {
 CentreDetector::CentreDetector(const DetectorConfig& config)
     : BoxNet(checked(config).seed, config.room),
       config_(config),
+      backbone_(config.backbone.empty() ? nullptr : std::make_unique<Backbone>(config)),
+      channels_(backbone_ ? backbone_->channels()
+                          : std::array{scaled(32), scaled(64), scaled(128)}),
       level4_(*this, "level4"),
       level8_(*this, "level8"),
       level16_(*this, "level16"),
-      lateral16_(*this, "lateral16", scaled(128), scaled(48), 1),
-      lateral8_(*this, "lateral8", scaled(64), scaled(48), 1),
-      lateral4_(*this, "lateral4", scaled(32), scaled(48), 1),
+      lateral16_(*this, "lateral16", channels_[2], scaled(48), 1),
+      lateral8_(*this, "lateral8", channels_[1], scaled(48), 1),
+      lateral4_(*this, "lateral4", channels_[0], scaled(48), 1),
       smooth8_(*this, "smooth8"),
       smooth4_(*this, "smooth4"),
       heat_(*this, "heat"),
       ltrb_(*this, "ltrb") {
   config_.room = nullptr;  // of this model alone: others of its kind draw their values
-  const std::int64_t c2 = scaled(16), c4 = scaled(32), c8 = scaled(64), c16 = scaled(128);
   const std::int64_t hidden = scaled(48);
-  append_unit(level4_, 3, c2, 2);
-  append_unit(level4_, c2, c4, 2);
-  level4_.append<BasicBlock>(c4, c4, 1);
-  append_unit(level8_, c4, c8, 2);
-  level8_.append<BasicBlock>(c8, c8, 1).append<BasicBlock>(c8, c8, 1);
-  append_unit(level16_, c8, c16, 2);
-  level16_.append<BasicBlock>(c16, c16, 1).append<BasicBlock>(c16, c16, 1);
+  if (!backbone_) {
+    make_levels();
+  } else {
+    for (const ParameterRef& parameter : backbone_->parameters()) adopt(parameter);
+  }
   append_unit(smooth8_, hidden, hidden);
   append_unit(smooth4_, hidden, hidden);
   // At first every cell says 1 %: otherwise the many empty cells would drown the few centres (Lin
@@ -81,6 +81,24 @@ CentreDetector::CentreDetector(const DetectorConfig& config)
   append_head(heat_, hidden, static_cast<std::int64_t>(config.classes.size()), -std::log(99.0f),
               0.1f);
   append_head(ltrb_, hidden, 4, 1.0f, 0.1f);
+}
+
+void CentreDetector::make_levels() {
+  const auto [c4, c8, c16] = channels_;
+  const std::int64_t c2 = scaled(16);
+  append_unit(level4_, 3, c2, 2);
+  append_unit(level4_, c2, c4, 2);
+  level4_.append<BasicBlock>(c4, c4, 1);
+  append_unit(level8_, c4, c8, 2);
+  level8_.append<BasicBlock>(c8, c8, 1).append<BasicBlock>(c8, c8, 1);
+  append_unit(level16_, c8, c16, 2);
+  level16_.append<BasicBlock>(c16, c16, 1).append<BasicBlock>(c16, c16, 1);
+}
+
+std::array<Var, 3> CentreDetector::levels(Var image) const {
+  if (backbone_) return backbone_->maps(image);
+  const Var stride4 = level4_(image), stride8 = level8_(stride4);
+  return {stride4, stride8, level16_(stride8)};
 }
 
 NamedVars CentreDetector::operator()(const NamedVars& inputs) const {
@@ -91,9 +109,8 @@ NamedVars CentreDetector::operator()(const NamedVars& inputs) const {
     throw usage_error("[centre-detector] the image must be {{N, H, W, 3}}, not {}",
                       to_string(x.shape()));
   }
-  const Var stride4 = level4_(x);
-  const Var stride8 = level8_(stride4);
-  Var merged = lateral16_(level16_(stride8));
+  const auto [stride4, stride8, stride16] = levels(x);
+  Var merged = lateral16_(stride16);
   merged = smooth8_(add(upsample_nearest(merged, 2), lateral8_(stride8)));
   merged = smooth4_(add(upsample_nearest(merged, 2), lateral4_(stride4)));
   const Var sides = affine(relu(ltrb_(merged)), kReach);

@@ -2,14 +2,15 @@
 #pragma once
 
 #include "layers/layers.h"
-#include "tools/detection/box_net.h"
+#include "tools/detection/backbone.h"
 
 namespace tapescope::detection {
 
 // Zhou et al. 2019 (arXiv 1904.07850) found objects as points; Liu et al. 2019 (arXiv 1909.00700)
 // gave every cell near a centre its box to regress to, so that it trains fast, here without
 // pretraining and batch norms everywhere. Four levels to stride 16, back up to stride 4 by
-// addition, two heads.
+// addition, two heads. With a backbone its maps stand in place of the levels: weights for it are
+// read under its own names.
 //
 // {"image": {N,H,W,3}} to {"heat": logits {N,H/4,W/4,C}, "ltrb": {N,H/4,W/4,4}}: how far the left,
 // top, right and lower side lie from the cell's corner (4x, 4y), in pixels, never negative.
@@ -28,7 +29,11 @@ class CentreDetector final : public BoxNet {
 
  private:
   std::int64_t scaled(std::int64_t channels) const;
+  void make_levels();
+  std::array<Var, 3> levels(Var image) const;  // of strides 4, 8, 16
   DetectorConfig config_;
+  std::unique_ptr<Backbone> backbone_;      // null: the levels
+  std::array<std::int64_t, 3> channels_;    // of strides 4, 8, 16
   Sequential level4_, level8_, level16_;    // to strides 4, 8, 16
   Conv2d lateral16_, lateral8_, lateral4_;  // of strides 16, 8, 4
   Sequential smooth8_, smooth4_;            // of strides 8, 4

@@ -199,21 +199,21 @@ void draw_targets(std::span<const Object> objects, int height, int width, int cl
 
 DetectionSource::DetectionSource(std::vector<AnnotatedImage> images, int classes, int height,
                                  int width, Augment augment, std::int64_t mosaic_epochs,
-                                 std::shared_ptr<PictureRoom> room)
+                                 InputForm form, std::shared_ptr<PictureRoom> room)
     : images_(std::move(images)),
       classes_(classes),
       height_(height),
       width_(width),
       augment_(augment),
       mosaic_epochs_(mosaic_epochs),
+      form_(std::move(form)),
       cache_(size(), room ? std::move(room) : PictureRoom::of_memory()) {}
 
 DetectionSource::DetectionSource(std::vector<AnnotatedImage> images, const DetectorConfig& config,
                                  bool targets)
     : DetectionSource(std::move(images), static_cast<int>(config.classes.size()),
                       static_cast<int>(config.height), static_cast<int>(config.width),
-                      Augment::none) {
-  form_ = config.form;
+                      Augment::none, 0, config.form) {
   targets_ = targets;
 }
 

@@ -54,7 +54,7 @@ class DetectionSource final : public SampleSource {
   // multiples of 16. Samples of epochs before `mosaic_epochs` are mosaics of four
   // pictures: the last epochs should see pictures as they are.
   DetectionSource(std::vector<AnnotatedImage> images, int classes, int height, int width,
-                  Augment augment, std::int64_t mosaic_epochs = 0,
+                  Augment augment, std::int64_t mosaic_epochs = 0, InputForm form = {},
                   std::shared_ptr<PictureRoom> room = nullptr);
   // Pictures as they are, for a detector of that size and form; with what there is to learn of
   // them, or without.

@@ -26,6 +26,8 @@ DetectorConfig config_of(const SafetensorsFile& file) {
   config.height = json.whole("height", 32, kLargestImage);
   config.width = json.whole("width", 32, kLargestImage);
   config.channel_scale = json.number("channel_scale", 0, kLargestWidth);
+  config.backbone = json.text("backbone", "");
+  config.form = form_of_backbone(config.backbone);
   config.seed = json.seed();
   config.exif = exif_from_name(json.text("exif", name_of(config.exif)));
   config.category_ids = json.ids("category_ids", config.classes.size());
@@ -50,6 +52,7 @@ std::map<std::string, std::string> metadata_of(const DetectorConfig& config) {
                          {"validation_fraction", config.validation_fraction},
                          {"test_fraction", config.test_fraction},
                          {"exif", name_of(config.exif)}};
+  if (!config.backbone.empty()) json["backbone"] = config.backbone;
   if (config.draw == Draw::content) json["split"] = "content";
   if (config.on_bad_image == BadImage::skip) json["on_bad_image"] = "skip";
   for (const std::string& id : config.category_ids) {
@@ -85,7 +88,8 @@ LoadedDetector load_detector(SafetensorsFile& file, const LoadOptions& options) 
   loaded.path = file.path();
   DetectorConfig config = config_of(file);
   build_for(file,
-            fmt::format("a centre-detector of width {} for {} classes and {}x{} pixels",
+            fmt::format("a centre-detector{} of width {} for {} classes and {}x{} pixels",
+                        config.backbone.empty() ? "" : " on " + config.backbone,
                         config.channel_scale, config.classes.size(), config.width, config.height),
             [&](std::shared_ptr<std::int64_t> room) {
               config.room = std::move(room);

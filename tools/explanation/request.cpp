@@ -1,6 +1,6 @@
 #include "tools/explanation/request.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -53,7 +53,7 @@ std::int64_t class_index(const std::string& option, const std::string& name,
     }
   }
   throw usage_error("{} '{}' is no class of this model; they are {}", option, name,
-                    fmt::join(classes, ", "));
+                    listed(classes));
 }
 
 NodeIndex parsed_node(const std::string& option, const std::string& text) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <cstdint>
 
@@ -94,6 +94,12 @@ std::string shortened(const std::string& text, std::size_t width) {
 
 std::string padded(const std::string& text, std::size_t width) {
   return text + std::string(width - std::min(width, characters(text)), ' ');
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  constexpr std::size_t kMost = 100;
+  if (names.size() <= kMost) return fmt::format("{}", fmt::join(names, ", "));
+  return fmt::format("{}, {}, ... {}", names[0], names[1], names.back());
 }
 
 std::string ranges_text(const std::vector<int>& numbers) {

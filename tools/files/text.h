@@ -27,6 +27,8 @@ std::string padded(const std::string& text, std::size_t width);
 std::string shortened(const std::string& text, std::size_t width);
 // What a word for so many things ends with: "1 picture", "2 pictures".
 inline const char* plural(std::int64_t count) { return count == 1 ? "" : "s"; }
+// Names with commas between them; of more than 100 the first two and the last.
+std::string listed(const std::vector<std::string>& names);
 // Ascending numbers, {0, 1, 2, 5}: "0-2,5".
 std::string ranges_text(const std::vector<int>& numbers);
 

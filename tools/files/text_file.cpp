@@ -46,7 +46,8 @@ std::string read_text(const fs::path& path) {
   const auto complain = [&](std::string_view what) {
     throw usage_error("'{}' {}", shown(path.string()), what);
   };
-  if (!fs::exists(status)) complain(error ? "cannot be looked at" : "does not exist");
+  if (status.type() == fs::file_type::not_found) complain("does not exist");
+  if (!fs::exists(status)) complain("cannot be looked at");
   if (!fs::is_regular_file(status)) complain("is no regular file and is not read");
   std::ifstream file(path, std::ios::binary);
   std::ostringstream all;

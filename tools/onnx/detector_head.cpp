@@ -15,10 +15,9 @@ namespace {
 
 // Ops that only move elements.
 bool moves(const Node& node) {
-  static const std::set<std::string, std::less<>> ops = {
-      "Concat", "Reshape", "Transpose", "Flatten", "Identity", "Slice",
-      "Split",  "Squeeze", "Unsqueeze", "Cast",    "Dropout"};
-  return node.domain.empty() && ops.contains(node.op);
+  static const std::set<std::string, std::less<>> ops = {"Concat", "Transpose", "Slice", "Split",
+                                                         "Unsqueeze"};
+  return keeps_numbers(node) || (node.domain.empty() && ops.contains(node.op));
 }
 
 // "" where a node has not so many.
@@ -27,20 +26,9 @@ const std::string& input_of(const Node& node, std::size_t i) {
   return i < node.inputs.size() ? node.inputs[i] : none;
 }
 
-class Producers {
+class Producers : public Givers {
  public:
-  explicit Producers(const Graph& graph) : graph_(graph) {
-    for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
-      for (const std::string& output : graph.nodes[n].outputs) {
-        if (!output.empty()) of_[output] = n;
-      }
-    }
-  }
-  // Null of inputs and initialisers.
-  const Node* of(const std::string& value) const {
-    const auto at = of_.find(value);
-    return at == of_.end() ? nullptr : &graph_.nodes[at->second];
-  }
+  using Givers::Givers;
   // The same, past Identity and the like.
   const Node* past_names(const std::string& value) const {
     const Node* node = of(value);
@@ -53,10 +41,6 @@ class Producers {
     const Node* node = past_names(value);
     return node != nullptr && node->op == op;
   }
-
- private:
-  const Graph& graph_;
-  std::unordered_map<std::string, std::size_t> of_;
 };
 
 // Values like others, with the Sigmoids before the end passed by.

@@ -2,9 +2,14 @@
 
 #include <unordered_set>
 
+#include "tools/files/folders.h"
 #include "tools/files/text_file.h"
 
 namespace tapescope::onnx {
+
+bool names_onnx(const std::string& model) {
+  return has_ending(model, ".onnx") && !is_folder(model);
+}
 
 std::string name_of(Element element) {
   switch (element) {
@@ -90,6 +95,25 @@ Writers writers_of(const Graph& graph) {
 }
 
 }  // namespace
+
+Givers::Givers(const Graph& graph) : graph_(graph) {
+  for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
+    for (const std::string& output : graph.nodes[n].outputs) {
+      if (!output.empty()) of_[output] = n;
+    }
+  }
+}
+
+const Node* Givers::of(const std::string& value) const {
+  const auto at = of_.find(value);
+  return at == of_.end() ? nullptr : &graph_.nodes[at->second];
+}
+
+bool keeps_numbers(const Node& node) {
+  static const std::unordered_set<std::string_view> ops = {"Identity", "Reshape", "Flatten",
+                                                           "Squeeze",  "Cast",    "Dropout"};
+  return node.domain.empty() && !node.inputs.empty() && ops.contains(node.op);
+}
 
 void check_order(const Graph& graph) {
   const Writers writers = writers_of(graph);

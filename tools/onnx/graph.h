@@ -88,6 +88,9 @@ struct Graph {
   std::string file;  // see ReadOptions::keep
 };
 
+// Whether what is named as a model is such a file: "net.onnx", and no folder of that name.
+bool names_onnx(const std::string& model);
+
 inline constexpr std::int64_t kOldestOpset = 7, kNewestOpset = 26;
 
 struct ReadOptions {
@@ -118,6 +121,21 @@ std::string written(const Graph& graph,
                     const std::function<bool(const std::string& name)>& elsewhere);
 // A single tensor in a file of its own (.pb), as the format's test suite keeps them.
 KnownRef read_tensor(const std::filesystem::path& path);
+
+// The node that gives each value, as long as no node is added or taken away.
+class Givers {
+ public:
+  explicit Givers(const Graph& graph);
+  // Null of inputs and initialisers.
+  const Node* of(const std::string& value) const;
+
+ private:
+  const Graph& graph_;
+  std::unordered_map<std::string, std::size_t> of_;
+};
+
+// Whether a node gives the numbers of its first input, as they are and in their order.
+bool keeps_numbers(const Node& node);
 
 // Throws where a value is given twice, or read before a node or initialiser gives it.
 void check_order(const Graph& graph);

@@ -13,17 +13,15 @@ namespace {
 
 // What leaves a score per class where it is.
 bool passes(const Node& node) {
-  static const std::set<std::string> ops = {
-      "Softmax",           "LogSoftmax", "Sigmoid", "Identity", "Dropout",
-      "Flatten",           "Reshape",    "Squeeze", "Relu",     "AveragePool",
-      "GlobalAveragePool", "ReduceMean", "Cast"};
-  return ops.contains(node.op);
+  static const std::set<std::string> ops = {"Softmax",     "LogSoftmax",        "Sigmoid",   "Relu",
+                                            "AveragePool", "GlobalAveragePool", "ReduceMean"};
+  return keeps_numbers(node) || ops.contains(node.op);
 }
 
 class Head {
  public:
   Head(Graph& graph, std::int64_t classes, std::uint64_t seed)
-      : graph_(graph), classes_(classes), random_(seed) {}
+      : graph_(graph), givers_(graph), classes_(classes), random_(seed) {}
 
   // From the output back to the layer.
   void replace() {
@@ -53,11 +51,7 @@ class Head {
   }
 
   const Node& producer(const std::string& value) const {
-    for (const Node& node : graph_.nodes) {
-      if (std::find(node.outputs.begin(), node.outputs.end(), value) != node.outputs.end()) {
-        return node;
-      }
-    }
+    if (const Node* node = givers_.of(value)) return *node;
     refuse(fmt::format("no node gives '{}'", shown(value)));
   }
 
@@ -113,6 +107,7 @@ class Head {
   }
 
   Graph& graph_;
+  Givers givers_;
   std::int64_t classes_;
   PhiloxStream random_;
 };

@@ -156,12 +156,54 @@ PictureInput picture_input(const Graph& graph) {
   return input;
 }
 
+namespace {
+
+// What a graph answers for an image on a tape.
+struct Recorded {
+  Var logits;
+  Shape answer;  // of one picture
+};
+
+Recorded recorded(const Graph& graph, Var image, RecorderOptions options) {
+  Recorder recorder(graph, image.tape(), std::move(options));
+  recorder.bind(graph.inputs[0].name, picture_value(graph, image));
+  recorder.run();
+  const Port& port = graph.outputs[0];
+  const Value& output = recorder.at(port.name);
+  const Shape extents = extents_of(output);
+  if (output.known || !output.batched) {
+    throw usage_error(
+        "the output '{}' of '{}' is {}, the same for every picture; name a value that is not with "
+        "--outputs, or look at it with `predict --raw`",
+        shown(port.name), shown(graph.path.string()), to_string(extents));
+  }
+  std::vector<std::int64_t> answer;
+  for (int axis = 0; axis < extents.rank(); ++axis) {
+    if (axis != output.batch_axis()) answer.push_back(extents[axis]);
+  }
+  const std::int64_t units = Shape(std::span<const std::int64_t>(answer)).elements();
+  const bool classes = output.rank() > 1 && output.batch_axis() == 0 && units == extents[1];
+  if (classes || output.rank() == 1) answer = {units};
+  const Var flat = classes ? arranged(reshaped(output, {extents[0], units}, 0), {0, 1})
+                           : reshape(arranged(output, ordered_layout(output)), {units});
+  return {flat.dtype() == DType::f32 ? flat : cast(flat, DType::f32),
+          Shape(std::span<const std::int64_t>(answer))};
+}
+
+// Two rows: an extent of 1 is never the batch by chance.
+Var picture_on(Tape& tape, const ModelConfig& config) {
+  return tape.input("image", DType::f32, config.image().with_leading(2));
+}
+
+}  // namespace
+
 OnnxClassifier::OnnxClassifier(std::shared_ptr<const Graph> graph, ModelConfig config)
     : Classifier(config), graph_(std::move(graph)) {
   Tape tape(Device::cpu(), Mode::evaluation);
-  // Two rows: an extent of 1 is never the batch by chance.
-  record(
-      tape.input("image", DType::f32, {2, config.image_size, config.image_size, config.channels}));
+  answer_ =
+      recorded(*graph_, picture_on(tape, config), parameters_.making([&](const auto&... made) {
+        return add_parameter(made...);
+      })).answer;
 }
 
 std::unique_ptr<Classifier> OnnxClassifier::redrawn(std::uint64_t seed) const {
@@ -172,92 +214,66 @@ std::unique_ptr<Classifier> OnnxClassifier::redrawn(std::uint64_t seed) const {
   return result;
 }
 
-namespace {
-
-Var recorded(const Graph& graph, Var image, RecorderOptions options) {
-  Recorder recorder(graph, image.tape(), std::move(options));
-  recorder.bind(graph.inputs[0].name, picture_value(graph, image));
-  recorder.run();
-  const Port& port = graph.outputs[0];
-  const Value& output = recorder.at(port.name);
-  if (output.known || !output.batched || output.rank() < 2 ||
-      extents_of(output).elements(1, output.rank()) != extents_of(output)[1]) {
-    throw usage_error(
-        "the output '{}' of '{}' is {}: no number per class; name a value that is with --outputs, "
-        "or look at it with `predict --raw`",
-        shown(port.name), shown(graph.path.string()), to_string(extents_of(output)));
-  }
-  const Shape shape = extents_of(output);
-  if (shape[1] < 2) {
-    throw usage_error(
-        "the output '{}' of '{}' is one number per picture: there are no classes to "
-        "tell apart",
-        shown(port.name), shown(graph.path.string()));
-  }
-  const Value scores = reshaped(output, {shape[0], shape[1]}, 0);
-  const Var logits = arranged(scores, {0, 1});
-  return logits.dtype() == DType::f32 ? logits : cast(logits, DType::f32);
-}
-
-}  // namespace
-
-Var OnnxClassifier::record(Var image) {
-  return recorded(*graph_, image,
-                  parameters_.making([&](const auto&... made) { return add_parameter(made...); }));
-}
-
 std::string OnnxClassifier::graph_file() const {
   return written(*graph_, [&](const std::string& name) { return parameters_.holds(name); });
 }
 
-Var OnnxClassifier::logits(Var image) const { return recorded(*graph_, image, parameters_.made()); }
+Var OnnxClassifier::logits(Var image) const {
+  return recorded(*graph_, image, parameters_.made()).logits;
+}
 
 namespace {
 
-// The node that gives a value; null for an input or an initialiser.
-Node* giver_of(Graph& graph, const std::string& value) {
-  for (Node& node : graph.nodes) {
-    if (std::find(node.outputs.begin(), node.outputs.end(), value) != node.outputs.end()) {
-      return &node;
-    }
+// Throws where the output is whole numbers: an answer that has no gradient.
+void expect_floating(const Graph& graph) {
+  const Element type = graph.outputs[0].type;  // 0 where the file does not say
+  if (type == Element{} || is_floating(type)) return;
+  throw usage_error(
+      "the output '{}' of '{}' is of {}: an answer, no score per class; name a value before it "
+      "with --outputs",
+      shown(graph.outputs[0].name), shown(graph.path.string()), name_of(type));
+}
+
+void expect_classes(const Graph& graph, const Shape& answer) {
+  const std::string name = shown(graph.outputs[0].name), file = shown(graph.path.string());
+  if (answer.rank() != 1) {
+    throw usage_error(
+        "the output '{}' of '{}' is {} for each picture: no number per class; name a value that is "
+        "with --outputs",
+        name, file, to_string(answer));
   }
-  return nullptr;
+  if (answer[0] < 2) {
+    throw usage_error(
+        "the output '{}' of '{}' is one number per picture: there are no classes to tell apart",
+        name, file);
+  }
 }
 
 // A softmax that gives the output, with nothing behind it but changes of shape, is cut off: what is
-// explained is a logit. Throws where what is given is no score per class of one that excludes
-// others.
-void leave_out_softmax(Graph& graph, bool learns, std::vector<std::string>& left_out) {
-  static const std::set<std::string> same = {"Identity", "Reshape", "Flatten",
-                                             "Squeeze",  "Cast",    "Dropout"};
+// explained is a logit. So is a Sigmoid unless `kept`, which it has to be for numbers to be
+// compared with one another.
+void leave_out_softmax(Graph& graph, bool kept, std::vector<std::string>& left_out) {
+  const Givers givers(graph);
   const std::string file = shown(graph.path.string()), output = shown(graph.outputs[0].name);
-  const Element type = graph.outputs[0].type;  // 0 where the file does not say
-  if (type != Element{} && !is_floating(type)) {
-    throw usage_error(
-        "the output '{}' of '{}' is of {}: an answer, no score per class; name a value before it "
-        "with --outputs",
-        output, file, name_of(type));
-  }
   std::string* reader = &graph.outputs[0].name;  // of the value that is looked at
-  for (Node* node = giver_of(graph, *reader); node != nullptr; node = giver_of(graph, *reader)) {
-    if (!node->domain.empty() || node->inputs.empty()) return;
-    if (node->op == "Sigmoid" && !learns) {
+  while (const Node* giver = givers.of(*reader)) {
+    Node& node = graph.nodes[static_cast<std::size_t>(giver - graph.nodes.data())];
+    if (node.op == "Sigmoid" && kept) {
       throw usage_error(
-          "the output '{}' of '{}' is a Sigmoid: classes that do not exclude each other, or one "
-          "number; to have '{}', the numbers before it, compared as scores of classes name it with "
-          "--outputs",
-          output, file, shown(node->inputs[0]));
+          "the output '{}' of '{}' is a Sigmoid: classes that do not exclude each other; to have "
+          "'{}', the numbers before it, compared as scores of classes name it with --outputs",
+          output, file, shown(node.inputs.at(0)));
     }
-    if (node->op == "Softmax" || node->op == "LogSoftmax" || node->op == "Sigmoid") {
+    if (node.op == "Softmax" || node.op == "LogSoftmax" || node.op == "Sigmoid") {
       left_out.push_back(
           fmt::format("node '{}' ({}) at its end is left out: what is explained are "
                       "the numbers before it",
-                      shown(node->name), node->op));
-      *reader = std::string(node->inputs[0]);
+                      shown(node.name), node.op));
+      *reader = std::string(node.inputs.at(0));
       return;
     }
-    if (!same.contains(node->op)) return;
-    reader = &node->inputs[0];
+    if (!keeps_numbers(node)) return;
+    reader = &node.inputs[0];
   }
 }
 
@@ -273,14 +289,16 @@ std::unique_ptr<OnnxClassifier> classifier_of(Graph graph, ModelConfig config,
         shown(graph.path.string()), graph.outputs.size(), shown(graph.outputs[0].name)));
   }
   graph.outputs.resize(1);
-  leave_out_softmax(graph, learns, left_out);
-  join_patterns(graph);
-  const auto shared = std::make_shared<const Graph>(std::move(graph));
+  expect_floating(graph);
   Tape tape(Device::cpu(), Mode::evaluation);
-  const Var image =
-      tape.input("image", DType::f32, {2, config.image_size, config.image_size, config.channels});
-  config.classes = recorded(*shared, image, {}).shape()[1];
-  return std::make_unique<OnnxClassifier>(shared, std::move(config));
+  const Shape answer = recorded(graph, picture_on(tape, config), {}).answer;
+  if (learns) expect_classes(graph, answer);
+  const bool classes = answer.rank() == 1 && answer[0] > 1;
+  leave_out_softmax(graph, classes && !learns, left_out);
+  join_patterns(graph);
+  config.classes = answer.elements();
+  return std::make_unique<OnnxClassifier>(std::make_shared<const Graph>(std::move(graph)),
+                                          std::move(config));
 }
 
 }  // namespace tapescope::onnx

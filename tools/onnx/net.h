@@ -35,11 +35,15 @@ struct PictureInput {
 PictureInput picture_input(const Graph& graph);
 
 // The net of a graph whose first output is a score per class: {"image": f32 {N,H,W,C}} to
-// {"logits": {N, classes}}. Parameters are called as the file calls them.
+// {"logits": {N, classes}}. Parameters are called as the file calls them. Of a graph that answers
+// otherwise, a map or one number, the units of its output stand for classes, in ONNX's order.
 class OnnxClassifier final : public Classifier {
  public:
-  // config: name, channels, image_size and classes say what it is given and what it answers.
+  // config: name, channels, sizes and classes say what it is given and what it answers.
   OnnxClassifier(std::shared_ptr<const Graph> graph, ModelConfig config);
+  // Extents of the answer to one picture, as ONNX has them: {classes}, or those of a map.
+  const Shape& answer() const { return answer_; }
+  bool gives_classes() const { return answer_.rank() == 1 && answer_[0] > 1; }
   Var logits(Var image) const override;
   // A file does not say how its values began: normal, with each parameter's own mean and spread.
   std::unique_ptr<Classifier> redrawn(std::uint64_t seed) const override;
@@ -47,15 +51,16 @@ class OnnxClassifier final : public Classifier {
   std::string graph_file() const;
 
  private:
-  Var record(Var image);
   std::shared_ptr<const Graph> graph_;
   GraphParameters parameters_;
+  Shape answer_;
 };
 
 // Makes that net; its classes are counted. Throws usage errors as recording does, and where the
-// output is no score per class: whole numbers, one number, and a Sigmoid unless the net learns on
-// (its loss says then what the numbers are). `left_out` receives what of the graph is no part of
-// the net: a softmax at its end, outputs but the first.
+// output is whole numbers. A net that learns on has to give a score per class; one that does not
+// may not do so through a Sigmoid, since its loss does not say what the numbers are. `left_out`
+// receives what of the graph is no part of the net: a softmax at its end, a Sigmoid behind a map,
+// outputs but the first.
 std::unique_ptr<OnnxClassifier> classifier_of(Graph graph, ModelConfig config,
                                               std::vector<std::string>& left_out,
                                               bool learns = false);

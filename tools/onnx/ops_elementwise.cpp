@@ -24,20 +24,18 @@ int lead_of(const Call& call) {
 
 Var logical_not(Var x) { return affine(x, -1, 1); }
 
-Var power(Var x, Var y) { return exp(mul(y, log(x))); }
-
 Var binary(const std::string& op, Var a, Var b) {
   if (op == "Add") return add(a, b);
   if (op == "Sub") return sub(a, b);
   if (op == "Mul" || op == "And") return mul(a, b);
   if (op == "Gate") return b.type().elements() <= a.type().elements() ? gate(a, b) : mul(a, b);
   if (op == "Div") return div(a, b);
-  if (op == "Pow") return power(a, b);
+  if (op == "Pow") return pow(a, b);
   if (op == "Equal") return equal(a, b);
   if (op == "Greater") return greater(a, b);
   if (op == "Less") return greater(b, a);
-  if (op == "GreaterOrEqual") return logical_not(greater(b, a));
-  if (op == "LessOrEqual") return logical_not(greater(a, b));
+  if (op == "GreaterOrEqual") return add(greater(a, b), equal(a, b));  // neither holds for NaN
+  if (op == "LessOrEqual") return add(greater(b, a), equal(a, b));
   if (op == "Or" || op == "Max") return maximum(a, b);
   if (op == "Min") return minimum(a, b);
   if (op == "Xor") return logical_not(equal(a, b));

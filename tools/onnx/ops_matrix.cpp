@@ -6,8 +6,8 @@
 namespace tapescope::onnx {
 namespace {
 
-// {.., M, K} by {.., K, N} with axes in ONNX's order: products summed, for want of a batched
-// product.
+// {.., M, K} by {.., K, N} with axes in ONNX's order, whose leading extents differ: products
+// summed.
 Var by_products(Var a, bool a_rows, Var b, bool b_rows) {
   const Shape &x = a.shape(), &y = b.shape();
   const int rank = x.rank();
@@ -98,7 +98,20 @@ void record_matmul(Call& call) {
       (a.batched && a.rank() != rank)) {
     throw usage_error("its batch is not the first axis");
   }
-  const Var y = by_products(call.arranged(0, order), a.batched, call.arranged(1, order), b.batched);
+  const Shape x = extents_of(a), z = extents_of(b);
+  bool alike = rank > 2 && x.rank() == z.rank() && a.batched == b.batched;
+  for (int axis = 0; alike && axis < rank - 2; ++axis) alike = x[axis] == z[axis];
+  Var y;
+  if (alike) {
+    // A matrix that lies transposed is taken as it is.
+    Layout swapped = order;
+    std::swap(swapped[swapped.size() - 2], swapped[swapped.size() - 1]);
+    const bool swap_a = !a.known && a.layout == swapped, swap_b = !b.known && b.layout == swapped;
+    y = batched_matmul(call.arranged(0, swap_a ? swapped : order),
+                       call.arranged(1, swap_b ? swapped : order), swap_a, swap_b);
+  } else {
+    y = by_products(call.arranged(0, order), a.batched, call.arranged(1, order), b.batched);
+  }
   like.layout = order;
   call.give(y, like);
 }

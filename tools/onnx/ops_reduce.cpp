@@ -67,6 +67,18 @@ void give_reduced(Call& call, const Value& x, const std::vector<int>& axes) {
 
 }  // namespace
 
+// NaN as ONNX Runtime compares it: never larger than what came before, and never smaller where it
+// comes first.
+Var comparable(const Call& call, Var v, int axis) {
+  Shape shape(std::vector<std::int64_t>(static_cast<std::size_t>(v.shape().rank()), 1));
+  shape[axis] = v.shape()[axis];
+  auto signs = call.make(Element::f32, shape);
+  for (std::int64_t i = 0; i < shape[axis]; ++i) put(*signs, i, i == 0 ? -1.0 : 1.0);
+  const Var is_number = equal(v, v);
+  const Var instead = mul(log(is_number), call.tape().constant(signs->numbers.to(v.dtype())));
+  return add(mask_nonzero(v, is_number), instead);
+}
+
 // The place of the largest element: of equals the first, or the last. Places weigh the elements
 // that equal the maximum, 1 upwards from the far end, so that the largest weight is the place.
 void record_arg_max(Call& call) {
@@ -76,7 +88,7 @@ void record_arg_max(Call& call) {
   const bool last = call.whole("select_last_index", 0) != 0;
   const int place[] = {x.layout[static_cast<std::size_t>(axis)]};
   const std::int64_t extent = extents_of(x)[axis];
-  const Var v = call.op() == "ArgMin" ? neg(x.var) : x.var;
+  const Var v = comparable(call, call.op() == "ArgMin" ? neg(x.var) : x.var, place[0]);
   Shape shape(std::vector<std::int64_t>(static_cast<std::size_t>(x.rank()), 1));
   shape[place[0]] = extent;
   auto weights = call.make(Element::f32, shape);

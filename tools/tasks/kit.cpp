@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "tools/files/folders.h"
 #include "tools/files/text.h"
 #include "tools/onnx/net.h"
 #include "tools/training/checkpoint.h"
@@ -55,20 +56,32 @@ std::unique_ptr<Run> open_onnx(const RunRequest& asked) {
   throw failure("no task takes the ONNX file '{}'", asked.run);
 }
 
+// A net that is to be trained, where a trained one is asked for.
+void expect_no_model_name(const std::string& run) {
+  const std::vector<std::string> names = model_names();
+  if (is_folder(run) || std::find(names.begin(), names.end(), run) == names.end()) return;
+  throw usage_error(
+      "'{}' is a model to be trained, no run and no ONNX file: `tapescope train --model {} --data "
+      "FOLDER --out RUN` makes a run of it, which --run RUN names; --model takes a file .onnx",
+      run, run);
+}
+
 }  // namespace
 
 std::unique_ptr<Run> open_run(const RunRequest& asked) {
-  if (is_onnx(asked) && asked.checkpoint != "best") {
+  const bool onnx_file = onnx::names_onnx(asked.run);
+  if (onnx_file && asked.checkpoint != "best") {
     throw usage_error("--checkpoint {} is of a run; '{}' is one net", printable(asked.checkpoint),
                       printable(asked.run));
   }
-  if (!is_onnx(asked) && asked.onnx != OnnxRequest{}) {
+  if (!onnx_file && asked.onnx != OnnxRequest{}) {
     throw usage_error(
-        "--image-size, --resize, --mean, --std, --class-names, --outputs and --head are of an ONNX "
+        "--image-size, --image-width, --resize, --mean, --std, --class-names, --outputs and --head are of an ONNX "
         "file; the run '{}' says how its pictures are made ready and what its classes are called",
         printable(asked.run));
   }
-  if (is_onnx(asked)) return open_onnx(asked);
+  if (onnx_file) return open_onnx(asked);
+  expect_no_model_name(asked.run);
   SafetensorsFile file(checkpoint_path(asked.run, asked.checkpoint));
   expect_known_format(file);
   std::vector<std::string> notices;

@@ -1,6 +1,6 @@
 #include "tools/tasks/run.h"
 
-#include "tools/files/folders.h"
+#include "tools/onnx/graph.h"
 #include "tools/tasks/kit.h"
 #include "tools/tasks/other_explanations.h"
 #include "tools/training/checkpoint.h"
@@ -21,7 +21,7 @@ inspection::Record record_of(const Model& model) {
 }
 
 std::vector<ParameterRef> initial_parameters(const Run& run) {
-  if (is_onnx(run.asked())) {
+  if (onnx::names_onnx(run.asked().run)) {
     throw usage_error(
         "'{}' is an ONNX file, which does not hold the values that its training began "
         "with",
@@ -53,10 +53,6 @@ Tensor inputs_of(const SampleSource& samples, std::span<const std::int64_t> indi
   return tensors[image];
 }
 
-bool is_onnx(const RunRequest& asked) {
-  return has_ending(asked.run, ".onnx") && !is_folder(asked.run);
-}
-
 InputFiles files_of(const RunRequest& run) {
   InputFiles inputs;
   for (const char* name :
@@ -64,7 +60,7 @@ InputFiles files_of(const RunRequest& run) {
     inputs.add(std::filesystem::path(run.run) / name);
   }
   inputs.add(run.checkpoint);
-  if (is_onnx(run)) {
+  if (onnx::names_onnx(run.run)) {
     inputs.add(run.run);
     inputs.add(run.onnx.class_names);
   }

@@ -32,7 +32,7 @@ struct OtherCommand;
 
 // What an ONNX file does not say of its pictures and answers; empty or 0: what it says.
 struct OnnxRequest {
-  std::int64_t image_size = 0;
+  std::int64_t image_size = 0, image_width = 0;  // the width where it is not the height
   std::int64_t resize = 0;  // of the shorter side, before the middle is cut out; 0: image_size
   std::string mean, std;    // of pixels from 0 to 1: one number, or one per channel
   std::string class_names;  // a file with a name per line
@@ -160,9 +160,6 @@ std::vector<ParameterRef> initial_parameters(const Run& run);
 
 // Samples as the model is given them, without augmentation: f32 {N,H,W,C}.
 Tensor inputs_of(const SampleSource& samples, std::span<const std::int64_t> indices);
-
-// Whether an ONNX file is asked for, not a run's directory.
-bool is_onnx(const RunRequest& asked);
 
 // The files of a run that commands read.
 InputFiles files_of(const RunRequest& run);

@@ -58,8 +58,7 @@ Classification::Classification(const ModelConfig& model, LossConfig loss)
 }
 
 NamedVars Classification::inputs(Tape& tape, std::int64_t batch_size) const {
-  const std::int64_t side = model_.image_size;
-  return {{"image", tape.input("image", DType::f32, {batch_size, side, side, model_.channels})},
+  return {{"image", tape.input("image", DType::f32, model_.image().with_leading(batch_size))},
           {"label", tape.input("label", DType::i64, {batch_size})}};
 }
 

@@ -29,9 +29,7 @@ struct ModelInfo {
   std::filesystem::path split_record = {};  // RUN/split.tsv; empty where there is none
   Exif exif = Exif::ignore;  // how its pictures are read; model files of before say nothing
   std::string graph = {};    // of a net of an ONNX file: graph_hash() of RUN/model.onnx
-  Preprocess preprocess() const {
-    return {pipeline, {config.image_size, config.image_size, config.channels}, exif};
-  }
+  Preprocess preprocess() const { return {pipeline, config.image(), exif}; }
 };
 
 // The string metadata of its model files.

@@ -59,6 +59,8 @@ void check_options(const TrainConfig& c) {
           "none, memory or disk");
   require(c.on_bad_image == "fail" || c.on_bad_image == "skip", "on-bad-image", c.on_bad_image,
           "fail or skip");
+  require(c.backbone.empty() || c.model == "centre-detector", "backbone", c.backbone,
+          "left out unless --model is centre-detector");
   require(c.unfreeze_after >= 0, "unfreeze-after", std::to_string(c.unfreeze_after), "0 or more");
   require(c.unfreeze_factor > 0 && c.unfreeze_factor <= 1, "unfreeze-factor",
           toml(c.unfreeze_factor), "above 0 and at most 1");
@@ -170,7 +172,7 @@ std::string chosen_augmentation(const DataSplits& data, bool small) {
 double base_rate(const TrainConfig& c) {
   const bool adamw = c.optimizer == "adamw";
   if (!c.train_only.empty()) return adamw ? 0.01 : 0.03;
-  if (names_onnx(c.model)) return adamw ? 2e-4 : 0.01;
+  if (onnx::names_onnx(c.model)) return adamw ? 2e-4 : 0.01;
   if (!c.weights.empty()) return adamw ? 4e-4 : 0.02;
   if (adamw) return c.model == "seednet" ? 1e-3 : 2e-3;
   return c.model == "lenet" || c.model == "mlp" ? 0.05 : c.model == "seednet" ? 0.02 : 0.1;

@@ -27,7 +27,7 @@ struct TrainConfig {
   double clip_gradient = 0;
   std::string augment = "auto";
   std::string precision = "f32", device = "auto";
-  std::string weights, preprocess = "auto", freeze, train_only;
+  std::string backbone, weights, preprocess = "auto", freeze, train_only;
   std::int64_t unfreeze_after = 0;
   double unfreeze_factor = 0.1;
   std::string lr_factors;
@@ -49,6 +49,9 @@ inline constexpr const char* kAllowOutsideHelp =
 // What a training begins with, and which parts of it are learnt.
 template <class Config, class Visit>
 void for_each_weights_option(Config& c, Visit& visit) {
+  visit("backbone", c.backbone,
+        "of centre-detector: a model of the zoo in place of its own first layers; --weights gives "
+        "its weights");
   visit("weights", c.weights,
         "file to start from: safetensors, or PyTorch's .pt or .pth; `tapescope weights FILE` lists "
         "one");

@@ -30,8 +30,6 @@ std::string preprocessing(const onnx::Metadata& said, std::int64_t size) {
 
 }  // namespace
 
-bool names_onnx(const std::string& model) { return has_ending(model, ".onnx"); }
-
 fs::path graph_path(const fs::path& run) { return run / "model.onnx"; }
 
 std::string graph_hash(const std::string& bytes) {

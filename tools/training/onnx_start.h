@@ -28,9 +28,6 @@ struct OnnxStart {
   Net net(const ModelConfig& config, std::vector<std::string>& notices);
 };
 
-// Whether --model names a file: "net.onnx".
-bool names_onnx(const std::string& model);
-
 // Throws a usage error for what is no classifier of square pictures. Values of parameters may be
 // missing from the graph that the run `out` keeps.
 OnnxStart read_onnx_start(const std::string& file, bool allow_outside,

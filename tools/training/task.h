@@ -79,7 +79,7 @@ class ClassificationMetrics final : public Metrics {
 
 class Classification final : public Task {
  public:
-  // Images {image_size, image_size, channels}.
+  // Images as the model's configuration has them.
   Classification(const ModelConfig& model, LossConfig loss);
   std::string_view score_name() const override { return "accuracy"; }
   NamedVars inputs(Tape& tape, std::int64_t batch_size) const override;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -271,7 +272,7 @@ class TensorWalk {
         walk(value.items[i], fmt::format("{}{}{}", name, name.empty() ? "" : ".", i), depth + 1);
       }
     } else if (value.kind == Kind::object && global(value.callable).starts_with("torch._utils.")) {
-      others_.insert(global(value.callable));
+      others_.emplace(name, global(value.callable));
     } else {
       walk_pairs(value, name, depth);
       if (value.kind == Kind::object) walk_module(value, name, depth);
@@ -331,8 +332,10 @@ class TensorWalk {
           shown(module_)));
     }
     if (!others_.empty()) {
+      const auto& [name, kind] = *others_.begin();
       result_.notices.push_back(fmt::format(
-          "weights: not read, since they are no plain tensors: {}", shown(*others_.begin())));
+          "weights: not read, since it is no plain tensor: '{}' ({}){}", shown(name), shown(kind),
+          others_.size() > 1 ? fmt::format(", and {} more", others_.size() - 1) : ""));
     }
     // What would run code in Python.
     for (Ref ref = 0; ref < pickle_.values(); ++ref) {
@@ -369,8 +372,8 @@ class TensorWalk {
   const std::string& file_;
   TorchTensors result_;
   std::size_t visits_ = 0;
-  std::string module_;            // its class, where the file is one
-  std::set<std::string> others_;  // functions that make what is no plain tensor
+  std::string module_;                         // its class, where the file is one
+  std::map<std::string, std::string> others_;  // what is no plain tensor: names, what makes them
 };
 
 }  // namespace

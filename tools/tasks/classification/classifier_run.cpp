@@ -8,6 +8,7 @@
 #include "tools/data/picture_files.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
+#include "tools/onnx/graph.h"
 #include "tools/tasks/classification/class_explainer.h"
 
 namespace tapescope::tasks {
@@ -27,6 +28,12 @@ ClassLogits ClassifierRun::class_logits() const {
 DataOptions ClassifierRun::data_options(const DataRequest& request) const {
   DataOptions options = data_options_of(info(), request.split);
   if (request.on_bad_image == BadImage::skip) options.on_bad_image = BadImage::skip;
+  if (onnx::names_onnx(asked().run)) {
+    options.class_remedy =
+        ", or call the file's classes as the folders are called: --class-names FILE, one per line "
+        "in "
+        "the order of its answers";
+  }
   return options;
 }
 
@@ -59,8 +66,11 @@ Predicted ClassifierRun::predict(const PredictionRequest& request, const Backend
     Json list = Json::array();
     std::string text = printable(path) + "\n";
     for (std::size_t c : order) {
-      text += fmt::format("  {:>6.2f} %  {}\n", 100 * p[c], printable(net.classes[c]));
-      list.push_back({{"class", net.classes[c]}, {"probability", p[c]}});
+      const std::string name = printable(net.classes[c]);
+      text += answers_.shares ? fmt::format("  {:>6.2f} %  {}\n", 100 * p[c], name)
+                              : fmt::format("  {:>10.5g}  {}\n", p[c], name);
+      list.push_back({{answers_.shares ? "class" : "unit", net.classes[c]},
+                      {answers_.shares ? "probability" : "value", p[c]}});
     }
     request.say(text);
     images.push_back({{"path", path}, {"top", list}});

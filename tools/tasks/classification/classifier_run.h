@@ -11,6 +11,7 @@ namespace tapescope::tasks {
 struct Answers {
   Var (*record)(Var logits);
   std::vector<double> (*of)(const Tensor& logits);
+  bool shares = true;  // probabilities of classes; else the numbers of units
 };
 
 class ClassifierRun : public Run {

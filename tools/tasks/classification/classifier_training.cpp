@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "tools/data/splits.h"
 #include "tools/files/atomic_file.h"
@@ -38,7 +39,7 @@ std::optional<ModelInfo> resumed_info(const TrainConfig& config, const TrainingR
 
 std::shared_ptr<OnnxStart> onnx_start(const TrainConfig& config,
                                       const std::optional<ModelInfo>& resumed) {
-  if (resumed || !names_onnx(config.model)) return nullptr;
+  if (resumed || !onnx::names_onnx(config.model)) return nullptr;
   return std::make_shared<OnnxStart>(
       read_onnx_start(config.model, config.allow_outside, config.out));
 }
@@ -82,10 +83,12 @@ std::unique_ptr<Classifier> net_of(const TrainConfig& config,
                                    const std::optional<ModelInfo>& resumed,
                                    const ClassifierParts& parts, ModelInfo& info,
                                    std::string& graph, std::vector<std::string>& notices) {
-  if (resumed && !resumed->graph.empty()) {
+  if (resumed && !resumed->graph.empty()) {  // its values are read where the training goes on
     info.config.name = resumed->config.name;
     info.graph = resumed->graph;
-    return load_model(config.out, "last", {.allow_non_finite = true}).model;
+    ModelConfig empty = resumed->config;
+    empty.room = std::make_shared<std::int64_t>(std::numeric_limits<std::int32_t>::max());
+    return net_of_run(graph_path(config.out), info.graph, empty);
   }
   if (!parts.start) return make_model(info.config);
   info.config.name = std::filesystem::path(config.model).filename().string();

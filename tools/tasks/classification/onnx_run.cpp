@@ -5,6 +5,7 @@
 #include "tools/onnx/metadata.h"
 #include "tools/onnx/net.h"
 #include "tools/tasks/classification/classification.h"
+#include "tools/tasks/classification/units_run.h"
 #include "tools/tasks/onnx_facts.h"
 
 namespace tapescope::tasks {
@@ -15,32 +16,74 @@ constexpr const char* kNormalisations =
     "--std "
     "0.5, or --mean 0 --std 1 (pixels from 0 to 1)";
 
-std::int64_t picture_size(const RunRequest& asked, const onnx::PictureInput& input,
-                          const onnx::Metadata& said) {
+// Height and width of a net's pictures, into its configuration.
+void find_size(const RunRequest& asked, const onnx::PictureInput& input, const onnx::Metadata& said,
+               ModelConfig& config) {
   const std::string file = shown(asked.run);
-  if (input.height != input.width) {
-    throw usage_error(
-        "'{}' takes pictures of {}x{}; only square ones are made for it. `predict "
-        "--raw` takes arrays",
-        file, input.height, input.width);
-  }
-  const std::int64_t size = asked.onnx.image_size != 0 ? asked.onnx.image_size
-                            : input.height != 0        ? input.height
-                                                       : said.image_size;
-  if (size == 0) {
+  const std::int64_t size = asked.onnx.image_size != 0 ? asked.onnx.image_size : said.image_size;
+  const std::int64_t width = asked.onnx.image_width != 0 ? asked.onnx.image_width : size;
+  config.image_size = input.height != 0 ? input.height : size;
+  config.image_width = input.width != 0 ? input.width : width;
+  if (config.image_size == 0 || config.image_width == 0) {
     throw usage_error(
         "'{}' does not say the size of its pictures: give --image-size, for instance "
         "--image-size 224",
         file);
   }
-  if (input.height != 0 && size != input.height) {
-    throw usage_error("'{}' takes pictures of {}x{}, not of --image-size {}", file, input.height,
-                      input.width, size);
+  const bool sized = asked.onnx.image_size != 0;
+  if ((sized && config.image_size != size) ||
+      ((sized || asked.onnx.image_width != 0) && config.image_width != width)) {
+    throw usage_error("'{}' takes pictures of {}x{}, not of --image-size {}", file,
+                      config.image_size, config.image_width, asked.onnx.image_size);
   }
-  if (size < 1 || size > kLargestImage) {
-    throw usage_error("--image-size is {}; it must be 1 to {}", size, kLargestImage);
+  for (const std::int64_t extent : {config.image_size, config.image_width}) {
+    if (extent >= 1 && extent <= kLargestImage) continue;
+    throw usage_error("'{}' takes pictures of {}x{}; each must be 1 to {}", file, config.image_size,
+                      config.image_width, kLargestImage);
   }
-  return size;
+}
+
+// A square is cut out of the middle; other pictures are resized to the net's height and width.
+std::vector<Transform> geometry_of(const RunRequest& asked, const ModelConfig& config) {
+  const int height = static_cast<int>(config.image_size);
+  const int width = static_cast<int>(config.image_width);
+  if (height != width) {
+    if (asked.onnx.resize != 0) {
+      throw usage_error(
+          "--resize is of nets of square pictures; those of '{}' are resized to {}x{} as they are",
+          shown(asked.run), height, width);
+    }
+    return {Resize{.height = height, .width = width}};
+  }
+  const int shorter = asked.onnx.resize != 0 ? static_cast<int>(asked.onnx.resize) : height;
+  if (shorter < height) {
+    throw usage_error(
+        "--resize {} makes pictures smaller than the {}x{} that are cut out of them; give at least "
+        "{}",
+        shorter, height, height, height);
+  }
+  return {Resize{.short_side = shorter}, CenterCrop{height, height}};
+}
+
+// "[0,12,20]" each, in order.
+std::vector<std::string> unit_names(const RunRequest& asked, const Shape& answer) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 22;
+  if (answer.elements() > kMost) {
+    throw usage_error(
+        "'{}' answers {} numbers for a picture; at most {} are told apart: take a smaller "
+        "--image-size, or name a smaller value with --outputs",
+        shown(asked.run), answer.elements(), kMost);
+  }
+  std::vector<std::string> names;
+  for (std::int64_t unit = 0; unit < answer.elements(); ++unit) {
+    std::string name = "]";
+    std::int64_t rest = unit;
+    for (int axis = answer.rank(); axis-- > 0; rest /= answer[axis]) {
+      name = fmt::format("{}{}{}", axis > 0 ? "," : "[", rest % answer[axis], name);
+    }
+    names.push_back(std::move(name));
+  }
+  return names;
 }
 
 Normalize normalisation_of(const RunRequest& asked, const onnx::Metadata& said,
@@ -72,24 +115,20 @@ LoadedModel open_onnx(const RunRequest& asked, onnx::Graph& graph,
   loaded.path = asked.run;
   ModelInfo& info = loaded.info;
   info.config.name = std::filesystem::path(asked.run).stem().string();
-  info.config.image_size = picture_size(asked, input, said);
+  find_size(asked, input, said, info.config);
   info.config.channels = input.channels != 0 ? input.channels : 3;
   const Normalize normalize = normalisation_of(asked, said, info.config.channels);
-  const int side = static_cast<int>(info.config.image_size);
-  if (asked.onnx.resize != 0 && asked.onnx.resize < info.config.image_size) {
-    throw usage_error(
-        "--resize {} makes pictures smaller than the {}x{} that are cut out of them; give at least "
-        "{}",
-        asked.onnx.resize, side, side, side);
-  }
-  const int shorter = asked.onnx.resize != 0 ? static_cast<int>(asked.onnx.resize) : side;
-  info.pipeline =
-      Pipeline({Resize{.short_side = shorter}, CenterCrop{side, side}, ToTensor{}, normalize});
+  std::vector<Transform> steps = geometry_of(asked, info.config);
+  steps.insert(steps.end(), {ToTensor{}, normalize});
+  info.pipeline = Pipeline(std::move(steps));
   info.exif = Exif::apply;
-  loaded.model = onnx::classifier_of(std::move(graph), info.config, notices);
-  expect_finite(*loaded.model, asked.run, {.allow_non_finite = asked.allow_non_finite});
-  info.config.classes = loaded.model->config().classes;
-  info.classes = classes_of(asked, said, info.config.classes, notices);
+  std::unique_ptr<onnx::OnnxClassifier> net =
+      onnx::classifier_of(std::move(graph), info.config, notices);
+  expect_finite(*net, asked.run, {.allow_non_finite = asked.allow_non_finite});
+  info.config.classes = net->config().classes;
+  info.classes = net->gives_classes() ? classes_of(asked, said, info.config.classes, notices)
+                                      : unit_names(asked, net->answer());
+  loaded.model = std::move(net);
   tell_licence(asked, said, notices);
   return loaded;
 }
@@ -97,9 +136,13 @@ LoadedModel open_onnx(const RunRequest& asked, onnx::Graph& graph,
 std::unique_ptr<Run> ClassificationKit::open_onnx(const RunRequest& asked,
                                                   onnx::Graph& graph) const {
   std::vector<std::string> notices;
+  const std::string output = graph.outputs.empty() ? "" : graph.outputs[0].name;
   LoadedModel loaded = tasks::open_onnx(asked, graph, notices);
   for (const std::string& notice : notices) fmt::print(stderr, "{}\n", notice);
-  return std::make_unique<ClassificationRun>(*this, asked, std::move(loaded));
+  if (dynamic_cast<const onnx::OnnxClassifier&>(*loaded.model).gives_classes()) {
+    return std::make_unique<ClassificationRun>(*this, asked, std::move(loaded));
+  }
+  return std::make_unique<UnitsRun>(*this, asked, std::move(loaded), output);
 }
 
 }  // namespace tapescope::tasks

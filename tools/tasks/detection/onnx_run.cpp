@@ -30,9 +30,11 @@ bool find_size(const RunRequest& asked, const onnx::PictureInput& input, const o
                HeadRequest& request) {
   const std::int64_t usual = asked.onnx.image_size != 0 ? asked.onnx.image_size : said.image_size;
   request.height = input.height != 0 ? input.height : usual;
-  request.width = input.width != 0 ? input.width : usual;
-  const bool fits =
-      asked.onnx.image_size == 0 || (request.height == usual && request.width == usual);
+  const std::int64_t width = asked.onnx.image_width != 0 ? asked.onnx.image_width : usual;
+  request.width = input.width != 0 ? input.width : width;
+  const bool sized = asked.onnx.image_size != 0;
+  const bool fits = (!sized || request.height == usual) &&
+                    ((!sized && asked.onnx.image_width == 0) || request.width == width);
   if (!fits && request.certain) {
     throw usage_error("'{}' takes pictures of {}x{}, not of --image-size {}", shown(asked.run),
                       input.width, input.height, asked.onnx.image_size);

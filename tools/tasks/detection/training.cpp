@@ -84,17 +84,20 @@ DetectorConfig config_of(const TrainConfig& c, const DetectionData& data,
   const auto side = [&](int extent) {
     return std::max<std::int64_t>(32, 16 * std::llround(extent * scale / 16));
   };
-  return {data.classes,
-          resumed ? resumed->height : side(usual.height),
-          resumed ? resumed->width : side(usual.width),
-          c.width,
-          c.seed,
-          data.category_ids,
-          exif_from_name(c.exif),
-          c.validation_fraction,
-          c.test_fraction,
-          resumed ? resumed->draw : Draw::content,
-          bad_image_from(c.on_bad_image)};
+  DetectorConfig config = {data.classes,
+                           resumed ? resumed->height : side(usual.height),
+                           resumed ? resumed->width : side(usual.width),
+                           c.width,
+                           c.seed,
+                           data.category_ids,
+                           exif_from_name(c.exif),
+                           c.validation_fraction,
+                           c.test_fraction,
+                           resumed ? resumed->draw : Draw::content,
+                           bad_image_from(c.on_bad_image)};
+  config.backbone = c.backbone;
+  config.form = form_of_backbone(c.backbone);
+  return config;
 }
 
 std::optional<DataOptions> division_of(const TrainConfig& config,
@@ -204,7 +207,7 @@ TrainingSetup DetectionKit::prepare(TrainConfig& config, const TrainingRequest& 
     if (images.empty()) return nullptr;
     return std::make_shared<DetectionSource>(
         images, static_cast<int>(detector.classes.size()), static_cast<int>(detector.height),
-        static_cast<int>(detector.width), augment, mosaics, room);
+        static_cast<int>(detector.width), augment, mosaics, detector.form, room);
   };
   if (asked) {
     const auto count = static_cast<std::int64_t>(data.train.size() + data.validation.size());

@@ -83,8 +83,7 @@ double LabelMetrics::f1(std::size_t label, double threshold) const {
 }
 
 NamedVars LabelTask::inputs(Tape& tape, std::int64_t batch_size) const {
-  const std::int64_t side = model_.image_size;
-  return {{"image", tape.input("image", DType::f32, {batch_size, side, side, model_.channels})},
+  return {{"image", tape.input("image", DType::f32, model_.image().with_leading(batch_size))},
           {"labels", tape.input("labels", DType::f32, {batch_size, model_.classes})}};
 }
 
