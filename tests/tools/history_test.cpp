@@ -54,6 +54,25 @@ TEST(History, ListsOfUnequalLengthsAreLeftOut) {
   EXPECT_FALSE(diagnose(whole).empty());  // 1 picture of a, 1000 of b
 }
 
+// What a training that diverges leaves: its last pulse is what tells of dead layers.
+TEST(History, NumbersThatJsonCannotHoldAreRead) {
+  const TemporaryFolder folder;
+  put(folder / "history.jsonl",
+      one_line(start_line(R"(["a", "b"])", "[1, 1]")) +
+          one_line(R"({"step": 6, "epoch": 2, "pulse": {"activations": [{"path": "a/relu",
+            "op": "relu", "units": 9, "dead": 9, "zero": 1.0, "saturated": 0.0, "input_std": null,
+            "output_std": null}], "norms": [{"path": "a/bn", "mean_shift": null,
+            "log_std_ratio": null}]}})"));
+  const History history = read_history(folder.path());
+  EXPECT_TRUE(history.notes.empty()) << history.notes[0];
+  ASSERT_EQ(history.pulses.size(), 1u);
+  EXPECT_TRUE(std::isnan(history.pulses[0].pulse.activations[0].input_std));
+  EXPECT_TRUE(std::isnan(history.pulses[0].pulse.norms[0].mean_shift));
+  const std::vector<Finding> found = diagnose(history);
+  EXPECT_TRUE(std::any_of(found.begin(), found.end(),
+                          [](const Finding& f) { return f.kind == "dead-layer"; }));
+}
+
 // The JSON library looks for each member among all before it.
 TEST(History, AnObjectOfManyMembersIsLeftOut) {
   const TemporaryFolder folder;

@@ -43,24 +43,30 @@ Json to_json(const inspection::Pulse& pulse) {
   return {{"activations", activations}, {"norms", norms}};
 }
 
+// A number that has to be there; one that JSON cannot hold is written as null.
+double number_at(const Json& json, const char* key) {
+  const Json& value = json.at(key);
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
 inspection::Pulse pulse_from(const Json& json) {
   inspection::Pulse pulse;
   for (const Json& row : json.at("activations")) {
     pulse.activations.push_back({row.at("path"), row.at("op"), row.at("units"), row.at("dead"),
-                                 row.at("zero"), row.at("saturated"), row.at("input_std"),
-                                 row.at("output_std")});
+                                 number_at(row, "zero"), number_at(row, "saturated"),
+                                 number_at(row, "input_std"), number_at(row, "output_std")});
   }
   for (const Json& row : json.at("norms")) {
-    pulse.norms.push_back({row.at("path"), row.at("mean_shift"), row.at("log_std_ratio")});
+    pulse.norms.push_back(
+        {row.at("path"), number_at(row, "mean_shift"), number_at(row, "log_std_ratio")});
   }
   return pulse;
 }
 
-// A number that JSON cannot hold is written as null.
 double number(const Json& json, const char* key, double otherwise = 0) {
   const auto it = json.find(key);
   if (it == json.end()) return otherwise;
-  return it->is_null() ? std::numeric_limits<double>::quiet_NaN() : it->get<double>();
+  return number_at(json, key);
 }
 
 std::vector<NamedNumber> terms_from(const Json& line) {
