@@ -4,16 +4,17 @@
 
 #include <optional>
 
+#include "autograd/node.h"
 #include "autograd/op.h"
-#include "autograd/ops/ops.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/pool2d/pool2d.h"
 
 namespace tapescope {
 
-// The epsilon of a batch normalisation in training, the windows of a max_pool2d, what a dropout
-// keeps. Nothing where `op` is another.
+// The epsilon of a batch normalisation in training, a max_pool2d's shape for an image, what a
+// dropout keeps. Nothing where `op` is another.
 std::optional<double> epsilon_of_batch_norm(const Op& op);
-std::optional<Pool2dOptions> windows_of_max_pool(const Op& op);
+std::optional<Pool2dShape> shape_of_max_pool(const Op& op, const Type& x);
 struct DropoutMask {
   double p = 0;  // of an element to go
   std::uint64_t key = 0;

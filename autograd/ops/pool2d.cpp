@@ -142,7 +142,7 @@ class MaxPool final : public PoolBase {
  public:
   using PoolBase::PoolBase;
   std::string_view name() const override { return "max_pool2d"; }
-  const Pool2dOptions& options() const { return options_; }
+  using PoolBase::shape_of;
   Types infer(std::span<const Type> t) const override {
     const Pool2dShape k = checked(t[0]);
     if (k.KH * k.KW > kLargestWindow) {
@@ -277,9 +277,9 @@ OpRef make(const Pool2dOptions& options) {
 
 Var max_pool2d(Var x, const Pool2dOptions& options) { return record<MaxPool>({x}, options); }
 
-std::optional<Pool2dOptions> windows_of_max_pool(const Op& op) {
+std::optional<Pool2dShape> shape_of_max_pool(const Op& op, const Type& x) {
   const auto* pool = dynamic_cast<const MaxPool*>(&op);
-  return pool != nullptr ? std::optional(pool->options()) : std::nullopt;
+  return pool != nullptr ? std::optional(pool->shape_of(x)) : std::nullopt;
 }
 
 Var avg_pool2d(Var x, const Pool2dOptions& options) { return record<AvgPool>({x}, options); }

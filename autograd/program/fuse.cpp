@@ -30,6 +30,7 @@ class Fusion {
   Fused take() { return std::move(result_); }
 
  private:
+  // Whether the Program computes it: it is no input, and no value taken over from the tape.
   bool computed(const Var& var, std::string_view op) const {
     return var.node->op->name() == op && computed_.contains(var.node) && !given_(var);
   }

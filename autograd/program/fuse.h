@@ -28,8 +28,8 @@ struct Fused {
 //   mask_positive(dropout(dy), ..)  as mask_positive(dy / (1 - p), relu_dropout(x))
 //   relu(batch_norm_training(x))    as batch_norm_relu(x), and with a residual branch r recorded
 //   relu(batch_norm_training(x)+r)  before it as batch_norm_relu(x, r); in their gradients
-//   max_pool2d(relu(x))             as max_pool2d_relu(x), whose scatter needs no mask_positive
 //   batch_norm_gradient(mask_positive(dy, ..), ..)  as batch_norm_relu_gradient(dy, ..)
+//   max_pool2d(relu(x))             as max_pool2d_relu(x), whose scatter needs no mask_positive
 //
 // `nodes` are those that the Program computes, in recorded order; `kept` are read when it has run;
 // what `given` answers yes to has a value before it runs.

@@ -2,7 +2,6 @@
 #include "autograd/ops/fused.h"
 #include "autograd/ops/samples.h"
 #include "autograd/program/fused_ops.h"
-#include "kernels/pool2d/pool2d.h"
 
 namespace tapescope {
 namespace {
@@ -11,15 +10,13 @@ namespace {
 // relu lets nothing back.
 class MaxPoolOfRelu final : public Op {
  public:
-  explicit MaxPoolOfRelu(OpRef pool) : pool_(std::move(pool)), o_(*windows_of_max_pool(*pool_)) {}
+  explicit MaxPoolOfRelu(OpRef pool) : pool_(std::move(pool)) {}
   std::string_view name() const override { return "max_pool2d_relu"; }
   void attributes(AttributeVisitor& v) const override { pool_->attributes(v); }
   Types infer(std::span<const Type> t) const override { return pool_->infer(t); }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    const Shape& x = t[0].shape;
-    Pool2dShape k{t[0].dtype, x[0], x[1], x[2], x[3], o_.kernel_h, o_.kernel_w};
-    k.stride_h = o_.stride_h, k.stride_w = o_.stride_w, k.pad_h = o_.pad_h, k.pad_w = o_.pad_w;
+    Pool2dShape k = shape_of_max_pool(*pool_, t[0]).value();
     k.relu = true;
     return prepare_from(max_pool2d_variants(), k, k.dtype, backend);
   }
@@ -34,14 +31,11 @@ class MaxPoolOfRelu final : public Op {
 
  private:
   OpRef pool_;
-  Pool2dOptions o_;
 };
 
 }  // namespace
 
-OpRef max_pool2d_of_relu(const OpRef& op) {
-  return windows_of_max_pool(*op) ? std::make_shared<MaxPoolOfRelu>(op) : nullptr;
-}
+OpRef max_pool2d_of_relu(OpRef pool) { return std::make_shared<MaxPoolOfRelu>(std::move(pool)); }
 
 std::vector<Sample> max_pool2d_samples();
 

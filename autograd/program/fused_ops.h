@@ -28,7 +28,7 @@ struct BatchNormRelu {
 std::optional<BatchNormRelu> relu_of_batch_norm(const Op& op, bool residual);
 
 // max_pool2d of a relu's result from what relu was given. Its index says where nothing goes back:
-// the scatter of its cotangent is relu's cotangent already. Null where `op` is no max_pool2d.
-OpRef max_pool2d_of_relu(const OpRef& op);
+// the scatter of its cotangent is relu's cotangent already.
+OpRef max_pool2d_of_relu(OpRef pool);
 
 }  // namespace tapescope

@@ -92,43 +92,35 @@ inline __attribute__((always_inline)) float normalised(float x, float mean, floa
 }
 inline __attribute__((always_inline)) float relu(float x) { return x < 0.0f ? 0.0f : x; }
 
+// y[i] = finished((x - mean) * factor + shift, i)
+template <class F>
+inline __attribute__((always_inline)) void normalise_with(std::int64_t rows, std::int64_t C,
+                                                          const float* x, const float* mean,
+                                                          const float* factor, const float* shift,
+                                                          float* y, F finished) {
+  const std::int64_t copies = copies_for(rows, C);
+  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
+  const float *at_m = m, *at_f = f, *at_s = s;
+  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < n; ++j) {
+      y[at + j] = finished(normalised(x[at + j], at_m[j], at_f[j], at_s[j]), at + j);
+    }
+  });
+}
+
 void normalise(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
                const float* factor, const float* shift, float* y) {
-  const std::int64_t copies = copies_for(rows, C);
-  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
-  const float *at_m = m, *at_f = f, *at_s = s;
-  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
-#pragma omp simd
-    for (std::int64_t j = 0; j < n; ++j) {
-      y[at + j] = normalised(x[at + j], at_m[j], at_f[j], at_s[j]);
-    }
-  });
+  normalise_with(rows, C, x, mean, factor, shift, y, [](float z, std::int64_t) { return z; });
 }
-
 void normalise_relu(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
                     const float* factor, const float* shift, float* y) {
-  const std::int64_t copies = copies_for(rows, C);
-  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
-  const float *at_m = m, *at_f = f, *at_s = s;
-  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
-#pragma omp simd
-    for (std::int64_t j = 0; j < n; ++j) {
-      y[at + j] = relu(normalised(x[at + j], at_m[j], at_f[j], at_s[j]));
-    }
-  });
+  normalise_with(rows, C, x, mean, factor, shift, y, [](float z, std::int64_t) { return relu(z); });
 }
-
 void normalise_add_relu(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
                         const float* factor, const float* shift, const float* r, float* y) {
-  const std::int64_t copies = copies_for(rows, C);
-  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
-  const float *at_m = m, *at_f = f, *at_s = s;
-  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
-#pragma omp simd
-    for (std::int64_t j = 0; j < n; ++j) {
-      y[at + j] = relu(normalised(x[at + j], at_m[j], at_f[j], at_s[j]) + r[at + j]);
-    }
-  });
+  normalise_with(rows, C, x, mean, factor, shift, y,
+                 [=](float z, std::int64_t i) { return relu(z + r[i]); });
 }
 
 void gradient_sums(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
@@ -141,6 +133,12 @@ void gradient_sums(std::int64_t rows, std::int64_t C, const float* dy, const flo
   });
 }
 
+// What of dy a relu lets back whose operand was x, normalised.
+inline __attribute__((always_inline)) float passed(float dy, float x, float mean, float factor,
+                                                   float shift) {
+  return normalised(x, mean, factor, shift) > 0.0f ? dy : 0.0f;
+}
+
 void gradient_sums_relu(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
                         const float* mean, const float* factor, const float* shift, float* sum,
                         float* product) {
@@ -148,7 +146,7 @@ void gradient_sums_relu(std::int64_t rows, std::int64_t C, const float* dy, cons
   const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
   const float *at_m = m, *at_f = f, *at_s = s;
   sum_pairs(rows, C, copies, sum, product, [=](std::int64_t i, std::int64_t j) {
-    const float g = normalised(x[i], at_m[j], at_f[j], at_s[j]) > 0.0f ? dy[i] : 0.0f;
+    const float g = passed(dy[i], x[i], at_m[j], at_f[j], at_s[j]);
     return Pair{g, g * (x[i] - at_m[j])};
   });
 }
@@ -165,34 +163,39 @@ void gradient_sums_masked(std::int64_t rows, std::int64_t C, const float* dy, co
   });
 }
 
-void gradient(std::int64_t rows, std::int64_t C, const float* dy, const float* x, const float* mean,
-              const float* a, const float* b, const float* c, float* dx) {
-  const std::int64_t copies = copies_for(rows, C);
+// dx[i] = a * g(i, mean, j) + (b * (x - mean) + c), j being where the channel of i is repeated
+template <class G>
+inline __attribute__((always_inline)) void gradient_with(std::int64_t rows, std::int64_t C,
+                                                         std::int64_t copies, const float* x,
+                                                         const float* mean, const float* a,
+                                                         const float* b, const float* c, float* dx,
+                                                         G g) {
   const Repeated m(copies, C, mean), ra(copies, C, a), rb(copies, C, b), rc(copies, C, c);
   const float *at_m = m, *at_a = ra, *at_b = rb, *at_c = rc;
   for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
 #pragma omp simd
     for (std::int64_t j = 0; j < n; ++j) {
-      dx[at + j] = at_a[j] * dy[at + j] + (at_b[j] * (x[at + j] - at_m[j]) + at_c[j]);
+      dx[at + j] = at_a[j] * g(at + j, at_m[j], j) + (at_b[j] * (x[at + j] - at_m[j]) + at_c[j]);
     }
   });
+}
+
+void gradient(std::int64_t rows, std::int64_t C, const float* dy, const float* x, const float* mean,
+              const float* a, const float* b, const float* c, float* dx) {
+  gradient_with(rows, C, copies_for(rows, C), x, mean, a, b, c, dx,
+                [=](std::int64_t i, float, std::int64_t) { return dy[i]; });
 }
 
 void gradient_relu(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
                    const float* mean, const float* factor, const float* shift, const float* a,
                    const float* b, const float* c, float* dx) {
   const std::int64_t copies = copies_for(rows, C);
-  const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
-  const Repeated ra(copies, C, a), rb(copies, C, b), rc(copies, C, c);
-  const float *at_m = m, *at_f = f, *at_s = s, *at_a = ra, *at_b = rb, *at_c = rc;
-  for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
-#pragma omp simd
-    for (std::int64_t j = 0; j < n; ++j) {
-      const float in = x[at + j];
-      const float g = normalised(in, at_m[j], at_f[j], at_s[j]) > 0.0f ? dy[at + j] : 0.0f;
-      dx[at + j] = at_a[j] * g + (at_b[j] * (in - at_m[j]) + at_c[j]);
-    }
-  });
+  const Repeated f(copies, C, factor), s(copies, C, shift);
+  const float *at_f = f, *at_s = s;
+  gradient_with(rows, C, copies, x, mean, a, b, c, dx,
+                [=](std::int64_t i, float m, std::int64_t j) {
+                  return passed(dy[i], x[i], m, at_f[j], at_s[j]);
+                });
 }
 
 }  // namespace

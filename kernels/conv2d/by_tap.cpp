@@ -1,7 +1,6 @@
 #include "kernels/conv2d/by_tap.h"
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <set>
 #include <string>
@@ -218,7 +217,7 @@ struct Sums {
 // dw[o, tap] for o in [o, o + outputs).
 void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outputs, const float* x,
              const float* dy, float* dw, float* scratch) {
-  const std::int64_t I = s.c.I, O = s.c.O, width = s.kernels->width;
+  const std::int64_t I = s.c.I, O = s.c.O;
   const std::int64_t stride = s.c.KH * s.c.KW * I;
   float* const to = dw + o * stride + tap * I;  // {outputs, I}, rows `stride` apart
   for (std::int64_t r = 0; r < outputs; ++r) std::fill_n(to + r * stride, I, 0.0f);
@@ -233,30 +232,16 @@ void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outpu
       std::copy_n(dy + (n * s.c.P() * s.c.Q() + at.of_y) * O + o, outputs, d + r * outputs);
       std::copy_n(x + (n * s.c.H * s.c.W + at.of_x) * I, I, v + r * I);
     }
-    const std::int64_t panels = blocks(outputs, s.kernels->rows);
-    for (std::int64_t i = 0; i < I; i += s.kernels->columns) {
-      const std::int64_t vectors = std::min(s.kernels->columns, I - i) / width;
-      for (std::int64_t panel = 0; panel < panels; ++panel) {
-        const std::int64_t begin = panel * outputs / panels;
-        const std::int64_t height = (panel + 1) * outputs / panels - begin;
-        s.kernels->accumulate(height, vectors, rows, d + begin, outputs, v + i, I,
-                              to + begin * stride + i, stride);
-      }
-    }
+    winograd::add_products(*s.kernels, rows, d, outputs, outputs, v, I, to, stride);
   }
 }
 
 void sum_all(const Sums& s, const float* x, const float* dy, float* dw, float* scratch) {
   const std::int64_t pieces = static_cast<std::int64_t>(s.taps.size()) * s.parts();
-  std::atomic<std::int64_t> next{0};
-  parallel_for(s.workers, [&](std::int64_t worker) {
-    for (;;) {
-      const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
-      if (piece >= pieces) return;
-      const std::int64_t o = piece % s.parts() * kOutputs;
-      sum_tap(s, piece / s.parts(), o, std::min(kOutputs, s.c.O - o), x, dy, dw,
-              scratch + worker * s.scratch_floats());
-    }
+  winograd::share_out(s.workers, pieces, [&](std::int64_t worker, std::int64_t piece) {
+    const std::int64_t o = piece % s.parts() * kOutputs;
+    sum_tap(s, piece / s.parts(), o, std::min(kOutputs, s.c.O - o), x, dy, dw,
+            scratch + worker * s.scratch_floats());
   });
 }
 

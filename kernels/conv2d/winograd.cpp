@@ -1,7 +1,6 @@
 #include "kernels/conv2d/winograd.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
@@ -102,14 +101,10 @@ void run_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
 void run(const Problem& p, const float* in, const float* u, const float* bias, float* out,
          float* scratch) {
   const Tiles tiles(p.N, p.P, p.Q);
-  std::atomic<std::int64_t> next{0};
-  parallel_for(p.workers, [&](std::int64_t worker) {
-    for (;;) {
-      const std::int64_t first = next.fetch_add(p.block, std::memory_order_relaxed);
-      if (first >= tiles.count()) return;
-      run_block(p, tiles, first, std::min(p.block, tiles.count() - first), in, u, bias, out,
-                scratch + worker * padded(p.scratch_floats(), 16));
-    }
+  share_out(p.workers, blocks(tiles.count(), p.block), [&](std::int64_t worker, std::int64_t i) {
+    const std::int64_t first = i * p.block;
+    run_block(p, tiles, first, std::min(p.block, tiles.count() - first), in, u, bias, out,
+              scratch + worker * padded(p.scratch_floats(), 16));
   });
 }
 

@@ -1,9 +1,13 @@
-// What the forward and the weight gradient of Winograd's convolution share.
+// What the forward and the weight gradient of Winograd's convolution share, and by_tap.cpp's.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 
+#include "engine/thread_pool.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/simd.h"
 
 namespace tapescope::winograd {
 
@@ -15,6 +19,36 @@ inline std::int64_t blocks(std::int64_t count, std::int64_t size) {
 }
 inline std::int64_t padded(std::int64_t count, std::int64_t size) {
   return blocks(count, size) * size;
+}
+
+// f(worker, piece) for each piece, by whichever of `workers` is free: for pieces that need scratch
+// memory, of which there is one for each worker.
+template <class F>
+void share_out(std::int64_t workers, std::int64_t pieces, F&& f) {
+  std::atomic<std::int64_t> next{0};
+  parallel_for(workers, [&](std::int64_t worker) {
+    for (;;) {
+      const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
+      if (piece >= pieces) return;
+      f(worker, piece);
+    }
+  });
+}
+
+// m[o * m_stride + i] += sum_t d[t * d_stride + o] v[t * I + i] for t < count, o < O, i < I, which
+// is whole vectors. Panels of nearly equal height waste no rows.
+inline void add_products(const WinogradKernels& kernels, std::int64_t count, const float* d,
+                         std::int64_t d_stride, std::int64_t O, const float* v, std::int64_t I,
+                         float* m, std::int64_t m_stride) {
+  const std::int64_t panels = blocks(O, kernels.rows);
+  for (std::int64_t i = 0; i < I; i += kernels.columns) {
+    const std::int64_t vectors = std::min(kernels.columns, I - i) / kernels.width;
+    for (std::int64_t panel = 0; panel < panels; ++panel) {
+      const std::int64_t o = panel * O / panels, rows = (panel + 1) * O / panels - o;
+      kernels.accumulate(rows, vectors, count, d + o, d_stride, v + i, I, m + o * m_stride + i,
+                         m_stride);
+    }
+  }
 }
 
 // Where the tiles of a batch of outputs {N, P, Q, .} lie. Tiles of all images are counted through.

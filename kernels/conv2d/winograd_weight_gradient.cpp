@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <atomic>
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
@@ -57,16 +56,9 @@ void add_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
     kernels.transform_gradient(dy + at.n * p.P * p.Q * p.O, p.P, p.Q, p.O, at.p, at.q, d + t * O,
                                p.block * O);
   });
-  const std::int64_t panels = blocks(p.O, kernels.rows);
   parallel_for(kElements, [&](std::int64_t e) {
-    for (std::int64_t i = 0; i < I; i += kernels.columns) {
-      const std::int64_t vectors = std::min<std::int64_t>(2, (I - i) / width);
-      for (std::int64_t panel = 0; panel < panels; ++panel) {
-        const std::int64_t o = panel * p.O / panels, rows = (panel + 1) * p.O / panels - o;
-        kernels.accumulate(rows, vectors, count, d + e * p.block * O + o, O,
-                           v + e * p.block * I + i, I, m + (e * p.O + o) * I + i, I);
-      }
-    }
+    add_products(kernels, count, d + e * p.block * O, O, p.O, v + e * p.block * I, I,
+                 m + e * p.O * I, I);
   });
 }
 
@@ -74,18 +66,13 @@ void run(const Problem& p, const float* x, const float* dy, float* dw, float* wo
   const Tiles tiles(p.N, p.P, p.Q);
   const std::int64_t sum_floats = padded(p.sum_floats(), 16);
   float* scratch = workspace + p.chunks * sum_floats;
-  std::atomic<std::int64_t> next{0};
-  parallel_for(p.workers, [&](std::int64_t worker) {
-    for (;;) {
-      const std::int64_t chunk = next.fetch_add(1, std::memory_order_relaxed);
-      if (chunk >= p.chunks) return;
-      float* m = workspace + chunk * sum_floats;
-      std::fill_n(m, p.sum_floats(), 0.0f);
-      const std::int64_t end = (chunk + 1) * tiles.count() / p.chunks;
-      for (std::int64_t t = chunk * tiles.count() / p.chunks; t < end; t += p.block) {
-        add_block(p, tiles, t, std::min(p.block, end - t), x, dy, m,
-                  scratch + worker * padded(p.scratch_floats(), 16));
-      }
+  share_out(p.workers, p.chunks, [&](std::int64_t worker, std::int64_t chunk) {
+    float* m = workspace + chunk * sum_floats;
+    std::fill_n(m, p.sum_floats(), 0.0f);
+    const std::int64_t end = (chunk + 1) * tiles.count() / p.chunks;
+    for (std::int64_t t = chunk * tiles.count() / p.chunks; t < end; t += p.block) {
+      add_block(p, tiles, t, std::min(p.block, end - t), x, dy, m,
+                scratch + worker * padded(p.scratch_floats(), 16));
     }
   });
   const std::int64_t I = p.padded_I();

@@ -234,6 +234,8 @@ void write(const Window& window, const Affine& affine, float* out) {
 
 }  // namespace
 
+Normalize imagenet_normalize() { return {{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}}; }
+
 Pipeline::Pipeline(std::vector<Transform> transforms) : transforms_(std::move(transforms)) {
   bool tensor = false;
   for (const Transform& transform : transforms_) {

@@ -62,6 +62,9 @@ struct Normalize {
   friend bool operator==(const Normalize&, const Normalize&) = default;
 };
 
+// What nets that ImageNet taught mostly want of colours.
+Normalize imagenet_normalize();
+
 using Transform = std::variant<Resize, CenterCrop, RandomCrop, RandomHorizontalFlip,
                                RandomResizedCrop, ToTensor, Normalize>;
 

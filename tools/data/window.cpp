@@ -14,11 +14,15 @@ Window::Window(const ImageView& image)
       valid_bottom_(image.height),
       valid_right_(image.width) {}
 
-void Window::crop(int y, int x, int height, int width) {
+void Window::forget_outside() {
   valid_top_ = std::max(valid_top_, top_);
   valid_bottom_ = std::min(valid_bottom_, top_ + height_);
   valid_left_ = std::max(valid_left_, left_);
   valid_right_ = std::min(valid_right_, left_ + width_);
+}
+
+void Window::crop(int y, int x, int height, int width) {
+  forget_outside();
   top_ += y;
   left_ += flipped_ ? width_ - x - width : x;
   height_ = height;
@@ -90,10 +94,7 @@ void Window::resize(int height, int width, Interpolation interpolation) {
 
 void Window::settle() {
   if (!resizing_) return;
-  valid_top_ = std::max(valid_top_, top_);
-  valid_bottom_ = std::min(valid_bottom_, top_ + height_);
-  valid_left_ = std::max(valid_left_, left_);
-  valid_right_ = std::min(valid_right_, left_ + width_);
+  forget_outside();
   if (valid_top_ < valid_bottom_ && valid_left_ < valid_right_) {
     const ImagePart part{valid_top_, valid_left_, valid_bottom_ - valid_top_,
                          valid_right_ - valid_left_};

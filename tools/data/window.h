@@ -51,6 +51,9 @@ class Window {
     Interpolation interpolation;
   };
 
+  // What lies outside of the window is black from here on.
+  void forget_outside();
+
   const std::uint8_t* base_;  // u8 {.., base_width, channels}; while `resizing_`, its result
   int base_width_, channels_;
   int top_ = 0, left_ = 0, height_, width_;  // of the window in the base

@@ -5,13 +5,15 @@
 #include "autograd/leaf.h"
 #include "autograd/reach.h"
 #include "layers/models/zoo.h"
+#include "tools/data/transforms.h"
 
 namespace tapescope::detection {
 
 InputForm form_of_backbone(const std::string& name) {
   if (name.empty()) return {};
   if (name.starts_with("tf_")) return {false, {0.498}, {0.502}};
-  return {false, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}};
+  const Normalize colours = imagenet_normalize();
+  return {false, colours.mean, colours.std};
 }
 
 // A whole net has at most so many times the values of its part before stride 32: vgg16_bn 18.

@@ -9,8 +9,8 @@ namespace tapescope {
 namespace {
 
 Pipeline imagenet() {
-  return Pipeline({Resize{.short_side = 256}, CenterCrop{224, 224}, ToTensor{},
-                   Normalize{{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}}});
+  return Pipeline(
+      {Resize{.short_side = 256}, CenterCrop{224, 224}, ToTensor{}, imagenet_normalize()});
 }
 
 // Of a picture that is no square, so that what keeps proportions is seen.
