@@ -14,7 +14,7 @@ namespace tapescope {
   }                                   \
   Variants<Shape> name##_variants() { return {#name, cpu::name##_variants()}; }
 #define TAPESCOPE_NOTHING(name, Shape)
-TAPESCOPE_FAMILIES(TAPESCOPE_ON_CPU, TAPESCOPE_NOTHING)
+TAPESCOPE_FAMILIES(TAPESCOPE_ON_CPU, TAPESCOPE_NOTHING, TAPESCOPE_ON_CPU)
 
 namespace {
 
@@ -71,10 +71,11 @@ GpuTables gpu_tables(DeviceKind device) {
 std::vector<VariantInfo> all_variants() {
   std::vector<VariantInfo> all;
 #define TAPESCOPE_LIST_GPUS(name, Shape) append_gpus<Shape>(all, #name);
-#define TAPESCOPE_LIST(name, Shape)                \
-  append(all, DeviceKind::cpu, name##_variants()); \
+#define TAPESCOPE_LIST_CPU(name, Shape) append(all, DeviceKind::cpu, name##_variants());
+#define TAPESCOPE_LIST(name, Shape) \
+  TAPESCOPE_LIST_CPU(name, Shape)   \
   TAPESCOPE_LIST_GPUS(name, Shape)
-  TAPESCOPE_FAMILIES(TAPESCOPE_LIST, TAPESCOPE_LIST_GPUS)
+  TAPESCOPE_FAMILIES(TAPESCOPE_LIST, TAPESCOPE_LIST_GPUS, TAPESCOPE_LIST_CPU)
   return all;
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/fused.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/increment/increment.h"
@@ -22,11 +23,11 @@
 #include "kernels/reduce/reduce.h"
 
 // F(name, Shape) for a family that runs on the CPU and on GPUs, GPU_ONLY(name, Shape) for one that
-// the CPU does not have. `tapescope kernels` lists them in this order.
+// the CPU does not have, CPU_ONLY(name, Shape) for one that GPUs do not have. `tapescope kernels` lists them in this order.
 // clang-format off
-#define TAPESCOPE_FAMILIES(F, GPU_ONLY) \
+#define TAPESCOPE_FAMILIES(F, GPU_ONLY, CPU_ONLY) \
   F(conv2d, Conv2dShape) F(conv2d_data_gradient, Conv2dShape) \
-  F(conv2d_weight_gradient, Conv2dShape) \
+  F(conv2d_weight_gradient, Conv2dShape) CPU_ONLY(conv2d_fused, FusedConv2dShape) \
   F(unary, UnaryShape) F(binary, BinaryShape) F(cast, CastShape) \
   F(reduce, ReduceShape) F(broadcast_like, BroadcastShape) \
   F(log_softmax, SoftmaxShape) F(softmax, SoftmaxShape) \

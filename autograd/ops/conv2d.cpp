@@ -1,6 +1,7 @@
 // conv2d and its two gradients: three ops, closed under the vector-Jacobian product.
 #include "kernels/conv2d/conv2d.h"
 
+#include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
@@ -100,10 +101,12 @@ class Conv2d final : public Conv2dBase {
     }
     return {{t[0].dtype, {c.N, c.P(), c.Q(), c.O}}};
   }
+  Conv2dShape shape_of(std::span<const Type> t) const {
+    return kernel_shape(t[0].shape, t[1].shape, t[0].dtype, t.size() > 2);
+  }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    const Conv2dShape c = kernel_shape(t[0].shape, t[1].shape, t[0].dtype, t.size() > 2);
-    return prepare_from(conv2d_variants(), c, c.dtype, backend);
+    return prepare_from(conv2d_variants(), shape_of(t), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
     const Var dy = v.cotangent(), x = v.operand(0), w = v.operand(1);
@@ -115,7 +118,7 @@ class Conv2d final : public Conv2dBase {
     return operand == 0 ? Role::signal : operand == 1 ? Role::weight : Role::bias;
   }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
-    return conv_cost(kernel_shape(t[0].shape, t[1].shape, t[0].dtype, t.size() > 2), t, outputs);
+    return conv_cost(shape_of(t), t, outputs);
   }
   Footprint footprint() const override {
     return {Footprint::Kind::window, kernel_h_,           kernel_w_,
@@ -231,6 +234,11 @@ Var conv2d_data_gradient(Var dy, Var weight, Var like, const Conv2dOptions& opti
 
 Var conv2d_weight_gradient(Var x, Var dy, Var like, const Conv2dOptions& options) {
   return record<Conv2dWeightGradient>({x, dy, like}, options);
+}
+
+std::optional<Conv2dShape> shape_of_conv2d(const Op& op, std::span<const Type> operands) {
+  const auto* conv = dynamic_cast<const Conv2d*>(&op);
+  return conv != nullptr ? std::optional(conv->shape_of(operands)) : std::nullopt;
 }
 
 std::vector<Sample> conv2d_samples() {

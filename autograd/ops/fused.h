@@ -6,15 +6,22 @@
 
 #include "autograd/node.h"
 #include "autograd/op.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/pool2d/pool2d.h"
 
 namespace tapescope {
 
-// The epsilon of a batch normalisation in training, a max_pool2d's shape for an image, what a
-// dropout keeps. Nothing where `op` is another.
+// The epsilon of a batch normalisation in training, a max_pool2d's shape for an image, a conv2d's
+// for an image, weights and perhaps a bias, the bounds of relu and clamp, what a dropout keeps.
+// Nothing where `op` is another.
 std::optional<double> epsilon_of_batch_norm(const Op& op);
 std::optional<Pool2dShape> shape_of_max_pool(const Op& op, const Type& x);
+std::optional<Conv2dShape> shape_of_conv2d(const Op& op, std::span<const Type> operands);
+struct Bounds {
+  double least, most;
+};
+std::optional<Bounds> bounds_of(const Op& op);
 struct DropoutMask {
   double p = 0;  // of an element to go
   std::uint64_t key = 0;

@@ -3,7 +3,7 @@
 
 // clang-format off
 #define TAPESCOPE_OPS(OP) \
-  OP(conv2d) OP(conv2d_data_gradient) OP(conv2d_weight_gradient) OP(matmul) OP(unary) OP(binary) \
+  OP(conv2d) OP(conv2d_data_gradient) OP(conv2d_weight_gradient) OP(conv2d_fused) OP(matmul) OP(unary) OP(binary) \
   OP(reduce) OP(reduce_like) OP(broadcast_like) OP(count_like) OP(reshape) OP(cast) OP(softmax) \
   OP(log_softmax) OP(softmax_gradient) OP(log_softmax_gradient) OP(log_softmax_nll) \
   OP(log_softmax_nll_gradient) OP(gather) OP(scatter) OP(dropout) OP(relu_dropout) \

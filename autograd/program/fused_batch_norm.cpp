@@ -1,8 +1,16 @@
 // Batch normalisation in training, a residual branch added, relu: one kernel forward, one backward.
+//
+//   relu(batch_norm_training(x))    as batch_norm_relu(x), and with a residual branch r recorded
+//   relu(batch_norm_training(x)+r)  before it as batch_norm_relu(x, r); in their gradients
+//   batch_norm_gradient(mask_positive(dy, ..), ..)  as batch_norm_relu_gradient(dy, ..), which
+//   makes
+//                                                   relu's mask again
+#include <algorithm>
+
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
-#include "autograd/program/fused_ops.h"
+#include "autograd/program/passes.h"
 #include "kernels/batch_norm/batch_norm.h"
 
 namespace tapescope {
@@ -105,13 +113,67 @@ constexpr auto kNormal = OperandSpec::Values::normal;
 constexpr auto kPositive = OperandSpec::Values::positive;
 constexpr auto kFar = OperandSpec::Values::far_from_zero;  // no kink near
 
+// mask: relu's vector-Jacobian product; what reads it: that of the normalisation `norm`.
+void fuse_gradient(Rewriter& r, int mask, int norm, double epsilon, bool residual) {
+  const int y = r.step(norm).outputs[0];
+  if (r.step(mask).op->name() != "mask_positive" || r.step(mask).operands[1] != y) return;
+  const int masked = r.step(mask).outputs[0];
+  const std::vector<int>& readers = r.readers(masked);
+  const auto is_gradient = [&](int s) {
+    const Step& step = r.step(s);
+    return step.op->name() == "batch_norm_gradient" && step.operands[0] == masked &&
+           step.operands[1] == r.step(norm).operands[0] &&
+           step.operands[2] == r.step(norm).outputs[1];
+  };
+  const auto found = std::find_if(readers.begin(), readers.end(), is_gradient);
+  if (found == readers.end()) return;
+  const int gradient = *found;
+  // Without a branch nobody else may read the masked cotangent; with one it is the branch's, and
+  // is known from here on.
+  if (residual ? readers[0] != gradient : !r.read_only_by(masked, {gradient})) return;
+  std::vector<int> operands = r.step(gradient).operands;
+  operands[0] = r.step(mask).operands[0];
+  if (residual) {
+    operands.push_back(y);
+  } else {
+    operands.push_back(r.step(norm).outputs[3]);
+    operands.push_back(r.step(norm).outputs[4]);
+  }
+  r.replace(gradient, std::make_shared<BatchNormReluGradient>(epsilon, residual),
+            std::move(operands));
+  if (residual) r.substitute(masked, r.step(gradient).outputs[3]);
+}
+
 }  // namespace
 
-std::optional<BatchNormRelu> relu_of_batch_norm(const Op& op, bool residual) {
-  const std::optional<double> epsilon = epsilon_of_batch_norm(op);
-  if (!epsilon) return std::nullopt;
-  return BatchNormRelu{std::make_shared<BatchNormReluTraining>(*epsilon, residual),
-                       std::make_shared<BatchNormReluGradient>(*epsilon, residual)};
+void fuse_batch_norm(Rewriter& r) {
+  for (int s = 0; s < r.steps(); ++s) {
+    if (r.step(s).op->name() != "relu") continue;
+    const int summed = r.step(s).operands[0];
+    int normalised = summed, branch = -1, reader = s;
+    if (r.is(summed, "add")) {
+      const int a = r.step(r.maker(summed)).operands[0], b = r.step(r.maker(summed)).operands[1];
+      if (!r.read_only_by(summed, {s}) || r.type(a) != r.type(b)) continue;
+      // The one that was recorded last is normalised where the other one is known.
+      if (r.maker(a) == r.maker(b)) continue;
+      normalised = r.maker(a) > r.maker(b) ? a : b;
+      branch = normalised == a ? b : a;
+      reader = r.maker(summed);
+    }
+    if (!r.is(normalised, "batch_norm_training") || !r.read_only_by(normalised, {reader})) continue;
+    // The sign of a sum rounded to bf16 is not always that of the sum.
+    if (r.type(normalised).dtype == DType::bf16) continue;
+    const int norm = r.maker(normalised);
+    const double epsilon = epsilon_of_batch_norm(*r.step(norm).op).value();
+    std::vector<int> operands = r.step(norm).operands;
+    if (branch >= 0) operands.push_back(branch);
+    r.replace(norm, std::make_shared<BatchNormReluTraining>(epsilon, branch >= 0),
+              std::move(operands));
+    const int rectified = r.step(s).outputs[0];
+    const std::vector<int> readers = r.readers(rectified);
+    r.substitute(rectified, normalised);
+    for (int mask : readers) fuse_gradient(r, mask, norm, epsilon, branch >= 0);
+  }
 }
 
 std::vector<Sample> batch_norm_relu_samples() {

@@ -1,7 +1,12 @@
-// Dropout of relu(x), from x.
+// Dropout of relu(x), from x:
+//
+//   dropout(relu(x))                as relu_dropout(x); in its gradient
+//   mask_positive(dropout(dy), ..)  as mask_positive(dy / (1 - p), relu_dropout(x))
+#include <algorithm>
+
 #include "autograd/ops/fused.h"
 #include "autograd/ops/samples.h"
-#include "autograd/program/fused_ops.h"
+#include "autograd/program/passes.h"
 #include "kernels/dropout/dropout.h"
 
 namespace tapescope {
@@ -43,12 +48,41 @@ class OfRelu final : public Op {
   DropoutMask mask_;
 };
 
+// Whether step `mask` is relu's vector-Jacobian product of that of dropout `drop`.
+bool masks_dropout(const Rewriter& r, int mask, int rectified, int drop) {
+  const Step& step = r.step(mask);
+  if (step.op->name() != "mask_positive" || step.operands[1] != rectified) return false;
+  const int back = step.operands[0];
+  return r.maker(back) > drop &&
+         describe(*r.step(r.maker(back)).op) == describe(*r.step(drop).op) &&
+         r.step(r.maker(back)).operands[1] == r.step(drop).operands[1] &&
+         r.read_only_by(back, {mask});
+}
+
 }  // namespace
 
-std::optional<ReluDropout> dropout_of_relu(const OpRef& op) {
-  const std::optional<DropoutMask> mask = mask_of_dropout(*op);
-  if (!mask) return std::nullopt;
-  return ReluDropout{std::make_shared<OfRelu>(op), unary_op(Unary::affine, 1 / (1 - mask->p), 0)};
+void fuse_dropout(Rewriter& r) {
+  for (int drop = 0; drop < r.steps(); ++drop) {
+    const OpRef op = r.step(drop).op;
+    const std::optional<DropoutMask> mask = mask_of_dropout(*op);
+    if (!mask) continue;
+    const int rectified = r.step(drop).operands[0];
+    if (!r.is(rectified, "relu") || r.kept(rectified)) continue;
+    std::vector<int> masks = r.readers(rectified);
+    std::erase(masks, drop);
+    if (!std::all_of(masks.begin(), masks.end(),
+                     [&](int s) { return masks_dropout(r, s, rectified, drop); })) {
+      continue;
+    }
+    r.replace(drop, std::make_shared<OfRelu>(op),
+              {r.step(r.maker(rectified)).operands[0], r.step(drop).operands[1]});
+    for (int s : masks) {
+      const int back = r.step(s).operands[0];
+      r.replace(r.maker(back), unary_op(Unary::affine, 1 / (1 - mask->p), 0),
+                {r.step(r.maker(back)).operands[0]});
+      r.replace(s, r.step(s).op, {back, r.step(drop).outputs[0]});
+    }
+  }
 }
 
 std::vector<Sample> dropout_samples();

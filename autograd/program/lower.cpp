@@ -4,7 +4,7 @@
 #include <unordered_map>
 
 #include "autograd/leaf.h"
-#include "autograd/program/fuse.h"
+#include "autograd/program/passes.h"
 #include "autograd/reach.h"
 
 namespace tapescope {
@@ -25,7 +25,6 @@ class Lowering {
     std::vector<Var> kept(outputs.begin(), outputs.end());
     for (const Effect& effect : effects) kept.push_back(effect.value);
     if (options_.guard) kept.push_back(options_.guard);
-    fused_ = fuse(needed_by(tape, kept), kept, [&](const Var& var) { return is_source(var); });
     for (const Node* node : needed_by(tape, kept)) emit(*node);
     for (const Var& output : outputs) result_.outputs.push_back(value(output));
     for (const Effect& effect : effects) {
@@ -40,26 +39,17 @@ class Lowering {
   std::vector<const Node*> needed_by(const Tape& tape, std::vector<Var> stack) const {
     std::vector<bool> needed(tape.nodes().size(), false);
     while (!stack.empty()) {
-      const Var top = computed_as(stack.back());
+      const Var top = stack.back();
       stack.pop_back();
       if (is_source(top) || needed[top.node->index]) continue;
       needed[top.node->index] = true;
-      for (const Var& operand : operands_of(*top.node)) stack.push_back(operand);
+      for (const Var& operand : top.node->operands()) stack.push_back(operand);
     }
     std::vector<const Node*> nodes;
     for (const Node* node : tape.nodes()) {
       if (needed[node->index]) nodes.push_back(node);
     }
     return nodes;
-  }
-  std::span<const Var> operands_of(const Node& node) const {
-    const auto it = fused_.replaced.find(&node);
-    return it == fused_.replaced.end() ? node.operands()
-                                       : std::span<const Var>(it->second.operands);
-  }
-  Var computed_as(const Var& var) const {
-    const auto it = fused_.same.find(var.node);
-    return it == fused_.same.end() ? var : it->second;
   }
 
   bool reused(const Var& var) const {
@@ -72,29 +62,22 @@ class Lowering {
 
   void emit(const Node& node) {
     Step step;
-    const auto replacement = fused_.replaced.find(&node);
-    step.op = replacement == fused_.replaced.end() ? node.op : replacement->second.op;
+    step.op = node.op;
     step.path = node.path();
     const Node* recorded = &node;
     while (recorded->origin != nullptr) recorded = recorded->origin;
     step.owner = recorded->path();
     step.node = node.index;
-    std::vector<Type> types;
-    for (const Var& operand : operands_of(node)) {
-      step.operands.push_back(value(operand));
-      types.push_back(result_.values[static_cast<std::size_t>(step.operands.back())].type);
-    }
-    const Types outputs = step.op->infer(types);
-    for (int i = 0; i < outputs.size(); ++i) {
-      step.outputs.push_back(
-          add({Value::Kind::computed, static_cast<int>(result_.steps.size()), outputs[i]}));
+    for (const Var& operand : node.operands()) step.operands.push_back(value(operand));
+    for (int i = 0; i < node.output_count; ++i) {
+      step.outputs.push_back(add({Value::Kind::computed, static_cast<int>(result_.steps.size()),
+                                  node.types()[static_cast<std::size_t>(i)]}));
       value_of_.try_emplace({node.index, i}, step.outputs.back());  // a cut output stays the input
     }
     result_.steps.push_back(std::move(step));
   }
 
-  int value(const Var& recorded) {
-    const Var var = computed_as(recorded);
+  int value(const Var& var) {
     const auto key = std::pair(var.node->index, var.output);
     if (auto it = value_of_.find(key); it != value_of_.end()) return it->second;
     int result = 0;
@@ -128,7 +111,6 @@ class Lowering {
   const CompileOptions& options_;
   LoweredProgram result_;
   std::vector<bool> edited_;
-  Fused fused_;
   std::map<std::pair<std::uint32_t, int>, int> value_of_;
   std::unordered_map<const Parameter*, int> parameter_of_;
 };
@@ -142,7 +124,9 @@ LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& ef
       throw usage_error("[compile] an output is missing or from another tape");
     }
   }
-  return Lowering(tape, options).lower(tape, outputs, effects);
+  LoweredProgram program = Lowering(tape, options).lower(tape, outputs, effects);
+  run_passes(program, tape.backend(), options);
+  return program;
 }
 
 }  // namespace tapescope

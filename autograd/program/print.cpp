@@ -127,7 +127,8 @@ std::string list_steps(Program& program, std::int64_t batch) {
   const std::vector<StepInfo> steps = program.steps(batch);
   for (const StepInfo& step : steps) {
     rows.push_back({step.path, describe_briefly(*step.op),
-                    step.variant + (step.in_place ? ", in place" : "")});
+                    fmt::format("{}{}{}", step.variant, step.in_place ? ", in place" : "",
+                                step.kept ? ", kept" : "")});
     for (std::size_t c = 0; c < kColumns; ++c) width[c] = std::max(width[c], rows.back()[c].size());
   }
   std::string text;

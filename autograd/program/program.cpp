@@ -304,7 +304,8 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
   std::vector<StepInfo> infos;
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const Step& step = state_->program.steps[i];
-    StepInfo info{step.path, step.owner, step.node, step.op.get(), {}, {}, {}, s.steps[i].in_place};
+    StepInfo info{step.path, step.owner, step.node,           step.op.get(),   {},
+                  {},        {},         s.steps[i].in_place, s.steps[i].fixed};
     for (int value : step.operands)
       info.operands.push_back(s.types[static_cast<std::size_t>(value)]);
     for (int value : step.outputs) info.outputs.push_back(s.types[static_cast<std::size_t>(value)]);
@@ -321,6 +322,7 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
 Cost Program::cost(std::int64_t batch) {
   Cost sum;
   for (const StepInfo& step : steps(batch)) {
+    if (step.kept) continue;
     const Cost cost = step.op->cost(step.operands, step.outputs);
     sum.flops += cost.flops;
     sum.macs += cost.macs;

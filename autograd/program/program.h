@@ -29,6 +29,8 @@ struct CompileOptions {
   // it (Winograd's transformed weights, four times their size): for Programs that are run often and
   // change no parameter. The bits are the same. Without effect where `arena` is given.
   bool keep_fixed = false;
+  // Passes that are left out, by name, or "all": see passes.h.
+  std::vector<std::string> without = {};
   // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
   // later and returns nothing.
   Var guard = {};
@@ -54,6 +56,7 @@ struct StepInfo {
   std::vector<Type> operands, outputs;
   std::string variant;  // the kernel that was chosen
   bool in_place = false;
+  bool kept = false;  // computed once, while no parameter changes: CompileOptions::keep_fixed
 };
 
 // A step that has just run, for whoever looks on.
@@ -99,7 +102,7 @@ class Program {
   // nothing.
   MemoryPlan plan(std::int64_t batch = 0);
   std::vector<StepInfo> steps(std::int64_t batch = 0);
-  // Of all steps together.
+  // Of all steps together that each run takes.
   Cost cost(std::int64_t batch = 0);
   // Computes everything again without effects and returns the path of the first node whose output
   // is not finite, or "".

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -230,14 +231,13 @@ struct Images {
     const auto count = static_cast<std::int64_t>(bands.size());
     return std::min(c.N, std::max<std::int64_t>(1, kChunks / count));
   }
-  std::size_t scratch_bytes() const {
+  std::size_t scratch_bytes() const {  // of one piece
     std::size_t most = 0;
     for (const auto& p : prepared) most = std::max(most, aligned(p->scratchpad.get_size()));
     return most;
   }
-  std::size_t workspace_bytes(const Conv2dShape& c) const {
-    return aligned(first().w_packed.get_size()) +
-           static_cast<std::size_t>(chunks(c)) * bands.size() * scratch_bytes();
+  std::size_t scratch_bytes(const Conv2dShape& c) const {
+    return static_cast<std::size_t>(chunks(c)) * bands.size() * scratch_bytes();
   }
 };
 
@@ -246,13 +246,15 @@ Images whole_images(Kind kind, const Conv2dShape& c) {
 }
 
 // Bands of at least this many multiply-adds, some tens of microseconds, and of as many rows as keep
-// what two bands both read small.
-constexpr std::int64_t kBandMacs = 1'000'000, kBandRows = 4, kMostBands = 8;
+// what two bands both read small: the borders, and the weights, which are read in each band.
+constexpr std::int64_t kBandMacs = 1'000'000, kMostBands = 8;
+constexpr std::int64_t kBandRows = 4,
+                       kFusedBandRows = 3;  // one image of a net that answers: 7 rows
 
-Images banded_images(const Conv2dShape& c) {
+Images banded_images(const Conv2dShape& c, std::int64_t least_rows) {
   const std::int64_t P = c.P();
   const std::int64_t macs = P * c.Q() * c.O * c.KH * c.KW * (c.I / c.groups);
-  const std::int64_t count = std::min({macs / kBandMacs, P / kBandRows, kMostBands});
+  const std::int64_t count = std::min({macs / kBandMacs, P / least_rows, kMostBands});
   if (count < 2) return whole_images(Kind::forward, c);
   Images images;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -282,6 +284,8 @@ struct ImageArguments {
   void* out;
   const void *bias, *weights;
   bool gradient;
+  const FusedConv2dShape* then = nullptr;  // what a forward convolution goes on with
+  const void* residual = nullptr;
 };
 
 void run_images(const Images& images, const Conv2dShape& c, const ImageArguments& arguments,
@@ -318,6 +322,11 @@ void run_images(const Images& images, const Conv2dShape& c, const ImageArguments
       target.set_data_handle(static_cast<char*>(arguments.out) +
                              (arguments.gradient ? x_at : y_at));
       p.primitive.execute(stream_of_this_thread(), all);
+      if (arguments.then != nullptr) {
+        const auto first = static_cast<std::int64_t>(y_at / size);
+        finish(*arguments.then, arguments.residual, arguments.out, first,
+               first + band.P * c.Q() * c.O);
+      }
     }
   });
 }
@@ -358,6 +367,52 @@ void add_chunks(std::int64_t elements, std::int64_t chunks, std::size_t stride_b
   });
 }
 
+// The name of a layout of weights, equal for equal ones; it lives as long as the process.
+std::string_view layout_name(const memory::desc& layout) {
+  static std::mutex mutex;
+  static auto* names = new std::list<std::pair<memory::desc, std::string>>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  for (const auto& [known, name] : *names) {
+    if (known == layout) return name;
+  }
+  names->emplace_back(layout, fmt::format("onednn {}", names->size()));
+  return names->back().second;
+}
+
+// Forward, or the data gradient.
+struct Kernel {
+  Conv2dShape c;
+  Images images;
+  bool gradient;
+  std::shared_ptr<const FusedConv2dShape> then = nullptr;
+
+  std::size_t packed_bytes() const { return aligned(images.first().w_packed.get_size()); }
+  void pack(const Queue&, const void* weights, void* packed) const {
+    const Prepared& p = images.first();
+    reorder(p, p.w_plain, weights, p.w_packed, packed);
+  }
+  void operator()(const Queue& queue, const Buffers& b) const {
+    char* scratchpads = static_cast<char*>(b.workspace);
+    const void* packed = b.packed;
+    if (packed == nullptr) {
+      pack(queue, b.in[1], scratchpads + images.scratch_bytes(c));
+      packed = scratchpads + images.scratch_bytes(c);
+    }
+    run_images(
+        images, c,
+        {gradient ? DNNL_ARG_DIFF_DST : DNNL_ARG_SRC, gradient ? DNNL_ARG_DIFF_SRC : DNNL_ARG_DST,
+         b.in[0], b.out[0], c.bias && !gradient ? b.in[2] : nullptr, packed, gradient, then.get(),
+         then != nullptr && then->residual ? b.in[3] : nullptr},
+        scratchpads);
+  }
+};
+Plan plan(Kernel kernel) {
+  const std::size_t packed = kernel.packed_bytes();
+  const Packing packing{layout_name(kernel.images.first().w_packed), packed};
+  const std::size_t workspace = kernel.images.scratch_bytes(kernel.c) + packed;
+  return Plan("onednn", workspace, std::move(kernel), packing);
+}
+
 }  // namespace
 
 bool supports_conv2d(const Conv2dShape& c) { return supports(Kind::forward, c); }
@@ -371,29 +426,13 @@ bool supports_conv2d_weight_gradient(const Conv2dShape& c) {
   return !p.whole->reference && !p.last->reference && p.whole->w_packed == p.last->w_packed;
 }
 
-Plan conv2d(const Conv2dShape& c) {
-  const auto images = std::make_shared<const Images>(banded_images(c));
-  return Plan("onednn", images->workspace_bytes(c), [c, images](const Queue&, const Buffers& b) {
-    const Prepared& p = images->first();
-    char* packed = static_cast<char*>(b.workspace);
-    reorder(p, p.w_plain, b.in[1], p.w_packed, packed);
-    run_images(
-        *images, c,
-        {DNNL_ARG_SRC, DNNL_ARG_DST, b.in[0], b.out[0], c.bias ? b.in[2] : nullptr, packed, false},
-        packed + aligned(p.w_packed.get_size()));
-  });
+Plan conv2d(const Conv2dShape& c) { return plan({c, banded_images(c, kBandRows), false}); }
+Plan conv2d_fused(const FusedConv2dShape& f) {
+  return plan({f.conv, banded_images(f.conv, kFusedBandRows), false,
+               std::make_shared<const FusedConv2dShape>(f)});
 }
-
 Plan conv2d_data_gradient(const Conv2dShape& c) {
-  const auto images = std::make_shared<const Images>(whole_images(Kind::data_gradient, c));
-  return Plan("onednn", images->workspace_bytes(c), [c, images](const Queue&, const Buffers& b) {
-    const Prepared& p = images->first();
-    char* packed = static_cast<char*>(b.workspace);
-    reorder(p, p.w_plain, b.in[1], p.w_packed, packed);
-    run_images(*images, c,
-               {DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, b.in[0], b.out[0], nullptr, packed, true},
-               packed + aligned(p.w_packed.get_size()));
-  });
+  return plan({c, whole_images(Kind::data_gradient, c), true});
 }
 
 Plan conv2d_weight_gradient(const Conv2dShape& c) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/fused.h"
 
 namespace tapescope::onednn {
 
@@ -16,6 +17,7 @@ bool supports_conv2d(const Conv2dShape& shape);
 bool supports_conv2d_data_gradient(const Conv2dShape& shape);
 bool supports_conv2d_weight_gradient(const Conv2dShape& shape);
 Plan conv2d(const Conv2dShape& shape);
+Plan conv2d_fused(const FusedConv2dShape& shape);
 Plan conv2d_data_gradient(const Conv2dShape& shape);
 Plan conv2d_weight_gradient(const Conv2dShape& shape);
 

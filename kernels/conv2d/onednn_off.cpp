@@ -10,6 +10,7 @@ bool supports_conv2d(const Conv2dShape&) { return false; }
 bool supports_conv2d_data_gradient(const Conv2dShape&) { return false; }
 bool supports_conv2d_weight_gradient(const Conv2dShape&) { return false; }
 Plan conv2d(const Conv2dShape&) { return {}; }
+Plan conv2d_fused(const FusedConv2dShape&) { return {}; }
 Plan conv2d_data_gradient(const Conv2dShape&) { return {}; }
 Plan conv2d_weight_gradient(const Conv2dShape&) { return {}; }
 

@@ -66,6 +66,24 @@ INLINE void output_axis(const Vector* m, Vector* y) {  // A^T, six to four
   y[2] = 0.5f * even_a + 2.0f * even_b;
   y[3] = 0.5f * odd_a + 2.0f * odd_b + m[5];
 }
+// F(2x2, 3x3) on the points 0, 1, -1 and infinity.
+INLINE void small_image_axis(const Vector* d, Vector* t) {  // B^T, four to four
+  t[0] = d[0] - d[2];
+  t[1] = d[1] + d[2];
+  t[2] = d[2] - d[1];
+  t[3] = d[1] - d[3];
+}
+INLINE void small_weight_axis(const Vector* g, Vector* t) {  // G, three to four
+  const Vector even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
+  t[0] = g[0];
+  t[1] = even + odd;
+  t[2] = even - odd;
+  t[3] = g[2];
+}
+INLINE void small_output_axis(const Vector* m, Vector* y) {  // A^T, four to two
+  y[0] = m[0] + m[1] + m[2];
+  y[1] = m[1] - m[2] - m[3];
+}
 INLINE void gradient_axis(const Vector* d, Vector* t) {  // D, four to six: G with four taps
   const Vector even_a = (-2.0f / 3) * d[0] - (1.0f / 3) * d[2];
   const Vector odd_a = (-2 * kA / 3) * d[1] - (kA / 3) * d[3];
@@ -107,8 +125,9 @@ INLINE void both_axes(In&& in, Out&& out) {
   }
 }
 
-// A window of Size x Size of `image` {H, W, C}, zero outside, transformed channel block by block.
-template <int Size, void (*Axis)(const Vector*, Vector*)>
+// A window of Size x Size of `image` {H, W, C}, zero outside, transformed channel block by block to
+// Side x Side elements.
+template <int Size, int Side, void (*Axis)(const Vector*, Vector*)>
 INLINE void transform_window(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
                              std::int64_t top, std::int64_t left, float* v, std::int64_t element,
                              std::int64_t block_stride) {
@@ -116,10 +135,10 @@ INLINE void transform_window(const float* image, std::int64_t H, std::int64_t W,
   const bool inside = top >= 0 && left >= 0 && top + Size <= H && left + Size <= W;
   for (std::int64_t c = 0; c < C; c += kWidth, v += block_stride) {
     const auto write = [&](int row, int column, Vector value) {
-      store(v + (row * 6 + column) * element, value);
+      store(v + (row * Side + column) * element, value);
     };
     if (inside && C - c >= kWidth) {
-      both_axes<Size, 6, Axis>(
+      both_axes<Size, Side, Axis>(
           [&](int row, int column) { return load(window + (row * W + column) * C + c); }, write);
     } else {
       Vector d[Size][Size];
@@ -130,21 +149,23 @@ INLINE void transform_window(const float* image, std::int64_t H, std::int64_t W,
           d[row][column] = there ? load(window + (row * W + column) * C + c, C - c) : Vector{};
         }
       }
-      both_axes<Size, 6, Axis>([&](int row, int column) { return d[row][column]; }, write);
+      both_axes<Size, Side, Axis>([&](int row, int column) { return d[row][column]; }, write);
     }
   }
 }
 
+template <int Tile, void (*Axis)(const Vector*, Vector*)>
 void transform_image(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
                      std::int64_t top, std::int64_t left, float* v, std::int64_t element,
                      std::int64_t block_stride) {
-  transform_window<6, image_axis>(image, H, W, C, top, left, v, element, block_stride);
+  transform_window<Tile + 2, Tile + 2, Axis>(image, H, W, C, top, left, v, element, block_stride);
 }
 void transform_gradient(const float* gradient, std::int64_t P, std::int64_t Q, std::int64_t C,
                         std::int64_t top, std::int64_t left, float* v, std::int64_t element) {
-  transform_window<4, gradient_axis>(gradient, P, Q, C, top, left, v, element, kWidth);
+  transform_window<4, 6, gradient_axis>(gradient, P, Q, C, top, left, v, element, kWidth);
 }
 
+template <int Tile, void (*Axis)(const Vector*, Vector*)>
 void transform_weights(const float* w, std::int64_t K, std::int64_t count, std::int64_t panel,
                        std::int64_t k_stride, std::int64_t j_stride, std::int64_t tap_stride,
                        bool turned, float* u, std::int64_t element) {
@@ -164,26 +185,45 @@ void transform_weights(const float* w, std::int64_t K, std::int64_t count, std::
       }
       for (std::int64_t k = 0; k < steps; ++k) {
         float* to = u + (k0 + k) * panel + j;
-        both_axes<3, 6, weight_axis>(
+        both_axes<3, Tile + 2, Axis>(
             [&](int row, int column) { return load(g[row * 3 + column][k]); },
             [&](int row, int column, Vector value) {
-              store(to + (row * 6 + column) * element, value);
+              store(to + (row * (Tile + 2) + column) * element, value);
             });
       }
     }
   }
 }
 
-void transform_output(const float* m, std::int64_t element, std::int64_t C, const float* bias,
-                      float* y, std::int64_t row_stride, std::int64_t rows, std::int64_t columns) {
+INLINE Vector clamped(Vector value, Vector least, Vector most) {  // NaN stays what it is
+  value = value < least ? least : value;
+  return value > most ? most : value;
+}
+
+void finish(std::int64_t count, const OutputEpilogue& then, float* y) {
+  const Vector least = Vector{} + then.least, most = Vector{} + then.most;
+  for (std::int64_t i = 0; i < count; i += kWidth) {
+    Vector value = load(y + i, count - i);
+    if (then.residual != nullptr) value += load(then.residual + i, count - i);
+    store(y + i, clamped(value, least, most), count - i);
+  }
+}
+
+template <int Tile, void (*Axis)(const Vector*, Vector*)>
+void transform_output(const float* m, std::int64_t element, std::int64_t C,
+                      const OutputEpilogue& then, float* y, std::int64_t row_stride,
+                      std::int64_t rows, std::int64_t columns) {
+  const Vector least = Vector{} + then.least, most = Vector{} + then.most;
   for (std::int64_t c = 0; c < C; c += kWidth) {
-    const Vector shift = bias != nullptr ? load(bias + c, C - c) : Vector{};
-    both_axes<6, 4, output_axis>(
-        [&](int row, int column) { return load(m + (row * 6 + column) * element + c); },
+    const Vector shift = then.bias != nullptr ? load(then.bias + c, C - c) : Vector{};
+    both_axes<Tile + 2, Tile, Axis>(
+        [&](int row, int column) { return load(m + (row * (Tile + 2) + column) * element + c); },
         [&](int row, int column, Vector value) {
-          if (row < rows && column < columns) {
-            store(y + row * row_stride + column * C + c, value + shift, C - c);
-          }
+          if (row >= rows || column >= columns) return;
+          const std::int64_t at = row * row_stride + column * C + c;
+          value += shift;
+          if (then.residual != nullptr) value += load(then.residual + at, C - c);
+          store(y + at, clamped(value, least, most), C - c);
         });
   }
 }
@@ -214,6 +254,9 @@ INLINE void step(const float* left, std::int64_t stride, const float* right,
   }
 }
 
+// Weights come from far away, in order: asked for this many floats early they are there in time.
+constexpr std::int64_t kAhead = 1024;
+
 template <int Rows, int Vectors>
 void multiply_tile(std::int64_t K, const float* v, const float* u, float* m,
                    std::int64_t m_stride) {
@@ -222,6 +265,8 @@ void multiply_tile(std::int64_t K, const float* v, const float* u, float* m,
   for (; k + kWidth <= K; k += kWidth, v += Rows * kWidth) {
 #pragma GCC unroll 2
     for (int lane = 0; lane < kWidth; ++lane, u += Vectors * kWidth) {
+#pragma GCC unroll 2
+      for (int i = 0; i < Vectors; ++i) __builtin_prefetch(u + kAhead + i * kWidth);
       step<Rows, Vectors>(v + lane, kWidth, u, sum);
     }
   }
@@ -390,11 +435,13 @@ const WinogradKernels winograd_kernels = {
     kWidth,
     kRows,
     2 * kWidth,
-    transform_image,
+    {4, 36, transform_image<4, image_axis>, transform_weights<4, weight_axis>,
+     transform_output<4, output_axis>},
+    {2, 16, transform_image<2, small_image_axis>, transform_weights<2, small_weight_axis>,
+     transform_output<2, small_output_axis>},
     transform_gradient,
-    transform_weights,
-    transform_output,
     transform_weight_gradient,
+    finish,
     multiply_rows<kRows>,
     pack_rows,
     accumulate_rows<kRows>,

@@ -8,37 +8,58 @@
 
 namespace tapescope {
 
+// What a convolution's sums become: y = clamp(sums + bias + residual, least, most).
+struct OutputEpilogue {
+  const float* bias;      // {C}, may be null
+  const float* residual;  // like y, may be null
+  float least, most;      // infinite where there is no bound
+};
+
 // Channels are taken `width` at a time (a block); what is written in between is padded with zeros
-// to whole blocks. e < 36 counts the elements of a transformed tile, `element` is the distance
-// between two of them.
+// to whole blocks. e counts the elements of a transformed tile, `element` is the distance between
+// two of them.
+
+// F(tile x tile, 3x3): (tile + 2)^2 elements.
+struct WinogradTransforms {
+  std::int64_t tile, elements;  // outputs along each side; of a transformed tile
+
+  // v[e * element + block * block_stride + lane] = (B^T d B)[e], d the window of tile + 2 pixels a
+  // side of an image {H, W, C} at (top, left), zero outside.
+  void (*image)(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
+                std::int64_t top, std::int64_t left, float* v, std::int64_t element,
+                std::int64_t block_stride);
+  // u[e * element + k * panel + j] = (G g G^T)[e] for k < K and j < count, zero for count <= j <
+  // panel, where g[t] = w[k * k_stride + j * j_stride + tap * tap_stride], tap = t, or 8 - t where
+  // the weights are turned by half a turn. panel is width or columns.
+  void (*weights)(const float* w, std::int64_t K, std::int64_t count, std::int64_t panel,
+                  std::int64_t k_stride, std::int64_t j_stride, std::int64_t tap_stride,
+                  bool turned, float* u, std::int64_t element);
+  // y[row * row_stride + column * C + c] = what the epilogue makes of (A^T m A)[row, column], for
+  // row < rows <= tile and column < columns <= tile, where m[e] = m[e * element + c]. The
+  // epilogue's residual lies as y does.
+  void (*output)(const float* m, std::int64_t element, std::int64_t C, const OutputEpilogue& then,
+                 float* y, std::int64_t row_stride, std::int64_t rows, std::int64_t columns);
+};
+
 struct WinogradKernels {
   std::int64_t width;    // floats in a vector
   std::int64_t rows;     // most tiles of a panel: their sums stay in registers
   std::int64_t columns;  // channels of a panel of weights: two vectors
 
-  // v[e * element + block * block_stride + lane] = (B^T d B)[e], d the 6x6 window of an image
-  // {H, W, C} at (top, left), zero outside.
-  void (*transform_image)(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
-                          std::int64_t top, std::int64_t left, float* v, std::int64_t element,
-                          std::int64_t block_stride);
+  WinogradTransforms large, small;  // F(4x4, 3x3), F(2x2, 3x3)
+
+  // Of F(3x3, 4x4), the weight gradient: 36 elements.
   // v[e * element + c] = (D d D^T)[e], d the 4x4 window of a gradient {P, Q, C} at (top, left),
   // zero outside.
   void (*transform_gradient)(const float* gradient, std::int64_t P, std::int64_t Q, std::int64_t C,
                              std::int64_t top, std::int64_t left, float* v, std::int64_t element);
-  // u[e * element + k * panel + j] = (G g G^T)[e] for k < K and j < count, zero for count <= j <
-  // panel, where g[t] = w[k * k_stride + j * j_stride + tap * tap_stride], tap = t, or 8 - t where
-  // the weights are turned by half a turn. panel is width or columns.
-  void (*transform_weights)(const float* w, std::int64_t K, std::int64_t count, std::int64_t panel,
-                            std::int64_t k_stride, std::int64_t j_stride, std::int64_t tap_stride,
-                            bool turned, float* u, std::int64_t element);
-  // y[(row * row_stride + column * C) + c] = (A^T m A)[row, column] + bias[c] for row < rows <= 4
-  // and column < columns <= 4, where m[e] = m[e * element + c]; bias may be null.
-  void (*transform_output)(const float* m, std::int64_t element, std::int64_t C, const float* bias,
-                           float* y, std::int64_t row_stride, std::int64_t rows,
-                           std::int64_t columns);
   // dw[tap * C + c] = (E^T m E)[tap] for the nine taps and c < C.
   void (*transform_weight_gradient)(const float* m, std::int64_t element, std::int64_t C,
                                     float* dw);
+
+  // y[i] = clamp(y[i] + residual[i], least, most) for i < count: an epilogue without its bias,
+  // where y holds a convolution already.
+  void (*finish)(std::int64_t count, const OutputEpilogue& then, float* y);
 
   // m[r * m_stride + j] = sum_k v[k, r] u[k, j] for r < count <= rows, j < vectors * width, with
   // v {K / width, count, width} and u {K, vectors * width}; vectors is 1 or 2.

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/fused.h"
 
 namespace tapescope::winograd {
 
@@ -20,11 +21,16 @@ namespace tapescope::winograd {
 // the points of simd.cpp (31.4 with the textbook's). Two axes multiply variances, so the standard
 // deviation at the worst position is larger by 7.2; rounding in the transforms adds to that.
 constexpr double kErrorFactor = 8;
+// F(2x2, 3x3) on the points 0, 1, -1 and infinity: 5/3 along each axis.
+constexpr double kSmallErrorFactor = 2.5;
 
 bool supports_conv2d(const Conv2dShape& shape);
 bool supports_conv2d_data_gradient(const Conv2dShape& shape);
 bool supports_conv2d_weight_gradient(const Conv2dShape& shape);
+bool supports_conv2d_small(const FusedConv2dShape& shape);
 Plan conv2d(const Conv2dShape& shape);
+Plan conv2d_fused(const FusedConv2dShape& shape);
+Plan conv2d_fused_small(const FusedConv2dShape& shape);  // F(2x2, 3x3)
 Plan conv2d_data_gradient(const Conv2dShape& shape);
 Plan conv2d_weight_gradient(const Conv2dShape& shape);
 

@@ -11,9 +11,6 @@
 
 namespace tapescope::winograd {
 
-inline constexpr std::int64_t kElements = 36;  // of a transformed tile
-inline constexpr std::int64_t kTile = 4;       // a tile is 4x4 outputs
-
 inline std::int64_t blocks(std::int64_t count, std::int64_t size) {
   return (count + size - 1) / size;
 }
@@ -51,21 +48,23 @@ inline void add_products(const WinogradKernels& kernels, std::int64_t count, con
   }
 }
 
-// Where the tiles of a batch of outputs {N, P, Q, .} lie. Tiles of all images are counted through.
+// Where the tiles, `side` x `side`, of a batch of outputs {N, P, Q, .} lie. Tiles of all images are
+// counted through.
 struct Tiles {
-  std::int64_t N, P, Q, rows, columns;
-  Tiles(std::int64_t images, std::int64_t height, std::int64_t width)
+  std::int64_t N, P, Q, side, rows, columns;
+  Tiles(std::int64_t images, std::int64_t height, std::int64_t width, std::int64_t size)
       : N(images),
         P(height),
         Q(width),
-        rows(blocks(height, kTile)),
-        columns(blocks(width, kTile)) {}
+        side(size),
+        rows(blocks(height, size)),
+        columns(blocks(width, size)) {}
   std::int64_t count() const { return N * rows * columns; }
   struct Place {
     std::int64_t n, p, q;  // image, first row and column of the output
   };
   Place operator[](std::int64_t tile) const {
-    return {tile / (rows * columns), tile / columns % rows * kTile, tile % columns * kTile};
+    return {tile / (rows * columns), tile / columns % rows * side, tile % columns * side};
   }
 };
 

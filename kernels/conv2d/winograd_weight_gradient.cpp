@@ -9,6 +9,9 @@
 namespace tapescope::winograd {
 namespace {
 
+constexpr std::int64_t kTile = 4;       // a tile is 4x4 outputs
+constexpr std::int64_t kElements = 36;  // of a transformed tile
+
 // The sum over all tiles is cut into chunks, each with sums of its own, {36, O, I}, which are added
 // in order at the end. The cut depends on the shape alone.
 struct Problem {
@@ -32,7 +35,7 @@ constexpr std::int64_t kSumFloats = 12 * 1024 * 1024;  // all chunks' sums: 48 M
 constexpr std::int64_t kFewChunks = 4;
 
 void cut(Problem& p) {
-  const std::int64_t tiles = Tiles(p.N, p.P, p.Q).count();
+  const std::int64_t tiles = Tiles(p.N, p.P, p.Q, kTile).count();
   p.chunks = std::max<std::int64_t>(
       1, std::min({kMostChunks, tiles / kLeastTiles, kSumFloats / p.sum_floats()}));
   // The sums are read and written once per block: it is large where they are.
@@ -51,8 +54,8 @@ void add_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
   // Inside a worker these loops run on its thread; where there is one worker, on all of them.
   parallel_for(count, [&](std::int64_t t) {
     const Tiles::Place at = tiles[first + t];
-    kernels.transform_image(x + at.n * p.H * p.W * p.I, p.H, p.W, p.I, at.p - p.pad_h,
-                            at.q - p.pad_w, v + t * I, p.block * I, width);
+    kernels.large.image(x + at.n * p.H * p.W * p.I, p.H, p.W, p.I, at.p - p.pad_h, at.q - p.pad_w,
+                        v + t * I, p.block * I, width);
     kernels.transform_gradient(dy + at.n * p.P * p.Q * p.O, p.P, p.Q, p.O, at.p, at.q, d + t * O,
                                p.block * O);
   });
@@ -63,7 +66,7 @@ void add_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
 }
 
 void run(const Problem& p, const float* x, const float* dy, float* dw, float* workspace) {
-  const Tiles tiles(p.N, p.P, p.Q);
+  const Tiles tiles(p.N, p.P, p.Q, kTile);
   const std::int64_t sum_floats = padded(p.sum_floats(), 16);
   float* scratch = workspace + p.chunks * sum_floats;
   share_out(p.workers, p.chunks, [&](std::int64_t worker, std::int64_t chunk) {

@@ -155,7 +155,8 @@ TEST(Fusion, NotWithAnotherMask) {
 const Shape kImages{3, 5, 4, 7};
 
 // A stem and a residual block as layers record them: the branch before what is normalised, running
-// statistics at once.
+// statistics at once. One weight serves all convolutions: equal ones are not to be merged.
+const CompileOptions kUnmerged{.without = {"merge_common_steps"}};
 struct Block {
   Var stem, hidden, out;
   std::vector<Var> outputs;  // out, the means, gradients of a loss by all parameters and the image
@@ -223,7 +224,7 @@ std::vector<Tensor> run_block(Program& program) {
 
 TEST(Fusion, BatchNormAndReluAreOneKernelWithTheSameValues) {
   SymbolicBlock s;
-  Program program = s.tape.compile(s.block.outputs);
+  Program program = s.tape.compile(s.block.outputs, {}, kUnmerged);
   EXPECT_EQ(count(program, "batch_norm_relu"), 4);
   EXPECT_EQ(count(program, "batch_norm_relu_gradient"), 4);
   EXPECT_EQ(count(program, "batch_norm_training"), 1);  // the branch's has no relu
@@ -235,7 +236,7 @@ TEST(Fusion, BatchNormAndReluAreOneKernelWithTheSameValues) {
 // Then the normalisation is computed before the branch is known.
 TEST(Fusion, NotWithABranchRecordedLater) {
   SymbolicBlock s(false);
-  Program program = s.tape.compile(s.block.outputs);
+  Program program = s.tape.compile(s.block.outputs, {}, kUnmerged);
   EXPECT_EQ(count(program, "batch_norm_relu"), 3);
   EXPECT_EQ(count(program, "relu"), 1);
   expect_equal(run_block(program), eager_block(false));
@@ -245,7 +246,7 @@ TEST(Fusion, NotWhereTheNormalisedIsAskedFor) {
   SymbolicBlock s;
   s.block.outputs.push_back(s.block.stem.node->operand_data[0]);
   s.block.outputs.push_back(s.block.out.node->operand_data[0]);
-  Program program = s.tape.compile(s.block.outputs);
+  Program program = s.tape.compile(s.block.outputs, {}, kUnmerged);
   EXPECT_EQ(count(program, "batch_norm_relu"), 2);
   EXPECT_EQ(count(program, "relu"), 2);
   std::vector<Tensor> got = run_block(program);
@@ -265,7 +266,7 @@ TEST(Fusion, WhoAsksForAMaskedCotangentGetsIt) {
   Program alone = s.tape.compile(masks);  // none of the gradients behind them
   const std::vector<Tensor> want = run_block(alone);
   s.block.outputs.insert(s.block.outputs.end(), masks.begin(), masks.end());
-  Program program = s.tape.compile(s.block.outputs);
+  Program program = s.tape.compile(s.block.outputs, {}, kUnmerged);
   EXPECT_EQ(count(program, "batch_norm_relu_gradient"), 2);
   EXPECT_EQ(count(program, "mask_positive"), 2);
   std::vector<Tensor> got = run_block(program);
@@ -285,7 +286,7 @@ TEST(Fusion, NotAcrossACutBehindTheNormalisation) {
 
 TEST(Fusion, NotInBf16) {
   SymbolicBlock s(true, DType::bf16);
-  Program program = s.tape.compile(s.block.outputs);
+  Program program = s.tape.compile(s.block.outputs, {}, kUnmerged);
   EXPECT_EQ(count(program, "batch_norm_relu"), 0);
 }
 

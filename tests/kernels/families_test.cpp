@@ -40,11 +40,14 @@ TEST(Families, EachIsListedOnceWithVariantsOnEveryDeviceThatHasIt) {
 #define TAPESCOPE_CHECK_GPU(family, Shape)              \
   EXPECT_TRUE(names.insert(#family).second) << #family; \
   EXPECT_FALSE(gpu_variants<Shape>(DeviceKind::emulated, #family).rows.empty()) << #family;
-#define TAPESCOPE_CHECK(family, Shape)                       \
-  TAPESCOPE_CHECK_GPU(family, Shape)                         \
+#define TAPESCOPE_CHECK_CPU(family, Shape)                   \
+  names.insert(#family);                                     \
   ASSERT_FALSE(family##_variants().rows.empty()) << #family; \
   EXPECT_EQ(family##_variants().rows.back().name, "reference") << #family;
-  TAPESCOPE_FAMILIES(TAPESCOPE_CHECK, TAPESCOPE_CHECK_GPU)
+#define TAPESCOPE_CHECK(family, Shape) \
+  TAPESCOPE_CHECK_GPU(family, Shape)   \
+  TAPESCOPE_CHECK_CPU(family, Shape)
+  TAPESCOPE_FAMILIES(TAPESCOPE_CHECK, TAPESCOPE_CHECK_GPU, TAPESCOPE_CHECK_CPU)
 
   std::set<std::tuple<std::string_view, DeviceKind, std::string_view>> rows;
   for (const VariantInfo& info : all_variants()) {

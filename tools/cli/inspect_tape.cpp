@@ -3,6 +3,7 @@
 #include "autograd/explain/methods.h"
 #include "autograd/explain/target.h"
 #include "autograd/ops/ops.h"
+#include "autograd/program/passes.h"
 #include "autograd/program/print.h"
 #include "tools/cli/inspect.h"
 #include "tools/files/atomic_file.h"
@@ -13,8 +14,9 @@ namespace {
 
 struct Options {
   ModelSource source;
-  bool gradient = false, program = false, json = false;
+  bool gradient = false, program = false, fixed = false, json = false;
   std::string relevance, graph;
+  std::vector<std::string> without;
 };
 
 // What is explained: the score of the class "class", or the sum of a map's scores.
@@ -41,6 +43,14 @@ std::vector<Var> append(Tape& tape, Var image, std::vector<Var> outputs, const O
   return {tape.relevance(target, wrt, *composite)[0]};
 }
 
+std::string names_of_passes() {
+  std::string names;
+  for (const Pass& pass : passes()) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", pass.name);
+  }
+  return names;
+}
+
 int run(Options& options) {
   if (!options.graph.empty()) expect_writable("--graph", options.graph);
   const auto opened = options.source.open();
@@ -50,7 +60,9 @@ int run(Options& options) {
   const std::vector<Var> wanted =
       append(tape, image, tasks::record_of(opened->model())(tape, image), options);
   std::optional<Program> program;
-  if (options.program) program = tape.compile(wanted);
+  if (options.program || options.fixed || !options.without.empty()) {
+    program = tape.compile(wanted, {}, {.keep_fixed = options.fixed, .without = options.without});
+  }
   if (!options.graph.empty()) write_atomically(options.graph, dot_graph(tape));
   if (options.json) {
     fmt::print("{}\n", inspection::to_json(opened->name(), tape, program ? &*program : nullptr));
@@ -68,6 +80,10 @@ std::function<int()> setup(CommandLine& line) {
   line.option("--relevance", options->relevance, "append its relevance by this composite instead")
       .excludes(gradient);
   line.flag("--program", options->program, "the steps it is compiled to, and their memory");
+  line.flag("--fixed", options->fixed,
+            "the same as predict and explain compile it: weights stay, and what is made of them");
+  line.option("--without", options->without,
+              "the same without these passes, with commas: " + names_of_passes() + ", all");
   line.option("--graph", options->graph, "also draw the tape: FILE.dot (Graphviz)");
   line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };

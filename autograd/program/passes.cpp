@@ -1,0 +1,73 @@
+#include "autograd/program/passes.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+namespace tapescope {
+namespace {
+
+constexpr Pass kPasses[] = {
+    {.name = "fold_constants",
+     .what = "what is made of constants alone is made once, and is a constant",
+     .run = fold_constants},
+    {.name = "merge_common_steps",
+     .what = "equal ops of the same values are computed once",
+     .run = merge_common_steps},
+    {.name = "fuse_batch_norm",
+     .what = "batch norm in training, a residual branch, relu: one kernel each way",
+     .run = fuse_batch_norm},
+    {.name = "fuse_dropout", .what = "dropout of a relu as one kernel", .run = fuse_dropout},
+    {.name = "fuse_max_pool",
+     .what = "max pool of a relu as one kernel, whose gradient needs no mask",
+     .run = fuse_max_pool},
+    {.name = "fuse_convolution",
+     .what = "batch norm folded into weights; bias, residual branch and bounds in one pass",
+     .run = fuse_convolution,
+     .bits = false,
+     .keeps_fixed = true},
+};
+
+void check(const std::string& name) {
+  if (name == "all") return;
+  std::string names;
+  for (const Pass& pass : kPasses) {
+    if (pass.name == name) return;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", pass.name);
+  }
+  throw usage_error("[compile] there is no pass '{}'; there are {}, and 'all' for every one", name,
+                    names);
+}
+
+std::vector<std::string> left_out(const CompileOptions& options) {
+  std::vector<std::string> names = options.without;
+  const char* more = std::getenv("TAPESCOPE_WITHOUT_PASSES");
+  for (std::string_view rest = more != nullptr ? more : ""; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    names.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  for (const std::string& name : names) check(name);
+  return names;
+}
+
+}  // namespace
+
+std::span<const Pass> passes() { return kPasses; }
+
+void run_passes(LoweredProgram& program, const Backend& backend, const CompileOptions& options) {
+  const std::vector<std::string> without = left_out(options);
+  const auto is_left_out = [&](std::string_view name) {
+    return std::find(without.begin(), without.end(), name) != without.end();
+  };
+  if (is_left_out("all")) return;
+  const bool keeps_fixed = options.keep_fixed && !options.arena && program.assignments.empty();
+  Rewriter rewriter(program, backend);
+  for (const Pass& pass : kPasses) {
+    if (pass.keeps_fixed && !keeps_fixed) continue;
+    if (!is_left_out(pass.name)) pass.run(rewriter);
+  }
+  rewriter.finish();
+}
+
+}  // namespace tapescope
