@@ -3,7 +3,6 @@
 #include "autograd/ops/elementwise.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "autograd/ops/fused.h"
 #include "autograd/ops/samples.h"
@@ -70,11 +69,6 @@ class UnaryOp final : public Op {
     return entry_.function == Unary::affine || entry_.function == Unary::stabilize;
   }
   bool may_overwrite(int, int) const override { return true; }
-  std::optional<Bounds> bounds() const {
-    if (entry_.function == Unary::relu) return Bounds{0, std::numeric_limits<double>::infinity()};
-    if (entry_.function == Unary::clamp) return Bounds{p0_, p1_};
-    return std::nullopt;
-  }
 
  private:
   const UnaryEntry& entry_;
@@ -220,11 +214,6 @@ OpRef unary_op(Unary function, double p0, double p1) {
     if (entry.function == function) op = std::make_shared<UnaryOp>(entry, p0, p1);
   });
   return op;
-}
-
-std::optional<Bounds> bounds_of(const Op& op) {
-  const auto* unary = dynamic_cast<const UnaryOp*>(&op);
-  return unary != nullptr ? unary->bounds() : std::nullopt;
 }
 
 // Ops without parameters are made once.

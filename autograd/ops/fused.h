@@ -13,15 +13,10 @@
 namespace tapescope {
 
 // The epsilon of a batch normalisation in training, a max_pool2d's shape for an image, a conv2d's
-// for an image, weights and perhaps a bias, the bounds of relu and clamp, what a dropout keeps.
-// Nothing where `op` is another.
+// for an image, weights and perhaps a bias, what a dropout keeps. Nothing where `op` is another.
 std::optional<double> epsilon_of_batch_norm(const Op& op);
 std::optional<Pool2dShape> shape_of_max_pool(const Op& op, const Type& x);
 std::optional<Conv2dShape> shape_of_conv2d(const Op& op, std::span<const Type> operands);
-struct Bounds {
-  double least, most;
-};
-std::optional<Bounds> bounds_of(const Op& op);
 struct DropoutMask {
   double p = 0;  // of an element to go
   std::uint64_t key = 0;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
@@ -19,6 +20,24 @@ namespace tapescope {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+struct Bounds {
+  double least = -kInfinity, most = kInfinity;
+};
+// Of relu and clamp.
+std::optional<Bounds> bounds_of(const Op& op) {
+  struct Parameters final : AttributeVisitor {
+    double p0 = 0, p1 = 0;  // left out where they are zero
+    void visit(std::string_view name, double value) override { (name == "p0" ? p0 : p1) = value; }
+    void visit(std::string_view, std::int64_t) override {}
+    void visit(std::string_view, std::string_view) override {}
+    void visit(std::string_view, const Shape&) override {}
+  } parameters;
+  if (op.name() == "relu") return Bounds{0, kInfinity};
+  if (op.name() != "clamp") return std::nullopt;
+  op.attributes(parameters);
+  return Bounds{parameters.p0, parameters.p1};
+}
 
 // On a GPU: the convolution, and what follows it in place.
 struct OneByOne {
@@ -120,7 +139,7 @@ struct Chain {
   OpRef conv;
   std::vector<int> operands;  // x, w, bias
   int residual = -1;
-  Bounds bounds{-kInfinity, kInfinity};
+  Bounds bounds = {};
   int last;  // the step whose place it takes
 };
 
