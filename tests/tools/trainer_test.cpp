@@ -201,13 +201,32 @@ TEST(Trainer, ResumesAtTheEndsOfAnEpochBitForBit) {
   expect_equal(whole, train({}, {15}));  // all steps there are
 }
 
-// On few images many epochs have the best score. The first of them may be an early one.
-TEST(Trainer, BestOfEqualScoresHasTheLeastLossAlsoWhenResumed) {
-  const auto data = std::make_shared<Halves>(17), held_out = std::make_shared<Halves>(4);
+TEST(BestEpoch, IsTheLastOneUntilThereAreEnoughForAMean) {
+  BestEpoch best;
+  const double scores[] = {1, 0.5, 0.25, 0.75, 0.75, 0.5};
+  const std::int64_t want[] = {1, 2, 3, 3, 5, 6};  // means of three: 0.58, 0.5, 0.58, 0.67
+  for (int i = 0; i < 6; ++i) {
+    best.judge(i + 1, scores[i], 200);
+    EXPECT_EQ(best.epoch, want[i]);
+  }
+  EXPECT_EQ(best.score, 0.5);
+  EXPECT_EQ(BestEpoch::epochs_of_a_mean(500), 1);
+  EXPECT_EQ(BestEpoch::epochs_of_a_mean(499), 2);
+  EXPECT_EQ(BestEpoch::epochs_of_a_mean(6), 84);
+  BestEpoch many;
+  EXPECT_TRUE(many.judge(1, 0.5, 1000));
+  EXPECT_TRUE(many.judge(2, 0.5, 1000));  // of equal ones the last
+  EXPECT_FALSE(many.judge(3, 0.4, 1000));
+}
+
+// Of few images the highest score is a lucky one: epochs are compared by means of several.
+TEST(Trainer, BestIsTheBestMeanOfSeveralEpochsAlsoWhenResumed) {
+  const auto data = std::make_shared<Halves>(17), held_out = std::make_shared<Halves>(170);
+  constexpr std::size_t kMean = 3;  // epochs that 170 images judge together 500 times
   const ModelConfig config{"lenet", 2, 1, kSide, 0.25, 7};
   const Pipeline plain({ToTensor{}});
   const Classification task(config, {});
-  std::int64_t ties = 0;
+  bool mattered = false;
   const auto best_epoch = [&](std::int64_t stop_after) {
     const TemporaryFolder folder;
     std::vector<EpochRecord> epochs;
@@ -235,21 +254,25 @@ TEST(Trainer, BestOfEqualScoresHasTheLeastLossAlsoWhenResumed) {
       if (trainer.run(progress, events)) break;
     }
     // Looked for over again.
-    const EpochRecord* best = &epochs.at(0);
-    for (const EpochRecord& e : epochs) {
-      ties += e.epoch != best->epoch && e.validation_score == best->validation_score;
-      if (e.validation_score > best->validation_score ||
-          (e.validation_score == best->validation_score &&
-           e.validation_loss < best->validation_loss)) {
-        best = &e;
-      }
+    std::vector<double> means;
+    for (std::size_t i = 0; i + kMean <= epochs.size(); ++i) {
+      double sum = 0;
+      for (std::size_t k = 0; k < kMean; ++k) sum += epochs[i + k].validation_score;
+      means.push_back(sum / kMean);
     }
-    EXPECT_EQ(progress.best_epoch, best->epoch);
-    EXPECT_EQ(progress.best_loss, best->validation_loss);
-    return progress.best_epoch;
+    const auto highest = std::max_element(means.rbegin(), means.rend());  // the last of equal ones
+    const EpochRecord& best =
+        epochs[kMean - 1 + static_cast<std::size_t>(means.rend() - highest - 1)];
+    EXPECT_EQ(progress.best.epoch, best.epoch);
+    EXPECT_EQ(progress.best.score, best.validation_score);
+    EXPECT_NEAR(progress.best.mean, *highest, 1e-12);
+    for (const EpochRecord& e : epochs) {
+      mattered |= e.epoch < best.epoch && e.validation_score >= best.validation_score;
+    }
+    return progress.best.epoch;
   };
   const std::int64_t whole = best_epoch(1000);
-  EXPECT_GT(ties, 0) << "nothing was tried";
+  EXPECT_TRUE(mattered) << "no epoch before had as high a score: nothing was tried";
   EXPECT_EQ(best_epoch(23), whole);  // in the middle of the fifth epoch
 }
 

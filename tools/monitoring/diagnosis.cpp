@@ -302,8 +302,7 @@ class Doctor {
               "the training loss is {:.3f}",
               best, best_epoch, last.validation_loss, last.train_loss),
           "more images, --augment crop-flip, more --weight-decay, a narrower --width; the "
-          "checkpoint "
-          "'best' is from before");
+          "checkpoint 'best' goes by the score, not by the loss");
     }
     if (chance_loss(h_) > 0 && last.train_loss > 0.75 * chance_loss(h_) && h_.start.loss == "nll" &&
         !said("learning-rate-too-low") && !said("learning-rate-too-high") && !said("dead-layer") &&
@@ -354,8 +353,8 @@ class Doctor {
             "the validation set of {} image{} is too small to tell: an accuracy of {:.0f} % "
             "on it is one of {:.0f} to {:.0f} % on others",
             images, plural(images), 100 * accuracy, 100 * low, 100 * high),
-        "more pictures, a larger --validation-fraction; and compare the checkpoint 'last' with "
-        "'best', which so few images pick nearly by chance",
+        "more pictures, a larger --validation-fraction; the checkpoint 'best' is picked by the "
+        "mean of many epochs, since so few images cannot tell one from the next",
         false);
   }
 

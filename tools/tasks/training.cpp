@@ -78,8 +78,8 @@ Json metrics_json(const TestResult& test, const std::filesystem::path& checkpoin
   }
   metrics["checkpoint"] = checkpoint.string();
   metrics["epochs"] = config.epochs;
-  metrics["best_epoch"] = progress.best_epoch;
-  metrics["best_validation_score"] = progress.best_score;
+  metrics["best_epoch"] = progress.best.epoch;
+  metrics["best_validation_score"] = progress.best.score;
   metrics["seconds"] = seconds;
   metrics["images_per_second"] = journal.images_per_second();
   metrics["seconds_data_wait"] = journal.data_wait_seconds();
@@ -282,10 +282,10 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
   const std::int64_t few = run.start.validation_images;
   if (few == 0 || few >= monitoring::kFewImages) return;
   out.line(fmt::format(
-      "the validation set of {} image{} is too small to tell: it picks the checkpoint 'best' "
-      "nearly by chance; compare it with 'last', or give more pictures or a larger "
-      "--validation-fraction",
-      few, plural(few)));
+      "the validation set of {} image{} is too small to tell one epoch from the next: the "
+      "checkpoint 'best' goes by the mean of {} epochs, and is the last one until there are so "
+      "many; more pictures or a larger --validation-fraction would tell more",
+      few, plural(few), BestEpoch::epochs_of_a_mean(few)));
 }
 
 // All of them outlive the events.
@@ -392,8 +392,10 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   }
   const TestResult test = run.setup.test();
   if (!test.sentence.empty()) {
-    out.line(fmt::format("{} (best of {} epochs: {}); {:.0f} s", test.sentence, config.epochs,
-                         progress.best_epoch, seconds));
+    const std::int64_t mean = BestEpoch::epochs_of_a_mean(run.start.validation_images);
+    out.line(fmt::format("{} (best of {} epochs{}: {}); {:.0f} s", test.sentence, config.epochs,
+                         mean > 1 ? fmt::format(" by the mean of {}", mean) : "",
+                         progress.best.epoch, seconds));
   }
   const Json metrics = metrics_json(test, checkpoints.file("best"), config, progress, seconds,
                                     journal, planned, trainer.peak_bytes());

@@ -111,16 +111,17 @@ void Checkpoints::save(const Module& model, const Optimizer& optimizer, const Pr
   tensors.push_back(counter("progress.step", progress.step));
   tensors.push_back(counter("progress.epoch", progress.epoch));
   tensors.push_back(counter("progress.batch", progress.batch));
-  tensors.push_back(counter("progress.best_epoch", progress.best_epoch));
+  tensors.push_back(counter("progress.best_epoch", progress.best.epoch));
   tensors.push_back(counter("progress.images", progress.images));
-  tensors.push_back({"progress.best_score", Tensor::full({DType::f64, {}}, progress.best_score)});
-  tensors.push_back({"progress.best_loss", Tensor::full({DType::f64, {}}, progress.best_loss)});
+  tensors.push_back({"progress.best_score", Tensor::full({DType::f64, {}}, progress.best.score)});
+  tensors.push_back({"progress.best_mean", Tensor::full({DType::f64, {}}, progress.best.mean)});
   tensors.push_back({"progress.loss_sum", Tensor::full({DType::f64, {}}, progress.loss_sum)});
-  if (!progress.term_sums.empty()) {
-    tensors.push_back({"progress.term_sums",
-                       Tensor::from<double>({static_cast<std::int64_t>(progress.term_sums.size())},
-                                            progress.term_sums)});
-  }
+  const auto save_numbers = [&](const char* name, const std::vector<double>& numbers) {
+    if (numbers.empty()) return;
+    tensors.push_back({name, Tensor::from<double>({std::ssize(numbers)}, numbers)});
+  };
+  save_numbers("progress.recent_scores", progress.best.recent);
+  save_numbers("progress.term_sums", progress.term_sums);
   // A training that is stopped at an epoch's last step saves this step again when it is resumed:
   // the state that `last` names until then must not be written over.
   const std::string name =
@@ -187,25 +188,26 @@ void restore(const Optimizer& optimizer, const State& state) {
 }
 
 Progress progress_of(const State& state) {
-  // Absent from older states, and where the task has no terms.
-  std::vector<double> term_sums;
-  if (const Tensor* sums = state.file.find("progress.term_sums"); sums != nullptr) {
-    const auto values = sums->values<double>();
-    term_sums.assign(values.begin(), values.end());
-  }
-  // Older states do not know it: the best that they name yields to a better score only.
-  const Tensor* loss = state.file.find("progress.best_loss");
-  const double best_loss =
-      loss != nullptr ? loss->item() : -std::numeric_limits<double>::infinity();
-  return {state.count("progress.step"),
-          state.count("progress.epoch"),
-          state.count("progress.batch"),
-          state.need("progress.best_score").item(),
-          state.count("progress.best_epoch"),
-          best_loss,
-          state.need("progress.loss_sum").item(),
-          state.count("progress.images"),
-          std::move(term_sums)};
+  // Absent where there are none, and from older states.
+  const auto numbers = [&](const char* name) {
+    const Tensor* found = state.file.find(name);
+    if (found == nullptr) return std::vector<double>();
+    const auto values = found->values<double>();
+    return std::vector<double>(values.begin(), values.end());
+  };
+  // Older states compared scores of single epochs.
+  const double score = state.need("progress.best_score").item();
+  const Tensor* mean = state.file.find("progress.best_mean");
+  return {.step = state.count("progress.step"),
+          .epoch = state.count("progress.epoch"),
+          .batch = state.count("progress.batch"),
+          .best = {.epoch = state.count("progress.best_epoch"),
+                   .score = score,
+                   .mean = mean != nullptr ? mean->item() : score,
+                   .recent = numbers("progress.recent_scores")},
+          .loss_sum = state.need("progress.loss_sum").item(),
+          .images = state.count("progress.images"),
+          .term_sums = numbers("progress.term_sums")};
 }
 
 }  // namespace

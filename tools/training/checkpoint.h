@@ -29,8 +29,8 @@ inline constexpr int kRunFormat = 1;
 // Throws a usage error for a file of a newer version.
 void expect_known_format(const SafetensorsFile& file);
 
-// The model file: `which` is best, last, initial or a file; or `run` itself, where that is a file. A
-// usage error where the run has it not.
+// The model file: `which` is best, last, initial or a file; or `run` itself, where that is a file.
+// A usage error where the run has it not.
 std::filesystem::path checkpoint_path(const std::filesystem::path& run, const std::string& which);
 class Checkpoints {
  public:

@@ -393,13 +393,8 @@ void Trainer::State::judge(Progress& progress, EpochRecord& record) {
     record.validation_loss = metrics->loss();
     record.validation_score = score = metrics->score();
   }
-  // On a small validation set many epochs have the best score: the one with the least loss.
-  record.best = score > progress.best_score || (score == progress.best_score && record.validated &&
-                                                record.validation_loss < progress.best_loss);
-  if (!record.best) return;
-  progress.best_score = score;
-  progress.best_loss = record.validated ? record.validation_loss : progress.best_loss;
-  progress.best_epoch = record.epoch;
+  const std::int64_t images = record.validated ? validation->size() : 0;
+  record.best = progress.best.judge(record.epoch, score, images);
 }
 
 bool Trainer::run(Progress& progress, const TrainerEvents& events) {

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <functional>
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "layers/optimizers/optimizer.h"
 #include "layers/schedules.h"
+#include "tools/training/best_epoch.h"
 #include "tools/training/profile.h"
 #include "tools/training/statistics.h"
 #include "tools/training/task.h"
@@ -21,9 +21,7 @@ struct Progress {
   std::int64_t step = 0;   // steps done
   std::int64_t epoch = 0;  // of the next step
   std::int64_t batch = 0;  // of the next step, within its epoch
-  double best_score = -1;  // of the validations so far
-  std::int64_t best_epoch = 0;
-  double best_loss = std::numeric_limits<double>::infinity();  // tells equal scores apart
+  BestEpoch best{};        // of the validations so far
   // Of the running epoch, for its means.
   double loss_sum = 0;
   std::int64_t images = 0;

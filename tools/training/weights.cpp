@@ -5,11 +5,13 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstring>
 #include <map>
 #include <set>
 
+#include "engine/thread_pool.h"
 #include "tools/files/text.h"
 
 namespace tapescope {
@@ -127,8 +129,15 @@ bool is_non_finite(float value) {
 }
 std::int64_t count_non_finite(const Tensor& tensor) {
   if (tensor.dtype() != DType::f32) return 0;
-  std::int64_t count = 0;
-  for (float value : tensor.values<float>()) count += is_non_finite(value) ? 1 : 0;
+  const auto values = tensor.values<float>();
+  std::atomic<std::int64_t> count{0};
+  parallel_ranges(tensor.elements(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+    std::int32_t here = 0;
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+      here += is_non_finite(values[i]) ? 1 : 0;
+    }
+    count += here;
+  });
   return count;
 }
 
@@ -207,18 +216,15 @@ Tensor moved_axes(const Tensor& from, bool to_pytorch) {
   Tensor to({DType::f32, to_pytorch ? Shape{O, C, A, B} : Shape{O, B, C, A}});
   const auto x = from.values<float>();
   const auto y = to.values<float>();
-  std::size_t i = 0;
-  for (std::int64_t o = 0; o < O; ++o) {
-    for (std::int64_t a = 0; a < A; ++a) {
-      for (std::int64_t b = 0; b < B; ++b) {
-        for (std::int64_t c = 0; c < C; ++c, ++i) {
-          const std::int64_t at = to_pytorch ? ((o * C + c) * A + a) * B + b   // a,b: KH,KW; c: I
-                                             : ((o * B + b) * C + c) * A + a;  // a: I; b,c: KH,KW
-          y[static_cast<std::size_t>(at)] = x[i];
-        }
-      }
+  // Each filter {rows, columns} is transposed: {I, KH*KW} or {KH*KW, I}.
+  const std::int64_t rows = to_pytorch ? A * B : A, columns = to_pytorch ? C : B * C;
+  parallel_for(O, [&](std::int64_t o) {
+    const float* filter = x.data() + o * rows * columns;
+    float* moved = y.data() + o * rows * columns;
+    for (std::int64_t c = 0; c < columns; ++c) {
+      for (std::int64_t r = 0; r < rows; ++r) *moved++ = filter[r * columns + c];
     }
-  }
+  });
   return to;
 }
 
