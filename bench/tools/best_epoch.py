@@ -42,7 +42,7 @@ def right_by_epoch(tapescope, train, test, run, epochs, seed):
             check=True, capture_output=True, text=True).stdout
         answers = json.loads(told)
         answers = answers if isinstance(answers, list) else answers["images"]
-        rows.append([int(pathlib.Path(a["file"]).parent.name == a["top"][0]["class"])
+        rows.append([int(pathlib.Path(a["path"]).parent.name == a["top"][0]["class"])
                      for a in answers])
     known.write_text(json.dumps(rows))
     return rows
