@@ -145,16 +145,17 @@ namespace {
 // A program with nothing in it but what `from` needs.
 class Compaction {
  public:
-  explicit Compaction(LoweredProgram& from)
-      : from_(from), number_(from.values.size(), -1), needed_(from.steps.size(), false) {
+  Compaction(LoweredProgram& from, int recorded)
+      : from_(from),
+        number_(from.values.size(), -1),
+        needed_(from.steps.size(), false),
+        recorded_(recorded) {
     for (int value : from_.outputs) need(value);
     for (const auto& assignment : from_.assignments) need(assignment.value);
     if (from_.guard >= 0) need(from_.guard);
   }
-  LoweredProgram take(int recorded) {
-    const int all = static_cast<int>(from_.steps.size());
-    for (int s = recorded; s < all; ++s) move(s);
-    for (int s = 0; s < recorded; ++s) move(s);
+  LoweredProgram take() {
+    for (int s = 0; s < recorded_; ++s) move(s);
     for (int output : from_.outputs) to_.outputs.push_back(value(output));
     for (const auto& assignment : from_.assignments) {
       const ParameterRef& state = from_.parameters[at(assignment.parameter)];
@@ -179,6 +180,12 @@ class Compaction {
   }
   void move(int s) {
     if (!needed_[at(s)]) return;
+    needed_[at(s)] = false;
+    // What was put ahead of all is made where it is first read: it need not lie there before.
+    for (int operand : from_.steps[at(s)].operands) {
+      const Value& made = from_.values[at(operand)];
+      if (made.kind == Value::Kind::computed && made.source >= recorded_) move(made.source);
+    }
     Step step = std::move(from_.steps[at(s)]);
     for (int& operand : step.operands) operand = value(operand);
     for (int& output : step.outputs) {
@@ -225,10 +232,11 @@ class Compaction {
   LoweredProgram to_;
   std::vector<int> number_;  // of a value of from_ in to_
   std::vector<bool> needed_;
+  int recorded_;
 };
 
 }  // namespace
 
-void Rewriter::finish() { program_ = Compaction(program_).take(recorded_); }
+void Rewriter::finish() { program_ = Compaction(program_, recorded_).take(); }
 
 }  // namespace tapescope

@@ -49,8 +49,9 @@ class Rewriter {
   void substitute(int value, int by);
   // A new constant.
   int add_constant(Tensor value);
-  // Steps ahead of all others, in the name of step `of`: what `record` records for values of these
-  // types. For `values` that no step computes, or that come from here. Returns its Vars' values.
+  // Steps ahead of all that read them, in the name of step `of`: what `record` records for values
+  // of these types. For `values` that no step computes, or that come from here. Returns its Vars'
+  // values.
   std::vector<int> ahead(int of, std::span<const int> values,
                          FunctionRef<std::vector<Var>(std::span<const Var>)> record);
 

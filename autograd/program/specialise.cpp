@@ -109,6 +109,24 @@ class Specialiser {
     }
   }
 
+  // Fixed values that later runs read: not those of which only fixed steps are made, or what
+  // kernels keep of them.
+  std::set<int> kept_values() const {
+    std::set<int> kept;
+    for (std::size_t s = 0; s < program_.steps.size(); ++s) {
+      const ReadyStep& ready = result_.steps[s];
+      const std::vector<int>& in = program_.steps[s].operands;
+      for (std::size_t i = 0; i < in.size(); ++i) {
+        const bool packed = i == 1 && ready.packed_at != ReadyStep::kNowhere;
+        if (fixed_[at(in[i])] && !ready.fixed && !packed) kept.insert(in[i]);
+      }
+    }
+    for (int v : program_.outputs) {
+      if (fixed_[at(v)]) kept.insert(v);
+    }
+    return kept;
+  }
+
   void find_lives() {
     const int end = static_cast<int>(program_.steps.size());
     first_.assign(program_.values.size(), kNone);
@@ -126,8 +144,7 @@ class Specialiser {
       const Value& value = program_.values[at(guard)];
       if (value.kind == Value::Kind::computed) result_.guard_step = value.source;
     }
-    for (int v = 0; v < static_cast<int>(fixed_.size()); ++v) {
-      if (!fixed_[at(v)]) continue;
+    for (int v : kept_values()) {
       lives(v, end);
       first_[at(root_[at(v)])] = 0;  // from run to run
     }
@@ -160,6 +177,7 @@ class Specialiser {
           for (int& root : root_)
             if (root == output) root = operand;
           last_[at(operand)] = last_[at(output)];
+          first_[at(operand)] = std::min(first_[at(operand)], first_[at(output)]);
           taken.push_back(operand);
           result_.steps[at(s)].in_place = true;
           break;
