@@ -86,8 +86,8 @@ def worker(which, threads):
 
 
 def ours(bench, method, threads):
-    out = subprocess.run([bench, f"--benchmark_filter=explain_resnet18_224/{method}$",
-                          "--benchmark_format=json", "--benchmark_min_time=0.5"],
+    out = subprocess.run([bench, f"--benchmark_filter=explain_resnet18_224/{method}/",
+                          "--benchmark_format=json"],
                          capture_output=True, text=True, check=True,
                          env={**os.environ, "TAPESCOPE_THREADS": str(threads)}).stdout
     return json.loads(out)["benchmarks"][0]["real_time"] / 1e3

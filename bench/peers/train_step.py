@@ -13,16 +13,19 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import time
 
 NETS = {"lenet_28": (1, 28, 64), "resnet20_32": (3, 32, 128), "resnet18_32": (3, 32, 64),
-        "resnet18_224": (3, 224, 16), "mobilenet_v2_224": (3, 224, 16)}  # channels, size, batch
+        "resnet18_224": (3, 224, 16), "mobilenet_v2_224": (3, 224, 16),
+        "seednet_32": (3, 32, 16)}  # channels, size, batch
 MODES = ["eager", "channels_last", "compile", "bf16", "bf16 compile"]
 OURS = "ours"
-STEPS = {"lenet_28": 30, "resnet20_32": 8, "resnet18_32": 10, "resnet18_224": 2, "mobilenet_v2_224": 2}
+STEPS = {"lenet_28": 30, "resnet20_32": 8, "resnet18_32": 10, "resnet18_224": 2, "mobilenet_v2_224": 2,
+         "seednet_32": 8}
 
 
 def make(name):
@@ -45,6 +48,14 @@ def make(name):
                 inputs = width
         return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *layers,
                              nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    if name == "seednet_32":
+        layers, inputs = [], 3
+        for width in (64, 64, 128, 128, 1000):
+            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
+            inputs = width
+        return nn.Sequential(*layers, nn.AvgPool2d(8), nn.Dropout(), nn.Conv2d(1000, 1000, 3, padding=1),
+                             nn.Dropout(), nn.AvgPool2d(2), nn.Conv2d(1000, 10, 1), nn.Dropout(),
+                             nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return torchvision.models.get_model(name.rsplit("_", 1)[0], num_classes=10)
 
 
@@ -83,13 +94,17 @@ def worker(name, mode, threads):
             step()
             seconds.append(time.perf_counter() - start)
         print(statistics.median(seconds), flush=True)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, flush=True)
 
 
 def ours(bench, name, threads):
-    out = subprocess.run([bench, f"--benchmark_filter=train_step/{name}/", "--benchmark_format=json",
-                          "--benchmark_min_time=0.5"], capture_output=True, text=True, check=True,
-                         env={**os.environ, "TAPESCOPE_THREADS": str(threads)}).stdout
-    return json.loads(out)["benchmarks"][0]["real_time"] / 1e3
+    """Seconds of a step, and the process's peak memory in MB."""
+    process = subprocess.Popen([bench, f"--benchmark_filter=train_step/{name}/", "--benchmark_format=json",
+                                "--benchmark_min_time=0.5"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               text=True, env={**os.environ, "TAPESCOPE_THREADS": str(threads)})
+    out = process.stdout.read()
+    usage = os.wait4(process.pid, 0)[2]
+    return json.loads(out)["benchmarks"][0]["real_time"] / 1e3, usage.ru_maxrss / 1e3
 
 
 def main():
@@ -107,8 +122,8 @@ def main():
         sys.exit(f"{args.bench} is missing; cmake --build --preset cpu --target layers_bench")
     modes = args.modes.split(",")
     print(f"| {platform.processor() or platform.machine()}, {args.threads} threads |", OURS, "|",
-          " | ".join(modes), "| ours / fastest f32 | ours / fastest bf16 |")
-    print("|---" * (len(modes) + 4) + "|")
+          " | ".join(modes), "| ours / fastest f32 | ours / fastest bf16 | peak MB: ours, fastest f32 |")
+    print("|---" * (len(modes) + 5) + "|")
     version = "?"
     for name in args.nets.split(","):
         peers = {}
@@ -119,15 +134,17 @@ def main():
             said = process.stdout.readline().split()
             if said[:1] == ["ready"]:
                 peers[mode], version = process, said[1]
-        times = {key: [] for key in [OURS, *peers]}
+        times, memory = {key: [] for key in [OURS, *peers]}, {}
         for _ in range(args.rounds):
-            times[OURS].append(ours(args.bench, name, args.threads))
+            seconds, memory[OURS] = ours(args.bench, name, args.threads)
+            times[OURS].append(seconds)
             for mode, process in peers.items():
                 process.stdin.write("go\n")
                 process.stdin.flush()
                 times[mode].append(float(process.stdout.readline()))
-        for process in peers.values():
+        for mode, process in peers.items():
             process.stdin.close()
+            memory[mode] = float(process.stdout.readline())
             process.wait()
 
         def cell(key):
@@ -138,8 +155,13 @@ def main():
             best = [statistics.median(times[m]) for m in peers if ("bf16" in m) == bf16]
             return f"{min(best) / statistics.median(times[OURS]):.2f}" if best else "-"
 
-        print(f"| {name} |", cell(OURS), "|", " | ".join(cell(m) for m in modes), "|", ratio(False), "|", ratio(True), "|",
-              flush=True)
+        def peak():
+            f32 = [m for m in peers if "bf16" not in m]
+            fastest = min(f32, key=lambda m: statistics.median(times[m])) if f32 else OURS
+            return f"{memory[OURS]:.0f}, {memory[fastest]:.0f}"
+
+        print(f"| {name} |", cell(OURS), "|", " | ".join(cell(m) for m in modes), "|", ratio(False), "|", ratio(True),
+              "|", peak(), "|", flush=True)
     print(f"\nPyTorch {version}, {time.strftime('%Y-%m-%d')}")
 
 
