@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "autograd/explain/cam.h"
 #include "autograd/explain/explainer_parts.h"
 #include "autograd/explain/target.h"
@@ -46,6 +48,41 @@ Prepared& Programs::gradient() {
 
 Prepared& Programs::at_layer(const std::string& path) {
   return prepared("layer", path, [](Recording& r) { return std::vector<Var>{r.at_layer()}; });
+}
+
+namespace {
+
+// Follows the picture as long as one node alone reads it, which is affine in it.
+Var affine_end(const Tape& tape, Var value) {
+  for (;;) {
+    const Node* reader = nullptr;
+    for (const Node* node : tape.nodes()) {
+      const auto operands = node->operands();
+      const auto reads = std::count(operands.begin(), operands.end(), value);
+      if (reads == 0) continue;
+      if (reader != nullptr || reads > 1) return value;
+      reader = node;
+    }
+    if (reader == nullptr || reader->operands()[0] != value || reader->types().size() != 1) {
+      return value;
+    }
+    const RelevanceClass passes = reader->op->relevance_class(1u);
+    if (passes != RelevanceClass::linear && passes != RelevanceClass::moves) return value;
+    value = reader->out();
+  }
+}
+
+}  // namespace
+
+Prepared* Programs::affine_start() {
+  if (starts_affine == false) return nullptr;
+  Prepared& start = prepared("affine-start", "", [&](Recording& r) {
+    const Var end = affine_end(r.tape, r.image);
+    r.node = end.path();
+    starts_affine = end != r.image && r.node != r.target.path();
+    return std::vector<Var>{*starts_affine ? end : r.target};
+  });
+  return *starts_affine && start.macs > 0 ? &start : nullptr;
 }
 
 // A net without convolutions and matrix products has no multiply-adds to compare.

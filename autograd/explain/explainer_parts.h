@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 
 #include "autograd/explain/explainer.h"
 #include "autograd/explain/local_occlusion.h"
@@ -41,12 +42,16 @@ struct Programs {
   KernelChoices kernels;
   std::map<std::string, std::unique_ptr<Prepared>> all = {};
   std::unique_ptr<LocalOcclusion> local_occlusion = {};
+  std::optional<bool> starts_affine = {};
 
   // The Program under this key, recorded by `append` at the first time.
   Prepared& prepared(const std::string& key, const std::string& layer, const Append& append);
   Prepared& target();                           // one forward pass
   Prepared& gradient();                         // of the target in the picture
   Prepared& at_layer(const std::string& path);  // the node's value
+  // The value of the last node on the way that is an affine function of the picture and all that is
+  // known of it: a first convolution. Null where there is none.
+  Prepared* affine_start();
   // What a run of it costs; `otherwise` where there are no multiply-adds to compare.
   double in_forwards(const Prepared& program, double otherwise);
 };

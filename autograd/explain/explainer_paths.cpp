@@ -98,7 +98,42 @@ Attribution from_references(const Request& request, const std::vector<Tensor>& r
 
 }  // namespace
 
+namespace {
+
+// The mean gradient is taken behind the net's affine start, and goes through that once.
+Attribution behind_affine_start(const Request& request, Prepared& start) {
+  Programs& programs = request.programs;
+  Prepared& gradient = programs.prepared("affine-tail", start.node, [&](Recording& r) {
+    r.cuts = {r.tape.find(start.node)};
+    return r.tape.gradient(r.target, r.cuts);
+  });
+  gradient.node = "image";
+  Prepared& back = programs.prepared("affine-back", start.node, [&](Recording& r) {
+    const Var value = r.tape.find(start.node);
+    return r.tape.gradient(value, {r.image},
+                           r.tape.input("cotangent", value.dtype(), value.shape()));
+  });
+  const auto value = [&](const Tensor& x) { return start.program.run({{"image", x}})[0]; };
+  const Gradients slope = request.at_points(gradient);
+  const double once = programs.in_forwards(start, 1);
+  return along_paths(
+      request, gradient, programs.in_forwards(gradient, 2), 4 * once,
+      [&](const Tensor& from, const auto& points, int) {
+        const AffineStart affine{
+            value(request.image), value(from), [&](const Tensor& cotangent) {
+              return back.program.run({{"image", request.image}, {"cotangent", cotangent}})[0];
+            }};
+        return explain::integrated_gradients(slope, affine, request.image, from, points,
+                                             request.options.chunk);
+      });
+}
+
+}  // namespace
+
 Attribution runs::integrated_gradients(const Request& request) {
+  if (Prepared* start = request.programs.affine_start()) {
+    return behind_affine_start(request, *start);
+  }
   Prepared& gradient = request.programs.gradient();
   const Gradients slope = request.at_points(gradient);
   return along_paths(request, gradient, request.programs.in_forwards(gradient, 2), 0,

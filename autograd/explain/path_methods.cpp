@@ -196,13 +196,33 @@ Estimate path_gradient(const Gradients& gradients, const Tensor& x, const Tensor
                 [](std::size_t) { return 1.0; });
 }
 
-Estimate integrated_gradients(const Gradients& gradients, const Tensor& x, const Tensor& baseline,
-                              const std::vector<PathPoint>& points, int chunk) {
+// x - x' times the mean.
+static Estimate completed(const PathMean& mean, const Tensor& x, const Tensor& baseline,
+                          std::size_t points) {
   const std::size_t length = row_length(x);
   const auto to = x.values<float>();
-  return scaled(
-      path_mean(gradients, x, baseline, points, chunk), static_cast<int>(points.size()),
-      [&](std::size_t i) { return static_cast<double>(to[i]) - shared_row(baseline, i, length); });
+  return scaled(mean, static_cast<int>(points), [&](std::size_t i) {
+    return static_cast<double>(to[i]) - shared_row(baseline, i, length);
+  });
+}
+
+Estimate integrated_gradients(const Gradients& gradients, const Tensor& x, const Tensor& baseline,
+                              const std::vector<PathPoint>& points, int chunk) {
+  return completed(path_mean(gradients, x, baseline, points, chunk), x, baseline, points.size());
+}
+
+Estimate integrated_gradients(const Gradients& gradients, const AffineStart& start, const Tensor& x,
+                              const Tensor& baseline, const std::vector<PathPoint>& points,
+                              int chunk) {
+  PathMean mean = path_mean(gradients, start.at_x, start.at_baseline, points, chunk);
+  for (std::vector<double>* sum : {&mean.fine, &mean.coarse}) {
+    Tensor behind(mean.type);
+    std::copy(sum->begin(), sum->end(), behind.values<float>().begin());
+    const Tensor gradient = start.back(behind);
+    sum->assign(gradient.values<float>().begin(), gradient.values<float>().end());
+  }
+  mean.type = x.type();
+  return completed(mean, x, baseline, points.size());
 }
 
 Estimate conductance(const Gradients& gradients, const Gradients& values, const Tensor& x,

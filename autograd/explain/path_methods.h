@@ -45,6 +45,15 @@ std::vector<PathPoint> quadrature(PathRule rule, int steps);
 // of an element between the rule and its coarser one.
 Estimate integrated_gradients(const Gradients& gradients, const Tensor& x, const Tensor& baseline,
                               const std::vector<PathPoint>& points, int chunk = 8);
+// The same where the net begins with an affine function of x, whose values at x and baseline are
+// given: `gradients` are those of its value, `back` takes them to x once, after the mean.
+struct AffineStart {
+  Tensor at_x, at_baseline;
+  Gradients back;  // the function's vector-Jacobian product
+};
+Estimate integrated_gradients(const Gradients& gradients, const AffineStart& start, const Tensor& x,
+                              const Tensor& baseline, const std::vector<PathPoint>& points,
+                              int chunk = 8);
 // The mean gradient on the path alone; `gradients` may be those of an inner node, which makes it
 // internal influence (Leino et al. 2018, arXiv 1802.03788).
 Estimate path_gradient(const Gradients& gradients, const Tensor& x, const Tensor& baseline,

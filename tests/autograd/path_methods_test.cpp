@@ -1,14 +1,18 @@
 // Methods that average gradients, the CAM family and FullGrad against numbers worked out by hand.
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/explain/cam.h"
 #include "autograd/explain/explainer.h"
 #include "autograd/explain/fullgrad.h"
 #include "autograd/explain/path_methods.h"
+#include "autograd/explain/target.h"
 #include "autograd/ops/ops.h"
+#include "autograd/program/program.h"
 #include "engine/allocator.h"
 #include "engine/philox.h"
 #include "explain_cases.h"
+#include "tests/autograd/random_net.h"
 
 namespace tapescope::explain {
 namespace {
@@ -209,6 +213,47 @@ TEST(IntegratedGradients, KinkErrorOfGaussLegendre) {
   const Attribution result = explainer.explain(
       "integrated-gradients", f32({1, 1, 3, 1}, {0, 100, 0}), classes({0}), options);
   EXPECT_NEAR(result.map.item(1), 390.179359, 1e-3);
+}
+
+// The mean is taken behind a first convolution; of a net whose picture goes two ways it is not.
+// Here every gradient is taken by the picture.
+TEST(IntegratedGradients, BehindAnAffineStartAreThoseOfThePicture) {
+  for (int family = 0; family < RandomNet::kFamilies; ++family) {
+    for (const bool two_ways : {false, true}) {
+      SCOPED_TRACE(fmt::format("family {}, two ways {}", family, two_ways));
+      const Explainer::Record record = [=](Tape& tape, Var image) {
+        RandomNet net(tape, 1, DType::f32);
+        const Var logits = net.logits(image, family);
+        return two_ways ? add(logits, slice(flatten(square(image)), 1, 0, 4)) : logits;
+      };
+      Tensor image({DType::f32, {2, 6, 6, 3}});
+      PhiloxStream random(3);
+      for (float& v : image.values<float>()) v = static_cast<float>(random.normal());
+      Tape tape(Device::cpu(), Mode::evaluation);
+      const Var points = tape.input("image", DType::f32, {2, 6, 6, 3});
+      const Var index = tape.input("class", DType::i64, {2});
+      Program program =
+          tape.compile({tape.gradient(class_logit(record(tape, points), index), {points})[0]});
+      const Tensor chosen = classes({1, 3});
+      const Estimate want = integrated_gradients(
+          [&](const Tensor& at) {
+            std::vector<std::int64_t> each;
+            for (std::int64_t n = 0; n < at.shape()[0]; ++n) each.push_back(n % 2 == 0 ? 1 : 3);
+            return program.run({{"image", at}, {"class", classes(each)}})[0];
+          },
+          image, Tensor::zeros({DType::f32, {1, 6, 6, 3}}), quadrature(PathRule::midpoint, 51));
+      Explainer explainer(record, {6, 6, 3});
+      const Attribution got = explainer.explain("integrated-gradients", image, chosen, {});
+      double largest = 0;
+      for (float v : numbers(want.map)) largest = std::max(largest, std::abs(double{v}));
+      for (std::int64_t i = 0; i < want.map.elements(); ++i) {
+        ASSERT_NEAR(got.map.item(i), want.map.item(i), 1e-5 * largest) << i;
+      }
+      for (std::int64_t n = 0; n < 2; ++n) {
+        ASSERT_NEAR(got.error_estimate.item(n), want.error.item(n), 1e-5 * largest);
+      }
+    }
+  }
 }
 
 TEST(IntegratedGradients, SeveralBaselinesAverage) {
