@@ -85,9 +85,9 @@ class FusedConv2d final : public Op {
   std::string_view name() const override { return "conv2d_fused"; }
   void attributes(AttributeVisitor& v) const override {
     conv_->attributes(v);
-    v.visit("residual", std::int64_t{residual_});
-    v.visit("least", bounds_.least);
-    v.visit("most", bounds_.most);
+    if (residual_) v.visit("residual", std::int64_t{1});
+    if (bounds_.least != -kInfinity) v.visit("least", bounds_.least);
+    if (bounds_.most != kInfinity) v.visit("most", bounds_.most);
   }
   Types infer(std::span<const Type> t) const override {
     const Types y = conv_->infer(convolved(t));

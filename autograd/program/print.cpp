@@ -121,22 +121,34 @@ std::string dot_graph(const Tape& tape, std::uint32_t first) {
 }
 
 std::string list_steps(Program& program, std::int64_t batch) {
-  constexpr std::size_t kColumns = 3;
+  constexpr std::size_t kColumns = 4;
   std::vector<std::array<std::string, kColumns>> rows;
+  std::vector<std::string> types;
   std::array<std::size_t, kColumns> width{};
   const std::vector<StepInfo> steps = program.steps(batch);
-  for (const StepInfo& step : steps) {
-    rows.push_back({step.path, describe_briefly(*step.op),
-                    fmt::format("{}{}{}", step.variant, step.in_place ? ", in place" : "",
-                                step.kept ? ", kept" : "")});
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const StepInfo& step = steps[i];
+    std::string index = fmt::format("{:>4}", i), what = describe_briefly(*step.op);
+    std::string how = fmt::format("{}{}{}", step.variant, step.in_place ? ", in place" : "",
+                                  step.kept ? ", kept" : "");
+    const StepInfo* last = &step;
+    // What one node's weights are made into, once, is one line.
+    while (step.kept && i + 1 < steps.size() && steps[i + 1].kept &&
+           steps[i + 1].path == step.path) {
+      last = &steps[++i];
+      if (how != "kept") what = step.op->name(), how = "kept";
+      what += fmt::format(", {}", last->op->name());
+    }
+    if (last != &step) index += fmt::format("-{}", i);
+    types.push_back(fmt::format("{} -> {}", listed(step.operands), listed(last->outputs)));
+    rows.push_back({std::move(index), step.path, std::move(what), std::move(how)});
     for (std::size_t c = 0; c < kColumns; ++c) width[c] = std::max(width[c], rows.back()[c].size());
   }
   std::string text;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    text += fmt::format("{:>4}  ", i);
     for (std::size_t c = 0; c < kColumns; ++c)
       text += fmt::format("{:<{}}  ", rows[i][c], width[c]);
-    text += fmt::format("{} -> {}\n", listed(steps[i].operands), listed(steps[i].outputs));
+    text += types[i] + '\n';
   }
   const MemoryPlan plan = program.plan(batch);
   return text +

@@ -26,7 +26,8 @@ std::string describe_briefly(const Op& op);
 std::string dot_graph(const Tape& tape, std::uint32_t first = 0);
 
 // One line per step: path, op with its attributes, the types that it reads and writes, its kernel,
-// whether it writes over an operand, whether its result is kept from run to run. Then what the
+// whether it writes over an operand, whether its result is kept from run to run (such steps of one
+// node are one line). Then what the
 // memory plan comes to. `batch` as in Program::plan.
 std::string list_steps(Program& program, std::int64_t batch = 0);
 
