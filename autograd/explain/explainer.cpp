@@ -31,6 +31,9 @@ Prepared& Programs::prepared(const std::string& key, const std::string& layer,
   CompileOptions options;
   options.cuts = recording.cuts;
   options.keep_fixed = true;
+  // All methods' Programs share what kernels keep of a parameter; folded weights would be each
+  // one's.
+  options.without = {"fold_batch_norm"};
   const std::string input = recording.cuts.empty() ? image.path() : recording.cuts[0].path();
   slot.reset(new Prepared{recording.node, input, tape.compile(outputs, {}, options)});
   slot->macs = slot->program.cost().macs;

@@ -1,10 +1,11 @@
 // Convolution and what follows it in a net that answers, in Programs that change no weights:
 //
-//   clamp(batch_norm_inference(conv2d(x, w, b)) + r)   as conv2d_fused(x, w', b', r)
+//   batch_norm_inference(conv2d(x, w, b))   as conv2d(x, w', b'), folded into the weights
+//   clamp(conv2d(x, w, b) + r)              as conv2d_fused(x, w, b, r)
 //
-// in which the normalisation is folded into the weights, the residual branch r may be missing, and
-// clamp may be relu or missing as well. A conv2d by itself becomes one too: weights that stay want
-// other kernels than weights that change (kernels/conv2d/fused.h).
+// in which the residual branch r may be missing, and clamp may be relu or missing as well. A conv2d
+// by itself becomes one too: weights that stay want other kernels than weights that change
+// (kernels/conv2d/fused.h).
 #include "kernels/conv2d/fused.h"
 
 #include <algorithm>
@@ -134,35 +135,31 @@ class FusedConv2d final : public Op {
   Bounds bounds_;
 };
 
-// One convolution and what has been found to follow it.
-struct Chain {
-  OpRef conv;
-  std::vector<int> operands;  // x, w, bias
-  int residual = -1;
-  Bounds bounds = {};
-  int last;  // the step whose place it takes
-};
-
-// The one step that reads the chain's value, -1 where others want it too.
-int follower(const Rewriter& r, const Chain& chain) {
-  const int y = r.step(chain.last).outputs[0];
+// The one step that reads a step's value, -1 where others want it too.
+int follower(const Rewriter& r, int s) {
+  const int y = r.step(s).outputs[0];
   const std::vector<int>& readers = r.readers(y);
   return !r.kept(y) && readers.size() == 1 ? readers[0] : -1;
 }
 
+bool has_fixed_weights(const Rewriter& r, int s) {
+  // In bf16 a sum would be rounded once where it is rounded twice.
+  return r.step(s).op->name() == "conv2d" && r.is_fixed(r.step(s).operands[1]) &&
+         r.type(r.step(s).outputs[0]).dtype != DType::bf16;
+}
+
 // A normalisation with stored statistics: y = (conv(x, w) + bias - centre) * factor + shift.
-void fold_normalisation(Rewriter& r, Chain& chain) {
-  const int s = follower(r, chain);
+void fold_normalisation(Rewriter& r, int conv) {
+  const int s = follower(r, conv);
   if (s < 0 || !r.step(s).op->folds_into_weights()) return;
   const std::vector<int>& norm = r.step(s).operands;
-  const int y = r.step(chain.last).outputs[0];
-  std::vector<int> values(chain.operands.begin() + 1, chain.operands.end());
+  if (norm[0] != r.step(conv).outputs[0]) return;
+  std::vector<int> values(r.step(conv).operands.begin() + 1, r.step(conv).operands.end());
   const std::size_t own = values.size();
   values.insert(values.end(), norm.begin() + 1, norm.end());
   for (int value : values) {
-    if (!r.is_parameter_or_constant(value)) return;
+    if (!r.is_fixed(value)) return;
   }
-  if (norm[0] != y) return;
   const OpRef op = r.step(s).op;
   const std::vector<int> folded = r.ahead(s, values, [&](std::span<const Var> v) {
     // x's place is not read.
@@ -174,12 +171,20 @@ void fold_normalisation(Rewriter& r, Chain& chain) {
     return std::vector<Var>{mul(v[0], reshape_all(factor, {factor.shape()[0], 1, 1, 1})),
                             add(mul(offset, factor), shift)};
   });
-  chain.operands = {chain.operands[0], folded[0], folded[1]};
-  chain.last = s;
+  r.replace(s, r.step(conv).op, {r.step(conv).operands[0], folded[0], folded[1]}, conv);
 }
 
+// One convolution and what has been found to follow it.
+struct Chain {
+  OpRef conv;
+  std::vector<int> operands;  // x, w, bias
+  int residual = -1;
+  Bounds bounds = {};
+  int last;  // the step whose place it takes
+};
+
 void add_residual(const Rewriter& r, Chain& chain) {
-  const int s = follower(r, chain);
+  const int s = follower(r, chain.last);
   if (s < 0 || chain.operands.size() < 3 || r.step(s).op->name() != "add") return;
   const int y = r.step(chain.last).outputs[0];
   const std::vector<int>& operands = r.step(s).operands;
@@ -190,7 +195,7 @@ void add_residual(const Rewriter& r, Chain& chain) {
 }
 
 void add_bounds(const Rewriter& r, Chain& chain) {
-  const int s = follower(r, chain);
+  const int s = follower(r, chain.last);
   const std::optional<Bounds> bounds = s >= 0 ? bounds_of(*r.step(s).op) : std::nullopt;
   if (!bounds) return;
   chain.bounds = *bounds;
@@ -199,13 +204,16 @@ void add_bounds(const Rewriter& r, Chain& chain) {
 
 }  // namespace
 
+void fold_batch_norm(Rewriter& r) {
+  for (int s = 0; s < r.steps(); ++s) {
+    if (has_fixed_weights(r, s)) fold_normalisation(r, s);
+  }
+}
+
 void fuse_convolution(Rewriter& r) {
   for (int s = 0; s < r.steps(); ++s) {
-    const Step& step = r.step(s);
-    if (step.op->name() != "conv2d" || !r.is_parameter_or_constant(step.operands[1])) continue;
-    if (r.type(step.outputs[0]).dtype == DType::bf16) continue;  // the sum would be rounded once
-    Chain chain{.conv = step.op, .operands = step.operands, .last = s};
-    fold_normalisation(r, chain);
+    if (!has_fixed_weights(r, s)) continue;
+    Chain chain{.conv = r.step(s).op, .operands = r.step(s).operands, .last = s};
     add_residual(r, chain);
     add_bounds(r, chain);
     if (chain.residual >= 0) chain.operands.push_back(chain.residual);

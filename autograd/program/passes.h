@@ -29,6 +29,7 @@ void run_passes(LoweredProgram& program, const Backend& backend, const CompileOp
 void fuse_dropout(Rewriter& r);
 void fuse_batch_norm(Rewriter& r);
 void fuse_max_pool(Rewriter& r);
+void fold_batch_norm(Rewriter& r);
 void fuse_convolution(Rewriter& r);
 void merge_common_steps(Rewriter& r);
 void fold_constants(Rewriter& r);

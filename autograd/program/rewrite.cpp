@@ -27,9 +27,9 @@ bool Rewriter::is(int value, std::string_view op) const {
   const int s = maker(value);
   return s >= 0 && step(s).outputs[0] == value && step(s).op->name() == op;
 }
-bool Rewriter::is_parameter_or_constant(int value) const {
-  const Value::Kind kind = program_.values[at(value)].kind;
-  return kind == Value::Kind::parameter || kind == Value::Kind::constant;
+bool Rewriter::is_fixed(int value) const {
+  const Value& v = program_.values[at(value)];
+  return v.kind == Value::Kind::computed ? v.source >= recorded_ : v.kind != Value::Kind::input;
 }
 const Tensor* Rewriter::constant(int value) const {
   const Value& v = program_.values[at(value)];

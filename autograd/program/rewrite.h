@@ -25,7 +25,8 @@ class Rewriter {
   int maker(int value) const;
   // Whether it is output 0 of a step of the op with this name.
   bool is(int value, std::string_view op) const;
-  bool is_parameter_or_constant(int value) const;
+  // Whether it is a parameter, a constant, or was made of them by ahead().
+  bool is_fixed(int value) const;
   // Null where it is no constant.
   const Tensor* constant(int value) const;
   // Steps that read it, in order, once each.
