@@ -393,9 +393,12 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   const TestResult test = run.setup.test();
   if (!test.sentence.empty()) {
     const std::int64_t mean = BestEpoch::epochs_of_a_mean(run.start.validation_images);
-    out.line(fmt::format("{} (best of {} epochs{}: {}); {:.0f} s", test.sentence, config.epochs,
-                         mean > 1 ? fmt::format(" by the mean of {}", mean) : "",
-                         progress.best.epoch, seconds));
+    const std::string chosen =
+        mean > config.epochs ? fmt::format("the last of {} epochs", config.epochs)
+                             : fmt::format("best of {} epochs{}: {}", config.epochs,
+                                           mean > 1 ? fmt::format(" by the mean of {}", mean) : "",
+                                           progress.best.epoch);
+    out.line(fmt::format("{} ({}); {:.0f} s", test.sentence, chosen, seconds));
   }
   const Json metrics = metrics_json(test, checkpoints.file("best"), config, progress, seconds,
                                     journal, planned, trainer.peak_bytes());
