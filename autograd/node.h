@@ -106,8 +106,10 @@ class Vjp {
 
   const Node& node() const { return node_; }
   Tape& tape() const { return *node_.tape; }
-  // Null where nothing flows back into that output.
-  Var cotangent(int output = 0) const { return cotangents_[static_cast<std::size_t>(output)]; }
+  // Null where nothing flows back into that output; of its dtype. What flows back into a weight's
+  // bf16 copy is f32: as it came it is wide_cotangent().
+  Var cotangent(int output = 0) const;
+  Var wide_cotangent() const { return cotangents_[0]; }
   Var operand(int i) const { return node_.operand_data[i]; }
   int operand_count() const { return node_.operand_count; }
   Var output(int i = 0) const { return node_.out(i); }

@@ -101,6 +101,7 @@ struct OperandSpec {
   std::int64_t bound = 0;  // of index
   std::int64_t first = 0;  // index: integers in [first, bound)
   bool batched = true;     // the leading axis is the batch, which the harness changes
+  bool wide = false;       // f32 where the data are bf16: see engine/type.h
 };
 
 class Op {

@@ -246,6 +246,15 @@ Var Tape::constant(Tensor value) {
   return leaf(std::make_shared<ConstantOp>(std::move(copy)), "constant", type, std::move(value));
 }
 
+Var Tape::lowered(Var x) {
+  if (precision() == DType::f32) return x;
+  const std::pair place(x.node->index, x.output);
+  if (auto it = lowered_.find(place); it != lowered_.end()) return it->second;
+  const Var down = cast(x, precision());
+  lowered_.emplace(place, down);
+  return down;
+}
+
 Var Tape::step() {
   if (auto it = inputs_.find("step"); it != inputs_.end()) return it->second;
   return symbolic_ ? input("step", DType::i64, {}) : input("step", Tensor::scalar_i64(0));
@@ -333,6 +342,7 @@ void Tape::rollback(std::uint32_t mark) {
   const auto dropped = [mark](const Var& var) { return var.node->index >= mark; };
   std::erase_if(inputs_, [&](const auto& entry) { return dropped(entry.second); });
   std::erase_if(parameters_, [&](const auto& entry) { return dropped(entry.second); });
+  std::erase_if(lowered_, [&](const auto& entry) { return dropped(entry.second); });
   std::erase_if(parameter_versions_,
                 [&](const auto& entry) { return !parameters_.contains(entry.first.get()); });
   std::erase_if(assignments_, [&](const Effect& effect) { return dropped(effect.value); });
@@ -380,8 +390,11 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
           node.op->vjp(v);
         });
     for (std::size_t i = 0; i < wrt.size(); ++i) {
-      if (result[i]) continue;
       const Scope in = scope_of("gradient", *wrt[i].node);
+      if (result[i]) {
+        result[i] = cast(result[i], wrt[i].dtype());
+        continue;
+      }
       // Counters have no derivative; asking for all of a model's parameters includes them.
       result[i] = is_floating(wrt[i].dtype()) ? zeros_like(wrt[i])
                                               : constant(Tensor::zeros(wrt[i].type(), device()));

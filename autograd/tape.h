@@ -21,8 +21,9 @@ class Composite;
 enum class Mode : std::uint8_t { training, evaluation };
 
 struct TapeOptions {
-  std::uint64_t seed = 0;  // of dropout masks
-  KernelChoices kernels;   // variants asked for by name
+  std::uint64_t seed = 0;             // of dropout masks
+  KernelChoices kernels;              // variants asked for by name
+  DType precision = DType::f32;       // or bf16: see precision.h
 };
 
 // "At the end of the run, `state` takes the value of `value`".
@@ -49,6 +50,7 @@ class Tape {
   Device device() const { return backend_.device; }
   const Backend& backend() const { return backend_; }
   std::uint64_t seed() const { return options_.seed; }
+  DType precision() const { return options_.precision; }
 
   // --- recording ---------------------------------------------------------------------------------
   // An input given as a type is symbolic: nothing that follows is computed, and Programs ask for it
@@ -62,6 +64,8 @@ class Tape {
   Var scalar(double value, DType dtype = DType::f32) {
     return constant(Tensor::full({dtype, {}}, value));
   }
+  // x, f32, cast to the tape's precision: once, however often it is asked for.
+  Var lowered(Var x);
   // The training step, an i64 scalar input named "step": what random ops are keyed by.
   Var step();
 
@@ -173,6 +177,7 @@ class Tape {
   std::vector<std::unique_ptr<ScopeUse>> leaf_uses_;
   std::map<std::string, Var, std::less<>> inputs_;
   std::unordered_map<const Parameter*, Var> parameters_;
+  std::map<std::pair<std::uint32_t, int>, Var> lowered_;  // by node and output
   std::vector<std::pair<ParameterRef, std::uint64_t>> parameter_versions_;
   std::uint64_t changes_seen_ = 0;
   Effects assignments_;  // all, in order

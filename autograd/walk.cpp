@@ -16,7 +16,7 @@ std::vector<Var> walk(Tape& tape, const char* prefix, std::span<const Seed> seed
   std::vector<std::array<Var, Types::kCapacity>> arrived(before);
   const auto add_to = [&](Var to, Var contribution) {
     Var& sum = arrived[to.node->index][static_cast<std::size_t>(to.output)];
-    sum = sum ? add(sum, contribution) : contribution;
+    sum = sum ? add(sum, contribution) : contribution;  // the wider of both dtypes
   };
   try {
     std::uint32_t last = 0;
@@ -56,6 +56,11 @@ std::vector<Var> walk(Tape& tape, const char* prefix, std::span<const Seed> seed
   return result;
 }
 
+Var Vjp::cotangent(int output) const {
+  const Var arrived = cotangents_[static_cast<std::size_t>(output)];
+  return arrived ? cast(arrived, node_.type_data[output].dtype) : arrived;
+}
+
 void Vjp::give_by_decomposition() {
   Tape& tape = this->tape();
   const std::uint32_t first = tape.mark();
@@ -63,6 +68,7 @@ void Vjp::give_by_decomposition() {
   std::vector<Seed> seeds;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     seeds.push_back({outputs[i], cotangents_[i]});
+    if (seeds[i].cotangent) seeds[i].cotangent = cast(cotangents_[i], outputs[i].dtype());
   }
   std::vector<Var> wrt;
   std::vector<int> position;

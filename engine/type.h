@@ -32,6 +32,9 @@ constexpr std::size_t size_of(DType dtype) {
 constexpr bool is_floating(DType dtype) {
   return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64;
 }
+// What stays f32 where data are bf16: vectors such as a bias or a norm's scale, what is summed up
+// for them, and the gradient of weights.
+constexpr DType wide(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
 std::string_view name_of(DType dtype);
 
 // bfloat16 as storage: the upper half of a float, rounded to nearest even.

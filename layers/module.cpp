@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/precision.h"
+
 namespace tapescope {
 
 Module::Module(Module& parent, std::string_view name)
@@ -60,7 +62,7 @@ NamedVars Classifier::operator()(const NamedVars& inputs) const {
     throw usage_error("[{}] the image must be {{N, H, W, {}}}, not {}", config_.name,
                       config_.channels, to_string(shape));
   }
-  return {{"logits", logits(image->second)}};
+  return {{"logits", widened(logits(image->second))}};
 }
 
 std::int64_t Classifier::scaled(std::int64_t channels) const {

@@ -3,6 +3,7 @@
 
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
+#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
@@ -106,7 +107,7 @@ class BatchedMatmul final : public Op {
 }  // namespace
 
 Var batched_matmul(Var a, Var b, bool transpose_a, bool transpose_b) {
-  return record<BatchedMatmul>({a, b}, transpose_a, transpose_b);
+  return record<BatchedMatmul>({lowered(a), lowered(b)}, transpose_a, transpose_b);
 }
 
 std::vector<Sample> batched_matmul_samples() {

@@ -126,7 +126,7 @@ OperandSpec channels_of(const Shape& x, OperandSpec::Values values) {
 
 Var layer_norm(Var x, Var scale, Var shift, double epsilon) {
   require_operands("layer_norm", {x, scale, shift});
-  return record<LayerNorm>({x, scale, shift}, epsilon);
+  return record<LayerNorm>({x, cast(scale, x.dtype()), cast(shift, x.dtype())}, epsilon);
 }
 
 Var group_norm(Var x, std::int64_t groups, Var scale, Var shift, double epsilon) {

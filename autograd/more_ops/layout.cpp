@@ -1,6 +1,7 @@
 // Ops that take apart and put together: pad and slice, concat. What is cut out of or put into an
 // axis is found from the operands' shapes when it runs, so that the batch axis may be one of them.
 #include "autograd/ops/layout_op.h"
+#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
@@ -275,7 +276,12 @@ Var concat(std::span<const Var> parts, int axis) {
     throw usage_error("[concat] {} parts; it joins 1 to {}, more in several steps", parts.size(),
                       kMostOperands - 1);
   }
-  return record<Concat>(parts, axis);
+  std::vector<Var> alike(parts.begin(), parts.end());
+  for (const Var& part : parts) {
+    if (!part || part.dtype() != DType::f32) continue;
+    for (Var& other : alike) other = widened(other);
+  }
+  return record<Concat>(alike, axis);
 }
 
 Var concat_part(Var whole, std::span<const Var> parts, int axis, int part) {

@@ -4,6 +4,7 @@
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
+#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
@@ -29,7 +30,7 @@ class BatchNormBase : public Op {
     }
     const std::int64_t channels = x[x.rank() - 1];
     for (std::size_t i = 1; i < t.size(); ++i) {
-      const Type expected = i < images ? t[0] : Type{t[0].dtype, {channels}};
+      const Type expected = i < images ? t[0] : Type{wide(t[0].dtype), {channels}};
       if (t[i] != expected) {
         throw usage_error("[{}] operand {} must be {} for {} channels, not {}", name(), i,
                           to_string(expected), channels, to_string(t[i]));
@@ -57,7 +58,7 @@ class BatchNormGradient final : public BatchNormBase {
   using BatchNormBase::BatchNormBase;
   std::string_view name() const override { return "batch_norm_gradient"; }
   Types infer(std::span<const Type> t) const override {
-    const Type vector{t[0].dtype, {check(t, 2)}};
+    const Type vector{wide(t[0].dtype), {check(t, 2)}};
     return {t[0], vector, vector};
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
@@ -66,7 +67,7 @@ class BatchNormGradient final : public BatchNormBase {
   }
   void vjp(Vjp& v) const override { v.give_by_decomposition(); }
   std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {
-    const Var dy = o[0], x = o[1], mean = o[2], variance = o[3], scale = o[4];
+    const Var dy = widened(o[0]), x = widened(o[1]), mean = o[2], variance = o[3], scale = o[4];
     const Var inverse = rsqrt(affine(variance, 1, epsilon_));
     const Var normalised = mul(sub(x, mean), inverse);
     const Var product = mul(dy, normalised);
@@ -75,7 +76,8 @@ class BatchNormGradient final : public BatchNormBase {
     const Var without_mean = sub(dy, reduce_mean(dy, axes));
     const Var along = mul(normalised, reduce_mean(product, axes));
     const Var centred = sub(without_mean, along);
-    return {mul(centred, mul(scale, inverse)), reduce_like(product, scale), reduce_like(dy, scale)};
+    return {cast(mul(centred, mul(scale, inverse)), o[1].dtype()), reduce_like(product, scale),
+            reduce_like(dy, scale)};
   }
   Role role(int) const override { return Role::signal; }
   RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
@@ -88,7 +90,7 @@ class BatchNormTraining final : public BatchNormBase {
   using BatchNormBase::BatchNormBase;
   std::string_view name() const override { return "batch_norm_training"; }
   Types infer(std::span<const Type> t) const override {
-    const Type vector{t[0].dtype, {check(t, 1)}};
+    const Type vector{wide(t[0].dtype), {check(t, 1)}};
     return {t[0], vector, vector};
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
@@ -108,14 +110,14 @@ class BatchNormTraining final : public BatchNormBase {
       if (v.wants(i)) v.give(i, node.out(i));
   }
   std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {
-    const Var x = o[0], scale = o[1], shift = o[2];
+    const Var x = widened(o[0]), scale = o[1], shift = o[2];
     const std::vector<int> axes = reduced_axes_of(x);
     const Var mean = reduce_mean(x, axes);
     const Var centred = sub(x, mean);
     const Var variance = reduce_mean(square(centred), axes);
     const Var normalised = mul(centred, rsqrt(affine(variance, 1, epsilon_)));
     const Shape channels = scale.shape();
-    return {add(mul(normalised, scale), shift), reshape_all(mean, channels),
+    return {cast(add(mul(normalised, scale), shift), o[0].dtype()), reshape_all(mean, channels),
             reshape_all(variance, channels)};
   }
   Role role(int operand) const override {
@@ -144,7 +146,8 @@ class BatchNormInference final : public BatchNormBase {
       v.give_by_decomposition();
       return;
     }
-    v.give(0, mul(v.cotangent(), channel_affine(v.node().operands())[1]));
+    const Var factor = channel_affine(v.node().operands())[1];
+    v.give(0, mul(v.cotangent(), cast(factor, v.operand(0).dtype())));
   }
   bool folds_into_weights() const override { return true; }
   std::vector<Var> channel_affine(std::span<const Var> o) const override {
@@ -152,7 +155,7 @@ class BatchNormInference final : public BatchNormBase {
   }
   std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {
     const std::vector<Var> a = channel_affine(o);
-    return {add(mul(sub(o[0], a[0]), a[1]), a[2])};
+    return {cast(add(mul(sub(widened(o[0]), a[0]), a[1]), a[2]), o[0].dtype())};
   }
   Role role(int operand) const override {
     return operand == 0 ? Role::signal : operand == 2 ? Role::bias : Role::weight;
@@ -167,7 +170,7 @@ class BatchNormInference final : public BatchNormBase {
 const Shape kShapes[] = {{3, 4, 5, 6}, {3, 7}, {3, 2, 3, 1}, {3, 5, 5, 33}};
 
 OperandSpec vector_of(const Shape& x, OperandSpec::Values values) {
-  return fixed_extent(operand({x[x.rank() - 1]}, values));
+  return per_channel(operand({x[x.rank() - 1]}, values));
 }
 constexpr auto kNormal = OperandSpec::Values::normal;
 constexpr auto kPositive = OperandSpec::Values::positive;

@@ -4,6 +4,7 @@
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
+#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
@@ -95,9 +96,9 @@ class Conv2d final : public Conv2dBase {
   std::string_view name() const override { return "conv2d"; }
   Types infer(std::span<const Type> t) const override {
     const Conv2dShape c = checked(t[0], t[1], t.size() > 2);
-    if (c.bias && t[2] != Type{t[0].dtype, {c.O}}) {
+    if (const Type bias{wide(t[0].dtype), {c.O}}; c.bias && t[2] != bias) {
       throw usage_error("[conv2d] the bias must be {} for {} output channels, not {}",
-                        to_string(Type{t[0].dtype, {c.O}}), c.O, to_string(t[2]));
+                        to_string(bias), c.O, to_string(t[2]));
     }
     return {{t[0].dtype, {c.N, c.P(), c.Q(), c.O}}};
   }
@@ -171,7 +172,7 @@ class Conv2dWeightGradient final : public Conv2dBase {
   // x {N,H,W,I}, dy {N,P,Q,O}, like {O,KH,KW,I/groups}
   Types infer(std::span<const Type> t) const override {
     check_output(checked(t[0], t[2], false), t[1]);
-    return {{t[0].dtype, t[2].shape}};
+    return {{wide(t[0].dtype), t[2].shape}};
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
@@ -179,7 +180,7 @@ class Conv2dWeightGradient final : public Conv2dBase {
     return prepare_from(conv2d_weight_gradient_variants(), c, c.dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    const Var ddw = v.cotangent();
+    const Var ddw = cast(v.cotangent(), v.operand(0).dtype());
     if (v.wants(0)) v.give(0, conv2d_data_gradient(v.operand(1), ddw, v.operand(0), options_));
     if (v.wants(1)) v.give(1, conv2d(v.operand(0), ddw, {}, options_));
   }
@@ -224,7 +225,7 @@ Shape output_shape(const Case& c) {
 Var conv2d(Var x, Var weight, Var bias, const Conv2dOptions& options) {
   // A weight of the wrong rank is infer's to report.
   const bool ok = weight && weight.shape().rank() == 4;
-  return record<Conv2d>({x, weight, bias}, options, ok ? weight.shape()[1] : 1,
+  return record<Conv2d>({lowered(x), lowered(weight), bias}, options, ok ? weight.shape()[1] : 1,
                         ok ? weight.shape()[2] : 1);
 }
 
@@ -248,7 +249,7 @@ std::vector<Sample> conv2d_samples() {
     samples.push_back({c.label, op, {normal(c.x), fixed_extent(normal(c.w))}});
     samples.push_back({std::string(c.label) + " with bias",
                        op,
-                       {normal(c.x), fixed_extent(normal(c.w)), fixed_extent(normal({c.w[0]}))}});
+                       {normal(c.x), fixed_extent(normal(c.w)), per_channel(normal({c.w[0]}))}});
   }
   return samples;
 }

@@ -6,6 +6,7 @@
 
 #include "autograd/ops/fused.h"
 #include "autograd/ops/samples.h"
+#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
@@ -228,6 +229,7 @@ Var record_unary(Unary function, Var x, double p0, double p1) {
 }
 
 Var record_binary(Binary function, Var a, Var b, double p0, double p1) {
+  meet(a, b);
   if (p0 != 0 || p1 != 0) return record(binary_op(function, p0, p1), {a, b}).out();
   static const std::vector<OpRef> ops = [] {
     std::vector<OpRef> all;

@@ -3,6 +3,7 @@
 
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
+#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
@@ -11,12 +12,13 @@ namespace {
 // operands: a {M,K}, b {K,N}, bias {N} or absent; a and b transposed if so said
 class Matmul final : public Op {
  public:
-  Matmul(bool transpose_a, bool transpose_b)
-      : transpose_a_(transpose_a), transpose_b_(transpose_b) {}
+  Matmul(bool transpose_a, bool transpose_b, bool wide_result = false)
+      : transpose_a_(transpose_a), transpose_b_(transpose_b), wide_(wide_result) {}
   std::string_view name() const override { return "matmul"; }
   void attributes(AttributeVisitor& v) const override {
     v.visit("transpose_a", static_cast<std::int64_t>(transpose_a_));
     v.visit("transpose_b", static_cast<std::int64_t>(transpose_b_));
+    if (wide_) v.visit("wide", std::int64_t{1});
   }
   Types infer(std::span<const Type> t) const override {
     const Type &a = t[0], &b = t[1];
@@ -31,25 +33,27 @@ class Matmul final : public Op {
                         to_string(a.shape), transpose_a_ ? " transposed" : "", to_string(b.shape),
                         transpose_b_ ? " transposed" : "", s.K, other);
     }
-    if (s.bias && t[2] != Type{a.dtype, {s.N}}) {
-      throw usage_error("[matmul] the bias must be {} for {} columns, not {}",
-                        to_string(Type{a.dtype, {s.N}}), s.N, to_string(t[2]));
+    if (const Type bias{wide(a.dtype), {s.N}}; s.bias && t[2] != bias) {
+      throw usage_error("[matmul] the bias must be {} for {} columns, not {}", to_string(bias), s.N,
+                        to_string(t[2]));
     }
-    return {{a.dtype, {s.M, s.N}}};
+    return {{wide_ ? wide(a.dtype) : a.dtype, {s.M, s.N}}};
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
     return prepare_from(matmul_variants(), shape_of(t), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
-    const Var dc = v.cotangent(), a = v.operand(0), b = v.operand(1);
+    const Var a = v.operand(0), b = v.operand(1), dc = cast(v.cotangent(), a.dtype());
     if (v.wants(0)) {
       v.give(0, transpose_a_ ? matmul(b, dc, transpose_b_, true)
                              : matmul(dc, b, false, !transpose_b_));
     }
     if (v.wants(1)) {
-      v.give(1, transpose_b_ ? matmul(dc, a, true, transpose_a_)
-                             : matmul(a, dc, !transpose_a_, false));
+      // Of weights, which the batch shares, the gradient is a sum over it: it stays f32.
+      const bool sum = !b.node->batched;
+      v.give(1, transpose_b_ ? record<Matmul>({dc, a}, true, transpose_a_, sum)
+                             : record<Matmul>({a, dc}, !transpose_a_, false, sum));
     }
     if (v.wants(2)) v.give(2, reduce_like(dc, v.operand(2)));
   }
@@ -79,15 +83,17 @@ class Matmul final : public Op {
             transpose_b_,
             a[transpose_a_ ? 1 : 0],
             b[transpose_b_ ? 0 : 1],
-            a[transpose_a_ ? 0 : 1]};
+            a[transpose_a_ ? 0 : 1],
+            wide_};
   }
   bool transpose_a_, transpose_b_;
+  bool wide_;  // bf16 operands, f32 result
 };
 
 }  // namespace
 
 Var matmul(Var a, Var b, bool transpose_a, bool transpose_b, Var bias) {
-  return record<Matmul>({a, b, bias}, transpose_a, transpose_b);
+  return record<Matmul>({lowered(a), lowered(b), bias}, transpose_a, transpose_b);
 }
 
 Var linear(Var x, Var weight, Var bias) { return matmul(x, weight, false, true, bias); }
@@ -105,7 +111,10 @@ std::vector<Sample> matmul_samples() {
         samples.push_back({fmt::format("{}x{}x{}", M, N, K), op, {left, right}});
         samples.push_back({fmt::format("{}x{}x{} with bias", M, N, K),
                            op,
-                           {left, right, fixed_extent(normal({N}))}});
+                           {left, right, per_channel(normal({N}))}});
+        samples.push_back({fmt::format("{}x{}x{} wide", M, N, K),
+                           std::make_shared<Matmul>(a, b, true),
+                           {left, right}});
       };
       add_case(3, 5, 7);
       add_case(3, 1, 1);

@@ -79,11 +79,12 @@ class ReduceLike final : public Op {
   Types infer(std::span<const Type> t) const override {
     require_floating(t[0], name());
     reduced_axes(t[0].shape, t[1].shape);
-    return {{t[0].dtype, t[1].shape}};
+    return {{sums_widely(t) ? DType::f32 : t[0].dtype, t[1].shape}};
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    ReduceShape shape{t[0].dtype, Reduction::sum, t[0].shape, reduced_axes(t[0].shape, t[1].shape)};
+    ReduceShape shape{t[0].dtype, Reduction::sum, t[0].shape, reduced_axes(t[0].shape, t[1].shape),
+                      sums_widely(t)};
     if (average_ && shape.count() > 0) shape.op = Reduction::mean;
     return prepare_from(reduce_variants(), shape, shape.dtype, backend);
   }
@@ -100,6 +101,10 @@ class ReduceLike final : public Op {
   bool nonnegative_factors() const override { return true; }
 
  private:
+  // The gradient of an f32 bias of bf16 data is f32.
+  static bool sums_widely(std::span<const Type> t) {
+    return t[0].dtype == DType::bf16 && t[1].dtype == DType::f32;
+  }
   bool average_, keeps_rows_;
 };
 
@@ -266,6 +271,7 @@ std::vector<Sample> reduce_like_samples() {
   for (bool average : {false, true}) {
     const auto all = std::make_shared<ReduceLike>(average, false);
     samples.push_back({"to the last axis", all, {normal({3, 4, 5}), fixed_extent(normal({5}))}});
+    samples.push_back({"of a bias", all, {normal({3, 4, 5}), per_channel(normal({5}))}});
     samples.push_back({"to a scalar", all, {normal({3, 4}), fixed_extent(normal({}))}});
     const auto rows = std::make_shared<ReduceLike>(average, true);
     samples.push_back({"to rows", rows, {normal({3, 4, 5}), normal({3, 1, 1})}});

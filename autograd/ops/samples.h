@@ -17,5 +17,11 @@ inline OperandSpec fixed_extent(OperandSpec spec) {
   spec.batched = false;
   return spec;
 }
+// One number per channel {C}, f32 where the data are bf16.
+inline OperandSpec per_channel(OperandSpec spec) {
+  spec.batched = false;
+  spec.wide = true;
+  return spec;
+}
 
 }  // namespace tapescope

@@ -10,6 +10,7 @@
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
+#include "autograd/precision.h"
 #include "autograd/program/passes.h"
 #include "kernels/batch_norm/batch_norm.h"
 
@@ -32,7 +33,7 @@ class BatchNormReluBase : public Op {
   bool rows_independent() const override { return false; }
 
  protected:
-  Type vector_of(const Type& x) const { return {x.dtype, {x.shape[x.shape.rank() - 1]}}; }
+  Type vector_of(const Type& x) const { return {wide(x.dtype), {x.shape[x.shape.rank() - 1]}}; }
   // Operand k < images or k == branch is like x, the others {C}.
   void check(std::span<const Type> t, std::size_t images, std::size_t branch) const {
     for (std::size_t k = 1; k < t.size(); ++k) {
@@ -91,8 +92,9 @@ class BatchNormReluGradient final : public BatchNormReluBase {
     return prepare_from(batch_norm_relu_gradient_variants(), rows(t[0]), t[0].dtype, backend);
   }
   std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {
-    const Var passed =
-        mask_positive(o[0], residual_ ? o[5] : add(mul(sub(o[1], o[2]), o[5]), o[6]));
+    const Var y =
+        residual_ ? o[5] : cast(add(mul(sub(widened(o[1]), o[2]), o[5]), o[6]), o[1].dtype());
+    const Var passed = mask_positive(o[0], y);
     const Var operands[] = {passed, o[1], o[2], o[3], o[4]};
     std::vector<Var> results = batch_norm_gradient(operands, epsilon_);
     if (residual_) results.push_back(passed);
@@ -107,7 +109,7 @@ class BatchNormReluGradient final : public BatchNormReluBase {
 const Shape kShapes[] = {{3, 4, 5, 6}, {3, 7}, {3, 2, 3, 1}, {3, 5, 5, 33}};
 
 OperandSpec vector_of(const Shape& x, OperandSpec::Values values) {
-  return fixed_extent(operand({x[x.rank() - 1]}, values));
+  return per_channel(operand({x[x.rank() - 1]}, values));
 }
 constexpr auto kNormal = OperandSpec::Values::normal;
 constexpr auto kPositive = OperandSpec::Values::positive;
@@ -161,8 +163,6 @@ void fuse_batch_norm(Rewriter& r) {
       reader = r.maker(summed);
     }
     if (!r.is(normalised, "batch_norm_training") || !r.read_only_by(normalised, {reader})) continue;
-    // The sign of a sum rounded to bf16 is not always that of the sum.
-    if (r.type(normalised).dtype == DType::bf16) continue;
     const int norm = r.maker(normalised);
     const double epsilon = epsilon_of_batch_norm(*r.step(norm).op).value();
     std::vector<int> operands = r.step(norm).operands;

@@ -64,8 +64,8 @@ template <class T>
 struct Relu {
   bool on = false;
   const T* r = nullptr;
-  T* factor = nullptr;
-  T* offset = nullptr;
+  float* factor = nullptr;
+  float* offset = nullptr;
 };
 template <class T>
 __device__ T finished(const Relu<T>& relu, float y, std::int64_t i) {
@@ -76,8 +76,8 @@ __device__ T finished(const Relu<T>& relu, float y, std::int64_t i) {
 
 // x: {rows, C}, y: {rows, C}, mean, variance: {C}; scale, shift: {C} or null
 template <class T>
-__global__ void training_naive(const T* x, const T* scale, const T* shift, T* y, T* mean,
-                               T* variance, Relu<T> relu, std::int64_t rows, std::int64_t C,
+__global__ void training_naive(const T* x, const float* scale, const float* shift, T* y,
+                               float* mean, float* variance, Relu<T> relu, std::int64_t rows, std::int64_t C,
                                double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
@@ -86,14 +86,14 @@ __global__ void training_naive(const T* x, const T* scale, const T* shift, T* y,
     all = merged(all, moments_of(x, r, min<std::int64_t>(rows, r + 128), 1, c, C));
   }
   const double spread = all.squares / static_cast<double>(rows);
-  mean[c] = static_cast<T>(static_cast<float>(all.mean));
-  variance[c] = static_cast<T>(static_cast<float>(spread));
+  mean[c] = static_cast<float>(all.mean);
+  variance[c] = static_cast<float>(spread);
   const float m = static_cast<float>(all.mean), add = number_or(shift, c, 0);
   const float factor =
       static_cast<float>(static_cast<double>(number_or(scale, c, 1)) / sqrt(spread + eps));
   if (relu.on) {
-    relu.factor[c] = static_cast<T>(factor);
-    relu.offset[c] = static_cast<T>(add);
+    relu.factor[c] = factor;
+    relu.offset[c] = add;
   }
   for (std::int64_t i = c; i < rows * C; i += C) {
     y[i] = finished(relu, (number(x, i) - m) * factor + add, i);
@@ -121,24 +121,24 @@ struct Channel {
   float mean, factor, shift;
 };
 template <class T>
-__global__ void merge_moments(const Moments* moments, const T* scale, const T* shift, T* mean,
-                              T* variance, Channel* channels, Relu<T> relu, std::int64_t tiles,
+__global__ void merge_moments(const Moments* moments, const float* scale, const float* shift,
+                              float* mean, float* variance, Channel* channels, Relu<T> relu, std::int64_t tiles,
                               std::int64_t rows, std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   Moments all{0, 0, 0};
   for (std::int64_t tile = 0; tile < tiles; ++tile) all = merged(all, moments[tile * C + c]);
   const double spread = all.squares / static_cast<double>(rows);
-  mean[c] = static_cast<T>(static_cast<float>(all.mean));
-  variance[c] = static_cast<T>(static_cast<float>(spread));
+  mean[c] = static_cast<float>(all.mean);
+  variance[c] = static_cast<float>(spread);
   const Channel channel = {
       static_cast<float>(all.mean),
       static_cast<float>(static_cast<double>(number_or(scale, c, 1)) / sqrt(spread + eps)),
       number_or(shift, c, 0)};
   channels[c] = channel;
   if (relu.on) {
-    relu.factor[c] = static_cast<T>(channel.factor);
-    relu.offset[c] = static_cast<T>(channel.shift);
+    relu.factor[c] = channel.factor;
+    relu.offset[c] = channel.shift;
   }
 }
 
@@ -155,8 +155,8 @@ __global__ void normalise(const T* x, const Channel* channels, T* y, Relu<T> rel
 // --- inference ---
 
 template <class T>
-__global__ void inference(const T* x, const T* scale, const T* shift, const T* mean,
-                          const T* variance, T* y, std::int64_t n, std::int64_t C, float eps) {
+__global__ void inference(const T* x, const float* scale, const float* shift, const float* mean,
+                          const float* variance, T* y, std::int64_t n, std::int64_t C, float eps) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const std::int64_t c = i % C;
@@ -170,7 +170,8 @@ __global__ void inference(const T* x, const T* scale, const T* shift, const T* m
 // offset: {C} or null
 template <class T>
 struct Passed {
-  const T *dy, *x, *mean, *factor, *offset;
+  const T *dy, *x;
+  const float *mean, *factor, *offset;
   __device__ float operator()(std::int64_t i, std::int64_t c) const {
     if (factor == nullptr) return number(dy, i);
     const float z = (number(x, i) - number(mean, c)) * number(factor, c) + number(offset, c);
@@ -205,12 +206,12 @@ __device__ Sums sums_of(const Passed<T>& dy, const T* x, float mean, float inver
 struct GradientChannel {
   float mean, inverse, factor, mean_dy, mean_product;
 };
-template <class T>
-__device__ GradientChannel gradient_channel(Sums all, const T* mean, const T* variance,
-                                            const T* scale, T* dscale, T* dshift, std::int64_t c,
-                                            double rows, double eps) {
-  if (dshift != nullptr) dshift[c] = static_cast<T>(static_cast<float>(all.dy));
-  if (dscale != nullptr) dscale[c] = static_cast<T>(static_cast<float>(all.product));
+__device__ inline GradientChannel gradient_channel(Sums all, const float* mean,
+                                                   const float* variance, const float* scale,
+                                                   float* dscale, float* dshift, std::int64_t c,
+                                                   double rows, double eps) {
+  if (dshift != nullptr) dshift[c] = static_cast<float>(all.dy);
+  if (dscale != nullptr) dscale[c] = static_cast<float>(all.product);
   const double inverse = 1 / sqrt(static_cast<double>(number(variance, c)) + eps);
   return {number(mean, c), static_cast<float>(inverse),
           static_cast<float>(static_cast<double>(number_or(scale, c, 1)) * inverse),
@@ -225,8 +226,9 @@ __device__ T gradient_element(const GradientChannel& g, float dy, float x) {
 // dy, x, dx: {rows, C}; mean, variance, scale, dscale, dshift: {C}; scale, dx, dscale, dshift may
 // be null
 template <class T>
-__global__ void gradient_naive(Passed<T> dy, const T* x, const T* mean, const T* variance,
-                               const T* scale, T* dx, T* dscale, T* dshift, std::int64_t rows,
+__global__ void gradient_naive(Passed<T> dy, const T* x, const float* mean, const float* variance,
+                               const float* scale, T* dx, float* dscale, float* dshift,
+                               std::int64_t rows,
                                std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
@@ -247,7 +249,8 @@ __global__ void gradient_naive(Passed<T> dy, const T* x, const T* mean, const T*
 
 // sums: {tiles, C}
 template <class T>
-__global__ void tile_sums(Passed<T> dy, const T* x, const T* mean, const T* variance, Sums* sums,
+__global__ void tile_sums(Passed<T> dy, const T* x, const float* mean, const float* variance,
+                          Sums* sums,
                           std::int64_t rows, std::int64_t C, double eps) {
   TAPESCOPE_SHARED(Sums, partial, [kRows][kChannels]);
   const std::int64_t c = std::int64_t{blockIdx.x} * kChannels + threadIdx.x;
@@ -268,9 +271,9 @@ __global__ void tile_sums(Passed<T> dy, const T* x, const T* mean, const T* vari
   sums[blockIdx.y * C + c] = all;
 }
 
-template <class T>
-__global__ void merge_sums(const Sums* sums, const T* mean, const T* variance, const T* scale,
-                           T* dscale, T* dshift, GradientChannel* channels, std::int64_t tiles,
+__global__ void merge_sums(const Sums* sums, const float* mean, const float* variance,
+                           const float* scale, float* dscale, float* dshift,
+                           GradientChannel* channels, std::int64_t tiles,
                            std::int64_t rows, std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
@@ -313,7 +316,7 @@ bool empty(const BatchNormShape& s) { return s.rows == 0 || s.C == 0; }
 template <class T>
 Relu<T> relu_of(const BatchNormShape& s, const Buffers& b, bool relu) {
   if (!relu) return {};
-  return {true, s.residual ? in<T>(b, 3) : nullptr, out<T>(b, 3), out<T>(b, 4)};
+  return {true, s.residual ? in<T>(b, 3) : nullptr, out<float>(b, 3), out<float>(b, 4)};
 }
 // What counts of dy. With a residual branch its gradient is made first, and is that.
 template <class T>
@@ -327,8 +330,8 @@ Passed<T> passed(const BatchNormShape& s, const Queue& queue, const Buffers& b, 
     dy = out<T>(b, 3);
   }
   const bool masked = relu && !s.residual;
-  return {dy, in<T>(b, 1), in<T>(b, 2), masked ? in<T>(b, 5) : nullptr,
-          masked ? in<T>(b, 6) : nullptr};
+  return {dy, in<T>(b, 1), in<float>(b, 2), masked ? in<float>(b, 5) : nullptr,
+          masked ? in<float>(b, 6) : nullptr};
 }
 
 template <class T, bool relu>
@@ -336,8 +339,8 @@ Plan training_naive_plan(const BatchNormShape& s) {
   return Plan("naive", 0, [s](const Queue& queue, const Buffers& b) {
     if (s.C == 0) return;
     launch<training_naive<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0, in<T>(b, 0),
-                              in<T>(b, 1), in<T>(b, 2), out<T>(b, 0), out<T>(b, 1), out<T>(b, 2),
-                              relu_of<T>(s, b, relu), s.rows, s.C, s.eps);
+                              in<float>(b, 1), in<float>(b, 2), out<T>(b, 0), out<float>(b, 1),
+                              out<float>(b, 2), relu_of<T>(s, b, relu), s.rows, s.C, s.eps);
   });
 }
 
@@ -355,8 +358,8 @@ Plan training_tiled_plan(const BatchNormShape& s) {
                               s.rows, s.C);
     }
     launch<merge_moments<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0,
-                             static_cast<const Moments*>(parts), in<T>(b, 1), in<T>(b, 2),
-                             out<T>(b, 1), out<T>(b, 2), channels, relu_of<T>(s, b, relu),
+                             static_cast<const Moments*>(parts), in<float>(b, 1), in<float>(b, 2),
+                             out<float>(b, 1), out<float>(b, 2), channels, relu_of<T>(s, b, relu),
                              tiles_of(s), s.rows, s.C, s.eps);
     if (s.rows > 0) {
       launch<normalise<T>>(queue, blocks_for(s.rows * s.C, kThreads), kThreads, 0, in<T>(b, 0),
@@ -371,8 +374,8 @@ Plan inference_plan(const BatchNormShape& s) {
   return Plan("naive", 0, [s](const Queue& queue, const Buffers& b) {
     if (empty(s)) return;
     launch<inference<T>>(queue, blocks_for(s.rows * s.C, kThreads), kThreads, 0, in<T>(b, 0),
-                         in<T>(b, 1), in<T>(b, 2), in<T>(b, 3), in<T>(b, 4), out<T>(b, 0),
-                         s.rows * s.C, s.C, static_cast<float>(s.eps));
+                         in<float>(b, 1), in<float>(b, 2), in<float>(b, 3), in<float>(b, 4),
+                         out<T>(b, 0), s.rows * s.C, s.C, static_cast<float>(s.eps));
   });
 }
 
@@ -381,9 +384,9 @@ Plan gradient_naive_plan(const BatchNormShape& s) {
   return Plan("naive", 0, [s](const Queue& queue, const Buffers& b) {
     if (s.C == 0) return;
     launch<gradient_naive<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0,
-                              passed<T>(s, queue, b, relu), in<T>(b, 1), in<T>(b, 2), in<T>(b, 3),
-                              in<T>(b, 4), out<T>(b, 0), out<T>(b, 1), out<T>(b, 2), s.rows, s.C,
-                              s.eps);
+                              passed<T>(s, queue, b, relu), in<T>(b, 1), in<float>(b, 2),
+                              in<float>(b, 3), in<float>(b, 4), out<T>(b, 0), out<float>(b, 1),
+                              out<float>(b, 2), s.rows, s.C, s.eps);
   });
 }
 
@@ -399,11 +402,12 @@ Plan gradient_tiled_plan(const BatchNormShape& s) {
     const Passed<T> dy = passed<T>(s, queue, b, relu);
     if (s.rows > 0) {
       launch<tile_sums<T>>(queue, tile_grid(s), dim3(kChannels, kRows), 0, dy, in<T>(b, 1),
-                           in<T>(b, 2), in<T>(b, 3), parts, s.rows, s.C, s.eps);
+                           in<float>(b, 2), in<float>(b, 3), parts, s.rows, s.C, s.eps);
     }
-    launch<merge_sums<T>>(queue, blocks_for(s.C, kThreads), kThreads, 0,
-                          static_cast<const Sums*>(parts), in<T>(b, 2), in<T>(b, 3), in<T>(b, 4),
-                          out<T>(b, 1), out<T>(b, 2), channels, tiles_of(s), s.rows, s.C, s.eps);
+    launch<merge_sums>(queue, blocks_for(s.C, kThreads), kThreads, 0,
+                       static_cast<const Sums*>(parts), in<float>(b, 2), in<float>(b, 3),
+                       in<float>(b, 4), out<float>(b, 1), out<float>(b, 2), channels, tiles_of(s),
+                       s.rows, s.C, s.eps);
     if (s.rows > 0 && b.out[0] != nullptr) {
       launch<gradient_elements<T>>(queue, blocks_for(s.rows * s.C, kThreads), kThreads, 0, dy,
                                    in<T>(b, 1), static_cast<const GradientChannel*>(channels),

@@ -26,6 +26,7 @@ struct BatchNormShape {
   bool residual = false;  // of the families with relu: whether there is an r
 };
 
+// What is {rows, C} is of `dtype`, what is {C} is f32 where that is bf16.
 // in: x {rows, C}, scale {C} or null (1), shift {C} or null (0)
 // out: y {rows, C}, mean {C}, variance {C} (biased)
 Variants<BatchNormShape> batch_norm_training_variants();

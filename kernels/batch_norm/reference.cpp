@@ -31,6 +31,10 @@ T* out(const Buffers& b, int k) {
   return static_cast<T*>(b.out[k]);
 }
 
+// What is {C}: f32 beside bf16.
+template <class T>
+using Vector = Accumulator<T>;
+
 // (x - mean) * factor + offset
 struct Line {
   double mean, factor, offset;
@@ -54,8 +58,8 @@ Moments moments(const BatchNormShape& s, std::int64_t c, const T* x) {
 }
 
 // scale, shift {C}
-template <class T>
-Line line(const BatchNormShape& s, std::int64_t c, const T* scale, const T* shift, Moments m) {
+template <class V>
+Line line(const BatchNormShape& s, std::int64_t c, const V* scale, const V* shift, Moments m) {
   return {m.mean, value_or(scale, c, 1) / std::sqrt(m.variance + s.eps), value_or(shift, c, 0)};
 }
 
@@ -68,8 +72,11 @@ void fill(const BatchNormShape& s, std::int64_t c, const T* x, T* y, F&& f) {
 // What of dy counts is passed(element).
 template <class T, class Passed>
 void gradient(const BatchNormShape& s, const Buffers& b, Passed&& passed) {
-  const T *x = in<T>(b, 1), *mean = in<T>(b, 2), *variance = in<T>(b, 3), *scale = in<T>(b, 4);
-  T *dx = out<T>(b, 0), *dscale = out<T>(b, 1), *dshift = out<T>(b, 2);
+  using V = Vector<T>;
+  const T* x = in<T>(b, 1);
+  const V *mean = in<V>(b, 2), *variance = in<V>(b, 3), *scale = in<V>(b, 4);
+  T* dx = out<T>(b, 0);
+  V *dscale = out<V>(b, 1), *dshift = out<V>(b, 2);
   const double rows = static_cast<double>(s.rows);
   parallel_for(s.C, [&](std::int64_t c) {
     const double inverse = 1 / std::sqrt(value(variance, c) + s.eps), m = value(mean, c);
@@ -78,8 +85,8 @@ void gradient(const BatchNormShape& s, const Buffers& b, Passed&& passed) {
       sum += passed(i);
       product += passed(i) * (value(x, i) - m) * inverse;
     }
-    if (dshift != nullptr) dshift[c] = rounded<T>(sum);
-    if (dscale != nullptr) dscale[c] = rounded<T>(product);
+    if (dshift != nullptr) dshift[c] = rounded<V>(sum);
+    if (dscale != nullptr) dscale[c] = rounded<V>(product);
     if (dx == nullptr) return;
     const double factor = value_or(scale, c, 1) * inverse;
     fill(s, c, x, dx, [&](std::int64_t i, double at) {
@@ -93,14 +100,15 @@ void gradient(const BatchNormShape& s, const Buffers& b, Passed&& passed) {
 Plan training(const BatchNormShape& s, bool relu) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
+    using V = Vector<T>;
     return Plan("reference", 0, [s, relu](const Queue&, const Buffers& b) {
       parallel_for(s.C, [&](std::int64_t c) {
         const Moments m = moments(s, c, in<T>(b, 0));
-        const Line normalise = line(s, c, in<T>(b, 1), in<T>(b, 2), m);
-        out<T>(b, 1)[c] = rounded<T>(m.mean);
-        out<T>(b, 2)[c] = rounded<T>(m.variance);
-        if (relu) out<T>(b, 3)[c] = rounded<T>(normalise.factor);
-        if (relu) out<T>(b, 4)[c] = rounded<T>(normalise.offset);
+        const Line normalise = line(s, c, in<V>(b, 1), in<V>(b, 2), m);
+        out<V>(b, 1)[c] = rounded<V>(m.mean);
+        out<V>(b, 2)[c] = rounded<V>(m.variance);
+        if (relu) out<V>(b, 3)[c] = rounded<V>(normalise.factor);
+        if (relu) out<V>(b, 4)[c] = rounded<V>(normalise.offset);
         fill(s, c, in<T>(b, 0), out<T>(b, 0), [&](std::int64_t i, double at) {
           const double z = normalise(at) + (relu && s.residual ? value(in<T>(b, 3), i) : 0);
           return relu && z < 0 ? 0 : z;
@@ -119,11 +127,11 @@ Plan batch_norm_inference(const BatchNormShape& s) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
     return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
-      const T *x = in<T>(b, 0), *scale = in<T>(b, 1), *shift = in<T>(b, 2);
+      using V = Vector<T>;
       parallel_for(s.C, [&](std::int64_t c) {
-        const Line normalise =
-            line(s, c, scale, shift, {value(in<T>(b, 3), c), value(in<T>(b, 4), c)});
-        fill(s, c, x, out<T>(b, 0), [&](std::int64_t, double at) { return normalise(at); });
+        const Line normalise = line(s, c, in<V>(b, 1), in<V>(b, 2),
+                                    {value(in<V>(b, 3), c), value(in<V>(b, 4), c)});
+        fill(s, c, in<T>(b, 0), out<T>(b, 0), [&](std::int64_t, double at) { return normalise(at); });
       });
     });
   });
@@ -142,7 +150,8 @@ Plan batch_norm_relu_gradient(const BatchNormShape& s) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
     return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
-      const T *dy = in<T>(b, 0), *x = in<T>(b, 1), *mean = in<T>(b, 2);
+      using V = Vector<T>;
+      const T *dy = in<T>(b, 0), *x = in<T>(b, 1);
       if (s.residual) {
         T* const dr = out<T>(b, 3);
         const T* const y = in<T>(b, 5);
@@ -154,7 +163,7 @@ Plan batch_norm_relu_gradient(const BatchNormShape& s) {
       }
       gradient<T>(s, b, [&](std::int64_t i) {
         const std::int64_t c = i % s.C;
-        const Line z{value(mean, c), value(in<T>(b, 5), c), value(in<T>(b, 6), c)};
+        const Line z{value(in<V>(b, 2), c), value(in<V>(b, 5), c), value(in<V>(b, 6), c)};
         return z(value(x, i)) > 0 ? value(dy, i) : 0;
       });
     });

@@ -72,11 +72,18 @@ void sum_pairs(std::int64_t rows, std::int64_t C, std::int64_t copies, float* fi
   fold_group<Sum>(copies / kLanes, C, total_second, second);
 }
 
-void statistics(std::int64_t rows, std::int64_t C, const float* x, float* centre, float* rest,
+template <class T>
+void statistics(std::int64_t rows, std::int64_t C, const void* x_, float* centre, float* rest,
                 float* squares) {
-  reduce_columns<Sum>(rows, C, C, x, centre);
-  const float count = static_cast<float>(rows);
-  for (std::int64_t c = 0; c < C; ++c) centre[c] /= count;
+  const Numbers<T> x(x_);
+  if constexpr (sizeof(T) == 2) {
+    // A row of the block is near enough to the mean for what has 8 bits, and costs no pass.
+    for (std::int64_t c = 0; c < C; ++c) centre[c] = x[c];
+  } else {
+    reduce_columns<Sum>(rows, C, C, x.data, centre);
+    const float count = static_cast<float>(rows);
+    for (std::int64_t c = 0; c < C; ++c) centre[c] /= count;
+  }
   const std::int64_t copies = copies_for(rows, C);
   const Repeated repeated(copies, C, centre);
   const float* at_centre = repeated;
@@ -93,38 +100,49 @@ inline __attribute__((always_inline)) float normalised(float x, float mean, floa
 inline __attribute__((always_inline)) float relu(float x) { return x < 0.0f ? 0.0f : x; }
 
 // y[i] = finished((x - mean) * factor + shift, i)
-template <class F>
+template <class T, class F>
 inline __attribute__((always_inline)) void normalise_with(std::int64_t rows, std::int64_t C,
-                                                          const float* x, const float* mean,
+                                                          Numbers<T> x, const float* mean,
                                                           const float* factor, const float* shift,
-                                                          float* y, F finished) {
+                                                          T* y, F finished) {
   const std::int64_t copies = copies_for(rows, C);
   const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
   const float *at_m = m, *at_f = f, *at_s = s;
   for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
 #pragma omp simd
     for (std::int64_t j = 0; j < n; ++j) {
-      y[at + j] = finished(normalised(x[at + j], at_m[j], at_f[j], at_s[j]), at + j);
+      put(finished(normalised(x[at + j], at_m[j], at_f[j], at_s[j]), at + j), y[at + j]);
     }
   });
 }
 
-void normalise(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
-               const float* factor, const float* shift, float* y) {
+template <class T>
+void normalise(std::int64_t rows, std::int64_t C, const void* x_, const float* mean,
+               const float* factor, const float* shift, void* y_) {
+  const Numbers<T> x(x_);
+  T* y = static_cast<T*>(y_);
   normalise_with(rows, C, x, mean, factor, shift, y, [](float z, std::int64_t) { return z; });
 }
-void normalise_relu(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
-                    const float* factor, const float* shift, float* y) {
+template <class T>
+void normalise_relu(std::int64_t rows, std::int64_t C, const void* x_, const float* mean,
+                    const float* factor, const float* shift, void* y_) {
+  const Numbers<T> x(x_);
+  T* y = static_cast<T*>(y_);
   normalise_with(rows, C, x, mean, factor, shift, y, [](float z, std::int64_t) { return relu(z); });
 }
-void normalise_add_relu(std::int64_t rows, std::int64_t C, const float* x, const float* mean,
-                        const float* factor, const float* shift, const float* r, float* y) {
+template <class T>
+void normalise_add_relu(std::int64_t rows, std::int64_t C, const void* x_, const float* mean,
+                        const float* factor, const float* shift, const void* r_, void* y_) {
+  const Numbers<T> x(x_), r(r_);
+  T* y = static_cast<T*>(y_);
   normalise_with(rows, C, x, mean, factor, shift, y,
                  [=](float z, std::int64_t i) { return relu(z + r[i]); });
 }
 
-void gradient_sums(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
+template <class T>
+void gradient_sums(std::int64_t rows, std::int64_t C, const void* dy_, const void* x_,
                    const float* mean, float* sum, float* product) {
+  const Numbers<T> dy(dy_), x(x_);
   const std::int64_t copies = copies_for(rows, C);
   const Repeated m(copies, C, mean);
   const float* at_m = m;
@@ -139,9 +157,11 @@ inline __attribute__((always_inline)) float passed(float dy, float x, float mean
   return normalised(x, mean, factor, shift) > 0.0f ? dy : 0.0f;
 }
 
-void gradient_sums_relu(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
+template <class T>
+void gradient_sums_relu(std::int64_t rows, std::int64_t C, const void* dy_, const void* x_,
                         const float* mean, const float* factor, const float* shift, float* sum,
                         float* product) {
+  const Numbers<T> dy(dy_), x(x_);
   const std::int64_t copies = copies_for(rows, C);
   const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
   const float *at_m = m, *at_f = f, *at_s = s;
@@ -151,44 +171,54 @@ void gradient_sums_relu(std::int64_t rows, std::int64_t C, const float* dy, cons
   });
 }
 
-void gradient_sums_masked(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
-                          const float* mean, const float* y, float* g, float* sum, float* product) {
+template <class T>
+void gradient_sums_masked(std::int64_t rows, std::int64_t C, const void* dy_, const void* x_,
+                          const float* mean, const void* y_, void* g_, float* sum, float* product) {
+  const Numbers<T> dy(dy_), x(x_), y(y_);
+  T* g = static_cast<T*>(g_);
   const std::int64_t copies = copies_for(rows, C);
   const Repeated m(copies, C, mean);
   const float* at_m = m;
   sum_pairs(rows, C, copies, sum, product, [=](std::int64_t i, std::int64_t j) {
     const float passed = y[i] > 0.0f ? dy[i] : 0.0f;
-    g[i] = passed;
+    put(passed, g[i]);
     return Pair{passed, passed * (x[i] - at_m[j])};
   });
 }
 
 // dx[i] = a * g(i, mean, j) + (b * (x - mean) + c), j being where the channel of i is repeated
-template <class G>
+template <class T, class G>
 inline __attribute__((always_inline)) void gradient_with(std::int64_t rows, std::int64_t C,
-                                                         std::int64_t copies, const float* x,
+                                                         std::int64_t copies, Numbers<T> x,
                                                          const float* mean, const float* a,
-                                                         const float* b, const float* c, float* dx,
+                                                         const float* b, const float* c, T* dx,
                                                          G g) {
   const Repeated m(copies, C, mean), ra(copies, C, a), rb(copies, C, b), rc(copies, C, c);
   const float *at_m = m, *at_a = ra, *at_b = rb, *at_c = rc;
   for_long_rows(rows, C, copies, [=](std::int64_t n, std::int64_t at) {
 #pragma omp simd
     for (std::int64_t j = 0; j < n; ++j) {
-      dx[at + j] = at_a[j] * g(at + j, at_m[j], j) + (at_b[j] * (x[at + j] - at_m[j]) + at_c[j]);
+      put(at_a[j] * g(at + j, at_m[j], j) + (at_b[j] * (x[at + j] - at_m[j]) + at_c[j]),
+          dx[at + j]);
     }
   });
 }
 
-void gradient(std::int64_t rows, std::int64_t C, const float* dy, const float* x, const float* mean,
-              const float* a, const float* b, const float* c, float* dx) {
+template <class T>
+void gradient(std::int64_t rows, std::int64_t C, const void* dy_, const void* x_, const float* mean,
+              const float* a, const float* b, const float* c, void* dx_) {
+  const Numbers<T> dy(dy_), x(x_);
+  T* dx = static_cast<T*>(dx_);
   gradient_with(rows, C, copies_for(rows, C), x, mean, a, b, c, dx,
                 [=](std::int64_t i, float, std::int64_t) { return dy[i]; });
 }
 
-void gradient_relu(std::int64_t rows, std::int64_t C, const float* dy, const float* x,
+template <class T>
+void gradient_relu(std::int64_t rows, std::int64_t C, const void* dy_, const void* x_,
                    const float* mean, const float* factor, const float* shift, const float* a,
-                   const float* b, const float* c, float* dx) {
+                   const float* b, const float* c, void* dx_) {
+  const Numbers<T> dy(dy_), x(x_);
+  T* dx = static_cast<T*>(dx_);
   const std::int64_t copies = copies_for(rows, C);
   const Repeated f(copies, C, factor), s(copies, C, shift);
   const float *at_f = f, *at_s = s;
@@ -198,12 +228,15 @@ void gradient_relu(std::int64_t rows, std::int64_t C, const float* dy, const flo
                 });
 }
 
+template <class T>
+constexpr BatchNormKernels kKernels = {
+    statistics<T>,           normalise<T>,     normalise_relu<T>,
+    normalise_add_relu<T>,   gradient_sums<T>, gradient_sums_relu<T>,
+    gradient_sums_masked<T>, gradient<T>,      gradient_relu<T>};
+
 }  // namespace
 
-const BatchNormKernels batch_norm_kernels = {
-    statistics,           normalise,     normalise_relu,
-    normalise_add_relu,   gradient_sums, gradient_sums_relu,
-    gradient_sums_masked, gradient,      gradient_relu};
+const BatchNormTables batch_norm_kernels = {kKernels<float>, kKernels<Half>};
 
 }  // namespace TAPESCOPE_ISA
 }  // namespace tapescope

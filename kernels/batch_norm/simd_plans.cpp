@@ -39,6 +39,17 @@ void for_channels(const BatchNormShape& s, F&& f) {
 
 const float* in(const Buffers& b, int k) { return static_cast<const float*>(b.in[k]); }
 float* out(const Buffers& b, int k) { return static_cast<float*>(b.out[k]); }
+// The data's memory from an element on: f32 or bf16.
+struct Data {
+  std::size_t size;
+  const void* operator()(const Buffers& b, int k, std::int64_t element) const {
+    return static_cast<const char*>(b.in[k]) + static_cast<std::size_t>(element) * size;
+  }
+  void* out(const Buffers& b, int k, std::int64_t element) const {
+    return static_cast<char*>(b.out[k]) + static_cast<std::size_t>(element) * size;
+  }
+};
+Data data_of(const BatchNormShape& s) { return {size_of(s.dtype)}; }
 float value_or(const float* values, std::int64_t c, float otherwise) {
   return values != nullptr ? values[c] : otherwise;
 }
@@ -51,11 +62,12 @@ std::size_t workspace_bytes(const BatchNormShape& s, std::int64_t arrays, std::i
 // mean, variance, factor, offset: {C}, what normalises x; partial: {blocks, 3, C}
 void moments(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b,
              float* factor, float* offset, float* partial) {
-  const float *x = in(b, 0), *scale = in(b, 1), *shift = in(b, 2);
+  const float *scale = in(b, 1), *shift = in(b, 2);
   float *mean = out(b, 1), *variance = out(b, 2);
+  const Data data = data_of(s);
   for_blocks(s, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
     float* own = partial + block * 3 * s.C;
-    kernels.statistics(rows, s.C, x + row * s.C, own, own + s.C, own + 2 * s.C);
+    kernels.statistics(rows, s.C, data(b, 0, row * s.C), own, own + s.C, own + 2 * s.C);
   });
   const std::int64_t blocks = block_count(s), height = block_rows(s);
   const double rows = static_cast<double>(s.rows);
@@ -91,30 +103,32 @@ void training(const BatchNormShape& s, const BatchNormKernels& kernels, const Bu
   float* factor = static_cast<float*>(b.workspace);  // {C}
   float* offset = factor + s.C;                      // {C}
   moments(s, kernels, b, factor, offset, offset + s.C);
+  const Data data = data_of(s);
   for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
-    kernels.normalise(rows, s.C, in(b, 0) + row * s.C, out(b, 1), factor, offset,
-                      out(b, 0) + row * s.C);
+    kernels.normalise(rows, s.C, data(b, 0, row * s.C), out(b, 1), factor, offset,
+                      data.out(b, 0, row * s.C));
   });
 }
 
 void relu_training(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
-  const float *x = in(b, 0), *mean = out(b, 1), *factor = out(b, 3), *offset = out(b, 4);
-  float* y = out(b, 0);
+  const float *mean = out(b, 1), *factor = out(b, 3), *offset = out(b, 4);
+  const Data data = data_of(s);
   moments(s, kernels, b, out(b, 3), out(b, 4), static_cast<float*>(b.workspace));
   for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
     const std::int64_t at = row * s.C;
     if (s.residual) {
-      kernels.normalise_add_relu(rows, s.C, x + at, mean, factor, offset, in(b, 3) + at, y + at);
+      kernels.normalise_add_relu(rows, s.C, data(b, 0, at), mean, factor, offset, data(b, 3, at),
+                                 data.out(b, 0, at));
     } else {
-      kernels.normalise_relu(rows, s.C, x + at, mean, factor, offset, y + at);
+      kernels.normalise_relu(rows, s.C, data(b, 0, at), mean, factor, offset, data.out(b, 0, at));
     }
   });
 }
 
 void inference(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
-  const float *x = in(b, 0), *scale = in(b, 1), *shift = in(b, 2);
+  const float *scale = in(b, 1), *shift = in(b, 2);
   const float *mean = in(b, 3), *variance = in(b, 4);
-  float* y = out(b, 0);
+  const Data data = data_of(s);
   float* factor = static_cast<float*>(b.workspace);  // {C}
   float* offset = factor + s.C;                      // {C}
   for (std::int64_t c = 0; c < s.C; ++c) {
@@ -123,7 +137,8 @@ void inference(const BatchNormShape& s, const BatchNormKernels& kernels, const B
     offset[c] = value_or(shift, c, 0);
   }
   for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
-    kernels.normalise(rows, s.C, x + row * s.C, mean, factor, offset, y + row * s.C);
+    kernels.normalise(rows, s.C, data(b, 0, row * s.C), mean, factor, offset,
+                      data.out(b, 0, row * s.C));
   });
 }
 
@@ -165,53 +180,56 @@ GradientFactors gradient_factors(const BatchNormShape& s, const Buffers& b, Sums
 }
 
 void gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
-  const float *dy = in(b, 0), *x = in(b, 1), *mean = in(b, 2);
-  float* dx = out(b, 0);
+  const float* mean = in(b, 2);
+  const Data data = data_of(s);
   const GradientFactors f =
       gradient_factors(s, b, [&](std::int64_t rows, std::int64_t at, float* sum, float* product) {
-        kernels.gradient_sums(rows, s.C, dy + at, x + at, mean, sum, product);
+        kernels.gradient_sums(rows, s.C, data(b, 0, at), data(b, 1, at), mean, sum, product);
       });
-  if (dx == nullptr) return;
+  if (b.out[0] == nullptr) return;
   for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
     const std::int64_t at = row * s.C;
-    kernels.gradient(rows, s.C, dy + at, x + at, mean, f.of_g, f.of_x, f.rest, dx + at);
+    kernels.gradient(rows, s.C, data(b, 0, at), data(b, 1, at), mean, f.of_g, f.of_x, f.rest,
+                     data.out(b, 0, at));
   });
 }
 
 void relu_gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
-  const float *dy = in(b, 0), *x = in(b, 1), *mean = in(b, 2), *factor = in(b, 5);
-  const float* offset = in(b, 6);
-  float* dx = out(b, 0);
+  const float *mean = in(b, 2), *factor = in(b, 5), *offset = in(b, 6);
+  const Data data = data_of(s);
   const GradientFactors f =
       gradient_factors(s, b, [&](std::int64_t rows, std::int64_t at, float* sum, float* product) {
-        kernels.gradient_sums_relu(rows, s.C, dy + at, x + at, mean, factor, offset, sum, product);
+        kernels.gradient_sums_relu(rows, s.C, data(b, 0, at), data(b, 1, at), mean, factor, offset,
+                                   sum, product);
       });
   for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
     const std::int64_t at = row * s.C;
-    kernels.gradient_relu(rows, s.C, dy + at, x + at, mean, factor, offset, f.of_g, f.of_x, f.rest,
-                          dx + at);
+    kernels.gradient_relu(rows, s.C, data(b, 0, at), data(b, 1, at), mean, factor, offset, f.of_g,
+                          f.of_x, f.rest, data.out(b, 0, at));
   });
 }
 
 void residual_gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
-  const float *dy = in(b, 0), *x = in(b, 1), *mean = in(b, 2), *y = in(b, 5);
-  float *dx = out(b, 0), *dr = out(b, 3);
+  const float* mean = in(b, 2);
+  const Data data = data_of(s);
   const GradientFactors f =
       gradient_factors(s, b, [&](std::int64_t rows, std::int64_t at, float* sum, float* product) {
-        kernels.gradient_sums_masked(rows, s.C, dy + at, x + at, mean, y + at, dr + at, sum,
-                                     product);
+        kernels.gradient_sums_masked(rows, s.C, data(b, 0, at), data(b, 1, at), mean,
+                                     data(b, 5, at), data.out(b, 3, at), sum, product);
       });
   for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
     const std::int64_t at = row * s.C;
-    kernels.gradient(rows, s.C, dr + at, x + at, mean, f.of_g, f.of_x, f.rest, dx + at);
+    kernels.gradient(rows, s.C, data.out(b, 3, at), data(b, 1, at), mean, f.of_g, f.of_x, f.rest,
+                     data.out(b, 0, at));
   });
 }
 
 using Body = void (*)(const BatchNormShape&, const BatchNormKernels&, const Buffers&);
 
 Plan plan(const BatchNormShape& s, std::size_t workspace, Body body) {
+  const BatchNormTables& tables = TAPESCOPE_ISA_TABLE(batch_norm_kernels);
   return Plan("simd", workspace,
-              [s, body, kernels = &TAPESCOPE_ISA_TABLE(batch_norm_kernels)](
+              [s, body, kernels = s.dtype == DType::bf16 ? &tables.bf16 : &tables.f32](
                   const Queue&, const Buffers& b) { body(s, *kernels, b); });
 }
 

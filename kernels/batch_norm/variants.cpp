@@ -17,7 +17,7 @@ constexpr Variant<BatchNormShape> reference_row(Prepare prepare) {
 
 constexpr Variant<BatchNormShape> simd_row(Prepare prepare) {
   return {.name = "simd",
-          .dtypes = {DType::f32},
+          .dtypes = {DType::f32, DType::bf16},
           .note =
               "blocks of rows that stay in cache, merged in f64; few channels are repeated to fill "
               "vectors",

@@ -159,15 +159,15 @@ __global__ void __launch_bounds__(Tile::kThreads, 2)
   }
 }
 
-// c {M, N}, with an optional bias {N}.
+// c {M, N}, with an optional bias {N}, which is f32 whatever c is.
 template <class T>
 struct StoreMatrix {
   T* c;
-  const T* bias;
+  const float* bias;
   int M, N;
   __device__ void operator()(int m, int n, int, float value) const {
     if (m >= M || n >= N) return;
-    if (bias != nullptr) value += static_cast<float>(bias[n]);
+    if (bias != nullptr) value += bias[n];
     c[std::int64_t{m} * N + n] = static_cast<T>(value);
   }
 };

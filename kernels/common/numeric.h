@@ -9,7 +9,8 @@
 
 namespace tapescope {
 
-// bf16 is summed in f32, as tensor cores do; every other dtype in itself.
+// bf16 is summed in f32, as tensor cores do; every other dtype in itself. Also what wide() makes of
+// a dtype.
 template <class T>
 using Accumulator = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
 

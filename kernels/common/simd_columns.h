@@ -1,12 +1,8 @@
-// Sums and maxima down the columns of a {rows, columns} block of floats.
+// Sums and maxima down the columns of a {rows, columns} block of floats, or of bf16 as floats.
 // For kernels/<family>/simd.cpp only: everything here is in the namespace of the instruction set.
 #pragma once
 
-#include <cstdint>
-
-#ifndef TAPESCOPE_ISA
-#error "simd_columns.h is for files compiled once per instruction set"
-#endif
+#include "kernels/common/simd_bf16.h"
 
 namespace tapescope {
 namespace TAPESCOPE_ISA {
@@ -41,18 +37,38 @@ struct Max {  // NaN wins
 constexpr std::int64_t kLanes = 16;          // elements: whole vectors on every instruction set
 constexpr std::int64_t kNarrowColumns = 64;  // up to here rows are folded together
 
-template <class Op>
-inline __attribute__((always_inline)) void combine4(const float* x, std::int64_t stride,
+TAPESCOPE_INLINE Vector load_vector(const float* x) {
+  return *reinterpret_cast<const Vector*>(x);
+}
+typedef std::uint16_t HalfVector
+    __attribute__((vector_size(kVectorBytes / 2), aligned(2), may_alias));
+typedef std::uint32_t BitsVector __attribute__((vector_size(kVectorBytes)));
+TAPESCOPE_INLINE Vector load_vector(const Half* x) {
+  const HalfVector halves = *reinterpret_cast<const HalfVector*>(x);
+  return (Vector)(__builtin_convertvector(halves, BitsVector) << 16);
+}
+TAPESCOPE_INLINE void store_vector(Vector value, float* to) {
+  *reinterpret_cast<Vector*>(to) = value;
+}
+TAPESCOPE_INLINE void store_vector(Vector value, Half* to) {  // to_half() of each
+  const BitsVector bits = (BitsVector)value, upper = bits >> 16;
+  const BitsVector rounded = (bits + 0x7fffu + (upper & 1u)) >> 16;
+  const BitsVector half = (bits & 0x7fffffffu) > 0x7f800000u ? upper | 0x40u : rounded;
+  *reinterpret_cast<HalfVector*>(to) = __builtin_convertvector(half, HalfVector);
+}
+
+template <class Op, class T>
+inline __attribute__((always_inline)) void combine4(const T* x, std::int64_t stride,
                                                     Vector& total) {
-  const auto at = [=](std::int64_t k) { return *reinterpret_cast<const Vector*>(x + k * stride); };
+  const auto at = [=](std::int64_t k) { return load_vector(x + k * stride); };
   total = Op::apply(total, Op::apply(Op::apply(at(0), at(1)), Op::apply(at(2), at(3))));
 }
 
 // total[j] (+)= x[j] for j < n.
-template <class Op>
-void accumulate(std::int64_t n, const float* x, float* total) {
+template <class Op, class T>
+void accumulate(std::int64_t n, const T* x, float* total) {
 #pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j) total[j] = Op::apply(total[j], x[j]);
+  for (std::int64_t j = 0; j < n; ++j) total[j] = Op::apply(total[j], number(x[j]));
 }
 
 // Fewer columns than fill the vectors: a group of 16 * copies rows is taken as one long row of
@@ -78,8 +94,8 @@ void fold_group(std::int64_t copies, std::int64_t columns, float* total, float* 
   for (std::int64_t c = 0; c < columns; ++c) out[c] = total[c];
 }
 
-template <class Op>
-void reduce_narrow(std::int64_t rows, std::int64_t columns, const float* x, float* out) {
+template <class Op, class T>
+void reduce_narrow(std::int64_t rows, std::int64_t columns, const T* x, float* out) {
   const std::int64_t copies = group_copies(rows, columns);
   const std::int64_t group = kLanes * copies, length = group * columns;
   alignas(64) float total[kGroupElements];
@@ -96,8 +112,8 @@ void reduce_narrow(std::int64_t rows, std::int64_t columns, const float* x, floa
 }
 
 // One column: 64 accumulators in registers, folded after every 4096 elements.
-template <class Op>
-float reduce_contiguous(std::int64_t n, const float* x) {
+template <class Op, class T>
+float reduce_contiguous(std::int64_t n, const T* x) {
   constexpr std::int64_t kLength = 64, kSpan = 4096, kVectors = kLength / kWidth;
   typename Op::Total result = Op::kIdentity;
   while (n > 0) {
@@ -107,7 +123,7 @@ float reduce_contiguous(std::int64_t n, const float* x) {
     std::int64_t i = 0;
     for (; i + kLength <= span; i += kLength) {
       for (std::int64_t v = 0; v < kVectors; ++v) {
-        total[v] = Op::apply(total[v], *reinterpret_cast<const Vector*>(x + i + v * kWidth));
+        total[v] = Op::apply(total[v], load_vector(x + i + v * kWidth));
       }
     }
     alignas(64) float lanes[kLength];
@@ -123,16 +139,16 @@ float reduce_contiguous(std::int64_t n, const float* x) {
   return static_cast<float>(result);
 }
 
-template <class Op>
-void reduce_wide(std::int64_t rows, std::int64_t columns, std::int64_t stride, const float* x,
+template <class Op, class T>
+void reduce_wide(std::int64_t rows, std::int64_t columns, std::int64_t stride, const T* x,
                  float* out) {
   for (std::int64_t c = 0; c < columns; ++c) out[c] = Op::kIdentity;
   std::int64_t row = 0;
   for (; row + 4 <= rows; row += 4, x += 4 * stride) {
 #pragma omp simd
     for (std::int64_t c = 0; c < columns; ++c) {
-      const float low = Op::apply(x[c], x[c + stride]);
-      const float high = Op::apply(x[c + 2 * stride], x[c + 3 * stride]);
+      const float low = Op::apply(number(x[c]), number(x[c + stride]));
+      const float high = Op::apply(number(x[c + 2 * stride]), number(x[c + 3 * stride]));
       out[c] = Op::apply(out[c], Op::apply(low, high));
     }
   }
@@ -140,29 +156,29 @@ void reduce_wide(std::int64_t rows, std::int64_t columns, std::int64_t stride, c
 }
 
 // One column of few rows, for several of them: out[k] = reduction of x[k * rows + r] over r < rows.
-template <class Op>
-void reduce_short(std::int64_t count, std::int64_t rows, const float* x, float* out) {
+template <class Op, class T>
+void reduce_short(std::int64_t count, std::int64_t rows, const T* x, float* out) {
   std::int64_t k = 0;
   for (; k + kLanes <= count; k += kLanes, x += kLanes * rows) {
     alignas(64) float total[kLanes];
     for (std::int64_t j = 0; j < kLanes; ++j) total[j] = Op::kIdentity;
     for (std::int64_t r = 0; r < rows; ++r) {
 #pragma omp simd
-      for (std::int64_t j = 0; j < kLanes; ++j) total[j] = Op::apply(total[j], x[j * rows + r]);
+      for (std::int64_t j = 0; j < kLanes; ++j) total[j] = Op::apply(total[j], number(x[j * rows + r]));
     }
     for (std::int64_t j = 0; j < kLanes; ++j) out[k + j] = total[j];
   }
   for (; k < count; ++k, x += rows) {
     float total = Op::kIdentity;
-    for (std::int64_t r = 0; r < rows; ++r) total = Op::apply(total, x[r]);
+    for (std::int64_t r = 0; r < rows; ++r) total = Op::apply(total, number(x[r]));
     out[k] = total;
   }
 }
 
 // out[c] = reduction of x[r * stride + c] over r < rows. The order of additions depends on rows
 // and columns only.
-template <class Op>
-void reduce_columns(std::int64_t rows, std::int64_t columns, std::int64_t stride, const float* x,
+template <class Op, class T>
+void reduce_columns(std::int64_t rows, std::int64_t columns, std::int64_t stride, const T* x,
                     float* out) {
   if (columns == 1 && stride == 1) {
     *out = reduce_contiguous<Op>(rows, x);
@@ -174,8 +190,8 @@ void reduce_columns(std::int64_t rows, std::int64_t columns, std::int64_t stride
 }
 
 // The same for `count` blocks, one behind the other: out is {count, columns}.
-template <class Op>
-void reduce_blocks(std::int64_t count, std::int64_t rows, std::int64_t columns, const float* x,
+template <class Op, class T>
+void reduce_blocks(std::int64_t count, std::int64_t rows, std::int64_t columns, const T* x,
                    float* out) {
   if (columns == 1 && rows < kLanes) {
     reduce_short<Op>(count, rows, x, out);

@@ -9,16 +9,16 @@ constexpr unsigned kThreads = 256;
 
 // One thread per element.
 template <class T>
-__global__ void add_bias(const T* bias, T* rows, std::int64_t n, std::int64_t C) {
+__global__ void add_bias(const float* bias, T* rows, std::int64_t n, std::int64_t C) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= n) return;
-  rows[i] = static_cast<T>(static_cast<float>(rows[i]) + static_cast<float>(bias[i % C]));
+  rows[i] = static_cast<T>(static_cast<float>(rows[i]) + bias[i % C]);
 }
 
 template <class T>
 void add(const Queue& queue, std::int64_t n, std::int64_t C, const void* bias, void* rows) {
   if (n == 0) return;
-  launch<add_bias<T>>(queue, blocks_for(n, kThreads), kThreads, 0, static_cast<const T*>(bias),
+  launch<add_bias<T>>(queue, blocks_for(n, kThreads), kThreads, 0, static_cast<const float*>(bias),
                       static_cast<T*>(rows), n, C);
 }
 

@@ -8,7 +8,7 @@
 
 namespace tapescope {
 
-// rows[n, c] += bias[c], rows {count, C}, bias {C}, both f32 or bf16.
+// rows[n, c] += bias[c], rows {count, C} f32 or bf16, bias {C} f32.
 namespace cuda {
 void add_to_rows(const Queue& queue, DType dtype, std::int64_t count, std::int64_t C,
                  const void* bias, void* rows);

@@ -31,6 +31,7 @@ struct Conv2dShape {
   }
 };
 
+// Of bf16 the bias and dw are f32.
 // in: x {N,H,W,I}, w {O,KH,KW,I/groups}, bias {O} or null    out: y {N,P,Q,O}
 Variants<Conv2dShape> conv2d_variants();
 // in: dy {N,P,Q,O}, w {O,KH,KW,I/groups}                      out: dx {N,H,W,I}

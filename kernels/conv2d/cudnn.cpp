@@ -74,7 +74,8 @@ Descriptor& operation(Descriptors& all, const Names& names, const Conv2dShape& s
   Descriptor& y = sum != nullptr ? *sum : image_tensor(all, kY, s.dtype, s.N, s.P(), s.Q(), s.O);
   Descriptor& how = convolution(all, s);
   Descriptor& x = image_tensor(all, kX, s.dtype, s.N, s.H, s.W, s.I);
-  Descriptor& w = image_tensor(all, kW, s.dtype, s.O, s.KH, s.KW, s.I / s.groups);
+  const bool sums = names.operation == kWeightGradient.operation;
+  Descriptor& w = image_tensor(all, kW, sums ? wide(s.dtype) : s.dtype, s.O, s.KH, s.KW, s.I / s.groups);
   return make(all, names.operation)
       .set(names.alpha, CUDNN_TYPE_FLOAT, one)
       .set(names.beta, CUDNN_TYPE_FLOAT, zero)
@@ -91,7 +92,7 @@ Descriptor& add_bias(Descriptors& all, const Conv2dShape& s, const Descriptor& s
           .set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, CUDNN_POINTWISE_ADD)
           .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
           .finalize("bias");
-  Descriptor& bias = image_tensor(all, kBias, s.dtype, 1, 1, 1, s.O);
+  Descriptor& bias = image_tensor(all, kBias, wide(s.dtype), 1, 1, 1, s.O);
   Descriptor& y = image_tensor(all, kY, s.dtype, s.N, s.P(), s.Q(), s.O);
   return make(all, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR)
       .set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, add)

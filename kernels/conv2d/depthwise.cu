@@ -47,7 +47,7 @@ __device__ Run run_of(std::int64_t index, int rows, int columns) {
 
 // x: {N,H,W,C}, w: {C,KH,KW,1}, bias: {C} or null, y: {N,P,Q,C}
 template <class T>
-__global__ void forward(const T* x, const T* w, const T* bias, T* y, Conv s) {
+__global__ void forward(const T* x, const T* w, const float* bias, T* y, Conv s) {
   TAPESCOPE_DYNAMIC_SHARED(float, weights);
   const Place at = place();
   load_weights(w, weights, at, s);
@@ -68,7 +68,7 @@ __global__ void forward(const T* x, const T* w, const T* bias, T* y, Conv s) {
       }
     }
   }
-  const float first = bias != nullptr ? static_cast<float>(bias[at.channel]) : 0.0f;
+  const float first = bias != nullptr ? bias[at.channel] : 0.0f;
   T* out = y + ((run.image * s.P + run.row) * s.Q + run.column) * s.I + at.channel;
   TAPESCOPE_UNROLL
   for (int k = 0; k < kPixels; ++k) {
@@ -138,13 +138,12 @@ __global__ void weight_gradient(const T* x, const T* dy, float* sums, Conv s,
 }
 
 // sums: {pieces, n}, dw: {n}
-template <class T>
-__global__ void add_pieces(const float* sums, T* dw, std::int64_t n, std::int64_t pieces) {
+__global__ void add_pieces(const float* sums, float* dw, std::int64_t n, std::int64_t pieces) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= n) return;
   float total = 0;
   for (std::int64_t piece = 0; piece < pieces; ++piece) total += sums[piece * n + i];
-  dw[i] = static_cast<T>(total);
+  dw[i] = total;
 }
 
 // --- host ---
@@ -166,7 +165,7 @@ Plan forward_plan(const Conv2dShape& shape) {
                 if (std::int64_t{s.N} * s.P * s.Q == 0) return;
                 launch<forward<T>>(queue, grid_of(s, s.P, s.Q), kBlock, weight_bytes(s),
                                    static_cast<const T*>(b.in[0]), static_cast<const T*>(b.in[1]),
-                                   bias ? static_cast<const T*>(b.in[2]) : nullptr,
+                                   bias ? static_cast<const float*>(b.in[2]) : nullptr,
                                    static_cast<T*>(b.out[0]), s);
               });
 }
@@ -193,9 +192,9 @@ Plan weight_gradient_plan(const Conv2dShape& shape) {
                                 static_cast<unsigned>(s.KH * s.KW));
                 launch<weight_gradient<T>>(queue, grid, kBlock, 0, static_cast<const T*>(b.in[0]),
                                            static_cast<const T*>(b.in[1]), sums, s, kRowsOfPiece);
-                launch<add_pieces<T>>(queue, blocks_for(weights, kBlock), kBlock, 0,
-                                      static_cast<const float*>(sums), static_cast<T*>(b.out[0]),
-                                      weights, pieces);
+                launch<add_pieces>(queue, blocks_for(weights, kBlock), kBlock, 0,
+                                   static_cast<const float*>(sums), static_cast<float*>(b.out[0]),
+                                   weights, pieces);
               });
 }
 

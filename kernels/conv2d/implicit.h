@@ -22,7 +22,7 @@ template <class T, class Go>
 void forward(const Conv& s, bool bias, const Buffers& b, Go&& go) {
   const int M = s.N * s.P * s.Q, K = s.KH * s.KW * s.I;
   if (M == 0 || s.O == 0) return;
-  const T* values = bias ? in<T>(b, 2) : nullptr;  // {O}
+  const float* values = bias ? in<float>(b, 2) : nullptr;  // {O}
   go(InputOfOutput<T>{in<T>(b, 0), s}, MatrixAlongK<T>{in<T>(b, 1), s.O, K, K},
      StoreMatrix<T>{static_cast<T*>(b.out[0]), values, M, s.O}, M, s.O, K);
 }
@@ -38,17 +38,17 @@ void weight_gradient(const Conv& s, const Buffers& b, const Pieces& pieces, cons
                      Go&& go) {
   const int N = s.KH * s.KW * s.I, K = s.N * s.P * s.Q;
   if (s.O == 0 || N == 0) return;
-  T* dw = static_cast<T*>(b.out[0]);  // {O,KH,KW,I}
+  float* dw = static_cast<float*>(b.out[0]);  // {O,KH,KW,I}
   const MatrixAlongOuter<T> dy{in<T>(b, 1), s.O, K, s.O};
   const InputOfWeight<T> x{in<T>(b, 0), s};
   if (pieces.count == 1) {
-    go(dy, x, StoreMatrix<T>{dw, nullptr, s.O, N}, s.O, N, K);
+    go(dy, x, StoreMatrix<float>{dw, nullptr, s.O, N}, s.O, N, K);
     return;
   }
   float* partial = static_cast<float*>(b.workspace);  // {pieces, O, KH * KW * I}
   go(dy, x, StorePieces{partial, s.O, N}, s.O, N, K);
   const std::int64_t n = std::int64_t{s.O} * N;
-  launch<sum_pieces<T>>(queue, blocks_for(n, 256), 256, 0, static_cast<const float*>(partial), dw,
+  launch<sum_pieces<float>>(queue, blocks_for(n, 256), 256, 0, static_cast<const float*>(partial), dw,
                         n, pieces.count);
 }
 

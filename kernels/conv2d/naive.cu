@@ -11,7 +11,7 @@ constexpr unsigned kThreads = 256;
 
 // x: {N,H,W,I}, w: {O,KH,KW,I/groups}, bias: {O} or null, y: {N,P,Q,O}
 template <class T>
-__global__ void forward(const T* x, const T* w, const T* bias, T* y, Conv s) {
+__global__ void forward(const T* x, const T* w, const float* bias, T* y, Conv s) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= std::int64_t{s.N} * s.P * s.Q * s.O) return;
   const int o = static_cast<int>(i % s.O), q = static_cast<int>(i / s.O % s.Q);
@@ -32,7 +32,7 @@ __global__ void forward(const T* x, const T* w, const T* bias, T* y, Conv s) {
       }
     }
   }
-  if (bias != nullptr) sum += static_cast<float>(bias[o]);
+  if (bias != nullptr) sum += bias[o];
   y[i] = static_cast<T>(sum);
 }
 
@@ -65,7 +65,7 @@ __global__ void data_gradient(const T* dy, const T* w, T* dx, Conv s) {
 
 // x: {N,H,W,I}, dy: {N,P,Q,O}, dw: {O,KH,KW,I/groups}
 template <class T>
-__global__ void weight_gradient(const T* x, const T* dy, T* dw, Conv s) {
+__global__ void weight_gradient(const T* x, const T* dy, float* dw, Conv s) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int inputs = s.I / s.groups;
   if (i >= std::int64_t{s.O} * s.KH * s.KW * inputs) return;
@@ -88,7 +88,7 @@ __global__ void weight_gradient(const T* x, const T* dy, T* dw, Conv s) {
     }
     sum += image;
   }
-  dw[i] = static_cast<T>(sum);
+  dw[i] = sum;
 }
 
 template <class T>
@@ -99,7 +99,7 @@ Plan forward_plan(const Conv2dShape& shape) {
                 if (n == 0) return;
                 launch<forward<T>>(queue, blocks_for(n, kThreads), kThreads, 0,
                                    static_cast<const T*>(b.in[0]), static_cast<const T*>(b.in[1]),
-                                   bias ? static_cast<const T*>(b.in[2]) : nullptr,
+                                   bias ? static_cast<const float*>(b.in[2]) : nullptr,
                                    static_cast<T*>(b.out[0]), s);
               });
 }
@@ -120,7 +120,7 @@ Plan weight_gradient_plan(const Conv2dShape& shape) {
     if (n == 0) return;
     launch<weight_gradient<T>>(queue, blocks_for(n, kThreads), kThreads, 0,
                                static_cast<const T*>(b.in[0]), static_cast<const T*>(b.in[1]),
-                               static_cast<T*>(b.out[0]), s);
+                               static_cast<float*>(b.out[0]), s);
   });
 }
 

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/isa.h"
 #include "engine/thread_pool.h"
 #include "kernels/conv2d/onednn_support.h"
 
@@ -48,7 +49,8 @@ struct Piece {
 
 struct Descriptors {
   memory::desc x, w_any, w_plain, bias, y;
-  memory::desc dw_any;  // f32 whatever the dtype: partial sums over the batch are added up in it
+  // f32 whatever the dtype: partial sums over the batch are added up in it.
+  memory::desc dw_any, dw_plain;
   memory::dims strides, dilations, pads;
 };
 
@@ -67,9 +69,11 @@ Descriptors describe(const Piece& piece) {
   return {memory::desc({images, c.I, band.H, c.W}, type, nhwc),
           memory::desc(w, type, memory::format_tag::any),
           memory::desc(w, type, w_strides),
-          c.bias ? memory::desc({c.O}, type, memory::format_tag::x) : memory::desc(),
+          c.bias ? memory::desc({c.O}, memory::data_type::f32, memory::format_tag::x)
+                 : memory::desc(),
           memory::desc({images, c.O, band.P, c.Q()}, type, nhwc),
           memory::desc(w, memory::data_type::f32, memory::format_tag::any),
+          memory::desc(w, memory::data_type::f32, w_strides),
           {c.stride_h, c.stride_w},
           {c.dilation_h - 1, c.dilation_w - 1},
           {band.pad, c.pad_w}};
@@ -157,11 +161,11 @@ std::shared_ptr<const Prepared> make(
     prepared->reference = std::strstr(descriptor.impl_info_str(), "ref") != nullptr;
     prepared->primitive = make_primitive(descriptor);
     prepared->x = d.x, prepared->y = d.y, prepared->bias = d.bias;
-    prepared->w_plain = d.w_plain;
+    prepared->w_plain = to_packed ? d.w_plain : d.dw_plain;
     prepared->w_packed = packed_of(descriptor);
     prepared->scratchpad = descriptor.scratchpad_desc();
-    const memory::desc& from = to_packed ? d.w_plain : prepared->w_packed;
-    const memory::desc& to = to_packed ? prepared->w_packed : d.w_plain;
+    const memory::desc& from = to_packed ? prepared->w_plain : prepared->w_packed;
+    const memory::desc& to = to_packed ? prepared->w_packed : prepared->w_plain;
     prepared->reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
   } catch (const dnnl::error&) {
     prepared->reference = true;  // no implementation: another variant takes the shape
@@ -331,8 +335,16 @@ void run_images(const Images& images, const Conv2dShape& c, const ImageArguments
   });
 }
 
+// Without instructions for bf16 oneDNN imitates them, more slowly than f32.
+bool has_arithmetic(DType dtype) {
+  if (dtype != DType::bf16) return true;
+  const auto best = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  return isa() >= Isa::avx512 && (best & needed) == needed;
+}
+
 bool supports(Kind kind, const Conv2dShape& c) {
-  return c.N > 0 && !prepared(kind, {c, whole(c), 1})->reference;
+  return c.N > 0 && has_arithmetic(c.dtype) && !prepared(kind, {c, whole(c), 1})->reference;
 }
 
 // The weight gradient is a sum over the batch: chunks of it, each summed by one primitive, then
@@ -420,7 +432,7 @@ bool supports_conv2d_data_gradient(const Conv2dShape& c) {
   return supports(Kind::data_gradient, c);
 }
 bool supports_conv2d_weight_gradient(const Conv2dShape& c) {
-  if (c.N == 0) return false;
+  if (c.N == 0 || !has_arithmetic(c.dtype)) return false;
   const BatchPrimitives p = batch_primitives(c);
   // Both must write one layout for their sums to be added; oneDNN picks it by channels.
   return !p.whole->reference && !p.last->reference && p.whole->w_packed == p.last->w_packed;

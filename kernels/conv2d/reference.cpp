@@ -17,7 +17,7 @@ void for_rows(std::int64_t r, std::int64_t rows_out, std::int64_t rows_in, std::
 }
 
 template <class T>
-void forward(const Conv2dShape& c, const T* x, const T* w, const T* bias, T* y) {
+void forward(const Conv2dShape& c, const T* x, const T* w, const Accumulator<T>* bias, T* y) {
   using A = Accumulator<T>;
   const std::int64_t P = c.P(), Q = c.Q(), I = c.I / c.groups, O = c.O / c.groups;
   parallel_for(c.N * P, [&](std::int64_t np) {
@@ -25,7 +25,7 @@ void forward(const Conv2dShape& c, const T* x, const T* w, const T* bias, T* y) 
     for (std::int64_t q = 0; q < Q; ++q) {
       for (std::int64_t o = 0; o < c.O; ++o) {
         const std::int64_t first = o / O * I;  // first input channel of this group
-        A sum = bias != nullptr ? static_cast<A>(bias[o]) : A(0);
+        A sum = bias != nullptr ? bias[o] : A(0);
         for (std::int64_t r = 0; r < c.KH; ++r) {
           const std::int64_t h = p * c.stride_h - c.pad_h + r * c.dilation_h;
           if (h < 0 || h >= c.H) continue;
@@ -74,7 +74,7 @@ void data_gradient(const Conv2dShape& c, const T* dy, const T* w, T* dx) {
 }
 
 template <class T>
-void weight_gradient(const Conv2dShape& c, const T* x, const T* dy, T* dw) {
+void weight_gradient(const Conv2dShape& c, const T* x, const T* dy, Accumulator<T>* dw) {
   using A = Accumulator<T>;
   const std::int64_t P = c.P(), Q = c.Q(), I = c.I / c.groups, O = c.O / c.groups;
   parallel_for(c.O * c.KH * c.KW, [&](std::int64_t ors) {
@@ -91,7 +91,7 @@ void weight_gradient(const Conv2dShape& c, const T* x, const T* dy, T* dw) {
                    });
         });
       }
-      dw[ors * I + i] = static_cast<T>(sum);
+      dw[ors * I + i] = sum;
     }
   });
 }
@@ -103,7 +103,8 @@ Plan conv2d(const Conv2dShape& c) {
     using T = decltype(t);
     return Plan("reference", 0, [c](const Queue&, const Buffers& b) {
       forward(c, static_cast<const T*>(b.in[0]), static_cast<const T*>(b.in[1]),
-              c.bias ? static_cast<const T*>(b.in[2]) : nullptr, static_cast<T*>(b.out[0]));
+              c.bias ? static_cast<const Accumulator<T>*>(b.in[2]) : nullptr,
+              static_cast<T*>(b.out[0]));
     });
   });
 }
@@ -123,7 +124,7 @@ Plan conv2d_weight_gradient(const Conv2dShape& c) {
     using T = decltype(t);
     return Plan("reference", 0, [c](const Queue&, const Buffers& b) {
       weight_gradient(c, static_cast<const T*>(b.in[0]), static_cast<const T*>(b.in[1]),
-                      static_cast<T*>(b.out[0]));
+                      static_cast<Accumulator<T>*>(b.out[0]));
     });
   });
 }

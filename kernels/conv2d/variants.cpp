@@ -6,6 +6,7 @@
 #include "kernels/conv2d/onednn.h"
 #include "kernels/conv2d/reference.h"
 #include "kernels/conv2d/winograd.h"
+#include "kernels/more_ops/cast/widened.h"
 
 namespace tapescope {
 namespace {
@@ -45,6 +46,38 @@ Variant<Conv2dShape> onednn_row(Prepare prepare, Supports supports) {
           .prepare = prepare,
           .supports = supports};
 }
+// As the f32 kernel that it runs; of the gradient of weights nothing is rounded.
+constexpr Variant<Conv2dShape> widened_row(Prepare prepare) {
+  return {.name = "widened",
+          .dtypes = {DType::bf16},
+          .error_factor = winograd::kErrorFactor,
+          .note = "f32's kernel on widened copies, where the processor has no bf16 arithmetic",
+          .prepare = prepare};
+}
+template <Variants<Conv2dShape> (*family)()>
+Plan in_f32(const Conv2dShape& s) {
+  Conv2dShape f32 = s;
+  f32.dtype = DType::f32;
+  return prepare_from(family(), f32, f32.dtype, {Device::cpu(), {}});
+}
+std::int64_t x_elements(const Conv2dShape& s) { return s.N * s.H * s.W * s.I; }
+std::int64_t y_elements(const Conv2dShape& s) { return s.N * s.P() * s.Q() * s.O; }
+std::int64_t w_elements(const Conv2dShape& s) { return s.O * s.KH * s.KW * (s.I / s.groups); }
+
+Plan widened_conv2d(const Conv2dShape& s) {
+  Plan f32 = in_f32<conv2d_variants>(s);
+  if (!s.bias) return widened(std::move(f32), {x_elements(s), w_elements(s)}, {y_elements(s)});
+  return widened(std::move(f32), {x_elements(s), w_elements(s), kAsItIs}, {y_elements(s)});
+}
+Plan widened_data_gradient(const Conv2dShape& s) {
+  return widened(in_f32<conv2d_data_gradient_variants>(s), {y_elements(s), w_elements(s)},
+                 {x_elements(s)});
+}
+Plan widened_weight_gradient(const Conv2dShape& s) {
+  return widened(in_f32<conv2d_weight_gradient_variants>(s), {x_elements(s), y_elements(s)},
+                 {kAsItIs});
+}
+
 constexpr Variant<Conv2dShape> reference_row(Prepare prepare) {
   return {.name = "reference",
           .dtypes = {DType::f32, DType::f64, DType::bf16},
@@ -62,6 +95,7 @@ Rows<Conv2dShape> conv2d_variants() {
       by_tap_row(by_tap::conv2d),
       onednn_row(onednn::conv2d, onednn::supports_conv2d),
       depthwise_row(depthwise::conv2d),
+      widened_row(widened_conv2d),
       reference_row(reference::conv2d),
   };
   return rows;
@@ -79,6 +113,7 @@ Rows<Conv2dShape> conv2d_data_gradient_variants() {
       by_tap_row(by_tap::conv2d_data_gradient),
       onednn_row(onednn::conv2d_data_gradient, onednn::supports_conv2d_data_gradient),
       depthwise_row(depthwise::conv2d_data_gradient),
+      widened_row(widened_data_gradient),
       reference_row(reference::conv2d_data_gradient),
   };
   return rows;
@@ -90,6 +125,7 @@ Rows<Conv2dShape> conv2d_weight_gradient_variants() {
       by_tap_row(by_tap::conv2d_weight_gradient),
       onednn_row(onednn::conv2d_weight_gradient, onednn::supports_conv2d_weight_gradient),
       depthwise_row(depthwise::conv2d_weight_gradient),
+      widened_row(widened_weight_gradient),
       reference_row(reference::conv2d_weight_gradient),
   };
   return rows;

@@ -6,6 +6,7 @@
 #include "kernels/dropout/simd_plan.h"
 #include "kernels/elementwise/reference.h"
 #include "kernels/elementwise/simd_plans.h"
+#include "kernels/more_ops/cast/widened.h"
 
 namespace tapescope {
 namespace {
@@ -26,6 +27,16 @@ Plan one_after_the_other(const DropoutShape& s) {
   });
 }
 
+// bf16 is dropped as f32.
+template <Plan (*f32)(const DropoutShape&)>
+Plan widening(const DropoutShape& s) {
+  if (s.dtype == DType::f32) return f32(s);
+  DropoutShape wide = s;
+  wide.dtype = DType::f32;
+  const std::int64_t n = s.rows * s.row_elements;
+  return widened(f32(wide), {n, kAsItIs}, {n});
+}
+
 constexpr DTypes kReference{DType::f32, DType::f64, DType::bf16};
 
 }  // namespace
@@ -35,9 +46,9 @@ namespace cpu {
 Rows<DropoutShape> dropout_variants() {
   static constexpr Variant<DropoutShape> rows[] = {
       {.name = "simd",
-       .dtypes = {DType::f32},
+       .dtypes = {DType::f32, DType::bf16},
        .note = "sixteen Philox blocks side by side in vectors; the same bits",
-       .prepare = simd::dropout},
+       .prepare = widening<simd::dropout>},
       {.name = "reference",
        .dtypes = kReference,
        .note = "one Philox block per element; the oracle",
@@ -49,9 +60,9 @@ Rows<DropoutShape> dropout_variants() {
 Rows<DropoutShape> relu_dropout_variants() {
   static constexpr Variant<DropoutShape> rows[] = {
       {.name = "simd",
-       .dtypes = {DType::f32},
+       .dtypes = {DType::f32, DType::bf16},
        .note = "relu, then dropout in place",
-       .prepare = one_after_the_other<simd::unary, simd::dropout>},
+       .prepare = widening<one_after_the_other<simd::unary, simd::dropout>>},
       {.name = "reference",
        .dtypes = kReference,
        .note = "relu, then dropout in place; the oracle",

@@ -17,10 +17,12 @@ constexpr std::int64_t kDirect = 256;       // runs at least this long are read 
 using Loops = BroadcastLoops<2>;
 
 // One operand of a broadcast, for result elements of one chunk: hands out a contiguous run for
-// each segment, either where the operand lies or written out in a buffer that stays in cache.
+// each segment, either where the operand lies or written out in a buffer that stays in cache. bf16
+// is always written out, as f32.
+template <class T>
 class Operand {
  public:
-  Operand(const Loops& loops, int k, const float* data)
+  Operand(const Loops& loops, int k, const T* data)
       : loops_(loops), stride_(loops.stride[static_cast<std::size_t>(k)]), data_(data) {
     inner_ = loops.extent[static_cast<std::size_t>(loops.rank - 1)];
     bool repeats = true;  // along all axes but the last
@@ -30,12 +32,12 @@ class Operand {
     inner_stride_ = stride_[static_cast<std::size_t>(loops.rank - 1)];
     if (repeats && inner_stride_ == 0) {
       kind_ = Kind::scalar;
-      std::fill_n(buffer_, kSegment, *data);
+      std::fill_n(buffer_, kSegment, static_cast<float>(*data));
     } else if (loops.rank == 1) {
       kind_ = Kind::contiguous;
     } else if (repeats && inner_ <= kSegment) {
       kind_ = Kind::periodic;
-      for (std::int64_t i = 0; i < inner_; ++i) buffer_[i] = data[i];
+      copy(data, inner_, buffer_);
       for (std::int64_t i = inner_; i < kSegment + inner_; ++i) buffer_[i] = buffer_[i - inner_];
     }
   }
@@ -45,7 +47,7 @@ class Operand {
   const float* segment(std::int64_t begin, std::int64_t count) {
     switch (kind_) {
       case Kind::contiguous:
-        return data_ + begin;
+        return run_at(data_ + begin, count);
       case Kind::scalar:
         return buffer_;
       case Kind::periodic:
@@ -54,15 +56,15 @@ class Operand {
         break;
     }
     std::int64_t row = begin / inner_, at = begin % inner_;
-    if (inner_stride_ == 1 && at + count <= inner_) return data_ + offset(row) + at;
+    if (inner_stride_ == 1 && at + count <= inner_) return run_at(data_ + offset(row) + at, count);
     for (std::int64_t done = 0; done < count; ++row, at = 0) {
       const std::int64_t run = std::min(inner_ - at, count - done);
-      const float* source = data_ + offset(row) + at * inner_stride_;
+      const T* source = data_ + offset(row) + at * inner_stride_;
       float* target = buffer_ + done;
       if (inner_stride_ == 0) {
-        std::fill_n(target, run, *source);
+        std::fill_n(target, run, static_cast<float>(*source));
       } else {
-        for (std::int64_t i = 0; i < run; ++i) target[i] = source[i];
+        copy(source, run, target);
       }
       done += run;
     }
@@ -71,6 +73,18 @@ class Operand {
 
  private:
   enum class Kind { contiguous, scalar, periodic, general };
+
+  static void copy(const T* from, std::int64_t count, float* to) {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]);
+  }
+  const float* run_at(const T* data, std::int64_t count) {
+    if constexpr (std::is_same_v<T, float>) {
+      return data;
+    } else {
+      TAPESCOPE_ISA_TABLE(cast_kernels).bf16_to_f32(count, data, buffer_);
+      return buffer_;
+    }
+  }
 
   std::int64_t offset(std::int64_t row) const {
     std::int64_t sum = 0;
@@ -84,20 +98,30 @@ class Operand {
 
   const Loops& loops_;
   const std::array<std::int64_t, Shape::kMaxRank>& stride_;
-  const float* data_;
+  const T* data_;
   std::int64_t inner_, inner_stride_;
   Kind kind_ = Kind::general;
   float buffer_[2 * kSegment];
 };
 
-void run_chunk(const Loops& loops, BinaryKernel kernel, const float* a, const float* b, float* y,
-               float p0, float p1, std::int64_t begin, std::int64_t end) {
-  Operand operand_a(loops, 0, a), operand_b(loops, 1, b);
+template <class T>
+void run_chunk(const Loops& loops, BinaryKernel kernel, const Buffers& buffers, float p0, float p1,
+               std::int64_t begin, std::int64_t end) {
+  Operand<T> operand_a(loops, 0, static_cast<const T*>(buffers.in[0]));
+  Operand<T> operand_b(loops, 1, static_cast<const T*>(buffers.in[1]));
+  T* y = static_cast<T*>(buffers.out[0]);
+  float results[kSegment];  // of bf16
   const std::int64_t inner = loops.extent[static_cast<std::size_t>(loops.rank - 1)];
   for (std::int64_t at = begin; at < end;) {
     std::int64_t count = std::min(kSegment, end - at);
     if (inner >= kDirect) count = std::min(count, inner - at % inner);
-    kernel(count, operand_a.segment(at, count), operand_b.segment(at, count), y + at, p0, p1);
+    const float *x = operand_a.segment(at, count), *z = operand_b.segment(at, count);
+    if constexpr (std::is_same_v<T, float>) {
+      kernel(count, x, z, y + at, p0, p1);
+    } else {
+      kernel(count, x, z, results, p0, p1);
+      TAPESCOPE_ISA_TABLE(cast_kernels).f32_to_bf16(count, results, y + at);
+    }
     at += count;
   }
 }
@@ -165,7 +189,6 @@ Plan unary(const UnaryShape& s) {
 }
 
 bool supports_binary(const BinaryShape& s) {
-  if (s.dtype == DType::bf16 && s.a != s.b) return false;
   return TAPESCOPE_ISA_TABLE(elementwise_kernels).binary[static_cast<int>(s.function)] != nullptr;
 }
 
@@ -173,7 +196,7 @@ Plan binary(const BinaryShape& s) {
   const BinaryKernel kernel =
       TAPESCOPE_ISA_TABLE(elementwise_kernels).binary[static_cast<int>(s.function)];
   const float p0 = static_cast<float>(s.p0), p1 = static_cast<float>(s.p1);
-  if (s.dtype == DType::bf16) return binary_bf16(s, kernel);
+  if (s.dtype == DType::bf16 && s.a == s.b) return binary_bf16(s, kernel);
   if (s.a == s.b) {
     return Plan("simd", 0,
                 [kernel, n = s.a.elements(), p0, p1](const Queue&, const Buffers& buffers) {
@@ -192,12 +215,11 @@ Plan binary(const BinaryShape& s) {
     loops.extent[0] = 1;
   }
   return Plan("simd", 0,
-              [loops, kernel, n = out.elements(), p0, p1](const Queue&, const Buffers& buffers) {
-                const float* a = static_cast<const float*>(buffers.in[0]);
-                const float* b = static_cast<const float*>(buffers.in[1]);
-                float* y = static_cast<float*>(buffers.out[0]);
+              [loops, kernel, n = out.elements(), p0, p1,
+               run = s.dtype == DType::bf16 ? run_chunk<bf16> : run_chunk<float>](
+                  const Queue&, const Buffers& buffers) {
                 parallel_ranges(n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-                  run_chunk(loops, kernel, a, b, y, p0, p1, begin, end);
+                  run(loops, kernel, buffers, p0, p1, begin, end);
                 });
               });
 }

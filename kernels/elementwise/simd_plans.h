@@ -1,5 +1,5 @@
-// Element-wise kernels with vector instructions: how a shape is cut into contiguous runs. f32, and
-// bf16 where both operands have one shape.
+// Element-wise kernels with vector instructions: how a shape is cut into contiguous runs. f32 and
+// bf16.
 #pragma once
 
 #include "kernels/elementwise/elementwise.h"

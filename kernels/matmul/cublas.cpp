@@ -41,7 +41,7 @@ struct Product {
     }
     layout(b, type, s.transpose_b ? s.K : s.N, s.transpose_b ? s.N : s.K);
     layout(a, type, s.transpose_a ? s.M : s.K, s.transpose_a ? s.K : s.M);
-    layout(c, type, s.N, s.M);
+    layout(c, s.wide ? CUDA_R_32F : type, s.N, s.M);
     choose();
   }
   ~Product() {
@@ -118,7 +118,10 @@ struct Product {
 
 const char* why_missing() { return cuda::cublas().why_missing.c_str(); }
 
-bool supports_matmul(const MatmulShape& s) { return s.M > 0 && s.N > 0 && s.K > 0; }
+// It adds a bias of the result's own dtype only; that of bf16 is f32.
+bool supports_matmul(const MatmulShape& s) {
+  return s.M > 0 && s.N > 0 && s.K > 0 && !(s.bias && s.dtype == DType::bf16);
+}
 
 Plan matmul(const MatmulShape& s) {
   auto product = std::make_unique<Product>(s);

@@ -25,9 +25,9 @@ struct Layout {
 };
 
 // a: {M,K}, b: {K,N} (or as the layout says), bias: {N} or null, c: {M,N}
-template <class T>
-__global__ void naive(const T* a, const T* b, const T* bias, T* c, std::int64_t M, std::int64_t N,
-                      std::int64_t K, Layout at) {
+template <class T, class C>
+__global__ void naive(const T* a, const T* b, const float* bias, C* c, std::int64_t M,
+                      std::int64_t N, std::int64_t K, Layout at) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= M * N) return;
   const std::int64_t m = i / N, n = i % N;
@@ -36,14 +36,14 @@ __global__ void naive(const T* a, const T* b, const T* bias, T* c, std::int64_t 
     sum += static_cast<float>(a[m * at.a_m + k * at.a_k]) *
            static_cast<float>(b[k * at.b_k + n * at.b_n]);
   }
-  if (bias != nullptr) sum += static_cast<float>(bias[n]);
-  c[i] = static_cast<T>(sum);
+  if (bias != nullptr) sum += bias[n];
+  c[i] = static_cast<C>(sum);
 }
 
 // A block of 32 x 32 threads, one per result.
-template <class T>
+template <class T, class C>
 __global__ void __launch_bounds__(kTile* kTile)
-    tiled(const T* a, const T* b, const T* bias, T* c, std::int64_t M, std::int64_t N,
+    tiled(const T* a, const T* b, const float* bias, C* c, std::int64_t M, std::int64_t N,
           std::int64_t K, Layout at, std::int64_t column_tiles) {
   TAPESCOPE_SHARED(float, tile_a, [kTile][kTile + 1]);
   TAPESCOPE_SHARED(float, tile_b, [kTile][kTile + 1]);
@@ -62,8 +62,8 @@ __global__ void __launch_bounds__(kTile* kTile)
     __syncthreads();
   }
   if (m >= M || n >= N) return;
-  if (bias != nullptr) sum += static_cast<float>(bias[n]);
-  c[m * N + n] = static_cast<T>(sum);
+  if (bias != nullptr) sum += bias[n];
+  c[m * N + n] = static_cast<C>(sum);
 }
 
 // --- host ---
@@ -79,8 +79,11 @@ Plan naive_plan(const MatmulShape& s) {
     if (s.M * s.N == 0) return;
     constexpr unsigned kThreads = 256;
     const MatmulPointers<T> p(s, buffers);
-    launch<naive<T>>(queue, blocks_for(s.M * s.N, kThreads), kThreads, 0, p.a, p.b, p.bias, p.c,
-                     s.M, s.N, s.K, layout_of(s));
+    with_store(s, p, [&](const auto& to) {
+      using C = std::remove_pointer_t<decltype(to.c)>;
+      launch<naive<T, C>>(queue, blocks_for(s.M * s.N, kThreads), kThreads, 0, p.a, p.b, p.bias,
+                          to.c, s.M, s.N, s.K, layout_of(s));
+    });
   });
 }
 
@@ -91,8 +94,11 @@ Plan tiled_plan(const MatmulShape& s) {
     const MatmulPointers<T> p(s, buffers);
     const std::int64_t column_tiles = ceil_div<std::int64_t>(s.N, kTile);
     const std::int64_t tiles = ceil_div<std::int64_t>(s.M, kTile) * column_tiles;
-    launch<tiled<T>>(queue, dim3(static_cast<unsigned>(tiles)), dim3(kTile, kTile), 0, p.a, p.b,
-                     p.bias, p.c, s.M, s.N, s.K, layout_of(s), column_tiles);
+    with_store(s, p, [&](const auto& to) {
+      using C = std::remove_pointer_t<decltype(to.c)>;
+      launch<tiled<T, C>>(queue, dim3(static_cast<unsigned>(tiles)), dim3(kTile, kTile), 0, p.a,
+                          p.b, p.bias, to.c, s.M, s.N, s.K, layout_of(s), column_tiles);
+    });
   });
 }
 
@@ -104,7 +110,9 @@ Plan vectorized_plan(const MatmulShape& s) {
     const bool wide = in_packs(s, p);
     const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
     with_operands(s, p, [&](const auto& a, const auto& b) {
-      launch_blocked_gemm(queue, wide, a, b, StoreMatrix<T>{p.c, p.bias, M, N}, M, N, K);
+      with_store(s, p, [&](const auto& store) {
+        launch_blocked_gemm(queue, wide, a, b, store, M, N, K);
+      });
     });
   });
 }

@@ -14,9 +14,10 @@ struct MatmulShape {
   bool transpose_a = false;  // a is {K, M} instead of {M, K}
   bool transpose_b = false;  // b is {N, K} instead of {K, N}
   std::int64_t M = 0, N = 0, K = 0;
+  bool wide = false;  // of bf16: c is f32
 };
 
-// in: a {M,K}, b {K,N} (or transposed), bias {N} or null    out: c {M,N}
+// in: a {M,K}, b {K,N} (or transposed), bias {N} or null    out: c {M,N}; the bias of bf16 is f32
 Variants<MatmulShape> matmul_variants();
 
 }  // namespace tapescope

@@ -12,18 +12,23 @@ Plan matmul(const MatmulShape& s) {
     return Plan("reference", 0, [s](const Queue&, const Buffers& buffers) {
       const auto* a = static_cast<const T*>(buffers.in[0]);
       const auto* b = static_cast<const T*>(buffers.in[1]);
-      const auto* bias = s.bias ? static_cast<const T*>(buffers.in[2]) : nullptr;
+      const auto* bias = s.bias ? static_cast<const A*>(buffers.in[2]) : nullptr;
       auto* c = static_cast<T*>(buffers.out[0]);
+      auto* wide_c = static_cast<A*>(buffers.out[0]);
       const std::int64_t a_row = s.transpose_a ? 1 : s.K, a_k = s.transpose_a ? s.M : 1;
       const std::int64_t b_k = s.transpose_b ? 1 : s.N, b_column = s.transpose_b ? s.K : 1;
       parallel_for(s.M, [&](std::int64_t m) {
         for (std::int64_t n = 0; n < s.N; ++n) {
-          A sum = bias != nullptr ? static_cast<A>(bias[n]) : A(0);
+          A sum = bias != nullptr ? bias[n] : A(0);
           for (std::int64_t k = 0; k < s.K; ++k) {
             sum +=
                 static_cast<A>(a[m * a_row + k * a_k]) * static_cast<A>(b[k * b_k + n * b_column]);
           }
-          c[m * s.N + n] = static_cast<T>(sum);
+          if (s.wide) {
+            wide_c[m * s.N + n] = sum;
+          } else {
+            c[m * s.N + n] = static_cast<T>(sum);
+          }
         }
       });
     });

@@ -16,12 +16,13 @@ inline bool matmul_fits_int(const MatmulShape& s) {
 
 template <class T>
 struct MatmulPointers {
-  const T *a, *b, *bias;
+  const T *a, *b;
+  const float* bias;
   T* c;
   MatmulPointers(const MatmulShape& s, const Buffers& buffers)
       : a(static_cast<const T*>(buffers.in[0])),
         b(static_cast<const T*>(buffers.in[1])),
-        bias(s.bias ? static_cast<const T*>(buffers.in[2]) : nullptr),
+        bias(s.bias ? static_cast<const float*>(buffers.in[2]) : nullptr),
         c(static_cast<T*>(buffers.out[0])) {}
 };
 
@@ -35,6 +36,17 @@ void with_operands(const MatmulShape& s, const MatmulPointers<T>& p, F&& f) {
     s.transpose_b ? f(a_transposed, b_transposed) : f(a_transposed, b);
   } else {
     s.transpose_b ? f(a, b_transposed) : f(a, b);
+  }
+}
+
+// Calls f with what stores sums into c, which is f32 where a wide result of bf16 is asked for.
+template <class T, class F>
+void with_store(const MatmulShape& s, const MatmulPointers<T>& p, F&& f) {
+  const int M = static_cast<int>(s.M), N = static_cast<int>(s.N);
+  if (s.wide) {
+    f(StoreMatrix<float>{reinterpret_cast<float*>(p.c), p.bias, M, N});
+  } else {
+    f(StoreMatrix<T>{p.c, p.bias, M, N});
   }
 }
 

@@ -1,6 +1,8 @@
 // Compiled once per instruction set: no STL, no inline function from elsewhere.
 #include "kernels/matmul/simd.h"
 
+#include "kernels/common/simd_bf16.h"
+
 namespace tapescope {
 namespace TAPESCOPE_ISA {
 namespace {
@@ -18,36 +20,40 @@ constexpr int kColumns = kWidth * kVectors;
 // Read and written at any address. Name the type where it is used: auto forgets the alignment.
 typedef float Vector __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
 
-void pack_a(std::int64_t K, const float* a, std::int64_t row_stride, std::int64_t k_stride,
+template <class T>
+void pack_a(std::int64_t K, const void* from, std::int64_t row_stride, std::int64_t k_stride,
             std::int64_t count, float* packed) {
+  const T* a = static_cast<const T*>(from);
   for (std::int64_t r = 0; r < kRows; ++r) {
     if (r < count) {
-      const float* row = a + r * row_stride;
-      for (std::int64_t k = 0; k < K; ++k) packed[k * kRows + r] = row[k * k_stride];
+      const T* row = a + r * row_stride;
+      for (std::int64_t k = 0; k < K; ++k) packed[k * kRows + r] = number(row[k * k_stride]);
     } else {
       for (std::int64_t k = 0; k < K; ++k) packed[k * kRows + r] = 0;
     }
   }
 }
 
-void pack_b(std::int64_t K, const float* b, std::int64_t k_stride, std::int64_t column_stride,
+template <class T>
+void pack_b(std::int64_t K, const void* from, std::int64_t k_stride, std::int64_t column_stride,
             std::int64_t count, float* packed) {
+  const T* b = static_cast<const T*>(from);
   if (column_stride == 1) {
     for (std::int64_t k = 0; k < K; ++k) {
-      const float* row = b + k * k_stride;
+      const T* row = b + k * k_stride;
       float* to = packed + k * kColumns;
       if (count == kColumns) {
-        for (int j = 0; j < kColumns; ++j) to[j] = row[j];
+        for (int j = 0; j < kColumns; ++j) to[j] = number(row[j]);
       } else {
-        for (int j = 0; j < kColumns; ++j) to[j] = j < count ? row[j] : 0;
+        for (int j = 0; j < kColumns; ++j) to[j] = j < count ? number(row[j]) : 0;
       }
     }
     return;
   }
   for (int j = 0; j < kColumns; ++j) {
-    const float* column = b + j * column_stride;
+    const T* column = b + j * column_stride;
     for (std::int64_t k = 0; k < K; ++k)
-      packed[k * kColumns + j] = j < count ? column[k * k_stride] : 0;
+      packed[k * kColumns + j] = j < count ? number(column[k * k_stride]) : 0;
   }
 }
 
@@ -111,8 +117,10 @@ void tile_rows(std::int64_t K, const float* a, const float* b, float* c, std::in
 
 }  // namespace
 
-extern const GemmKernels gemm_kernels;
-const GemmKernels gemm_kernels = {kRows, kColumns, pack_a, pack_b, tile_rows<kRows>};
+extern const GemmTables gemm_kernels;
+const GemmTables gemm_kernels = {
+    {kRows, kColumns, pack_a<float>, pack_b<float>, tile_rows<kRows>},
+    {kRows, kColumns, pack_a<Half>, pack_b<Half>, tile_rows<kRows>}};
 
 }  // namespace TAPESCOPE_ISA
 }  // namespace tapescope

@@ -5,6 +5,7 @@
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
 #include "kernels/matmul/simd.h"
+#include "kernels/more_ops/cast/simd.h"
 
 namespace tapescope::simd {
 namespace {
@@ -19,13 +20,18 @@ constexpr std::int64_t kMostTileRows = 14;
 
 std::int64_t blocks(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
 
+// a's or b's memory from an element on.
+const void* at(const MatmulShape& s, const void* data, std::int64_t element) {
+  return static_cast<const char*>(data) + static_cast<std::size_t>(element) * size_of(s.dtype);
+}
+
 // b as panels {N / columns, K, columns}.
-void pack(const GemmKernels& kernels, const MatmulShape& s, const float* b, float* packed) {
+void pack(const GemmKernels& kernels, const MatmulShape& s, const void* b, float* packed) {
   const std::int64_t J = kernels.columns;
   const std::int64_t b_k = s.transpose_b ? 1 : s.N, b_column = s.transpose_b ? s.K : 1;
   parallel_for(blocks(s.N, J), [&](std::int64_t panel) {
     const std::int64_t column = panel * J;
-    kernels.pack_b(s.K, b + column * b_column, b_k, b_column, std::min(J, s.N - column),
+    kernels.pack_b(s.K, at(s, b, column * b_column), b_k, b_column, std::min(J, s.N - column),
                    packed + column * s.K);
   });
 }
@@ -37,12 +43,44 @@ std::int64_t column_chunk(const MatmulShape& s, std::int64_t row_chunks, std::in
   return std::max(columns, panel);
 }
 
-void run(const GemmKernels& kernels, const MatmulShape& s, const float* a, const float* packed_b,
-         const float* bias, float* c) {
+// Where a chunk's sums are added up, and how they become c: f32 in c itself, bf16 in a buffer.
+class Sums {
+ public:
+  Sums(const MatmulShape& s, void* c, std::int64_t row, std::int64_t column, std::int64_t columns)
+      : in_c_(s.dtype == DType::f32 || s.wide), stride_(in_c_ ? s.N : columns), c_stride_(s.N) {
+    const auto first = static_cast<std::size_t>(row * s.N + column);
+    c_ = static_cast<char*>(c) + first * (in_c_ ? sizeof(float) : sizeof(bf16));
+  }
+  float* row(std::int64_t r) {
+    return (in_c_ ? reinterpret_cast<float*>(c_) : buffer_) + r * stride_;
+  }
+  std::int64_t stride() const { return stride_; }
+  void finish(std::int64_t rows, std::int64_t columns) {
+    if (in_c_) return;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      TAPESCOPE_ISA_TABLE(cast_kernels)
+          .f32_to_bf16(columns, row(r), reinterpret_cast<bf16*>(c_) + r * c_stride_);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kMostSums = kMostTileRows * kRowPanels * kColumnChunk;
+  bool in_c_;
+  std::int64_t stride_, c_stride_;
+  char* c_;
+  alignas(64) float buffer_[kMostSums];
+};
+
+void run(const GemmKernels& kernels, const MatmulShape& s, const void* a, const float* packed_b,
+         const float* bias, void* c) {
   const std::int64_t R = kernels.rows, J = kernels.columns;
   const std::int64_t a_row = s.transpose_a ? 1 : s.K, a_k = s.transpose_a ? s.M : 1;
   if (s.K == 0) {
-    for (std::int64_t i = 0; i < s.M * s.N; ++i) c[i] = bias != nullptr ? bias[i % s.N] : 0.0f;
+    for (std::int64_t i = 0; i < s.M * s.N; ++i) {
+      Sums sum(s, c, i / s.N, i % s.N, 1);
+      *sum.row(0) = bias != nullptr ? bias[i % s.N] : 0.0f;
+      sum.finish(1, 1);
+    }
     return;
   }
   const std::int64_t row_chunk = R * kRowPanels;
@@ -54,22 +92,24 @@ void run(const GemmKernels& kernels, const MatmulShape& s, const float* a, const
     const std::int64_t first_column = chunk % column_chunks * columns;
     const std::int64_t last_column = std::min(first_column + columns, s.N);
     alignas(64) float packed_a[kMostTileRows * kRowPanels * kDepth];
+    Sums sums(s, c, first_row, first_column, last_column - first_column);
     for (std::int64_t k = 0; k < s.K; k += kDepth) {
       const std::int64_t depth = std::min(kDepth, s.K - k);
       for (std::int64_t r = 0; r < rows; r += R) {
-        kernels.pack_a(depth, a + (first_row + r) * a_row + k * a_k, a_row, a_k,
+        kernels.pack_a(depth, at(s, a, (first_row + r) * a_row + k * a_k), a_row, a_k,
                        std::min(R, rows - r), packed_a + r * kDepth);
       }
       const bool last = k + depth == s.K;
       for (std::int64_t column = first_column; column < last_column; column += J) {
         for (std::int64_t r = 0; r < rows; r += R) {
           kernels.tile(depth, packed_a + r * kDepth, packed_b + column * s.K + k * J,
-                       c + (first_row + r) * s.N + column, s.N, std::min(R, rows - r),
+                       sums.row(r) + column - first_column, sums.stride(), std::min(R, rows - r),
                        std::min(J, s.N - column), k > 0,
                        last && bias != nullptr ? bias + column : nullptr);
         }
       }
     }
+    sums.finish(rows, last_column - first_column);
   });
 }
 
@@ -78,21 +118,21 @@ struct Kernel {
   const GemmKernels* kernels;
 
   void pack(const Queue&, const void* b, void* packed) const {
-    simd::pack(*kernels, s, static_cast<const float*>(b), static_cast<float*>(packed));
+    simd::pack(*kernels, s, b, static_cast<float*>(packed));
   }
   void operator()(const Queue& queue, const Buffers& buffers) const {
     if (buffers.packed == nullptr) pack(queue, buffers.in[1], buffers.workspace);
     const void* b = buffers.packed != nullptr ? buffers.packed : buffers.workspace;
-    run(*kernels, s, static_cast<const float*>(buffers.in[0]), static_cast<const float*>(b),
-        s.bias ? static_cast<const float*>(buffers.in[2]) : nullptr,
-        static_cast<float*>(buffers.out[0]));
+    run(*kernels, s, buffers.in[0], static_cast<const float*>(b),
+        s.bias ? static_cast<const float*>(buffers.in[2]) : nullptr, buffers.out[0]);
   }
 };
 
 }  // namespace
 
 Plan matmul(const MatmulShape& s) {
-  const Kernel kernel{s, &TAPESCOPE_ISA_TABLE(gemm_kernels)};
+  const GemmTables& tables = TAPESCOPE_ISA_TABLE(gemm_kernels);
+  const Kernel kernel{s, s.dtype == DType::bf16 ? &tables.bf16 : &tables.f32};
   const std::int64_t columns = kernel.kernels->columns;
   const std::size_t packed =
       static_cast<std::size_t>(blocks(s.N, columns) * columns * s.K) * sizeof(float);

@@ -14,7 +14,9 @@ Plan plan_of(const MatmulShape& s, std::string_view name) {
     const MatmulPointers<T> p(s, buffers);
     const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
     with_operands(s, p, [&](const auto& a, const auto& b) {
-      launch_tensor_gemm(queue, in_packs(s, p), a, b, StoreMatrix<T>{p.c, p.bias, M, N}, M, N, K);
+      with_store(s, p, [&](const auto& store) {
+        launch_tensor_gemm(queue, in_packs(s, p), a, b, store, M, N, K);
+      });
     });
   });
 }

@@ -8,7 +8,7 @@ namespace tapescope::cpu {
 Rows<MatmulShape> matmul_variants() {
   static constexpr Variant<MatmulShape> rows[] = {
       {.name = "simd",
-       .dtypes = {DType::f32},
+       .dtypes = {DType::f32, DType::bf16},
        .note = "register tiles over packed panels: each element of a and b is read from cache, not "
                "memory",
        .prepare = simd::matmul},

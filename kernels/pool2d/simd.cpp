@@ -30,9 +30,6 @@ float share_of(const PoolImage& s, const Window& w) {
   const std::int64_t places = s.count_include_pad ? s.KH * s.KW : (w.h1 - w.h0) * (w.w1 - w.w0);
   return static_cast<float>(places);
 }
-void zero(float* data, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) data[i] = 0;
-}
 
 // Whole vectors of channels, from c = 0: f(c) for each. The last one overlaps the one before; what
 // is done twice is the same. Nothing where the channels do not fill one.
@@ -44,15 +41,15 @@ inline __attribute__((always_inline)) void for_vectors(std::int64_t C, F&& f) {
 
 // The largest of a window for kWidth channels, in registers. from: the window's first element in
 // the image, place: its place in the window.
+template <class T>
 inline __attribute__((always_inline)) void max_of_window(const PoolImage& s, const Window& win,
-                                                         const float* from, float* y,
-                                                         std::uint8_t* k) {
-  Vector best = *reinterpret_cast<const Vector*>(from);
+                                                         const T* from, T* y, std::uint8_t* k) {
+  Vector best = load_vector(from);
   std::int64_t place = (win.h0 - win.top) * s.KW + win.w0 - win.left;
   Places won = Places{} + static_cast<std::int32_t>(place);
   for (std::int64_t h = win.h0; h < win.h1; ++h, from += s.W * s.C, place += s.KW) {
     for (std::int64_t w = 0; w < win.w1 - win.w0; ++w) {
-      const Vector value = *reinterpret_cast<const Vector*>(from + w * s.C);
+      const Vector value = load_vector(from + w * s.C);
       const auto wins = (value > best) | ((value != value) & (best == best));
       best = wins ? value : best;
       won = wins ? Places{} + static_cast<std::int32_t>(place + w) : won;
@@ -62,25 +59,26 @@ inline __attribute__((always_inline)) void max_of_window(const PoolImage& s, con
     won = best > 0.0f ? won : Places{} + kNoPlace;
     best = best <= 0.0f ? Vector{} : best;
   }
-  *reinterpret_cast<Vector*>(y) = best;
+  store_vector(best, y);
   *reinterpret_cast<Bytes*>(k) = __builtin_convertvector(won, Bytes);
 }
 // The same for `count` channels that do not fill a vector.
-inline void max_of_few(const PoolImage& s, const Window& win, std::int64_t count, const float* from,
-                       float* y, std::uint8_t* k) {
+template <class T>
+void max_of_few(const PoolImage& s, const Window& win, std::int64_t count, const T* from, T* y,
+                std::uint8_t* k) {
   for (std::int64_t c = 0; c < count; ++c) {
-    float best = from[c];
+    float best = number(from[c]);
     std::int64_t won = (win.h0 - win.top) * s.KW + win.w0 - win.left;
     for (std::int64_t h = win.h0; h < win.h1; ++h) {
       for (std::int64_t w = win.w0; w < win.w1; ++w) {
-        const float value = from[((h - win.h0) * s.W + (w - win.w0)) * s.C + c];
+        const float value = number(from[((h - win.h0) * s.W + (w - win.w0)) * s.C + c]);
         const bool wins = (value > best) | ((value != value) & (best == best));
         best = wins ? value : best;
         won = wins ? (h - win.top) * s.KW + (w - win.left) : won;
       }
     }
     if (s.relu && !(best > 0)) won = kNoPlace;
-    y[c] = s.relu && best <= 0 ? 0 : best;
+    put(s.relu && best <= 0 ? 0 : best, y[c]);
     k[c] = static_cast<std::uint8_t>(won);
   }
 }
@@ -96,13 +94,16 @@ std::int64_t run_of(const PoolImage& s, const Window& win, std::int64_t q) {
   return end - q < cached ? end - q : cached;
 }
 
-void max_pool(const PoolImage& s, const float* x, float* y, std::uint8_t* k) {
+template <class T>
+void max_pool(const PoolImage& s, const void* image, void* result, std::uint8_t* k) {
+  const T* x = static_cast<const T*>(image);
+  T* y = static_cast<T*>(result);
   for (std::int64_t p = 0; p < s.P; ++p) {
     for (std::int64_t q = 0, run = 0; q < s.Q; q += run) {
       const Window win = window_of(s, p, q);
       run = run_of(s, win, q);
       const std::int64_t count = run * s.C;
-      const float* from = x + (win.h0 * s.W + win.w0) * s.C;
+      const T* from = x + (win.h0 * s.W + win.w0) * s.C;
       if (count < kWidth) {
         max_of_few(s, win, count, from, y, k);
       } else {
@@ -114,11 +115,62 @@ void max_pool(const PoolImage& s, const float* x, float* y, std::uint8_t* k) {
   }
 }
 
-// dx (+)= dy at the places of one window that won. to: the window's first element in the image.
-template <bool add>
+// The windows that hold an element of the image, in the order in which they lie.
+struct Holders {
+  int count = 0;
+  struct {
+    std::int64_t offset;  // of the window's result
+    std::int32_t place;   // of the element in the window
+    float share;          // of a mean: what the window's sum is divided by
+  } windows[kLargestWindow];
+
+  void find(const PoolImage& s, std::int64_t h, std::int64_t w) {
+    count = 0;
+    const auto first = [](std::int64_t at, std::int64_t kernel, std::int64_t stride) {
+      return at < kernel ? 0 : (at - kernel) / stride + 1;
+    };
+    const std::int64_t up = h + s.pad_h, left = w + s.pad_w;
+    for (std::int64_t p = first(up, s.KH, s.stride_h); p < s.P && p * s.stride_h <= up; ++p) {
+      for (std::int64_t q = first(left, s.KW, s.stride_w); q < s.Q && q * s.stride_w <= left; ++q) {
+        const std::int64_t place = (up - p * s.stride_h) * s.KW + left - q * s.stride_w;
+        windows[count++] = {(p * s.Q + q) * s.C, static_cast<std::int32_t>(place),
+                            share_of(s, window_of(s, p, q))};
+      }
+    }
+  }
+};
+
+// dx of every element: the sum of what the windows that hold it give, vector(window, c) of kWidth
+// channels, or scalar(window, c) of one. Each is added up in f32 and written once.
+template <class T, class VectorOf, class ScalarOf>
+inline __attribute__((always_inline)) void sum_of_holders(const PoolImage& s, T* dx,
+                                                          VectorOf vector, ScalarOf scalar) {
+  Holders holders;
+  for (std::int64_t h = 0; h < s.H; ++h) {
+    for (std::int64_t w = 0; w < s.W; ++w, dx += s.C) {
+      holders.find(s, h, w);
+      if (s.C < kWidth) {
+        for (std::int64_t c = 0; c < s.C; ++c) {
+          float sum = 0;
+          for (int k = 0; k < holders.count; ++k) sum += scalar(holders.windows[k], c);
+          put(sum, dx[c]);
+        }
+        continue;
+      }
+      for_vectors(s.C, [&](std::int64_t c) {
+        Vector sum = {};
+        for (int k = 0; k < holders.count; ++k) sum += vector(holders.windows[k], c);
+        store_vector(sum, dx + c);
+      });
+    }
+  }
+}
+
+// dx = dy at the places of one window that won, else 0. to: the window's first element in dx.
+template <class T>
 inline __attribute__((always_inline)) void back_to_window(const PoolImage& s, const Window& win,
-                                                          const float* dy, const std::uint8_t* k,
-                                                          float* to) {
+                                                          const T* dy, const std::uint8_t* k,
+                                                          T* to) {
   const auto for_places = [&](auto f) {
     for (std::int64_t h = win.h0; h < win.h1; ++h) {
       for (std::int64_t w = win.w0; w < win.w1; ++w) {
@@ -126,84 +178,102 @@ inline __attribute__((always_inline)) void back_to_window(const PoolImage& s, co
       }
     }
   };
-  const auto vector = [&](std::int64_t c) {
-    const Vector g = *reinterpret_cast<const Vector*>(dy + c);
-    const auto won = __builtin_convertvector(*reinterpret_cast<const Bytes*>(k + c), Places);
-    for_places([&](std::int64_t place, float* at) {
-      Vector* const dx = reinterpret_cast<Vector*>(at + c);  // auto would forget its alignment
-      const Vector back = won == Places{} + static_cast<std::int32_t>(place) ? g : Vector{};
-      *dx = add ? *dx + back : back;
+  if (s.C >= kWidth) {
+    for_vectors(s.C, [&](std::int64_t c) {
+      const Vector g = load_vector(dy + c);
+      const auto won = __builtin_convertvector(*reinterpret_cast<const Bytes*>(k + c), Places);
+      for_places([&](std::int64_t place, T* at) {
+        store_vector(won == Places{} + static_cast<std::int32_t>(place) ? g : Vector{}, at + c);
+      });
     });
-  };
-  if (!add && s.C >= kWidth) {
-    for_vectors(s.C, vector);
     return;
   }
-  std::int64_t c = 0;
-  for (; c + kWidth <= s.C; c += kWidth) vector(c);
-  for (; c < s.C; ++c) {
-    for_places([&](std::int64_t place, float* at) {
-      const float back = k[c] == place ? dy[c] : 0.0f;
-      at[c] = add ? at[c] + back : back;
+  for (std::int64_t c = 0; c < s.C; ++c) {
+    for_places([&](std::int64_t place, T* at) {
+      put(k[c] == place ? number(dy[c]) : 0.0f, at[c]);
     });
   }
 }
 
-void scatter(const PoolImage& s, const float* dy, const std::uint8_t* k, float* dx) {
+template <class T>
+void scatter(const PoolImage& s, const void* gradient, const std::uint8_t* k, void* result) {
+  const T* dy = static_cast<const T*>(gradient);
+  T* dx = static_cast<T*>(result);
   // Windows that neither overlap nor leave an element out write each once.
   const bool tiles = s.stride_h == s.KH && s.stride_w == s.KW && s.P * s.KH == s.H &&
                      s.Q * s.KW == s.W && s.pad_h == 0 && s.pad_w == 0;
-  if (!tiles) zero(dx, s.H * s.W * s.C);
+  if (!tiles) {
+    sum_of_holders(
+        s, dx,
+        [=](const auto& window, std::int64_t c) {
+          const auto won = __builtin_convertvector(
+              *reinterpret_cast<const Bytes*>(k + window.offset + c), Places);
+          const Vector g = load_vector(dy + window.offset + c);
+          return won == Places{} + window.place ? g : Vector{};
+        },
+        [=](const auto& window, std::int64_t c) {
+          return k[window.offset + c] == window.place ? number(dy[window.offset + c]) : 0.0f;
+        });
+    return;
+  }
   for (std::int64_t p = 0; p < s.P; ++p) {
     for (std::int64_t q = 0; q < s.Q; ++q, dy += s.C, k += s.C) {
       const Window win = window_of(s, p, q);
-      float* to = dx + (win.h0 * s.W + win.w0) * s.C;
-      if (tiles) {
-        back_to_window<false>(s, win, dy, k, to);
-      } else {
-        back_to_window<true>(s, win, dy, k, to);
-      }
+      back_to_window(s, win, dy, k, dx + (win.h0 * s.W + win.w0) * s.C);
     }
   }
 }
 
-void avg_pool(const PoolImage& s, const float* x, float* y) {
+template <class T>
+void avg_pool(const PoolImage& s, const void* image, void* result) {
+  const T* x = static_cast<const T*>(image);
+  T* y = static_cast<T*>(result);
   for (std::int64_t p = 0; p < s.P; ++p) {
     for (std::int64_t q = 0; q < s.Q; ++q, y += s.C) {
       const Window win = window_of(s, p, q);
-      zero(y, s.C);
-      for (std::int64_t h = win.h0; h < win.h1; ++h) {
-        for (std::int64_t w = win.w0; w < win.w1; ++w) {
-          const float* from = x + (h * s.W + w) * s.C;
-          for (std::int64_t c = 0; c < s.C; ++c) y[c] += from[c];
-        }
-      }
       const float places = share_of(s, win);
-      for (std::int64_t c = 0; c < s.C; ++c) y[c] /= places;
+      const auto for_places = [&](auto f) {
+        for (std::int64_t h = win.h0; h < win.h1; ++h) {
+          for (std::int64_t w = win.w0; w < win.w1; ++w) f(x + (h * s.W + w) * s.C);
+        }
+      };
+      if (s.C < kWidth) {
+        for (std::int64_t c = 0; c < s.C; ++c) {
+          float sum = 0;
+          for_places([&](const T* from) { sum += number(from[c]); });
+          put(sum / places, y[c]);
+        }
+        continue;
+      }
+      for_vectors(s.C, [&](std::int64_t c) {
+        Vector sum = {};
+        for_places([&](const T* from) { sum += load_vector(from + c); });
+        store_vector(sum / places, y + c);
+      });
     }
   }
 }
 
-void avg_gradient(const PoolImage& s, const float* dy, float* dx) {
-  zero(dx, s.H * s.W * s.C);
-  for (std::int64_t p = 0; p < s.P; ++p) {
-    for (std::int64_t q = 0; q < s.Q; ++q, dy += s.C) {
-      const Window win = window_of(s, p, q);
-      const float places = share_of(s, win);
-      for (std::int64_t h = win.h0; h < win.h1; ++h) {
-        for (std::int64_t w = win.w0; w < win.w1; ++w) {
-          float* to = dx + (h * s.W + w) * s.C;
-          for (std::int64_t c = 0; c < s.C; ++c) to[c] += dy[c] / places;
-        }
-      }
-    }
-  }
+template <class T>
+void avg_gradient(const PoolImage& s, const void* gradient, void* result) {
+  const T* dy = static_cast<const T*>(gradient);
+  sum_of_holders(
+      s, static_cast<T*>(result),
+      [=](const auto& window, std::int64_t c) {
+        return load_vector(dy + window.offset + c) / window.share;
+      },
+      [=](const auto& window, std::int64_t c) {
+        return number(dy[window.offset + c]) / window.share;
+      });
 }
+
+template <class T>
+constexpr Pool2dKernels kKernels = {max_pool<T>, scatter<T>, avg_pool<T>, avg_gradient<T>};
 
 }  // namespace
 
-extern const Pool2dKernels pool2d_kernels;
-const Pool2dKernels pool2d_kernels = {max_pool, scatter, avg_pool, avg_gradient};
+extern const Pool2dTables pool2d_kernels;
+const Pool2dTables pool2d_kernels = {kKernels<float>, kKernels<Half>};
 
 }  // namespace TAPESCOPE_ISA
 }  // namespace tapescope

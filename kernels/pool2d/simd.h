@@ -1,4 +1,4 @@
-// Pooling of one image of floats, channels in vector lanes, once per instruction set.
+// Pooling of one image of f32 or bf16, channels in vector lanes, once per instruction set.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,17 @@ struct PoolImage {
 
 struct Pool2dKernels {
   // x {H,W,C} -> y {P,Q,C}, k {P,Q,C}
-  void (*max_pool)(const PoolImage&, const float* x, float* y, std::uint8_t* k);
+  void (*max_pool)(const PoolImage&, const void* x, void* y, std::uint8_t* k);
   // dy {P,Q,C}, k {P,Q,C} -> dx {H,W,C}
-  void (*scatter)(const PoolImage&, const float* dy, const std::uint8_t* k, float* dx);
+  void (*scatter)(const PoolImage&, const void* dy, const std::uint8_t* k, void* dx);
   // x {H,W,C} -> y {P,Q,C}
-  void (*avg_pool)(const PoolImage&, const float* x, float* y);
+  void (*avg_pool)(const PoolImage&, const void* x, void* y);
   // dy {P,Q,C} -> dx {H,W,C}
-  void (*avg_gradient)(const PoolImage&, const float* dy, float* dx);
+  void (*avg_gradient)(const PoolImage&, const void* dy, void* dx);
 };
-TAPESCOPE_DECLARE_ISA_TABLE(Pool2dKernels, pool2d_kernels)
+struct Pool2dTables {
+  Pool2dKernels f32, bf16;
+};
+TAPESCOPE_DECLARE_ISA_TABLE(Pool2dTables, pool2d_kernels)
 
 }  // namespace tapescope

@@ -10,7 +10,7 @@ using Prepare = Plan (*)(const Pool2dShape&);
 
 constexpr Variant<Pool2dShape> simd_row(Prepare prepare) {
   return {.name = "simd",
-          .dtypes = {DType::f32},
+          .dtypes = {DType::f32, DType::bf16},
           .note = "channels in vector lanes, one image per chunk of work",
           .prepare = prepare};
 }

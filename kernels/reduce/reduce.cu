@@ -179,10 +179,10 @@ void pass(const Queue& queue, const ReduceState& s, std::int64_t count, std::int
   }
 }
 
-template <class Op, class T>
+template <class Op, class T, class To>
 void run_block(const Queue& queue, const ReduceState& s, const Buffers& b) {
   const T* x = static_cast<const T*>(b.in[0]);
-  T* y = static_cast<T*>(b.out[0]);  // {results}
+  To* y = static_cast<To*>(b.out[0]);  // {results}
   if (s.pieces == 1) {
     pass<Op>(queue, s, s.count, 1, s.length, s.kept, s.reduced, s.columns, s.scale, x, y);
     return;
@@ -199,7 +199,7 @@ void run_block(const Queue& queue, const ReduceState& s, const Buffers& b) {
            static_cast<const float*>(partial), y);
 }
 
-template <class T>
+template <class T, class To>
 Plan block_plan(const ReduceShape& shape) {
   ReduceState state = state_of(shape);
   const std::size_t workspace =
@@ -208,37 +208,39 @@ Plan block_plan(const ReduceShape& shape) {
               [s = std::make_unique<ReduceState>(state)](const Queue& queue, const Buffers& b) {
                 if (s->results == 0) return;
                 if (s->op == Reduction::max) {
-                  run_block<Max, T>(queue, *s, b);
+                  run_block<Max, T, To>(queue, *s, b);
                 } else {
-                  run_block<Sum, T>(queue, *s, b);
+                  run_block<Sum, T, To>(queue, *s, b);
                 }
               });
 }
 
-template <class T>
+template <class T, class To>
 Plan naive_plan(const ReduceShape& shape) {
   return Plan(
       "naive", 0,
       [s = std::make_unique<ReduceState>(state_of(shape))](const Queue& queue, const Buffers& b) {
         if (s->results == 0) return;
         const T* x = static_cast<const T*>(b.in[0]);
-        T* y = static_cast<T*>(b.out[0]);  // {results}
+        To* y = static_cast<To*>(b.out[0]);  // {results}
         const dim3 grid = blocks_for(s->results, kThreads);
         if (s->op == Reduction::max) {
-          launch<reduce_naive<Max, T, T>>(queue, grid, kThreads, 0, x, y, s->results, s->count,
+          launch<reduce_naive<Max, T, To>>(queue, grid, kThreads, 0, x, y, s->results, s->count,
                                           s->kept, s->reduced, s->scale);
         } else {
-          launch<reduce_naive<Sum, T, T>>(queue, grid, kThreads, 0, x, y, s->results, s->count,
+          launch<reduce_naive<Sum, T, To>>(queue, grid, kThreads, 0, x, y, s->results, s->count,
                                           s->kept, s->reduced, s->scale);
         }
       });
 }
 
 Plan prepare_block(const ReduceShape& s) {
-  return s.dtype == DType::bf16 ? block_plan<bf16>(s) : block_plan<float>(s);
+  if (s.dtype != DType::bf16) return block_plan<float, float>(s);
+  return s.wide ? block_plan<bf16, float>(s) : block_plan<bf16, bf16>(s);
 }
 Plan prepare_naive(const ReduceShape& s) {
-  return s.dtype == DType::bf16 ? naive_plan<bf16>(s) : naive_plan<float>(s);
+  if (s.dtype != DType::bf16) return naive_plan<float, float>(s);
+  return s.wide ? naive_plan<bf16, float>(s) : naive_plan<bf16, bf16>(s);
 }
 // One block per result needs an index below 2^31.
 bool supports_block(const ReduceShape& s) { return s.out().elements() < (std::int64_t{1} << 31); }

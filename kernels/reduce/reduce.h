@@ -23,6 +23,7 @@ struct ReduceShape {
   Reduction op = Reduction::sum;
   Shape in;
   std::uint32_t axes = 0;  // bit a: axis a is reduced
+  bool wide = false;       // of bf16: y is f32
 
   // `in` with extent 1 in place of each reduced axis.
   Shape out() const {

@@ -9,19 +9,23 @@ namespace {
 
 constexpr std::int64_t kCopied = 4096;  // elements: what is repeated stays in the L1 cache
 
-void write_row(std::int64_t columns, const float* x, std::int64_t column_stride, float scale,
-               float* y) {
+template <class T>
+void write_row(std::int64_t columns, const T* x, std::int64_t column_stride, float scale, T* y) {
   if (column_stride == 0) {
-    const float value = scale * *x;
+    T value;
+    put(scale * number(*x), value);
     for (std::int64_t c = 0; c < columns; ++c) y[c] = value;
   } else {
 #pragma omp simd
-    for (std::int64_t c = 0; c < columns; ++c) y[c] = scale * x[c];
+    for (std::int64_t c = 0; c < columns; ++c) put(scale * number(x[c]), y[c]);
   }
 }
 
-void broadcast(std::int64_t rows, std::int64_t columns, const float* x, std::int64_t row_stride,
-               std::int64_t column_stride, float scale, float* y) {
+template <class T>
+void broadcast(std::int64_t rows, std::int64_t columns, const void* from, std::int64_t row_stride,
+               std::int64_t column_stride, float scale, void* to) {
+  const T* x = static_cast<const T*>(from);
+  T* y = static_cast<T*>(to);
   if (row_stride != 0) {
     for (std::int64_t r = 0; r < rows; ++r) {
       write_row(columns, x + r * row_stride, column_stride, scale, y + r * columns);
@@ -33,16 +37,30 @@ void broadcast(std::int64_t rows, std::int64_t columns, const float* x, std::int
   std::int64_t done = 1, block = 1;
   while (done < rows) {
     const std::int64_t count = block < rows - done ? block : rows - done;
-    __builtin_memcpy(y + done * columns, y, static_cast<std::size_t>(count * columns) * 4);
+    __builtin_memcpy(y + done * columns, y, static_cast<std::size_t>(count * columns) * sizeof(T));
     done += count;
     if (2 * block * columns <= kCopied) block *= 2;
   }
 }
 
+template <class Op, class T>
+void columns_of(std::int64_t rows, std::int64_t columns, std::int64_t stride, const void* x,
+                float* out) {
+  reduce_columns<Op>(rows, columns, stride, static_cast<const T*>(x), out);
+}
+template <class Op, class T>
+void blocks_of(std::int64_t count, std::int64_t rows, std::int64_t columns, const void* x,
+               float* out) {
+  reduce_blocks<Op>(count, rows, columns, static_cast<const T*>(x), out);
+}
+
+template <class T>
+constexpr ReduceKernels kKernels = {columns_of<Sum, T>, columns_of<Max, T>, blocks_of<Sum, T>,
+                                    blocks_of<Max, T>, broadcast<T>};
+
 }  // namespace
 
-const ReduceKernels reduce_kernels = {reduce_columns<Sum>, reduce_columns<Max>, reduce_blocks<Sum>,
-                                      reduce_blocks<Max>, broadcast};
+const ReduceTables reduce_kernels = {kKernels<float>, kKernels<Half>};
 
 }  // namespace TAPESCOPE_ISA
 }  // namespace tapescope

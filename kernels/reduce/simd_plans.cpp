@@ -5,6 +5,7 @@
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
+#include "kernels/more_ops/cast/simd.h"
 #include "kernels/reduce/simd.h"
 
 namespace tapescope::simd {
@@ -34,26 +35,33 @@ struct Steps {
 };
 
 struct Kernels {
-  ColumnsKernel columns;
-  BlocksKernel blocks;
+  const ReduceKernels* table;
   bool max;
+  int size;  // of an element that is read
+
+  ColumnsKernel columns() const { return max ? table->max : table->sum; }
+  BlocksKernel blocks() const { return max ? table->max_blocks : table->sum_blocks; }
+  const void* at(const void* x, std::int64_t element) const {
+    return static_cast<const char*>(x) + element * size;
+  }
 };
 
 // All rows of an outer position are one block, and none is too wide: no partial results.
-void run_small_blocks(const Step& step, const Kernels& kernels, double scale, const float* x,
+void run_small_blocks(const Step& step, const Kernels& kernels, double scale, const void* x,
                       float* y) {
   const std::int64_t rows = step.rows, columns = step.columns;
   const float factor = static_cast<float>(scale);
   parallel_ranges(step.outer, std::max<std::int64_t>(1, kGrain / (rows * columns)),
                   [&](std::int64_t begin, std::int64_t end) {
                     float* out = y + begin * columns;
-                    kernels.blocks(end - begin, rows, columns, x + begin * rows * columns, out);
+                    kernels.blocks()(end - begin, rows, columns,
+                                     kernels.at(x, begin * rows * columns), out);
                     if (scale == 1) return;
                     for (std::int64_t i = 0; i < (end - begin) * columns; ++i) out[i] *= factor;
                   });
 }
 
-void run_large_blocks(const Step& step, const Kernels& kernels, double scale, const float* x,
+void run_large_blocks(const Step& step, const Kernels& kernels, double scale, const void* x,
                       float* partial, float* y) {
   const std::int64_t rows = step.rows, columns = step.columns, blocks = step.blocks();
   const std::int64_t block_rows = step.block_rows(), tiles = ceil_divide(columns, kTile);
@@ -61,8 +69,9 @@ void run_large_blocks(const Step& step, const Kernels& kernels, double scale, co
     const std::int64_t tile = chunk % tiles * kTile;
     const std::int64_t k = chunk / tiles;  // outer * blocks + block
     const std::int64_t row = k % blocks * block_rows;
-    kernels.columns(std::min(block_rows, rows - row), std::min(kTile, columns - tile), columns,
-                    x + (k / blocks * rows + row) * columns + tile, partial + k * columns + tile);
+    kernels.columns()(std::min(block_rows, rows - row), std::min(kTile, columns - tile), columns,
+                      kernels.at(x, (k / blocks * rows + row) * columns + tile),
+                      partial + k * columns + tile);
   });
   const std::int64_t grain = std::max<std::int64_t>(1, kGrain / blocks);
   parallel_ranges(step.outer * columns, grain, [&](std::int64_t begin, std::int64_t end) {
@@ -81,6 +90,27 @@ void run_large_blocks(const Step& step, const Kernels& kernels, double scale, co
     }
   });
 }
+
+struct WholeReduction {
+  Steps steps;
+  Kernels first, further;  // of what is given, and of the results of a step
+  double scale;
+
+  void run(const void* x, float* memory, float* y) const {
+    for (int k = 0; k < steps.count; ++k) {
+      const Step& step = steps.steps[static_cast<std::size_t>(k)];
+      const void* from = step.source < 0 ? x : memory + step.source;
+      const Kernels& kernels = step.source < 0 ? first : further;
+      float* to = step.target < 0 ? y : memory + step.target;
+      const double factor = k + 1 == steps.count ? scale : 1;
+      if (step.small()) {
+        run_small_blocks(step, kernels, factor, from, to);
+      } else {
+        run_large_blocks(step, kernels, factor, from, memory + step.partial, to);
+      }
+    }
+  }
+};
 
 }  // namespace
 
@@ -121,29 +151,30 @@ Plan reduce(const ReduceShape& s) {
     }
     plan.steps[static_cast<std::size_t>(plan.count++)] = step;
   }
-  const ReduceKernels& table = TAPESCOPE_ISA_TABLE(reduce_kernels);
-  const Kernels kernels = s.op == Reduction::max ? Kernels{table.max, table.max_blocks, true}
-                                                 : Kernels{table.sum, table.sum_blocks, false};
-  const double scale = s.op == Reduction::mean ? 1 / static_cast<double>(s.count()) : 1;
+  const ReduceTables& tables = TAPESCOPE_ISA_TABLE(reduce_kernels);
+  const bool max = s.op == Reduction::max, half = s.dtype == DType::bf16;
+  const CastKernels& casts = TAPESCOPE_ISA_TABLE(cast_kernels);
+  if (plan.count == 0) {  // nothing is reduced
+    return Plan("simd", 0, [n = s.in.elements(), size = size_of(s.dtype), wide = half && s.wide,
+                            &casts](const Queue&, const Buffers& b) {
+      if (wide) return casts.bf16_to_f32(n, b.in[0], b.out[0]);
+      std::memcpy(b.out[0], b.in[0], static_cast<std::size_t>(n) * size);
+    });
+  }
+  const WholeReduction reduction{plan,
+                                 {half ? &tables.bf16 : &tables.f32, max, half ? 2 : 4},
+                                 {&tables.f32, max, 4},
+                                 s.op == Reduction::mean ? 1 / static_cast<double>(s.count()) : 1};
+  // bf16 comes of f32 results, which lie behind all else in the workspace.
+  const bool rounds = half && !s.wide;
+  const std::int64_t results = workspace;
+  if (rounds) workspace += s.out().elements();
   return Plan("simd", static_cast<std::size_t>(workspace) * sizeof(float),
-              [plan, kernels, scale, n = s.in.elements()](const Queue&, const Buffers& b) {
-                const float* x = static_cast<const float*>(b.in[0]);
-                float* y = static_cast<float*>(b.out[0]);
+              [reduction, rounds, results, n = s.out().elements()](const Queue&, const Buffers& b) {
                 float* memory = static_cast<float*>(b.workspace);
-                if (plan.count == 0) {  // nothing is reduced
-                  std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(float));
-                }
-                for (int k = 0; k < plan.count; ++k) {
-                  const Step& step = plan.steps[static_cast<std::size_t>(k)];
-                  const float* from = step.source < 0 ? x : memory + step.source;
-                  float* to = step.target < 0 ? y : memory + step.target;
-                  const double factor = k + 1 == plan.count ? scale : 1;
-                  if (step.small()) {
-                    run_small_blocks(step, kernels, factor, from, to);
-                  } else {
-                    run_large_blocks(step, kernels, factor, from, memory + step.partial, to);
-                  }
-                }
+                float* y = rounds ? memory + results : static_cast<float*>(b.out[0]);
+                reduction.run(b.in[0], memory, y);
+                if (rounds) TAPESCOPE_ISA_TABLE(cast_kernels).f32_to_bf16(n, y, b.out[0]);
               });
 }
 
@@ -157,13 +188,15 @@ Plan broadcast_like(const BroadcastShape& s) {
     loops.extent[0] = 1;
     loops.stride[0][0] = 0;
   }
+  const ReduceTables& tables = TAPESCOPE_ISA_TABLE(reduce_kernels);
   return Plan(
       "simd", 0,
-      [loops, kernel = TAPESCOPE_ISA_TABLE(reduce_kernels).broadcast, n = s.out.elements(),
+      [loops, kernel = (s.dtype == DType::bf16 ? tables.bf16 : tables.f32).broadcast,
+       size = static_cast<std::int64_t>(size_of(s.dtype)), n = s.out.elements(),
        scale = static_cast<float>(s.scale)](const Queue&, const Buffers& b) {
         if (n == 0) return;
-        const float* x = static_cast<const float*>(b.in[0]);
-        float* y = static_cast<float*>(b.out[0]);
+        const char* x = static_cast<const char*>(b.in[0]);
+        char* y = static_cast<char*>(b.out[0]);
         const auto row_axis = static_cast<std::size_t>(loops.rank - 2);
         const std::int64_t rows = loops.extent[row_axis], columns = loops.extent[row_axis + 1];
         const std::int64_t row_stride = loops.stride[0][row_axis];
@@ -185,11 +218,11 @@ Plan broadcast_like(const BroadcastShape& s) {
                   source += rest % loops.extent[axis] * loops.stride[0][axis];
                   rest /= loops.extent[axis];
                 }
-                float* to = y + (outer * rows + row) * columns + column;
+                char* to = y + ((outer * rows + row) * columns + column) * size;
                 const std::int64_t height = std::min(block, rows - row);
                 const std::int64_t width = std::min(tile, columns - column);
                 // With more than one tile a block is one row, so the result is contiguous.
-                kernel(height, width, x + source, row_stride, column_stride, scale, to);
+                kernel(height, width, x + source * size, row_stride, column_stride, scale, to);
               }
             });
       });

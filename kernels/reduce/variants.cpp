@@ -16,7 +16,7 @@ Rows<ReduceShape> reduce_variants() {
       // plain
       // summation from about 500 elements on, and never above it by more than the tree that folds.
       {.name = "simd",
-       .dtypes = {DType::f32},
+       .dtypes = {DType::f32, DType::bf16},
        .note = "blocks of rows down vectors of columns; few columns are first made many",
        .prepare = simd::reduce,
        .supports = simd::supports_reduce},
@@ -31,7 +31,7 @@ Rows<ReduceShape> reduce_variants() {
 Rows<BroadcastShape> broadcast_like_variants() {
   static constexpr Variant<BroadcastShape> rows[] = {
       {.name = "simd",
-       .dtypes = {DType::f32},
+       .dtypes = {DType::f32, DType::bf16},
        .note = "contiguous runs; a repeated row is doubled until it is long, then copied",
        .prepare = simd::broadcast_like,
        .supports = simd::supports_broadcast},

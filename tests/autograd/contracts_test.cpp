@@ -10,8 +10,10 @@ namespace {
 
 std::vector<Tensor> in_dtype(const Case& c, DType dtype) {
   std::vector<Tensor> operands;
-  for (const Tensor& t : c.operands) {
-    operands.push_back(is_floating(t.dtype()) ? t.to(dtype) : t);
+  for (std::size_t k = 0; k < c.operands.size(); ++k) {
+    const Tensor& t = c.operands[k];
+    const DType own = c.sample.operands[k].wide ? wide(dtype) : dtype;
+    operands.push_back(is_floating(t.dtype()) ? t.to(own) : t);
   }
   return operands;
 }

@@ -71,6 +71,14 @@ std::vector<Tensor> in_dtype(const std::vector<Tensor>& operands, DType dtype) {
   return result;
 }
 
+std::vector<Tensor> in_dtype(const Case& c, DType dtype) {
+  std::vector<Tensor> result = in_dtype(c.operands, dtype);
+  for (std::size_t k = 0; k < result.size(); ++k) {
+    if (c.sample.operands[k].wide) result[k] = c.operands[k].to(wide(dtype));
+  }
+  return result;
+}
+
 std::vector<Type> types_of(const std::vector<Tensor>& tensors) {
   std::vector<Type> types;
   for (const Tensor& t : tensors) types.push_back(t.type());

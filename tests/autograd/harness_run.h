@@ -8,6 +8,8 @@
 namespace tapescope {
 
 std::vector<Tensor> in_dtype(const std::vector<Tensor>& operands, DType dtype);
+// The same, but what goes beside bf16 in f32 stays that.
+std::vector<Tensor> in_dtype(const Case& c, DType dtype);
 std::vector<Type> types_of(const std::vector<Tensor>& tensors);
 bool same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/common/numeric.h"
 #include "kernels/conv2d/add_to_rows.h"
 #include "tests/kernels/kernel_testing.h"
 
@@ -72,7 +73,7 @@ void expect_sums(const std::vector<T>& y, const Sums& exact, double error_factor
 }
 
 // Runs every variant of the table that covers the shape, with one and with three threads.
-template <class T>
+template <class T, class Result = T>
 int check_variants(const Variants<Conv2dShape>& table, const Conv2dShape& c,
                    std::vector<const void*> in, const Sums& exact, const char* only) {
   int checked = 0;
@@ -81,9 +82,9 @@ int check_variants(const Variants<Conv2dShape>& table, const Conv2dShape& c,
     if (!variant.reason.empty() || !variant.dtypes.contains(dtype_of<T>())) continue;
     if (variant.supports != nullptr && !variant.supports(c)) continue;
     SCOPED_TRACE(std::string(table.family) + " " + std::string(variant.name));
-    std::vector<T> first;
+    std::vector<Result> first;
     for_threads([&] {
-      auto y = poisoned<T>(static_cast<std::int64_t>(exact.value.size()));
+      auto y = poisoned<Result>(static_cast<std::int64_t>(exact.value.size()));
       run(variant.prepare(c), in, {y.data()});
       if (first.empty()) first = y;
       expect_same_bits(y, first);
@@ -115,7 +116,8 @@ void check(Conv2dShape c, const char* only = nullptr) {
                   c.pad_h, c.pad_w, c.dilation_h, c.dilation_w, c.groups));
   const Case k(c);
   const auto x = random_values<T>(k.x, 1), w = random_values<T>(k.w, 2),
-             dy = random_values<T>(k.y, 3), bias = random_values<T>(c.O, 4);
+             dy = random_values<T>(k.y, 3);
+  const auto bias = random_values<Accumulator<T>>(c.O, 4);
   Sums y(k.y), dx(k.x), dw(k.w);
   for (std::int64_t i = 0; i < k.y; ++i) y.add(i, number(bias[at(i % c.O)]));
   for_each_term(c, [&](std::int64_t ix, std::int64_t iw, std::int64_t iy) {
@@ -128,7 +130,8 @@ void check(Conv2dShape c, const char* only = nullptr) {
   with_bias.bias = true;
   check_variants<T>(conv2d_variants(), with_bias, {x.data(), w.data(), bias.data()}, y, only);
   check_variants<T>(conv2d_data_gradient_variants(), c, {dy.data(), w.data()}, dx, only);
-  check_variants<T>(conv2d_weight_gradient_variants(), c, {x.data(), dy.data()}, dw, only);
+  check_variants<T, Accumulator<T>>(conv2d_weight_gradient_variants(), c, {x.data(), dy.data()}, dw,
+                                    only);
 }
 
 Conv2dShape shape(std::int64_t N, std::int64_t H, std::int64_t W, std::int64_t I, std::int64_t O,

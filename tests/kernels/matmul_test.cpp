@@ -1,5 +1,6 @@
 #include "kernels/matmul/matmul.h"
 
+#include "kernels/common/numeric.h"
 #include "tests/kernels/kernel_testing.h"
 
 namespace tapescope {
@@ -7,14 +8,15 @@ namespace {
 
 using namespace tapescope::testing;
 
-template <class T>
+template <class T, class C = T>
 void check(MatmulShape s) {
   s.dtype = dtype_of<T>();
+  s.wide = !std::is_same_v<T, C>;
   SCOPED_TRACE(fmt::format("{} {}x{}x{} {}{}{}", name_of(s.dtype), s.M, s.N, s.K,
                            s.transpose_a ? "a^T " : "", s.transpose_b ? "b^T " : "",
                            s.bias ? "bias" : ""));
-  const auto a = random_values<T>(s.M * s.K, 1), b = random_values<T>(s.K * s.N, 2),
-             bias = random_values<T>(s.N, 3);
+  const auto a = random_values<T>(s.M * s.K, 1), b = random_values<T>(s.K * s.N, 2);
+  const auto bias = random_values<Accumulator<T>>(s.N, 3);
   // One rank-1 product after another.
   std::vector<double> exact(static_cast<std::size_t>(s.M * s.N)), magnitude(exact.size());
   for (std::int64_t k = 0; k < s.K; ++k)
@@ -30,9 +32,9 @@ void check(MatmulShape s) {
     if (!variant.reason.empty() || !variant.dtypes.contains(s.dtype)) continue;
     if (variant.supports != nullptr && !variant.supports(s)) continue;
     SCOPED_TRACE(variant.name);
-    std::vector<T> first;
+    std::vector<C> first;
     for_threads([&] {
-      auto c = poisoned<T>(s.M * s.N);
+      auto c = poisoned<C>(s.M * s.N);
       run(variant.prepare(s), {a.data(), b.data(), s.bias ? bias.data() : nullptr}, {c.data()});
       if (first.empty()) first = c;
       expect_same_bits(c, first);
@@ -40,7 +42,7 @@ void check(MatmulShape s) {
     for (std::size_t i = 0; i < first.size(); ++i) {
       const double added = s.bias ? number(bias[i % static_cast<std::size_t>(s.N)]) : 0;
       const double unit = std::is_same_v<T, double> ? 1e-15 : 3e-7;
-      const double stored = std::is_same_v<T, bf16> ? 4e-3 * std::fabs(exact[i] + added) : 0;
+      const double stored = std::is_same_v<C, bf16> ? 4e-3 * std::fabs(exact[i] + added) : 0;
       ASSERT_TRUE(close(number(first[i]), exact[i] + added,
                         unit * (magnitude[i] + std::fabs(added)) + stored))
           << "element " << i;
@@ -56,9 +58,12 @@ TEST(Matmul, AgreesWithADirectSum) {
     for (int flags = 0; flags < 8; ++flags) {
       const MatmulShape s{DType::f32, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0,
                           size[0],    size[1],          size[2]};
-      for_each_isa([&] { check<float>(s); });
+      for_each_isa([&] {
+        check<float>(s);
+        check<bf16>(s);
+        check<bf16, float>(s);
+      });
       check<double>(s);
-      check<bf16>(s);
     }
 }
 

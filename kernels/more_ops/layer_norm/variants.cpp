@@ -3,6 +3,7 @@
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
+#include "kernels/more_ops/cast/widened.h"
 #include "kernels/more_ops/layer_norm/layer_norm.h"
 #include "kernels/more_ops/layer_norm/reference.h"
 #include "kernels/more_ops/layer_norm/simd.h"
@@ -43,9 +44,21 @@ Plan gradient(const LayerNormShape& s) {
   });
 }
 
+// bf16 is normalised as f32.
+Plan forward_or_widened(const LayerNormShape& s) {
+  if (s.dtype == DType::f32) return forward(s);
+  const std::int64_t n = s.rows * s.C;
+  return widened(forward({DType::f32, s.rows, s.C, s.epsilon}), {n, s.C, s.C}, {n});
+}
+Plan gradient_or_widened(const LayerNormShape& s) {
+  if (s.dtype == DType::f32) return gradient(s);
+  const std::int64_t n = s.rows * s.C;
+  return widened(gradient({DType::f32, s.rows, s.C, s.epsilon}), {n, n, s.C}, {n});
+}
+
 constexpr Variant<LayerNormShape> simd_row(Plan (*prepare)(const LayerNormShape&)) {
   return {.name = "simd",
-          .dtypes = {DType::f32},
+          .dtypes = {DType::f32, DType::bf16},
           .note = "one row after the other, its elements in vectors",
           .prepare = prepare};
 }
@@ -62,7 +75,7 @@ namespace cpu {
 
 Rows<LayerNormShape> layer_norm_variants() {
   static constexpr Variant<LayerNormShape> rows[] = {
-      simd_row(forward),
+      simd_row(forward_or_widened),
       reference_row(reference::layer_norm),
   };
   return rows;
@@ -70,7 +83,7 @@ Rows<LayerNormShape> layer_norm_variants() {
 
 Rows<LayerNormShape> layer_norm_gradient_variants() {
   static constexpr Variant<LayerNormShape> rows[] = {
-      simd_row(gradient),
+      simd_row(gradient_or_widened),
       reference_row(reference::layer_norm_gradient),
   };
   return rows;

@@ -3,6 +3,7 @@
 
 #include "engine/thread_pool.h"
 #include "kernels/common/numeric.h"
+#include "kernels/more_ops/cast/widened.h"
 #include "kernels/more_ops/upsample/reference.h"
 #include "kernels/more_ops/upsample/simd_plans.h"
 
@@ -45,18 +46,30 @@ constexpr Variant<UpsampleShape> reference_row(Plan (*prepare)(const UpsampleSha
           .prepare = prepare};
 }
 
+// bf16 is resampled as f32; of a gradient the result is as large as x.
+template <Plan (*f32)(const UpsampleShape&), bool gradient>
+Plan widening(const UpsampleShape& s) {
+  if (s.dtype == DType::f32) return f32(s);
+  UpsampleShape wide = s;
+  wide.dtype = DType::f32;
+  const std::int64_t x = s.N * s.H * s.W * s.C, y = s.N * s.P * s.Q * s.C;
+  return widened(f32(wide), {gradient ? y : x}, {gradient ? x : y});
+}
+
 constexpr Variant<UpsampleShape> simd_row(Plan (*prepare)(const UpsampleShape&)) {
   return {.name = "simd",
-          .dtypes = {DType::f32},
+          .dtypes = {DType::f32, DType::bf16},
           .error_factor = 2,
           .note = "a row at a time, channels in vectors; weights rounded to f32",
           .prepare = prepare,
           .supports = simd::supports_upsample};
 }
 
-template <Plan (*simd)(const UpsampleShape&), Plan (*reference)(const UpsampleShape&)>
+template <bool gradient, Plan (*simd)(const UpsampleShape&),
+          Plan (*reference)(const UpsampleShape&)>
 Rows<UpsampleShape> simd_or_reference() {
-  static constexpr Variant<UpsampleShape> rows[] = {simd_row(simd), reference_row(reference)};
+  static constexpr Variant<UpsampleShape> rows[] = {simd_row(widening<simd, gradient>),
+                                                    reference_row(reference)};
   return rows;
 }
 
@@ -76,15 +89,16 @@ Rows<UpsampleShape> upsample_nearest_variants() {
 }
 
 Rows<UpsampleShape> upsample_bilinear_variants() {
-  return simd_or_reference<simd::upsample_bilinear, reference::upsample_bilinear>();
+  return simd_or_reference<false, simd::upsample_bilinear, reference::upsample_bilinear>();
 }
 
 Rows<UpsampleShape> upsample_nearest_gradient_variants() {
-  return simd_or_reference<simd::upsample_nearest_gradient, reference::upsample_nearest_gradient>();
+  return simd_or_reference<true, simd::upsample_nearest_gradient,
+                           reference::upsample_nearest_gradient>();
 }
 
 Rows<UpsampleShape> upsample_bilinear_gradient_variants() {
-  return simd_or_reference<simd::upsample_bilinear_gradient,
+  return simd_or_reference<true, simd::upsample_bilinear_gradient,
                            reference::upsample_bilinear_gradient>();
 }
 
