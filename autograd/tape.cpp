@@ -96,7 +96,7 @@ std::string_view Node::scope() const {
 }
 
 Tape::Tape(Device device, Mode mode, TapeOptions options)
-    : backend_{device, options.kernels},
+    : backend_{device, options.kernels, options.precision},
       mode_(mode),
       options_(std::move(options)),
       queue_(DeviceRuntime::of(device).compute_queue()) {

@@ -50,7 +50,7 @@ class Tape {
   Device device() const { return backend_.device; }
   const Backend& backend() const { return backend_; }
   std::uint64_t seed() const { return options_.seed; }
-  DType precision() const { return options_.precision; }
+  DType precision() const { return backend_.precision; }
 
   // --- recording ---------------------------------------------------------------------------------
   // An input given as a type is symbolic: nothing that follows is computed, and Programs ask for it

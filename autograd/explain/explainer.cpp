@@ -22,7 +22,7 @@ Prepared& Programs::prepared(const std::string& key, const std::string& layer,
   std::unique_ptr<Prepared>& slot = all[key + " " + layer];
   if (slot) return *slot;
   // Recorded for two images: a batch of one would hide which axes are the batch.
-  Tape tape(device, Mode::evaluation, {0, kernels});
+  Tape tape(backend.device, Mode::evaluation, {0, backend.choices, backend.precision});
   const Var image = tape.input("image", DType::f32, image_shape.with_leading(2));
   const Var logits = record(tape, image);
   const Var index = tape.input("class", DType::i64, {2});
@@ -192,8 +192,8 @@ Attribution run(const Request& request) {
 }  // namespace
 
 // --- the Explainer
-Explainer::Explainer(Record record, Shape image_shape, Device device, KernelChoices kernels)
-    : programs_(new Programs{std::move(record), image_shape, device, std::move(kernels)}) {}
+Explainer::Explainer(Record record, Shape image_shape, const Backend& backend)
+    : programs_(new Programs{std::move(record), image_shape, backend}) {}
 Explainer::~Explainer() = default;
 
 const std::vector<std::string_view>& Explainer::methods() {

@@ -57,8 +57,7 @@ class Explainer {
  public:
   // `record` runs the model on the tape it is given, on `image`, and returns the logits.
   using Record = std::function<Var(Tape& tape, Var image)>;
-  Explainer(Record record, Shape image_shape, Device device = Device::cpu(),
-            KernelChoices kernels = {});
+  Explainer(Record record, Shape image_shape, const Backend& backend = {});
   ~Explainer();
 
   // The names of all_methods().

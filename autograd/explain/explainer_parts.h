@@ -38,8 +38,7 @@ struct Programs {
 
   Explainer::Record record;
   Shape image_shape;
-  Device device;
-  KernelChoices kernels;
+  Backend backend;
   std::map<std::string, std::unique_ptr<Prepared>> all = {};
   std::unique_ptr<LocalOcclusion> local_occlusion = {};
   std::optional<bool> starts_affine = {};

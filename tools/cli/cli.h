@@ -15,12 +15,13 @@ extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanation
 // --run, --checkpoint, --device, --kernel, --threads and --allow-non-finite: what every subcommand
 // on a trained model takes.
 struct RunOptions : tasks::RunRequest {
-  std::string device = "auto", kernel;
+  std::string device = "auto", kernel, precision = "f32";
   long threads = 0;
   bool named = false;  // apply() holds --run or --model to be there
   void add_to(CommandLine& line, bool required = true);
   // The same, with --model FILE.onnx in its place where one likes.
   void add_with_model(CommandLine& line);
+  void add_precision(CommandLine& line);
   void add_allow_outside(CommandLine& line);  // of subcommands with --data
   void add_onnx(CommandLine& line);           // what an ONNX file does not say
   void add_onnx_end(CommandLine& line);       // of those, where its graph ends and how it answers

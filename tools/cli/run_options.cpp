@@ -58,6 +58,12 @@ void RunOptions::add_onnx_end(CommandLine& line) {
       .group(kGroup);
 }
 
+void RunOptions::add_precision(CommandLine& line) {
+  line.option("--precision", precision,
+              "f32 or bf16: convolutions and matrix products in bf16, and how far from f32 that is")
+      .show_default();
+}
+
 void RunOptions::add_allow_outside(CommandLine& line) {
   line.flag("--allow-outside", allow_outside, kAllowOutsideHelp);
 }
@@ -69,7 +75,9 @@ void RunOptions::apply() const {
   if (threads != 0) set_thread_count(static_cast<int>(std::clamp<long>(threads, -1, INT_MAX)));
 }
 
-Backend RunOptions::backend() const { return {device_from_name(device), parse_kernels(kernel)}; }
+Backend RunOptions::backend() const {
+  return {device_from_name(device), parse_kernels(kernel), precision_from_name(precision)};
+}
 
 int print(const tasks::Answer& answer, bool json) {
   fmt::print("{}", json ? answer.json + "\n" : answer.text);

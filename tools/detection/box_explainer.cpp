@@ -77,7 +77,7 @@ explain::Explainer& BoxExplainer::of(const char* output, std::int64_t against) {
   const DetectorConfig& config = model_.config();
   return explainers_
       .try_emplace({output, against}, record, Shape{config.height, config.width, 3},
-                   backend_.device, backend_.choices)
+                   backend_)
       .first->second;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/precision.h"
 #include "engine/hash.h"
 #include "layers/models/zoo.h"
 #include "tools/detection/detection_losses.h"
@@ -113,8 +114,8 @@ NamedVars CentreDetector::operator()(const NamedVars& inputs) const {
   Var merged = lateral16_(stride16);
   merged = smooth8_(add(upsample_nearest(merged, 2), lateral8_(stride8)));
   merged = smooth4_(add(upsample_nearest(merged, 2), lateral4_(stride4)));
-  const Var sides = affine(relu(ltrb_(merged)), kReach);
-  return {{"heat", heat_(merged)}, {"ltrb", sides}};
+  const Var sides = affine(relu(widened(ltrb_(merged))), kReach);
+  return {{"heat", widened(heat_(merged))}, {"ltrb", sides}};
 }
 
 Grid CentreDetector::grid() const {

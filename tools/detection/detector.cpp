@@ -19,7 +19,7 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
 Program compile(const BoxNet& model, const Backend& backend,
                 const std::function<std::vector<Var>(const NamedVars& outputs)>& answers) {
   move_to(backend.device, model.parameters());
-  Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
+  Tape tape(backend.device, Mode::evaluation, {0, backend.choices, backend.precision});
   const DetectorConfig& config = model.config();
   const Var image = tape.input("image", DType::f32, {1, config.height, config.width, 3});
   return tape.compile(answers(model({{"image", image}})), {}, {.keep_fixed = true});

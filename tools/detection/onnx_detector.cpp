@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "autograd/precision.h"
 #include "tools/detection/detection_task.h"
 #include "tools/files/text_file.h"
 #include "tools/onnx/recorder.h"
@@ -105,7 +106,7 @@ NamedVars OnnxDetector::record(Var image, onnx::RecorderOptions options,
     maps->push_back(value.empty() || recorder.at(value).known ? "" : recorder.at(value).var.path());
   }
   const Tape::Scope in(image.tape(), "cells");
-  const Var numbers = by_cells(recorder.at(graph_->outputs[0].name), head_.cells_last);
+  const Var numbers = widened(by_cells(recorder.at(graph_->outputs[0].name), head_.cells_last));
   const Var rest = scores(recorder, numbers);
   const std::int64_t first = head_.objectness ? 1 : 0;
   const Var placed = boxes(slice(numbers, 3, 0, 4));

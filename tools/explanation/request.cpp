@@ -150,8 +150,7 @@ explain::Explainer::Record recorder_of(const ClassLogits& net, const Explanation
 
 explain::Explainer explainer_of(const ClassLogits& net, const Backend& backend,
                                 const ExplanationRequest& options) {
-  return explain::Explainer(recorder_of(net, options), net.preprocess.image, backend.device,
-                            backend.choices);
+  return explain::Explainer(recorder_of(net, options), net.preprocess.image, backend);
 }
 
 std::string forward_passes(double count) {

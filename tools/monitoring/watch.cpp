@@ -18,7 +18,7 @@ Watch::Watch(const fs::path& folder, std::vector<std::string> methods, ClassLogi
              const Backend& backend, fs::path run)
     : methods_(std::move(methods)),
       net_(std::move(net)),
-      explainer_(net_.record, net_.preprocess.image, backend.device, backend.choices),
+      explainer_(net_.record, net_.preprocess.image, backend),
       run_(std::move(run)) {
   for (const std::string& method : methods_) {
     if (explain::find_method(method) == nullptr) {

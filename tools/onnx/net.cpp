@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/precision.h"
 #include "autograd/program/program.h"
 #include "tools/files/near_names.h"
 #include "tools/files/text_file.h"
@@ -98,7 +99,7 @@ std::vector<Output> run(const Graph& graph, const std::vector<Tensor>& inputs,
     throw usage_error("'{}' has {} inputs ({}), but {} {} given", shown(graph.path.string()),
                       graph.inputs.size(), names, inputs.size(), inputs.size() == 1 ? "is" : "are");
   }
-  Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
+  Tape tape(backend.device, Mode::evaluation, {0, backend.choices, backend.precision});
   Recorder recorder(graph, tape, {});
   std::vector<NamedTensor> feed;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -111,7 +112,7 @@ std::vector<Output> run(const Graph& graph, const std::vector<Tensor>& inputs,
   std::vector<Var> computed;
   for (const Port& port : graph.outputs) {
     const Value& value = recorder.at(port.name);
-    if (!value.known) computed.push_back(arranged(value, plain_layout(value.rank())));
+    if (!value.known) computed.push_back(widened(arranged(value, plain_layout(value.rank()))));
   }
   std::vector<Tensor> results;
   if (!computed.empty()) {

@@ -38,6 +38,13 @@ void require(bool ok, std::string_view option, const std::string& value, std::st
 
 }  // namespace
 
+DType precision_from_name(const std::string& name) {
+  for (const DType precision : {DType::f32, DType::bf16}) {
+    if (name == name_of(precision)) return precision;
+  }
+  throw usage_error("--precision is '{}'; it must be f32 or bf16", printable(name));
+}
+
 void check_options(const TrainConfig& c) {
   require(c.epochs >= 1, "epochs", std::to_string(c.epochs), "at least 1");
   require(c.batch_size >= 1, "batch-size", std::to_string(c.batch_size), "at least 1");
@@ -72,9 +79,7 @@ void check_options(const TrainConfig& c) {
             : fmt::format("more --epochs than the {} there are: the ones after it train all",
                           c.epochs));
   }
-  if (c.precision != "f32") {
-    throw usage_error("--precision {} is not available in this version; use f32", c.precision);
-  }
+  precision_from_name(c.precision);
 }
 
 namespace {
@@ -328,6 +333,7 @@ TrainerOptions trainer_options(const TrainConfig& c, Device device) {
   t.checkpoint_every = c.checkpoint_every;
   t.device = device;
   t.kernels = parse_kernels(c.kernel);
+  t.precision = precision_from_name(c.precision);
   t.optimizer.name = c.optimizer;
   t.optimizer.weight_decay = c.weight_decay;
   t.optimizer.clip_gradient = c.clip_gradient;

@@ -98,7 +98,9 @@ void for_each_option(Config& c, Visit&& visit) {
       "augment", c.augment,
       "auto, none, flip, shift, crop, crop-flip or resized-crop; for a detector auto, none, flip, "
       "flip-both, mosaic or mosaic-flip-both");
-  visit("precision", c.precision, "f32");
+  visit("precision", c.precision,
+        "f32 or bf16: convolutions, matrix products and what lies between layers in bf16; weights, "
+        "sums and losses stay f32");
   visit("device", c.device, "auto (a GPU where there is one), cpu, cuda or emulated");
   for_each_weights_option(c, visit);
   visit("validation-fraction", c.validation_fraction,
@@ -138,6 +140,8 @@ std::map<std::string, std::string> option_values(const TrainConfig& config);
 void write_config(const TrainConfig& config, const std::string& path);
 
 KernelChoices parse_kernels(const std::string& text);
+// What --precision names.
+DType precision_from_name(const std::string& name);
 
 // What the trainer is given of the options, once the ones left to choose are chosen.
 TrainerOptions trainer_options(const TrainConfig& config, Device device);

@@ -8,7 +8,7 @@ namespace {
 Program evaluation_program(const Model& model, const Task& task, std::int64_t batch_size,
                            const Backend& backend, std::shared_ptr<Tensor> arena,
                            std::span<const std::string> cuts) {
-  Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
+  Tape tape(backend.device, Mode::evaluation, {0, backend.choices, backend.precision});
   const NamedVars inputs = task.inputs(tape, batch_size);
   const NamedVars outputs = model(inputs);
   CompileOptions options;

@@ -51,7 +51,7 @@ StepStatistics::StepStatistics(const Model& model, const Task& task,
   CompileOptions options;
   options.arena = std::move(arena);
   {
-    Tape tape(backend.device, Mode::training, {seed, backend.choices});
+    Tape tape(backend.device, Mode::training, {seed, backend.choices, backend.precision});
     const NamedVars inputs = task.inputs(tape, batch_size);
     const Var loss = mean(task.loss(inputs, model(inputs)).samples);
     std::vector<Var> squares;

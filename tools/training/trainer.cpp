@@ -141,7 +141,7 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   Phase phase;
   phase.first_epoch = first_epoch;
   phase.epochs = epochs;
-  Tape tape(options.device, Mode::training, {options.seed, options.kernels});
+  Tape tape(options.device, Mode::training, {options.seed, options.kernels, options.precision});
   const NamedVars inputs = task.inputs(tape, options.batch_size);
   const Loss of_samples = task.loss(inputs, model(inputs));
   const Var loss = mean(of_samples.samples);
@@ -185,7 +185,7 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   const Var outputs[] = {loss, optimizer.gradient_norm(), packed(tape, told)};
   phase.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
   refuse_single_values(*phase.step, phase.train->samples(), options.batch_size);
-  const Backend backend{options.device, options.kernels};
+  const Backend backend{options.device, options.kernels, options.precision};
   phase.evaluator =
       std::make_unique<Evaluator>(model, task, options.batch_size, backend, arena, cut_paths);
   if (options.statistics_every > 0) {

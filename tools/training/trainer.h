@@ -63,6 +63,7 @@ struct TrainerOptions {
   std::int64_t checkpoint_every = 0;   // steps between saves; 0: at the end of each epoch only
   Device device;
   KernelChoices kernels;
+  DType precision = DType::f32;  // of steps and validations
   OptimizerConfig optimizer;
   Schedule schedule;  // its `steps` is set by the trainer
   // After so many epochs `unfrozen`, which are frozen until then, are trained as well: all moments

@@ -44,7 +44,7 @@ std::unique_ptr<PictureExplainer> ClassifierRun::explainer(const ExplainOptions&
 Predicted ClassifierRun::predict(const PredictionRequest& request, const Backend& backend) const {
   const ClassLogits net = class_logits();
   move_to(backend.device, model().parameters());
-  Tape tape(backend.device, Mode::evaluation, {0, backend.choices});
+  Tape tape(backend.device, Mode::evaluation, {0, backend.choices, backend.precision});
   const Var image = tape.input("image", DType::f32, net.preprocess.image.with_leading(1));
   const Var answer = answers_.record(net.record(tape, image));
   Program program = tape.compile(std::vector{answer}, {}, {.keep_fixed = true});

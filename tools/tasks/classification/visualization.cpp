@@ -90,7 +90,7 @@ std::string visualize_feature(const OtherCommand& command, const ClassificationR
           }
           return global_avg_pool2d(node);
         },
-        shape, backend.device, backend.choices);
+        shape, backend);
     return climb(command, run, explainer, channel.index, command.other.channel);
   }
   if (command.explanation.unit.empty() && command.explanation.target == "predicted") {
