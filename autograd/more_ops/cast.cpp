@@ -20,7 +20,8 @@ class Cast final : public Op {
                         backend);
   }
   void vjp(Vjp& v) const override {
-    if (is_floating(v.operand(0).dtype())) v.give(0, cast(v.wide_cotangent(), v.operand(0).dtype()));
+    if (is_floating(v.operand(0).dtype()))
+      v.give(0, cast(v.wide_cotangent(), v.operand(0).dtype()));
   }
   // Nothing flows through integers.
   Role role(int) const override { return is_floating(dtype_) ? Role::signal : Role::fixed; }

@@ -14,12 +14,12 @@
 namespace tapescope {
 namespace {
 
-void train_step(benchmark::State& state, const char* name, std::int64_t size,
-                std::int64_t channels) {
+void train_step(benchmark::State& state, const char* name, std::int64_t size, std::int64_t channels,
+                DType precision = DType::f32) {
   const std::int64_t N = state.range(0);
   const auto model =
       make_model({.name = name, .classes = 10, .channels = channels, .image_size = size});
-  Tape tape(Device::cpu(), Mode::training);
+  Tape tape(Device::cpu(), Mode::training, {.precision = precision});
   const Var image = tape.input("image", DType::f32, {N, size, size, channels});
   const Var label = tape.input("label", DType::i64, {N});
   const Var loss = mean(cross_entropy((*model)({{"image", image}}).at("logits"), label));
@@ -55,31 +55,21 @@ void train_step(benchmark::State& state, const char* name, std::int64_t size,
   state.counters["planned_MB"] = static_cast<double>(step.plan().total()) / 1e6;
 }
 
-BENCHMARK_CAPTURE(train_step, lenet_28, "lenet", 28, 1)
-    ->Arg(64)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
-BENCHMARK_CAPTURE(train_step, resnet20_32, "resnet20", 32, 3)
-    ->Arg(128)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
-BENCHMARK_CAPTURE(train_step, resnet18_32, "resnet18", 32, 3)
-    ->Arg(64)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
-BENCHMARK_CAPTURE(train_step, resnet18_224, "resnet18", 224, 3)
-    ->Arg(16)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
-
-BENCHMARK_CAPTURE(train_step, seednet_32, "seednet", 32, 3)
-    ->Arg(16)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
-BENCHMARK_CAPTURE(train_step, mobilenet_v2_224, "mobilenet_v2", 224, 3)
-    ->Arg(16)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
+#define TRAIN_STEP(label, batch, ...)                                   \
+  BENCHMARK_CAPTURE(train_step, label, __VA_ARGS__)                     \
+      ->Arg(batch)                                                      \
+      ->Unit(benchmark::kMillisecond)                                   \
+      ->UseRealTime();                                                  \
+  BENCHMARK_CAPTURE(train_step, label##_bf16, __VA_ARGS__, DType::bf16) \
+      ->Arg(batch)                                                      \
+      ->Unit(benchmark::kMillisecond)                                   \
+      ->UseRealTime();
+TRAIN_STEP(lenet_28, 64, "lenet", 28, 1)
+TRAIN_STEP(resnet20_32, 128, "resnet20", 32, 3)
+TRAIN_STEP(resnet18_32, 64, "resnet18", 32, 3)
+TRAIN_STEP(resnet18_224, 16, "resnet18", 224, 3)
+TRAIN_STEP(seednet_32, 16, "seednet", 32, 3)
+TRAIN_STEP(mobilenet_v2_224, 16, "mobilenet_v2", 224, 3)
 
 }  // namespace
 }  // namespace tapescope

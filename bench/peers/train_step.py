@@ -7,7 +7,7 @@ bf16 by autocast; each mode lives in a process of its own, which waits while oth
     python bench/peers/train_step.py [--nets lenet_28,resnet20_32] [--rounds 5] [--threads 2]
 
 Prints a Markdown table: median (least to most) milliseconds a step, and how many times as fast as the
-fastest f32 mode ours is. Run it on an idle machine."""
+fastest mode of the same precision ours is. Run it on an idle machine."""
 import argparse
 import json
 import os
@@ -23,7 +23,7 @@ NETS = {"lenet_28": (1, 28, 64), "resnet20_32": (3, 32, 128), "resnet18_32": (3,
         "resnet18_224": (3, 224, 16), "mobilenet_v2_224": (3, 224, 16),
         "seednet_32": (3, 32, 16)}  # channels, size, batch
 MODES = ["eager", "channels_last", "compile", "bf16", "bf16 compile"]
-OURS = "ours"
+OURS, OURS_BF16 = "ours", "ours bf16"
 STEPS = {"lenet_28": 30, "resnet20_32": 8, "resnet18_32": 10, "resnet18_224": 2, "mobilenet_v2_224": 2,
          "seednet_32": 8}
 
@@ -121,9 +121,9 @@ def main():
     if not pathlib.Path(args.bench).exists():
         sys.exit(f"{args.bench} is missing; cmake --build --preset cpu --target layers_bench")
     modes = args.modes.split(",")
-    print(f"| {platform.processor() or platform.machine()}, {args.threads} threads |", OURS, "|",
-          " | ".join(modes), "| ours / fastest f32 | ours / fastest bf16 | peak MB: ours, fastest f32 |")
-    print("|---" * (len(modes) + 5) + "|")
+    print(f"| {platform.processor() or platform.machine()}, {args.threads} threads |", OURS, "|", OURS_BF16, "|",
+          " | ".join(modes), "| ours / fastest f32 | ours bf16 / fastest bf16 | peak MB: ours, fastest f32 |")
+    print("|---" * (len(modes) + 6) + "|")
     version = "?"
     for name in args.nets.split(","):
         peers = {}
@@ -134,10 +134,11 @@ def main():
             said = process.stdout.readline().split()
             if said[:1] == ["ready"]:
                 peers[mode], version = process, said[1]
-        times, memory = {key: [] for key in [OURS, *peers]}, {}
+        times, memory = {key: [] for key in [OURS, OURS_BF16, *peers]}, {}
         for _ in range(args.rounds):
-            seconds, memory[OURS] = ours(args.bench, name, args.threads)
-            times[OURS].append(seconds)
+            for key, suffix in ((OURS, ""), (OURS_BF16, "_bf16")):
+                seconds, memory[key] = ours(args.bench, name + suffix, args.threads)
+                times[key].append(seconds)
             for mode, process in peers.items():
                 process.stdin.write("go\n")
                 process.stdin.flush()
@@ -153,15 +154,16 @@ def main():
 
         def ratio(bf16):
             best = [statistics.median(times[m]) for m in peers if ("bf16" in m) == bf16]
-            return f"{min(best) / statistics.median(times[OURS]):.2f}" if best else "-"
+            own = times[OURS_BF16 if bf16 else OURS]
+            return f"{min(best) / statistics.median(own):.2f}" if best else "-"
 
         def peak():
             f32 = [m for m in peers if "bf16" not in m]
             fastest = min(f32, key=lambda m: statistics.median(times[m])) if f32 else OURS
             return f"{memory[OURS]:.0f}, {memory[fastest]:.0f}"
 
-        print(f"| {name} |", cell(OURS), "|", " | ".join(cell(m) for m in modes), "|", ratio(False), "|", ratio(True),
-              "|", peak(), "|", flush=True)
+        print(f"| {name} |", cell(OURS), "|", cell(OURS_BF16), "|", " | ".join(cell(m) for m in modes), "|",
+              ratio(False), "|", ratio(True), "|", peak(), "|", flush=True)
     print(f"\nPyTorch {version}, {time.strftime('%Y-%m-%d')}")
 
 

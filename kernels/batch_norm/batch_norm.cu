@@ -77,8 +77,8 @@ __device__ T finished(const Relu<T>& relu, float y, std::int64_t i) {
 // x: {rows, C}, y: {rows, C}, mean, variance: {C}; scale, shift: {C} or null
 template <class T>
 __global__ void training_naive(const T* x, const float* scale, const float* shift, T* y,
-                               float* mean, float* variance, Relu<T> relu, std::int64_t rows, std::int64_t C,
-                               double eps) {
+                               float* mean, float* variance, Relu<T> relu, std::int64_t rows,
+                               std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   Moments all{0, 0, 0};
@@ -122,8 +122,8 @@ struct Channel {
 };
 template <class T>
 __global__ void merge_moments(const Moments* moments, const float* scale, const float* shift,
-                              float* mean, float* variance, Channel* channels, Relu<T> relu, std::int64_t tiles,
-                              std::int64_t rows, std::int64_t C, double eps) {
+                              float* mean, float* variance, Channel* channels, Relu<T> relu,
+                              std::int64_t tiles, std::int64_t rows, std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   Moments all{0, 0, 0};
@@ -228,8 +228,7 @@ __device__ T gradient_element(const GradientChannel& g, float dy, float x) {
 template <class T>
 __global__ void gradient_naive(Passed<T> dy, const T* x, const float* mean, const float* variance,
                                const float* scale, T* dx, float* dscale, float* dshift,
-                               std::int64_t rows,
-                               std::int64_t C, double eps) {
+                               std::int64_t rows, std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   const float m = number(mean, c);
@@ -250,8 +249,7 @@ __global__ void gradient_naive(Passed<T> dy, const T* x, const float* mean, cons
 // sums: {tiles, C}
 template <class T>
 __global__ void tile_sums(Passed<T> dy, const T* x, const float* mean, const float* variance,
-                          Sums* sums,
-                          std::int64_t rows, std::int64_t C, double eps) {
+                          Sums* sums, std::int64_t rows, std::int64_t C, double eps) {
   TAPESCOPE_SHARED(Sums, partial, [kRows][kChannels]);
   const std::int64_t c = std::int64_t{blockIdx.x} * kChannels + threadIdx.x;
   const std::int64_t begin = blockIdx.y * kTileRows, end = min(rows, begin + kTileRows);
@@ -273,8 +271,8 @@ __global__ void tile_sums(Passed<T> dy, const T* x, const float* mean, const flo
 
 __global__ void merge_sums(const Sums* sums, const float* mean, const float* variance,
                            const float* scale, float* dscale, float* dshift,
-                           GradientChannel* channels, std::int64_t tiles,
-                           std::int64_t rows, std::int64_t C, double eps) {
+                           GradientChannel* channels, std::int64_t tiles, std::int64_t rows,
+                           std::int64_t C, double eps) {
   const std::int64_t c = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   Sums all{0, 0};

@@ -129,9 +129,10 @@ Plan batch_norm_inference(const BatchNormShape& s) {
     return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
       using V = Vector<T>;
       parallel_for(s.C, [&](std::int64_t c) {
-        const Line normalise = line(s, c, in<V>(b, 1), in<V>(b, 2),
-                                    {value(in<V>(b, 3), c), value(in<V>(b, 4), c)});
-        fill(s, c, in<T>(b, 0), out<T>(b, 0), [&](std::int64_t, double at) { return normalise(at); });
+        const Line normalise =
+            line(s, c, in<V>(b, 1), in<V>(b, 2), {value(in<V>(b, 3), c), value(in<V>(b, 4), c)});
+        fill(s, c, in<T>(b, 0), out<T>(b, 0),
+             [&](std::int64_t, double at) { return normalise(at); });
       });
     });
   });

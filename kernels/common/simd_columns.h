@@ -37,9 +37,7 @@ struct Max {  // NaN wins
 constexpr std::int64_t kLanes = 16;          // elements: whole vectors on every instruction set
 constexpr std::int64_t kNarrowColumns = 64;  // up to here rows are folded together
 
-TAPESCOPE_INLINE Vector load_vector(const float* x) {
-  return *reinterpret_cast<const Vector*>(x);
-}
+TAPESCOPE_INLINE Vector load_vector(const float* x) { return *reinterpret_cast<const Vector*>(x); }
 typedef std::uint16_t HalfVector
     __attribute__((vector_size(kVectorBytes / 2), aligned(2), may_alias));
 typedef std::uint32_t BitsVector __attribute__((vector_size(kVectorBytes)));
@@ -164,7 +162,8 @@ void reduce_short(std::int64_t count, std::int64_t rows, const T* x, float* out)
     for (std::int64_t j = 0; j < kLanes; ++j) total[j] = Op::kIdentity;
     for (std::int64_t r = 0; r < rows; ++r) {
 #pragma omp simd
-      for (std::int64_t j = 0; j < kLanes; ++j) total[j] = Op::apply(total[j], number(x[j * rows + r]));
+      for (std::int64_t j = 0; j < kLanes; ++j)
+        total[j] = Op::apply(total[j], number(x[j * rows + r]));
     }
     for (std::int64_t j = 0; j < kLanes; ++j) out[k + j] = total[j];
   }

@@ -10,6 +10,7 @@
 #include "engine/thread_pool.h"
 #include "kernels/conv2d/simd.h"
 #include "kernels/conv2d/winograd_tiles.h"
+#include "kernels/more_ops/cast/widened.h"
 
 namespace tapescope::by_tap {
 namespace {
@@ -22,6 +23,12 @@ constexpr std::int64_t kWholeVectors = 16;  // channels: whole vectors on every 
 constexpr std::int64_t kImages = 64;        // taken at a time
 constexpr std::int64_t kRows = 128;         // of a tap, summed at a time in a weight gradient
 constexpr std::int64_t kOutputs = 64;       // channels of dy that go into one piece of dw
+
+// to[i] = from[i] for i < count: bf16 is multiplied as f32.
+template <class T>
+void copy(const T* from, std::int64_t count, float* to) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i]);
+}
 
 struct Pixels {
   std::int64_t of_x, of_y;
@@ -90,14 +97,15 @@ void for_panels(const Problem& p, F&& f) {
 }
 
 // u {taps, panels, K, channels of the panel}
-void pack_weights(const Problem& p, const float* w, float* u) {
+template <class T>
+void pack_weights(const Problem& p, const T* w, float* u) {
   for_panels(p, [&](std::int64_t j, std::int64_t channels) {
     for (std::size_t t = 0; t < p.taps.size(); ++t) {
-      const float* from = w + p.taps[t].index * p.tap_stride + j * p.j_stride;
+      const T* from = w + p.taps[t].index * p.tap_stride + j * p.j_stride;
       float* to = u + static_cast<std::int64_t>(t) * p.K * p.J + j * p.K;
       for (std::int64_t k = 0; k < p.K; ++k) {
         for (std::int64_t i = 0; i < channels; ++i) {
-          to[k * channels + i] = from[k * p.k_stride + i * p.j_stride];
+          to[k * channels + i] = static_cast<float>(from[k * p.k_stride + i * p.j_stride]);
         }
       }
     }
@@ -114,8 +122,9 @@ void for_rows(const Problem& p, std::int64_t rows, F&& f) {
 
 // Images [0, count) of in and out. v: {taps, rows of the tap, K}, by panels {K / width, rows,
 // width}
-void run_block(const Problem& p, std::int64_t count, const float* in, const float* u,
-               const float* bias, float* out, float* v) {
+template <class T>
+void run_block(const Problem& p, std::int64_t count, const T* in, const float* u, const float* bias,
+               float* out, float* v) {
   const std::int64_t width = p.kernels->width;
   const auto rows_of = [&](const Tap& tap) { return v + count * tap.before * p.K; };
   parallel_for(static_cast<std::int64_t>(p.taps.size()), [&](std::int64_t t) {
@@ -125,9 +134,9 @@ void run_block(const Problem& p, std::int64_t count, const float* in, const floa
       float* to = rows_of(tap) + begin * p.K;
       for (std::int64_t r = begin; r < end; ++r) {
         const std::int64_t pixel = tap.from[static_cast<std::size_t>(r % pixels)];
-        const float* from = in + (r / pixels * p.in_pixels + pixel) * p.K;
+        const T* from = in + (r / pixels * p.in_pixels + pixel) * p.K;
         for (std::int64_t k = 0; k < p.K; k += width) {
-          std::copy_n(from + k, width, to + k * (end - begin) + (r - begin) * width);
+          copy(from + k, width, to + k * (end - begin) + (r - begin) * width);
         }
       }
     });
@@ -160,18 +169,20 @@ void run_block(const Problem& p, std::int64_t count, const float* in, const floa
   });
 }
 
+// Of operands T; the result is f32.
+template <class T>
 struct Kernel {
   Problem p;
 
   void pack(const Queue&, const void* weights, void* packed) const {
-    pack_weights(p, static_cast<const float*>(weights), static_cast<float*>(packed));
+    pack_weights(p, static_cast<const T*>(weights), static_cast<float*>(packed));
   }
   void operator()(const Queue& queue, const Buffers& b) const {
     float* v = static_cast<float*>(b.workspace);
     float* own = v + padded(p.row_floats(), 16);
     if (b.packed == nullptr) pack(queue, b.in[1], own);
     const auto* u = b.packed != nullptr ? static_cast<const float*>(b.packed) : own;
-    const auto* in = static_cast<const float*>(b.in[0]);
+    const auto* in = static_cast<const T*>(b.in[0]);
     const auto* bias = p.bias ? static_cast<const float*>(b.in[2]) : nullptr;
     auto* out = static_cast<float*>(b.out[0]);
     for (std::int64_t n = 0; n < p.N; n += kImages) {
@@ -194,12 +205,20 @@ std::string_view layout_of(const Problem& p, bool turned) {
   return *names.insert(std::move(name)).first;
 }
 
-Plan plan(const Conv2dShape& c, bool turned) {
-  Kernel kernel{problem(c, turned)};
+template <class T>
+Plan plan_of(const Conv2dShape& c, bool turned) {
+  Kernel<T> kernel{problem(c, turned)};
   const std::size_t packed = bytes(padded(kernel.p.weight_floats(), 16));
   const std::size_t rows = bytes(padded(kernel.p.row_floats(), 16));
   const Packing packing{layout_of(kernel.p, turned), packed};
   return Plan("by_tap", rows + packed, std::move(kernel), packing);
+}
+Plan plan(const Conv2dShape& c, bool turned) {
+  if (c.dtype == DType::f32) return plan_of<float>(c, turned);
+  const std::int64_t x = c.N * c.H * c.W * c.I, y = c.N * c.P() * c.Q() * c.O;
+  Plan f32 = plan_of<bf16>(c, turned);
+  if (turned || !c.bias) return widened(std::move(f32), {kAsItIs, kAsItIs}, {turned ? x : y});
+  return widened(std::move(f32), {kAsItIs, kAsItIs, kAsItIs}, {y});
 }
 
 // --- the weight gradient
@@ -215,8 +234,9 @@ struct Sums {
 };
 
 // dw[o, tap] for o in [o, o + outputs).
-void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outputs, const float* x,
-             const float* dy, float* dw, float* scratch) {
+template <class T>
+void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outputs, const T* x,
+             const T* dy, float* dw, float* scratch) {
   const std::int64_t I = s.c.I, O = s.c.O;
   const std::int64_t stride = s.c.KH * s.c.KW * I;
   float* const to = dw + o * stride + tap * I;  // {outputs, I}, rows `stride` apart
@@ -229,14 +249,17 @@ void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outpu
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t n = (row + r) / pixels;
       const Pixels& at = joined[static_cast<std::size_t>((row + r) % pixels)];
-      std::copy_n(dy + (n * s.c.P() * s.c.Q() + at.of_y) * O + o, outputs, d + r * outputs);
-      std::copy_n(x + (n * s.c.H * s.c.W + at.of_x) * I, I, v + r * I);
+      copy(dy + (n * s.c.P() * s.c.Q() + at.of_y) * O + o, outputs, d + r * outputs);
+      copy(x + (n * s.c.H * s.c.W + at.of_x) * I, I, v + r * I);
     }
     winograd::add_products(*s.kernels, rows, d, outputs, outputs, v, I, to, stride);
   }
 }
 
-void sum_all(const Sums& s, const float* x, const float* dy, float* dw, float* scratch) {
+template <class T>
+void sum_all(const Sums& s, const Buffers& b) {
+  const T *x = static_cast<const T*>(b.in[0]), *dy = static_cast<const T*>(b.in[1]);
+  float *dw = static_cast<float*>(b.out[0]), *scratch = static_cast<float*>(b.workspace);
   const std::int64_t pieces = static_cast<std::int64_t>(s.taps.size()) * s.parts();
   winograd::share_out(s.workers, pieces, [&](std::int64_t worker, std::int64_t piece) {
     const std::int64_t o = piece % s.parts() * kOutputs;
@@ -262,8 +285,7 @@ Plan conv2d_weight_gradient(const Conv2dShape& c) {
       std::min<std::int64_t>(thread_count(), static_cast<std::int64_t>(s.taps.size()) * s.parts());
   return Plan("by_tap", bytes(s.workers * s.scratch_floats()),
               [s = std::move(s)](const Queue&, const Buffers& b) {
-                sum_all(s, static_cast<const float*>(b.in[0]), static_cast<const float*>(b.in[1]),
-                        static_cast<float*>(b.out[0]), static_cast<float*>(b.workspace));
+                s.c.dtype == DType::bf16 ? sum_all<bf16>(s, b) : sum_all<float>(s, b);
               });
 }
 

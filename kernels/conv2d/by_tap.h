@@ -1,4 +1,5 @@
-// Convolutions of maps of a few pixels in f32, one matrix product a tap over the whole batch.
+// Convolutions of maps of a few pixels in f32, or of bf16 as f32, one matrix product a tap over the
+// whole batch.
 //
 //   forward:          y[to]   += x[from]  w_tap^T     for the pixels that a tap joins, from -> to
 //   data gradient:    dx[from] += dy[to]  w_tap

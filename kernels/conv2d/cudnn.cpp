@@ -75,7 +75,8 @@ Descriptor& operation(Descriptors& all, const Names& names, const Conv2dShape& s
   Descriptor& how = convolution(all, s);
   Descriptor& x = image_tensor(all, kX, s.dtype, s.N, s.H, s.W, s.I);
   const bool sums = names.operation == kWeightGradient.operation;
-  Descriptor& w = image_tensor(all, kW, sums ? wide(s.dtype) : s.dtype, s.O, s.KH, s.KW, s.I / s.groups);
+  Descriptor& w =
+      image_tensor(all, kW, sums ? wide(s.dtype) : s.dtype, s.O, s.KH, s.KW, s.I / s.groups);
   return make(all, names.operation)
       .set(names.alpha, CUDNN_TYPE_FLOAT, one)
       .set(names.beta, CUDNN_TYPE_FLOAT, zero)

@@ -48,8 +48,8 @@ void weight_gradient(const Conv& s, const Buffers& b, const Pieces& pieces, cons
   float* partial = static_cast<float*>(b.workspace);  // {pieces, O, KH * KW * I}
   go(dy, x, StorePieces{partial, s.O, N}, s.O, N, K);
   const std::int64_t n = std::int64_t{s.O} * N;
-  launch<sum_pieces<float>>(queue, blocks_for(n, 256), 256, 0, static_cast<const float*>(partial), dw,
-                        n, pieces.count);
+  launch<sum_pieces<float>>(queue, blocks_for(n, 256), 256, 0, static_cast<const float*>(partial),
+                            dw, n, pieces.count);
 }
 
 // Whether 16 bytes of both operands may be read at once.

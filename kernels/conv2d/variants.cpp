@@ -26,7 +26,7 @@ constexpr Variant<Conv2dShape> winograd_row(Prepare prepare, Supports supports) 
 }
 constexpr Variant<Conv2dShape> by_tap_row(Prepare prepare) {
   return {.name = "by_tap",
-          .dtypes = {DType::f32},
+          .dtypes = {DType::f32, DType::bf16},
           .note = "maps of a few pixels: one matrix product a tap over the batch, padding left out",
           .prepare = prepare,
           .supports = by_tap::supports};

@@ -110,9 +110,8 @@ Plan vectorized_plan(const MatmulShape& s) {
     const bool wide = in_packs(s, p);
     const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
     with_operands(s, p, [&](const auto& a, const auto& b) {
-      with_store(s, p, [&](const auto& store) {
-        launch_blocked_gemm(queue, wide, a, b, store, M, N, K);
-      });
+      with_store(
+          s, p, [&](const auto& store) { launch_blocked_gemm(queue, wide, a, b, store, M, N, K); });
     });
   });
 }

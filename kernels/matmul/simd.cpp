@@ -118,9 +118,8 @@ void tile_rows(std::int64_t K, const float* a, const float* b, float* c, std::in
 }  // namespace
 
 extern const GemmTables gemm_kernels;
-const GemmTables gemm_kernels = {
-    {kRows, kColumns, pack_a<float>, pack_b<float>, tile_rows<kRows>},
-    {kRows, kColumns, pack_a<Half>, pack_b<Half>, tile_rows<kRows>}};
+const GemmTables gemm_kernels = {{kRows, kColumns, pack_a<float>, pack_b<float>, tile_rows<kRows>},
+                                 {kRows, kColumns, pack_a<Half>, pack_b<Half>, tile_rows<kRows>}};
 
 }  // namespace TAPESCOPE_ISA
 }  // namespace tapescope

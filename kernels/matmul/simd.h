@@ -1,4 +1,5 @@
-// The parts of a blocked matrix product of f32, or of bf16 that is multiplied as f32, once per instruction set.
+// The parts of a blocked matrix product of f32, or of bf16 that is multiplied as f32, once per
+// instruction set.
 //
 // A panel of a is kGemm.rows rows, packed k by k; a panel of b is kGemm.columns columns, packed
 // likewise; both are padded with zeros. A tile is one panel of each (Goto and van de Geijn,

@@ -25,6 +25,17 @@ Window window_of(const PoolImage& s, std::int64_t p, std::int64_t q) {
 // As many places in windows as there are floats in a vector.
 typedef std::int32_t Places __attribute__((vector_size(kVectorBytes)));
 typedef std::uint8_t Bytes __attribute__((vector_size(kWidth), aligned(1), may_alias));
+typedef std::uint16_t Words __attribute__((vector_size(kWidth * 2)));
+
+// By way of 16 bits: what is four times as wide the compiler converts element by element.
+TAPESCOPE_INLINE Places load_places(const std::uint8_t* k) {
+  const Bytes bytes = *reinterpret_cast<const Bytes*>(k);
+  return __builtin_convertvector(__builtin_convertvector(bytes, Words), Places);
+}
+TAPESCOPE_INLINE void store_places(Places places, std::uint8_t* k) {
+  *reinterpret_cast<Bytes*>(k) =
+      __builtin_convertvector(__builtin_convertvector(places, Words), Bytes);
+}
 
 float share_of(const PoolImage& s, const Window& w) {
   const std::int64_t places = s.count_include_pad ? s.KH * s.KW : (w.h1 - w.h0) * (w.w1 - w.w0);
@@ -60,7 +71,7 @@ inline __attribute__((always_inline)) void max_of_window(const PoolImage& s, con
     best = best <= 0.0f ? Vector{} : best;
   }
   store_vector(best, y);
-  *reinterpret_cast<Bytes*>(k) = __builtin_convertvector(won, Bytes);
+  store_places(won, k);
 }
 // The same for `count` channels that do not fill a vector.
 template <class T>
@@ -124,6 +135,7 @@ struct Holders {
     float share;          // of a mean: what the window's sum is divided by
   } windows[kLargestWindow];
 
+  template <bool shares>
   void find(const PoolImage& s, std::int64_t h, std::int64_t w) {
     count = 0;
     const auto first = [](std::int64_t at, std::int64_t kernel, std::int64_t stride) {
@@ -134,7 +146,7 @@ struct Holders {
       for (std::int64_t q = first(left, s.KW, s.stride_w); q < s.Q && q * s.stride_w <= left; ++q) {
         const std::int64_t place = (up - p * s.stride_h) * s.KW + left - q * s.stride_w;
         windows[count++] = {(p * s.Q + q) * s.C, static_cast<std::int32_t>(place),
-                            share_of(s, window_of(s, p, q))};
+                            shares ? share_of(s, window_of(s, p, q)) : 0};
       }
     }
   }
@@ -142,13 +154,13 @@ struct Holders {
 
 // dx of every element: the sum of what the windows that hold it give, vector(window, c) of kWidth
 // channels, or scalar(window, c) of one. Each is added up in f32 and written once.
-template <class T, class VectorOf, class ScalarOf>
+template <bool shares, class T, class VectorOf, class ScalarOf>
 inline __attribute__((always_inline)) void sum_of_holders(const PoolImage& s, T* dx,
                                                           VectorOf vector, ScalarOf scalar) {
   Holders holders;
   for (std::int64_t h = 0; h < s.H; ++h) {
     for (std::int64_t w = 0; w < s.W; ++w, dx += s.C) {
-      holders.find(s, h, w);
+      holders.find<shares>(s, h, w);
       if (s.C < kWidth) {
         for (std::int64_t c = 0; c < s.C; ++c) {
           float sum = 0;
@@ -181,7 +193,7 @@ inline __attribute__((always_inline)) void back_to_window(const PoolImage& s, co
   if (s.C >= kWidth) {
     for_vectors(s.C, [&](std::int64_t c) {
       const Vector g = load_vector(dy + c);
-      const auto won = __builtin_convertvector(*reinterpret_cast<const Bytes*>(k + c), Places);
+      const Places won = load_places(k + c);
       for_places([&](std::int64_t place, T* at) {
         store_vector(won == Places{} + static_cast<std::int32_t>(place) ? g : Vector{}, at + c);
       });
@@ -189,9 +201,8 @@ inline __attribute__((always_inline)) void back_to_window(const PoolImage& s, co
     return;
   }
   for (std::int64_t c = 0; c < s.C; ++c) {
-    for_places([&](std::int64_t place, T* at) {
-      put(k[c] == place ? number(dy[c]) : 0.0f, at[c]);
-    });
+    for_places(
+        [&](std::int64_t place, T* at) { put(k[c] == place ? number(dy[c]) : 0.0f, at[c]); });
   }
 }
 
@@ -203,13 +214,11 @@ void scatter(const PoolImage& s, const void* gradient, const std::uint8_t* k, vo
   const bool tiles = s.stride_h == s.KH && s.stride_w == s.KW && s.P * s.KH == s.H &&
                      s.Q * s.KW == s.W && s.pad_h == 0 && s.pad_w == 0;
   if (!tiles) {
-    sum_of_holders(
+    sum_of_holders<false>(
         s, dx,
         [=](const auto& window, std::int64_t c) {
-          const auto won = __builtin_convertvector(
-              *reinterpret_cast<const Bytes*>(k + window.offset + c), Places);
           const Vector g = load_vector(dy + window.offset + c);
-          return won == Places{} + window.place ? g : Vector{};
+          return load_places(k + window.offset + c) == Places{} + window.place ? g : Vector{};
         },
         [=](const auto& window, std::int64_t c) {
           return k[window.offset + c] == window.place ? number(dy[window.offset + c]) : 0.0f;
@@ -257,7 +266,7 @@ void avg_pool(const PoolImage& s, const void* image, void* result) {
 template <class T>
 void avg_gradient(const PoolImage& s, const void* gradient, void* result) {
   const T* dy = static_cast<const T*>(gradient);
-  sum_of_holders(
+  sum_of_holders<true>(
       s, static_cast<T*>(result),
       [=](const auto& window, std::int64_t c) {
         return load_vector(dy + window.offset + c) / window.share;

@@ -61,17 +61,15 @@ Plan max_pool2d_scatter(const Pool2dShape& s) {
 
 Plan avg_pool2d(const Pool2dShape& s) {
   return Plan("simd", 0, [p = prepared(s)](const Queue&, const Buffers& b) {
-    parallel_for(p.N, [&](std::int64_t n) {
-      p.kernels->avg_pool(p.image, p.x(b, n), p.to_y(b, n));
-    });
+    parallel_for(p.N,
+                 [&](std::int64_t n) { p.kernels->avg_pool(p.image, p.x(b, n), p.to_y(b, n)); });
   });
 }
 
 Plan avg_pool2d_gradient(const Pool2dShape& s) {
   return Plan("simd", 0, [p = prepared(s)](const Queue&, const Buffers& b) {
-    parallel_for(p.N, [&](std::int64_t n) {
-      p.kernels->avg_gradient(p.image, p.y(b, n), p.to_x(b, n));
-    });
+    parallel_for(
+        p.N, [&](std::int64_t n) { p.kernels->avg_gradient(p.image, p.y(b, n), p.to_x(b, n)); });
   });
 }
 

@@ -226,10 +226,10 @@ Plan naive_plan(const ReduceShape& shape) {
         const dim3 grid = blocks_for(s->results, kThreads);
         if (s->op == Reduction::max) {
           launch<reduce_naive<Max, T, To>>(queue, grid, kThreads, 0, x, y, s->results, s->count,
-                                          s->kept, s->reduced, s->scale);
+                                           s->kept, s->reduced, s->scale);
         } else {
           launch<reduce_naive<Sum, T, To>>(queue, grid, kThreads, 0, x, y, s->results, s->count,
-                                          s->kept, s->reduced, s->scale);
+                                           s->kept, s->reduced, s->scale);
         }
       });
 }

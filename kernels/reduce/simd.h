@@ -19,8 +19,8 @@ struct ReduceKernels {
   ColumnsKernel sum, max;
   BlocksKernel sum_blocks, max_blocks;
   // y[r * columns + c] = scale * x[r * row_stride + c * column_stride], column_stride 0 or 1
-  void (*broadcast)(std::int64_t rows, std::int64_t columns, const void* x,
-                    std::int64_t row_stride, std::int64_t column_stride, float scale, void* y);
+  void (*broadcast)(std::int64_t rows, std::int64_t columns, const void* x, std::int64_t row_stride,
+                    std::int64_t column_stride, float scale, void* y);
 };
 struct ReduceTables {
   ReduceKernels f32, bf16;  // what is read; broadcast writes the same

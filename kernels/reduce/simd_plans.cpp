@@ -155,11 +155,12 @@ Plan reduce(const ReduceShape& s) {
   const bool max = s.op == Reduction::max, half = s.dtype == DType::bf16;
   const CastKernels& casts = TAPESCOPE_ISA_TABLE(cast_kernels);
   if (plan.count == 0) {  // nothing is reduced
-    return Plan("simd", 0, [n = s.in.elements(), size = size_of(s.dtype), wide = half && s.wide,
-                            &casts](const Queue&, const Buffers& b) {
-      if (wide) return casts.bf16_to_f32(n, b.in[0], b.out[0]);
-      std::memcpy(b.out[0], b.in[0], static_cast<std::size_t>(n) * size);
-    });
+    return Plan("simd", 0,
+                [n = s.in.elements(), size = size_of(s.dtype), wide = half && s.wide, &casts](
+                    const Queue&, const Buffers& b) {
+                  if (wide) return casts.bf16_to_f32(n, b.in[0], b.out[0]);
+                  std::memcpy(b.out[0], b.in[0], static_cast<std::size_t>(n) * size);
+                });
   }
   const WholeReduction reduction{plan,
                                  {half ? &tables.bf16 : &tables.f32, max, half ? 2 : 4},

@@ -31,7 +31,7 @@ Explainer explainer_of(int family, Device device) {
         return RandomNet(tape, 40 + static_cast<std::uint64_t>(family), DType::f32)
             .logits(image, family);
       },
-      {kSide, kSide, 3}, device);
+      {kSide, kSide, 3}, Backend{device, {}});
 }
 
 // Few points: what is tested holds for any number.
@@ -306,7 +306,7 @@ TEST(Identities, OnALinearFunctionAllAgree) {
           RandomNet net(tape, 3, DType::f32);
           return net.head(avg_pool2d(net.conv(image, 4, false), {}), 4);
         },
-        {kSide, kSide, 3}, device);
+        {kSide, kSide, 3}, Backend{device, {}});
     ExplainOptions options;
     options.window = options.stride = 1;
     options.steps = 3;
@@ -342,7 +342,7 @@ TEST(Identities, ExcitationIsADistribution) {
             return RandomNet(tape, 40 + static_cast<std::uint64_t>(family), DType::f32)
                 .logits(square(image), family);
           },
-          {kSide, kSide, 3}, device);
+          {kSide, kSide, 3}, Backend{device, {}});
       const Tensor map = explainer.explain("excitation-backprop", kImages, kClasses).map;
       for (std::int64_t n = 0; n < 2; ++n) {
         EXPECT_NEAR(sums_of(map, n).sum, 1, 1e-3) << family;

@@ -230,8 +230,7 @@ Problems check_variants(const Case& c) {
     if (info.device == DeviceKind::emulated && too_long_to_emulate(c)) continue;
     for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::i64}) {
       if (!info.dtypes.contains(dtype)) continue;
-      const std::vector<Tensor> operands =
-          in_dtype(c, dtype == DType::i64 ? DType::f32 : dtype);
+      const std::vector<Tensor> operands = in_dtype(c, dtype == DType::i64 ? DType::f32 : dtype);
       const Backend backend{Device{info.device}, {{family, std::string(info.name)}}};
       const std::string where =
           fmt::format("{} {} {}: ", name_of(info.device), info.name, name_of(dtype));
@@ -263,7 +262,8 @@ Problems check_variants(const Case& c) {
       for (std::size_t o = 0; o < got.size(); ++o) {
         const double length =
             got[o].elements() > 0 ? cost.flops / static_cast<double>(got[o].elements()) : 0;
-        // bf16's products are exact in f32: what is not rounded to bf16 in the end is as good as f32.
+        // bf16's products are exact in f32: what is not rounded to bf16 in the end is as good as
+        // f32.
         const DType rounded = dtype == DType::bf16 ? got[o].dtype() : dtype;
         const double budget = (length + 8) * unit_of(rounded) * info.error_factor * scale[o];
         for (std::int64_t i = 0; i < 2 * got[o].elements(); ++i) {

@@ -28,7 +28,7 @@ explain::Explainer explainer_at(int cell_x, const KernelChoices& kernels = {}) {
         const Var heat = detector()({{"image", image}}).at("heat");
         return reshape(slice(slice(heat, 1, 4, 5), 2, cell_x, cell_x + 1), {2});
       },
-      {kHeight, kWidth, 3}, Device::cpu(), kernels);
+      {kHeight, kWidth, 3}, Backend{Device::cpu(), kernels});
 }
 
 // Noise in [left, left + 64), flat elsewhere.

@@ -74,9 +74,8 @@ Plan widened(Plan f32, std::initializer_list<std::int64_t> in,
   bytes += f32.workspace_bytes();
   all->inner = std::move(f32);
   const std::string_view name = all->inner.variant();
-  return Plan(name, bytes, [all = std::move(all)](const Queue& queue, const Buffers& b) {
-    all->run(queue, b);
-  });
+  return Plan(name, bytes,
+              [all = std::move(all)](const Queue& queue, const Buffers& b) { all->run(queue, b); });
 }
 
 }  // namespace tapescope
