@@ -246,15 +246,6 @@ Var Tape::constant(Tensor value) {
   return leaf(std::make_shared<ConstantOp>(std::move(copy)), "constant", type, std::move(value));
 }
 
-Var Tape::lowered(Var x) {
-  if (precision() == DType::f32) return x;
-  const std::pair place(x.node->index, x.output);
-  if (auto it = lowered_.find(place); it != lowered_.end()) return it->second;
-  const Var down = cast(x, precision());
-  lowered_.emplace(place, down);
-  return down;
-}
-
 Var Tape::step() {
   if (auto it = inputs_.find("step"); it != inputs_.end()) return it->second;
   return symbolic_ ? input("step", DType::i64, {}) : input("step", Tensor::scalar_i64(0));
@@ -451,49 +442,6 @@ Effects Tape::effects() const {
     }
   }
   return last;
-}
-
-// Insertions, deletions and replacements from one word to the other (Levenshtein 1966).
-static std::size_t edits(std::string_view from, std::string_view to) {
-  std::vector<std::size_t> row(to.size() + 1);
-  for (std::size_t j = 0; j <= to.size(); ++j) row[j] = j;
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < to.size(); ++j) {
-      const std::size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row[to.size()];
-}
-
-Var Tape::find(std::string_view path) const {
-  for (const Node* node : nodes_)
-    if (node->path() == path) return node->out();
-  for (auto it = nodes_.rbegin(); it != nodes_.rend(); ++it) {
-    const std::string_view label((*it)->use->label);
-    if (label.size() > path.size() && label.starts_with(path) && label[path.size()] == '/' &&
-        !(*it)->op->is_leaf()) {
-      return (*it)->out();
-    }
-  }
-  std::vector<std::pair<std::size_t, std::string>> known;
-  for (const Node* node : nodes_) {
-    if (node->op->is_leaf() || *node->prefix != 0) continue;
-    const std::string name = node->path();
-    known.emplace_back(edits(path, name), name);
-  }
-  std::stable_sort(known.begin(), known.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::string near;
-  for (std::size_t i = 0; i < std::min<std::size_t>(5, known.size()); ++i) {
-    near += (near.empty() ? "" : ", ") + known[i].second;
-  }
-  throw usage_error(
-      "there is no node '{}' on the tape; near names are {}; `tapescope inspect structure` lists "
-      "all {}",
-      path, near, known.size());
 }
 
 }  // namespace tapescope

@@ -56,11 +56,6 @@ std::vector<Var> walk(Tape& tape, const char* prefix, std::span<const Seed> seed
   return result;
 }
 
-Var Vjp::cotangent(int output) const {
-  const Var arrived = cotangents_[static_cast<std::size_t>(output)];
-  return arrived ? cast(arrived, node_.type_data[output].dtype) : arrived;
-}
-
 void Vjp::give_by_decomposition() {
   Tape& tape = this->tape();
   const std::uint32_t first = tape.mark();

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "autograd/precision.h"
-
 namespace tapescope {
 
 Module::Module(Module& parent, std::string_view name)

@@ -3,7 +3,6 @@
 
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
-#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {

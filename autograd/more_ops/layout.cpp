@@ -1,7 +1,6 @@
 // Ops that take apart and put together: pad and slice, concat. What is cut out of or put into an
 // axis is found from the operands' shapes when it runs, so that the batch axis may be one of them.
 #include "autograd/ops/layout_op.h"
-#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {

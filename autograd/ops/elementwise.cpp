@@ -6,7 +6,6 @@
 
 #include "autograd/ops/fused.h"
 #include "autograd/ops/samples.h"
-#include "autograd/precision.h"
 #include "autograd/tape.h"
 
 namespace tapescope {

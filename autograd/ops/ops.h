@@ -118,3 +118,4 @@ AdamWResult adamw_update(Var parameter, Var gradient, Var first_moment, Var seco
 }  // namespace tapescope
 
 #include "autograd/more_ops/more_ops.h"
+#include "autograd/more_ops/precision.h"

@@ -10,7 +10,6 @@
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
-#include "autograd/precision.h"
 #include "autograd/program/passes.h"
 #include "kernels/batch_norm/batch_norm.h"
 

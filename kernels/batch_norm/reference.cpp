@@ -31,10 +31,6 @@ T* out(const Buffers& b, int k) {
   return static_cast<T*>(b.out[k]);
 }
 
-// What is {C}: f32 beside bf16.
-template <class T>
-using Vector = Accumulator<T>;
-
 // (x - mean) * factor + offset
 struct Line {
   double mean, factor, offset;
@@ -72,7 +68,7 @@ void fill(const BatchNormShape& s, std::int64_t c, const T* x, T* y, F&& f) {
 // What of dy counts is passed(element).
 template <class T, class Passed>
 void gradient(const BatchNormShape& s, const Buffers& b, Passed&& passed) {
-  using V = Vector<T>;
+  using V = Accumulator<T>;
   const T* x = in<T>(b, 1);
   const V *mean = in<V>(b, 2), *variance = in<V>(b, 3), *scale = in<V>(b, 4);
   T* dx = out<T>(b, 0);
@@ -100,7 +96,7 @@ void gradient(const BatchNormShape& s, const Buffers& b, Passed&& passed) {
 Plan training(const BatchNormShape& s, bool relu) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
-    using V = Vector<T>;
+    using V = Accumulator<T>;
     return Plan("reference", 0, [s, relu](const Queue&, const Buffers& b) {
       parallel_for(s.C, [&](std::int64_t c) {
         const Moments m = moments(s, c, in<T>(b, 0));
@@ -127,7 +123,7 @@ Plan batch_norm_inference(const BatchNormShape& s) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
     return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
-      using V = Vector<T>;
+      using V = Accumulator<T>;
       parallel_for(s.C, [&](std::int64_t c) {
         const Line normalise =
             line(s, c, in<V>(b, 1), in<V>(b, 2), {value(in<V>(b, 3), c), value(in<V>(b, 4), c)});
@@ -151,7 +147,7 @@ Plan batch_norm_relu_gradient(const BatchNormShape& s) {
   return with_floating(s.dtype, [&](auto t) {
     using T = decltype(t);
     return Plan("reference", 0, [s](const Queue&, const Buffers& b) {
-      using V = Vector<T>;
+      using V = Accumulator<T>;
       const T *dy = in<T>(b, 0), *x = in<T>(b, 1);
       if (s.residual) {
         T* const dr = out<T>(b, 3);

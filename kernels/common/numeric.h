@@ -14,6 +14,13 @@ namespace tapescope {
 template <class T>
 using Accumulator = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
 
+// y[i] = sum, rounded to T unless y is wide.
+template <class T>
+void store(void* y, std::int64_t i, Accumulator<T> sum, bool wide) {
+  if (wide) static_cast<Accumulator<T>*>(y)[i] = sum;
+  if (!wide) static_cast<T*>(y)[i] = static_cast<T>(sum);
+}
+
 // Calls f(T{}) with the C++ type of a floating dtype.
 template <class F>
 auto with_floating(DType dtype, F&& f) {

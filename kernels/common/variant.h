@@ -77,7 +77,7 @@ using KernelChoices = std::map<std::string, std::string, std::less<>>;
 struct Backend {
   Device device;
   KernelChoices choices;
-  DType precision = DType::f32;  // of tapes recorded for it: see autograd/precision.h
+  DType precision = DType::f32;  // of tapes recorded for it: see autograd/more_ops/precision.h
 };
 
 // Throws: nothing in `table` covers what was asked for. `wanted` is empty or a variant's name.

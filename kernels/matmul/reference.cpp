@@ -13,8 +13,6 @@ Plan matmul(const MatmulShape& s) {
       const auto* a = static_cast<const T*>(buffers.in[0]);
       const auto* b = static_cast<const T*>(buffers.in[1]);
       const auto* bias = s.bias ? static_cast<const A*>(buffers.in[2]) : nullptr;
-      auto* c = static_cast<T*>(buffers.out[0]);
-      auto* wide_c = static_cast<A*>(buffers.out[0]);
       const std::int64_t a_row = s.transpose_a ? 1 : s.K, a_k = s.transpose_a ? s.M : 1;
       const std::int64_t b_k = s.transpose_b ? 1 : s.N, b_column = s.transpose_b ? s.K : 1;
       parallel_for(s.M, [&](std::int64_t m) {
@@ -24,11 +22,7 @@ Plan matmul(const MatmulShape& s) {
             sum +=
                 static_cast<A>(a[m * a_row + k * a_k]) * static_cast<A>(b[k * b_k + n * b_column]);
           }
-          if (s.wide) {
-            wide_c[m * s.N + n] = sum;
-          } else {
-            c[m * s.N + n] = static_cast<T>(sum);
-          }
+          store<T>(buffers.out[0], m * s.N + n, sum, s.wide);
         }
       });
     });

@@ -28,8 +28,6 @@ Plan reduce(const ReduceShape& shape) {
     using T = decltype(t);
     return Plan("reference", 0, [shape](const Queue&, const Buffers& buffers) {
       const T* x = static_cast<const T*>(buffers.in[0]);  // shape.in
-      T* y = static_cast<T*>(buffers.out[0]);             // shape.out()
-      auto* wide_y = static_cast<Accumulator<T>*>(buffers.out[0]);
       const std::uint32_t kept = all_axes(shape.in.rank()) & ~shape.axes;
       const std::int64_t count = shape.count();
       parallel_for(shape.out().elements(), [&](std::int64_t i) {
@@ -52,11 +50,7 @@ Plan reduce(const ReduceShape& shape) {
             sum = largest;
             break;
         }
-        if (shape.wide) {
-          wide_y[i] = static_cast<Accumulator<T>>(sum);
-        } else {
-          y[i] = static_cast<T>(static_cast<Accumulator<T>>(sum));
-        }
+        store<T>(buffers.out[0], i, static_cast<Accumulator<T>>(sum), shape.wide);
       });
     });
   });

@@ -167,6 +167,31 @@ TEST_F(TrainProgram, InterruptedRunGoesOnBitForBit) {
   expect_same_checkpoints("whole", "part");
 }
 
+TEST_F(TrainProgram, Bf16IsKeptAndAnswersSayHowFarTheyLieFromF32) {
+  const Result plan = tapescope_program(command("none", {"--plan", "--json"}));
+  const Result narrow = tapescope_program(command("none", {"--precision", "bf16", "--plan", "--json"}));
+  EXPECT_LT(json::parse(narrow.out)["arena_bytes"], json::parse(plan.out)["arena_bytes"]);
+
+  const Result trained = tapescope_program(command("run", {"--precision", "bf16", "--json"}));
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_GE(json::parse(trained.out)["test_accuracy"], 0.9);
+  EXPECT_NE(text_of(run("run") + "/config.toml").find("precision = \"bf16\""), std::string::npos);
+  for (const std::string name : {"last", "best"}) {  // as ever, f32
+    const Safetensors file = read_safetensors(run("run") + "/checkpoints/" + name + ".safetensors");
+    for (const auto& tensor : file.tensors) EXPECT_NE(tensor.tensor.dtype(), DType::bf16);
+  }
+  const std::string picture = data() + "/test/red/22.png";
+  for (const Words& words : {Words{"eval", "--data", data()}, Words{"predict", picture},
+                             Words{"explain", picture, "--out", run("maps")},
+                             Words{"detect", picture, "--out", run("boxes")}}) {
+    Words all = words;
+    all.insert(all.end(), {"--run", run("run"), "--precision", "bf16"});
+    const Result result = tapescope_program(all);
+    EXPECT_EQ(result.status, 0) << words[0] << result.err;
+    EXPECT_NE((result.out + result.err).find("% from f32's"), std::string::npos) << words[0];
+  }
+}
+
 TEST_F(TrainProgram, ABatchLargerThanTheDataIsSaidAndNotReckonedWith) {
   const auto trained = [&](const std::string& name, const std::string& batch) {
     return tapescope_program({"train", "--data", data(), "--model", "lenet", "--width", "0.25",

@@ -52,6 +52,7 @@ struct Prepared {
   int loader_threads = 0;
   double rate = 0.02;
   Device device = Device::cpu();
+  DType precision = DType::f32;
 };
 
 struct Trained {
@@ -82,6 +83,7 @@ Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops =
     options.optimizer.name = prepared.optimizer;
     options.schedule.peak = prepared.rate;
     options.device = prepared.device;
+    options.precision = prepared.precision;
     options.log_every = 1;
     Trainer trainer(*model, task, data, held_out, random, plain, options);
     const Checkpoints checkpoints(folder.path(), metadata_of({config, data->classes(), plain}), 0);
@@ -291,6 +293,38 @@ TEST(Trainer, ThreadsChangeNoBit) {
   set_thread_count(before);
   expect_equal(one, three);
   expect_equal(one, train({.model = "resnet20", .loader_threads = 3}));
+}
+
+TEST(Trainer, Bf16FollowsF32) {
+  for (Prepared prepared : {Prepared{}, Prepared{.model = "resnet20", .rate = 0.01}}) {
+    const Trained f32 = train(prepared);
+    prepared.precision = DType::bf16;
+    const Trained bf16 = train(prepared);
+    ASSERT_EQ(bf16.losses.size(), f32.losses.size());
+    for (std::size_t i = 0; i < f32.losses.size(); ++i) {
+      EXPECT_NEAR(bf16.losses[i], f32.losses[i], 0.05) << prepared.model << ", step " << i + 1;
+    }
+    EXPECT_NE(bf16.losses, f32.losses);
+  }
+}
+
+TEST(Trainer, Bf16ResumesAndThreadsChangeNoBit) {
+  const Prepared prepared{.model = "resnet20", .precision = DType::bf16};
+  const int before = thread_count();
+  set_thread_count(1);
+  const Trained one = train(prepared);
+  set_thread_count(3);
+  expect_equal(one, train(prepared, {7}));
+  set_thread_count(before);
+}
+
+TEST(Trainer, Bf16OnTheEmulatedDeviceFollowsTheCpu) {
+  const Trained cpu = train({.precision = DType::bf16});
+  const Trained emulated = train({.device = Device::emulated(), .precision = DType::bf16});
+  ASSERT_EQ(emulated.losses.size(), cpu.losses.size());
+  for (std::size_t i = 0; i < cpu.losses.size(); ++i) {
+    EXPECT_NEAR(emulated.losses[i], cpu.losses[i], 0.01) << "step " << i + 1;
+  }
 }
 
 // The same numbers from handwritten CUDA kernels: convolution, pooling, dropout (whose mask must be

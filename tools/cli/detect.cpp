@@ -82,6 +82,7 @@ int run(const Options& options) {
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
   options->run.add_with_model(line);
+  options->run.add_precision(line);
   options->run.add_allow_outside(line);
   line.option("sources", options->sources,
               "pictures, folders of them, videos (whatever ffmpeg reads), or - for PPM or Y4M "

@@ -21,6 +21,7 @@ int run(Options& options) {
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
   options->run.add_with_model(line);
+  options->run.add_precision(line);
   options->run.add_allow_outside(line);
   line.option("--data", options->request.data.folder,
               "folder with the split; a detector's is Pascal VOC, COCO or YOLO (or its data.yaml)")

@@ -60,6 +60,7 @@ int run(Options& options) {
 std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
   options->run.add_with_model(line);
+  options->run.add_precision(line);
   options->run.add_allow_outside(line);
   line.option("images", options->request.pictures, "picture files, and folders of them").many();
   line.option("--raw", options->raw,

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "autograd/precision.h"
 #include "engine/hash.h"
 #include "layers/models/zoo.h"
 #include "tools/detection/detection_losses.h"

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <limits>
 
-#include "autograd/precision.h"
 #include "tools/detection/detection_task.h"
 #include "tools/files/text_file.h"
 #include "tools/onnx/recorder.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "autograd/precision.h"
 #include "autograd/program/program.h"
 #include "tools/files/near_names.h"
 #include "tools/files/text_file.h"

@@ -15,6 +15,7 @@
 #include "tools/report/contact_sheet.h"
 #include "tools/report/npy.h"
 #include "tools/report/png.h"
+#include "tools/training/deviation.h"
 #include "tools/training/safetensors.h"
 
 namespace tapescope::tasks {
@@ -65,6 +66,11 @@ class Maps {
         request_(command.options.request),
         explainer_(run.explainer(command.options)),
         methods_(explainer_->methods()) {
+    if (command.options.backend.precision != DType::f32) {
+      ExplainOptions options = command.options;
+      options.backend.precision = DType::f32;
+      in_f32_ = run.explainer(options);
+    }
     if (command.ledger && !explainer_->of_classes()) {
       throw usage_error("--ledger is of a classifier's run, not of a detector's");
     }
@@ -80,6 +86,7 @@ class Maps {
     }
     make_output_folder(command_.out);
     path_ = path;
+    if (in_f32_) in_f32_->look_at(path, Choose::asked);
     stem_ = unused_stem(explainer_->picture().stem, stems_);
     for (const std::string& remark : explainer_->remarks()) {
       command_.say(fmt::format("{}: {}", printable(path), remark));
@@ -168,7 +175,11 @@ class Maps {
       if (left_out_.insert(method).second) fmt::print(stderr, "left out: {}\n", refused.what());
       return;
     }
-    for (std::size_t t = 0; t < results.size(); ++t) keep(method, t, results[t]);
+    std::vector<explain::Attribution> in_f32;
+    if (in_f32_) in_f32 = in_f32_->explain(method, settings);
+    for (std::size_t t = 0; t < results.size(); ++t) {
+      keep(method, t, results[t], t < in_f32.size() ? &in_f32[t] : nullptr);
+    }
     if (command_.ledger && keeps_ledger(method)) {
       const LedgerTable ledger = explainer_->ledger(method, settings);
       maps_.back()["ledger"] = ledger_json(ledger);
@@ -177,8 +188,9 @@ class Maps {
     if (command_.options.score) score(method, results, settings);
   }
 
-  // Draws, keeps and tells one map.
-  void keep(const std::string& method, std::size_t t, const explain::Attribution& map) {
+  // Draws, keeps and tells one map; `in_f32`: the same in f32, where there is one of that target.
+  void keep(const std::string& method, std::size_t t, const explain::Attribution& map,
+            const explain::Attribution* in_f32) {
     const Target& target = explainer_->targets()[t];
     const std::string name = stem_of(t) + "." + method;
     const std::string stem = (fs::path(command_.out) / name).string();
@@ -218,12 +230,18 @@ class Maps {
                      {"npy", stem + ".npy"}});
     const Json facts = explainer_->facts(t, map);
     maps_.back().update(facts);
+    std::string apart;
+    if (in_f32 != nullptr && in_f32_->targets()[t].name == target.name) {
+      const double share = deviation({&map.map, 1}, {&in_f32->map, 1});
+      maps_.back()["deviation"] = share;
+      apart = fmt::format(", {:.2g} % from f32's", 100 * share);
+    }
     ++made_;
     passes_ += map.forward_passes;
     if (tabular()) return;
-    command_.say(fmt::format("{}: {} of '{}' at {}, {}{}{}{}: {}", printable(path_), method,
+    command_.say(fmt::format("{}: {} of '{}' at {}, {}{}{}{}{}: {}", printable(path_), method,
                              target.name, map.node, forward_passes(map.forward_passes),
-                             error_text(map), map.note.empty() ? "" : " (" + map.note + ")",
+                             error_text(map), apart, map.note.empty() ? "" : " (" + map.note + ")",
                              explainer_->remark(facts),
                              printable(png.empty() ? stem + ".npy" : png)));
   }
@@ -258,6 +276,7 @@ class Maps {
   const ExplainCommand& command_;
   const ExplanationRequest& request_;
   std::unique_ptr<PictureExplainer> explainer_;
+  std::unique_ptr<PictureExplainer> in_f32_;  // of maps in another precision
   std::vector<std::string> methods_;
   // Of the picture that is looked at.
   std::string path_, stem_;

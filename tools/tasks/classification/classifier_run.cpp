@@ -10,6 +10,7 @@
 #include "tools/files/text.h"
 #include "tools/onnx/graph.h"
 #include "tools/tasks/classification/class_explainer.h"
+#include "tools/training/deviation.h"
 
 namespace tapescope::tasks {
 
@@ -56,6 +57,7 @@ Predicted ClassifierRun::predict(const PredictionRequest& request, const Backend
       images.push_back({{"path", path}, {"error", bad.last()}});
       continue;
     }
+    if (&path == &request.pictures[0]) tell_deviation(model(), picture.input, backend);
     const Tensor probabilities = program.run({{"image", picture.input}})[0];
     const auto p = probabilities.values<float>();
     std::vector<std::size_t> order(p.size());

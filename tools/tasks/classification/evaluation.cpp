@@ -7,6 +7,7 @@
 #include "tools/monitoring/suspects.h"
 #include "tools/report/confusion.h"
 #include "tools/tasks/classification/classification.h"
+#include "tools/training/deviation.h"
 
 namespace tapescope::tasks {
 namespace {
@@ -111,6 +112,7 @@ Answer ClassificationRun::evaluate(const EvaluationRequest& request, const Backe
   }
   const Classification task(info().config, {.name = info().loss});
   const auto split = data.split(request.data.split);
+  tell_deviation(model(), task, std::make_shared<ImageSource>(split, info().pipeline), backend);
   const std::unique_ptr<Metrics> metrics = tapescope::evaluate(
       model(), task, split, info().pipeline, request.batch_size, request.loader_threads, backend);
   Evaluated evaluated{dynamic_cast<const ClassificationMetrics&>(*metrics), classes(), *split, {}};

@@ -1,6 +1,7 @@
 #include "tools/tasks/detection/detection.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "tools/data/picture_files.h"
 #include "tools/detection/detection_task.h"
@@ -9,6 +10,7 @@
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/tasks/detection/box_picture_explainer.h"
+#include "tools/training/deviation.h"
 
 namespace tapescope::tasks {
 
@@ -64,6 +66,7 @@ Predicted DetectionRun::predict(const PredictionRequest& request, const Backend&
       images.push_back({{"path", path}, {"error", bad.last()}});
       continue;
     }
+    if (&path == &request.pictures[0]) tell_deviation(model(), detector.input(picture), backend);
     Json list = Json::array();
     std::string text = printable(path) + "\n";
     for (const Seen& s : detector.detect(picture, options)) {
@@ -83,7 +86,8 @@ Predicted DetectionRun::predict(const PredictionRequest& request, const Backend&
 Finder DetectionRun::finder(const Finding& finding, const Backend& backend) const {
   const auto detector = std::make_shared<Detector>(model(), backend);
   const DetectOptions options{finding.threshold, finding.most, finding.nms};
-  return [detector, options](Frame& frame) {
+  return [detector, options, backend, &net = model(), first = true](Frame& frame) mutable {
+    if (std::exchange(first, false)) tell_deviation(net, detector->input(frame.image), backend);
     frame.seen = detector->detect(frame.image, options, &frame.times);
   };
 }

@@ -7,6 +7,7 @@
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/tasks/detection/detection.h"
+#include "tools/training/deviation.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::tasks {
@@ -50,6 +51,7 @@ Answer DetectionRun::evaluate(const EvaluationRequest& request, const Backend& b
       split_of(data, request.data.folder, request.data.split);
   const auto source = source_of(images);
   const std::unique_ptr<Task> task = model().task(source);
+  tell_deviation(model(), *task, source, backend);
   const std::unique_ptr<Metrics> metrics = tapescope::evaluate(
       model(), *task, source, request.batch_size, request.loader_threads, backend);
   const auto& found = dynamic_cast<const DetectionMetrics&>(*metrics);

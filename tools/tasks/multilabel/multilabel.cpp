@@ -6,6 +6,7 @@
 
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
+#include "tools/training/deviation.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope::tasks {
@@ -42,6 +43,7 @@ Answer MultiLabelRun::evaluate(const EvaluationRequest& request, const Backend& 
   }
   const RunData images = data(request.data);
   for (const std::string& notice : images.notices) fmt::print(stderr, "{}\n", printable(notice));
+  tell_deviation(model(), *images.task, images.samples, backend);
   const std::unique_ptr<Metrics> metrics = tapescope::evaluate(
       model(), *images.task, images.samples, request.batch_size, request.loader_threads, backend);
   const auto& m = dynamic_cast<const LabelMetrics&>(*metrics);

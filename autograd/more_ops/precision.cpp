@@ -1,4 +1,4 @@
-#include "autograd/precision.h"
+#include "autograd/more_ops/precision.h"
 
 #include "autograd/ops/ops.h"
 #include "autograd/tape.h"
@@ -8,6 +8,20 @@ namespace tapescope {
 Var lowered(Var x) { return x && x.dtype() == DType::f32 ? x.tape().lowered(x) : x; }
 
 Var widened(Var x) { return x ? cast(x, wide(x.dtype())) : x; }
+
+Var Tape::lowered(Var x) {
+  if (precision() == DType::f32) return x;
+  const std::pair place(x.node->index, x.output);
+  if (auto it = lowered_.find(place); it != lowered_.end()) return it->second;
+  const Var down = cast(x, precision());
+  lowered_.emplace(place, down);
+  return down;
+}
+
+Var Vjp::cotangent(int output) const {
+  const Var arrived = cotangents_[static_cast<std::size_t>(output)];
+  return arrived ? cast(arrived, node_.type_data[output].dtype) : arrived;
+}
 
 void meet(Var& a, Var& b) {
   if (!a || !b || a.dtype() == b.dtype()) return;
