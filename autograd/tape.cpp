@@ -382,13 +382,10 @@ std::vector<Var> Tape::gradient(Var target, std::span<const Var> wrt, Var seed) 
         });
     for (std::size_t i = 0; i < wrt.size(); ++i) {
       const Scope in = scope_of("gradient", *wrt[i].node);
-      if (result[i]) {
-        result[i] = cast(result[i], wrt[i].dtype());
-        continue;
-      }
       // Counters have no derivative; asking for all of a model's parameters includes them.
-      result[i] = is_floating(wrt[i].dtype()) ? zeros_like(wrt[i])
-                                              : constant(Tensor::zeros(wrt[i].type(), device()));
+      result[i] = result[i]                     ? cast(result[i], wrt[i].dtype())
+                  : is_floating(wrt[i].dtype()) ? zeros_like(wrt[i])
+                                                : constant(Tensor::zeros(wrt[i].type(), device()));
     }
     return result;
   } catch (...) {

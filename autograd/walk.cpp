@@ -62,8 +62,7 @@ void Vjp::give_by_decomposition() {
   const std::vector<Var> outputs = node_.op->decompose(tape, node_.operands());
   std::vector<Seed> seeds;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    seeds.push_back({outputs[i], cotangents_[i]});
-    if (seeds[i].cotangent) seeds[i].cotangent = cast(cotangents_[i], outputs[i].dtype());
+    seeds.push_back({outputs[i], cotangent(static_cast<int>(i))});
   }
   std::vector<Var> wrt;
   std::vector<int> position;

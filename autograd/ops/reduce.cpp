@@ -79,12 +79,13 @@ class ReduceLike final : public Op {
   Types infer(std::span<const Type> t) const override {
     require_floating(t[0], name());
     reduced_axes(t[0].shape, t[1].shape);
-    return {{sums_widely(t) ? DType::f32 : t[0].dtype, t[1].shape}};
+    // The gradient of an f32 bias of bf16 data is f32.
+    return {{wide(t[0].dtype) == t[1].dtype ? t[1].dtype : t[0].dtype, t[1].shape}};
   }
-  Plan prepare(std::span<const Type> t, std::span<const Type>,
+  Plan prepare(std::span<const Type> t, std::span<const Type> outputs,
                const Backend& backend) const override {
     ReduceShape shape{t[0].dtype, Reduction::sum, t[0].shape, reduced_axes(t[0].shape, t[1].shape),
-                      sums_widely(t)};
+                      outputs[0].dtype != t[0].dtype};
     if (average_ && shape.count() > 0) shape.op = Reduction::mean;
     return prepare_from(reduce_variants(), shape, shape.dtype, backend);
   }
@@ -101,10 +102,6 @@ class ReduceLike final : public Op {
   bool nonnegative_factors() const override { return true; }
 
  private:
-  // The gradient of an f32 bias of bf16 data is f32.
-  static bool sums_widely(std::span<const Type> t) {
-    return t[0].dtype == DType::bf16 && t[1].dtype == DType::f32;
-  }
   bool average_, keeps_rows_;
 };
 

@@ -9,16 +9,14 @@
 
 namespace tapescope {
 
-// bf16 is summed in f32, as tensor cores do; every other dtype in itself. Also what wide() makes of
-// a dtype.
+// bf16 is summed in f32 (wide()), as tensor cores do; every other dtype in itself.
 template <class T>
 using Accumulator = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
 
 // y[i] = sum, rounded to T unless y is wide.
 template <class T>
 void store(void* y, std::int64_t i, Accumulator<T> sum, bool wide) {
-  if (wide) static_cast<Accumulator<T>*>(y)[i] = sum;
-  if (!wide) static_cast<T*>(y)[i] = static_cast<T>(sum);
+  wide ? void(static_cast<Accumulator<T>*>(y)[i] = sum) : void(static_cast<T*>(y)[i] = T(sum));
 }
 
 // Calls f(T{}) with the C++ type of a floating dtype.

@@ -145,42 +145,10 @@ WeightGradient::primitive_desc weight_gradient_descriptor(const Piece& piece) {
 // A primitive for a piece, with the weights in the layout that it likes.
 struct Prepared {
   dnnl::primitive primitive;
-  // Packs or unpacks the weights, by equal parts of the output channels where they are many.
-  struct Reorder {
-    dnnl::primitive primitive;
-    memory::desc from, to;
-  };
-  std::vector<Reorder> reorders;
+  Reorder reorder;  // packs or unpacks the weights
   memory::desc x, y, w_plain, w_packed, bias, scratchpad;
   bool reference = true;
 };
-
-// A thread's part of weights: whole blocks of channels in every layout.
-constexpr std::int64_t kPartChannels = 64, kPartWeights = 1 << 15;
-
-std::vector<Prepared::Reorder> reorders_of(const Conv2dShape& c, const memory::desc& from,
-                                           const memory::desc& to) {
-  const auto reorder = [](const memory::desc& from, const memory::desc& to) {
-    const dnnl::reorder::primitive_desc descriptor(engine(), from, engine(), to);
-    return Prepared::Reorder{dnnl::reorder(descriptor), from, to};
-  };
-  const std::int64_t part = kPartChannels * c.I * c.KH * c.KW;
-  if (c.groups > 1 || c.O % kPartChannels != 0 || c.O == kPartChannels || part < kPartWeights) {
-    return {reorder(from, to)};
-  }
-  std::vector<Prepared::Reorder> parts;
-  const memory::dims extent{kPartChannels, c.I, c.KH, c.KW};
-  try {
-    for (std::int64_t o = 0; o < c.O; o += kPartChannels) {
-      const memory::dims start{o, 0, 0, 0};
-      parts.push_back(
-          reorder(from.submemory_desc(extent, start), to.submemory_desc(extent, start)));
-    }
-  } catch (const dnnl::error&) {  // a layout that cannot be cut so
-    return {reorder(from, to)};
-  }
-  return parts;
-}
 
 template <class Descriptor, class Primitive>
 std::shared_ptr<const Prepared> make(
@@ -197,8 +165,9 @@ std::shared_ptr<const Prepared> make(
     prepared->w_plain = to_packed ? d.w_plain : d.dw_plain;
     prepared->w_packed = packed_of(descriptor);
     prepared->scratchpad = descriptor.scratchpad_desc();
-    prepared->reorders = reorders_of(piece.c, to_packed ? prepared->w_plain : prepared->w_packed,
-                                     to_packed ? prepared->w_packed : prepared->w_plain);
+    prepared->reorder = Reorder(piece.c.groups == 1 ? piece.c.O : 1,
+                                to_packed ? prepared->w_plain : prepared->w_packed,
+                                to_packed ? prepared->w_packed : prepared->w_plain);
   } catch (const dnnl::error&) {
     prepared->reference = true;  // no implementation: another variant takes the shape
   }
@@ -246,16 +215,6 @@ std::shared_ptr<const Prepared> prepared(Kind kind, const Piece& piece) {
 // Images and their bands are cut into at most about this many chunks of parallel work, each with a
 // scratchpad of its own.
 constexpr std::int64_t kChunks = 32;
-
-// Weights from one layout to the other.
-void reorder(const Prepared& p, const void* from, void* to) {
-  parallel_for(static_cast<std::int64_t>(p.reorders.size()), [&](std::int64_t part) {
-    const Prepared::Reorder& r = p.reorders[static_cast<std::size_t>(part)];
-    memory source(r.from, engine(), const_cast<void*>(from));
-    memory target(r.to, engine(), to);
-    r.primitive.execute(stream_of_this_thread(), {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}});
-  });
-}
 
 // How each image of a batch is worked on: whole, or in bands that threads share, so that one image
 // alone keeps more than one of them busy. Bands follow from the image's shape, never from the batch
@@ -435,7 +394,7 @@ struct Kernel {
 
   std::size_t packed_bytes() const { return aligned(images.first().w_packed.get_size()); }
   void pack(const Queue&, const void* weights, void* packed) const {
-    reorder(images.first(), weights, packed);
+    images.first().reorder.run(weights, packed);
   }
   void operator()(const Queue& queue, const Buffers& b) const {
     char* scratchpads = static_cast<char*>(b.workspace);
@@ -510,7 +469,7 @@ Plan conv2d_weight_gradient(const Conv2dShape& c) {
     });
     const auto elements = static_cast<std::int64_t>(whole->w_packed.get_size() / sizeof(float));
     add_chunks(elements, cut.chunks, sum_bytes, sums);
-    reorder(*whole, sums, b.out[0]);
+    whole->reorder.run(sums, b.out[0]);
   });
 }
 
