@@ -115,7 +115,7 @@ TEST(Precision, GradientsAndTheirGradientsAreNearF32s) {
   const std::vector<Tensor> got = gradients(DType::bf16), want = gradients(DType::f32);
   for (std::size_t k = 0; k < want.size(); ++k) {
     ASSERT_EQ(got[k].type(), want[k].type());
-    EXPECT_LT(apart(got[k], want[k]), 0.1) << k;  // a few hundred roundings of 2^-9 and flipped relus
+    EXPECT_LT(apart(got[k], want[k]), 0.3) << k;  // a few relus and pools choose otherwise
     EXPECT_GT(apart(got[k], want[k]), 0) << k;
   }
 }

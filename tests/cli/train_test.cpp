@@ -167,6 +167,14 @@ TEST_F(TrainProgram, InterruptedRunGoesOnBitForBit) {
   expect_same_checkpoints("whole", "part");
 }
 
+TEST_F(TrainProgram, Bf16WithoutInstructionsForItIsSaidAndComputedAsF32) {
+  ::setenv("TAPESCOPE_ISA", "avx2", 1);
+  const Result trained = tapescope_program(command("run", {"--precision", "bf16"}));
+  ::unsetenv("TAPESCOPE_ISA");
+  EXPECT_EQ(trained.status, 0) << trained.err;
+  EXPECT_NE((trained.out + trained.err).find("no bf16 arithmetic"), std::string::npos);
+}
+
 TEST_F(TrainProgram, Bf16IsKeptAndAnswersSayHowFarTheyLieFromF32) {
   const Result plan = tapescope_program(command("none", {"--plan", "--json"}));
   const Result narrow = tapescope_program(command("none", {"--precision", "bf16", "--plan", "--json"}));

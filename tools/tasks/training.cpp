@@ -17,6 +17,7 @@
 #include "tools/monitoring/journal.h"
 #include "tools/tasks/kit.h"
 #include "tools/training/checkpoint.h"
+#include "tools/training/deviation.h"
 #include "tools/training/environment.h"
 #include "tools/training/estimate.h"
 
@@ -279,6 +280,9 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
       run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
       run.setup.images_sentence, config.lr, thread_count(), plural(thread_count()),
       plural(std::ssize(processors)), ranges_text(processors)));
+  const TrainerOptions& how = run.setup.options;
+  const std::string slow = slow_precision({how.device, how.kernels, how.precision});
+  if (!slow.empty()) out.line(slow);
   const std::int64_t few = run.start.validation_images;
   if (few == 0 || few >= monitoring::kFewImages) return;
   out.line(fmt::format(
