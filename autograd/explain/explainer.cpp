@@ -27,7 +27,8 @@ Prepared& Programs::prepared(const std::string& key, const std::string& layer,
   const Var logits = record(tape, image);
   const Var index = tape.input("class", DType::i64, {2});
   Recording recording{tape, image, index, logits, class_logit(logits, index), layer, image.path()};
-  const std::vector<Var> outputs = append(recording);
+  std::vector<Var> outputs = append(recording);
+  for (Var& output : outputs) output = widened(output);  // maps are f32, whatever they are made in
   CompileOptions options;
   options.cuts = recording.cuts;
   options.keep_fixed = true;

@@ -34,7 +34,8 @@ ParameterRef parameter(const char* name, Tensor value) {
 // Two convolutions of one weight, a normalisation between, a head.
 struct Net {
   ParameterRef w = parameter("w", noise({16, 3, 3, 16}, 1)), b = parameter("b", noise({16}, 2)),
-               scale = parameter("scale", noise({16}, 3)), head = parameter("head", noise({5, 16}, 4));
+               scale = parameter("scale", noise({16}, 3)),
+               head = parameter("head", noise({5, 16}, 4));
 
   Var logits(Tape& tape, Var x) const {
     const Conv2dOptions same{.pad_h = 1, .pad_w = 1};
@@ -95,7 +96,8 @@ TEST(Precision, AGradientOfWeightsIsExactSumsOfBf16Products) {
       return tape.constant(noise(shape, seed).to(DType::bf16).to(dtype));
     };
     const Var like = rounded({32, 3, 3, 16}, 1);
-    return conv2d_weight_gradient(rounded(kImage, 2), rounded({4, 6, 6, 32}, 3), like, same).value();
+    return conv2d_weight_gradient(rounded(kImage, 2), rounded({4, 6, 6, 32}, 3), like, same)
+        .value();
   };
   const Tensor got = weight_gradient(DType::bf16);
   EXPECT_EQ(got.dtype(), DType::f32);
@@ -109,7 +111,8 @@ TEST(Precision, GradientsAndTheirGradientsAreNearF32s) {
     const Var x = tape.input("x", noise(kImage, 9));
     const std::vector<Var> first = tape.gradient(sum(square(net.logits(tape, x))), {x});
     std::vector<Tensor> values{first[0].value()};
-    for (const Var& g : tape.gradient(sum(square(first[0])), net.all())) values.push_back(g.value());
+    for (const Var& g : tape.gradient(sum(square(first[0])), net.all()))
+      values.push_back(g.value());
     return values;
   };
   const std::vector<Tensor> got = gradients(DType::bf16), want = gradients(DType::f32);
