@@ -70,6 +70,14 @@ double expected_seconds(PreparedTraining& run, double planned_bytes) {
          (1 + validation);
 }
 
+std::string how_best_was_chosen(const TrainConfig& config, const monitoring::HistoryStart& start,
+                                const Progress& progress) {
+  const std::int64_t mean = BestEpoch::epochs_of_a_mean(start.validation_images);
+  if (mean > config.epochs) return fmt::format("the last of {} epochs", config.epochs);
+  return fmt::format("best of {} epochs{}: {}", config.epochs,
+                     mean > 1 ? fmt::format(" by the mean of {}", mean) : "", progress.best.epoch);
+}
+
 Json metrics_json(const TestResult& test, const std::filesystem::path& checkpoint,
                   const TrainConfig& config, const Progress& progress, double seconds,
                   const monitoring::Journal& journal, std::size_t planned, std::size_t peak) {
@@ -396,12 +404,7 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   }
   const TestResult test = run.setup.test();
   if (!test.sentence.empty()) {
-    const std::int64_t mean = BestEpoch::epochs_of_a_mean(run.start.validation_images);
-    const std::string chosen =
-        mean > config.epochs ? fmt::format("the last of {} epochs", config.epochs)
-                             : fmt::format("best of {} epochs{}: {}", config.epochs,
-                                           mean > 1 ? fmt::format(" by the mean of {}", mean) : "",
-                                           progress.best.epoch);
+    const std::string chosen = how_best_was_chosen(config, run.start, progress);
     out.line(fmt::format("{} ({}); {:.0f} s", test.sentence, chosen, seconds));
   }
   const Json metrics = metrics_json(test, checkpoints.file("best"), config, progress, seconds,
