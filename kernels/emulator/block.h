@@ -73,6 +73,9 @@ class Block {
 
   const Grid& grid() const { return *grid_; }
   uint3 index() const { return index_; }
+  bool is_shared(const void* address) const {
+    return !memory_.empty() && address >= memory_.data() && address < &memory_.back();
+  }
   // Throws a failure: "[kernel] block (0, 0, 0) thread (3, 0, 0): text".
   [[noreturn]] void fault(const Thread& thread, const std::string& text) const;
 
