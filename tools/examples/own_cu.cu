@@ -8,7 +8,7 @@
 __global__ void turn(float* x) {
   TAPESCOPE_SHARED(float, all, [64]);
   all[threadIdx.x] = x[blockIdx.x * 64 + threadIdx.x];
-  __syncthreads();  // take it out, and run with TAPESCOPE_EMULATOR=reverse
+  __syncthreads();  // take it out, and what nobody wrote yet is NaN
   x[blockIdx.x * 64 + threadIdx.x] = all[63 - threadIdx.x];
 }
 
