@@ -5,6 +5,8 @@
 //   build/cpu/ladder reduce rows:4x10000 [bf16]     a family at another shape
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kernels/cases/cases.h"
 #include "kernels/emulator/counters.h"
 
@@ -46,17 +48,25 @@ void print(const Chapter& chapter) {
   kernel_cases::Memory memory(c, Device::emulated());
   fmt::print("{} {} {}: {:.1f} KiB in and out, {:.2f} MFLOP\n", c.family, c.shape,
              name_of(c.dtype), c.bytes() / 1024, c.flops / 1e6);
-  fmt::print("{:16} {:>7} {:>7} {:>8} {:>8} {:>8} {:>6} {:>7} {:>5}\n", "", "", "", "KiB", "KiB",
-             "shared", "bank", "", "");
-  fmt::print("{:16} {:>7} {:>7} {:>8} {:>8} {:>8} {:>6} {:>7} {:>5}\n", "rung", "loads", "stores",
-             "asked", "moved", "accesses", "confl.", "shuffle", "mma");
-  std::vector<kernel_cases::CaseVariant> variants = c.variants(DeviceKind::emulated);
-  for (auto v = variants.rbegin(); v != variants.rend(); ++v) {
-    const emulator::Counters n = counted(*v, memory);
-    fmt::print("{:16} {:>7} {:>7} {:>8.1f} {:>8.1f} {:>8} {:>6} {:>7} {:>5}\n", v->name, n.loads,
-               n.stores, static_cast<double>(n.bytes_read + n.bytes_written) / 1024,
-               static_cast<double>(n.bytes_moved()) / 1024, n.shared_accesses, n.bank_conflicts,
-               n.shuffles, n.multiplies);
+  constexpr std::string_view kRow = "{:16} {:>8} {:>8} {:>9} {:>8} {:>6} {:>6} {:>7} {:>5}";
+  const auto row = [&](const auto&... cells) {
+    std::string line = fmt::vformat(kRow, fmt::make_format_args(cells...));
+    line.erase(line.find_last_not_of(' ') + 1);
+    fmt::print("{}\n", line);
+  };
+  row("", "accesses", "KiB", "KiB", "shared", "bank", "", "", "");
+  row("rung", "of warps", "asked", "moved", "accesses", "confl.", "barr.", "shuffle", "mma");
+  std::vector<kernel_cases::CaseVariant> rungs = c.variants(DeviceKind::emulated);
+  std::reverse(rungs.begin(), rungs.end());
+  std::stable_partition(rungs.begin(), rungs.end(), [](const kernel_cases::CaseVariant& v) {
+    return !v.name.starts_with("tensor_core");
+  });
+  for (const kernel_cases::CaseVariant& rung : rungs) {
+    const emulator::Counters n = counted(rung, memory);
+    row(rung.name, n.loads + n.stores,
+        fmt::format("{:.1f}", static_cast<double>(n.bytes_read + n.bytes_written) / 1024),
+        fmt::format("{:.1f}", static_cast<double>(n.bytes_moved()) / 1024), n.shared_accesses,
+        n.bank_conflicts, n.barriers, n.shuffles, n.multiplies);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -17,18 +18,15 @@ constexpr std::uintptr_t kSector = 32, kBank = 4, kBanks = 32;
 struct Access {
   const void* at;
   std::uint32_t turn;  // the how manieth of its lane at this place
-  unsigned warp;
+  unsigned thread;     // of the block
   std::uintptr_t address;
   std::uint32_t bytes;
   bool write, shared;
 
+  // What sorts: the lanes of one access of a warp lie together, in their order.
+  auto key() const { return std::tuple(thread / kWarpSize, at, turn, thread); }
   friend bool together(const Access& a, const Access& b) {
-    return a.warp == b.warp && a.at == b.at && a.turn == b.turn;
-  }
-  friend bool operator<(const Access& a, const Access& b) {
-    if (a.warp != b.warp) return a.warp < b.warp;
-    if (a.at != b.at) return a.at < b.at;
-    return a.turn < b.turn;
+    return a.thread / kWarpSize == b.thread / kWarpSize && a.at == b.at && a.turn == b.turn;
   }
 };
 
@@ -121,13 +119,15 @@ void count_access(const void* address, std::size_t bytes, bool write, const void
   };
   if (!shared && std::none_of(ranges.begin(), ranges.end(), inside)) return;
   if (trace.turns.size() <= self->number) trace.turns.resize(self->number + 1);
-  trace.accesses.push_back({at, trace.turns[self->number][at]++, self->number / kWarpSize,
+  trace.accesses.push_back({at, trace.turns[self->number][at]++, self->number,
                             reinterpret_cast<std::uintptr_t>(address),
                             static_cast<std::uint32_t>(bytes), write, shared});
 }
 
 void count_collective(const char* what) {
-  (std::string_view(what).starts_with("mma") ? trace.seen.multiplies : trace.seen.shuffles) += 1;
+  const std::string_view name(what);
+  if (name.starts_with("ldmatrix")) return;  // its lanes' accesses are counted
+  (name.starts_with("mma") ? trace.seen.multiplies : trace.seen.shuffles) += 1;
 }
 void count_barrier() { ++trace.seen.barriers; }
 void pause_counting() { ++trace.paused; }
@@ -141,8 +141,8 @@ void begin_block() {
 }
 
 void end_block() {
-  // Stable: lanes stay in the order in which they ran, which no count depends on but that of groups.
-  std::stable_sort(trace.accesses.begin(), trace.accesses.end());
+  std::sort(trace.accesses.begin(), trace.accesses.end(),
+            [](const Access& a, const Access& b) { return a.key() < b.key(); });
   const std::span<const Access> all(trace.accesses);
   for (std::size_t first = 0; first < all.size();) {
     std::size_t last = first + 1;
