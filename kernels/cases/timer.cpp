@@ -39,6 +39,7 @@ double Roof::share(double seconds, double bytes, double flops) const {
 }
 
 Roof measure_roof(Device device, DType dtype) {
+  const bool small = device.kind == DeviceKind::emulated, large = device.kind == DeviceKind::cuda;
   const auto fastest = [&](std::string_view family, std::string_view shape) {
     const Case c = family_named(family).make(shape, dtype);
     Memory memory(c, device);
@@ -48,11 +49,10 @@ Roof measure_roof(Device device, DType dtype) {
       if (variant.name != "reference" && variant.name != "naive") plans.push_back(variant.prepare());
     }
     for (const Plan& plan : plans) calls.push_back([&] { memory.run(plan); });
-    const std::vector<double> seconds = seconds_in_turns(memory.runtime(), calls, 0.05, 3);
+    const std::vector<double> seconds = seconds_in_turns(memory.runtime(), calls, small ? 0.002 : 0.05, 3);
     const double best = *std::min_element(seconds.begin(), seconds.end());
     return std::pair(c.bytes() / best, c.flops / best);
   };
-  const bool small = device.kind == DeviceKind::emulated, large = device.kind == DeviceKind::cuda;
   return {fastest("unary", small ? "identity:65536" : large ? "identity:134217728" : "identity:16777216").first,
           fastest("matmul", small ? "nn:64x64x64" : large ? "nn:4096x4096x4096" : "nn:512x512x512").second};
 }

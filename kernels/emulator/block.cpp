@@ -13,11 +13,6 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, size)
 #endif
 
-// For the debugger: `print *tapescope_thread()`.
-extern "C" __attribute__((used, noinline)) tapescope::emulator::Thread* tapescope_thread() {
-  return tapescope::emulator::current;
-}
-
 namespace tapescope::emulator {
 namespace {
 

@@ -47,7 +47,7 @@ struct Thread {
   unsigned lane() const { return number % kWarpSize; }
 };
 
-// The thread that this CPU thread runs as. Schedulers set it at every switch.
+// The thread that this CPU thread runs as. Schedulers set it at every switch, debuggers print it.
 inline thread_local Thread* current = nullptr;
 
 // What the last lane to arrive does for all: lanes[l] is what lane l brought, for each l in `mask`.

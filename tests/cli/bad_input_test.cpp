@@ -274,7 +274,9 @@ TEST(Program, KernelsListsVariantsAndReasons) {
     // What the build holds is one thing, what can run here another.
     EXPECT_EQ(kernel["available"].get<bool>(), kernel["reason"].get<std::string>().empty());
     EXPECT_TRUE(kernel["compiled"].get<bool>() || !kernel["available"].get<bool>());
-    if (kernel["device"] == "emulated") EXPECT_TRUE(kernel["compiled"].get<bool>());
+    if (kernel["device"] == "emulated") {
+      EXPECT_TRUE(kernel["compiled"].get<bool>());
+    }
     reference = reference || (kernel["family"] == "conv2d" && kernel["variant"] == "reference");
   }
   EXPECT_TRUE(reference);

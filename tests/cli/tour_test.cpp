@@ -76,6 +76,18 @@ void expect_printed(const std::string& page, std::size_t at_least) {
 
 TEST(Tour, ListingsAreWhatTheCommandsPrint) { expect_printed("/autograd/TOUR.md", 5); }
 
+// The README's picture is what its command draws.
+TEST(Tour, ThePictureIsWhatTheCommandDraws) {
+  const std::string source = TAPESCOPE_SOURCE_DIR;
+  TemporaryFolder folder;
+  const std::string readme = text_of(source + "/README.md"), last = "--graph tape.svg";
+  const std::size_t end = readme.find(last), begin = readme.rfind("tapescope inspect tape ", end);
+  ASSERT_NE(end, std::string::npos);
+  const std::string drawn = (folder / "tape.svg").string();
+  printed(readme.substr(begin, end - begin) + "--graph " + drawn);
+  EXPECT_EQ(text_of(drawn), text_of(source + "/autograd/tape.svg"));
+}
+
 #if defined(TAPESCOPE_LADDER)
 TEST(Ladder, ListingsAreWhatTheCommandsPrint) { expect_printed("/kernels/LADDER.md", 8); }
 

@@ -16,7 +16,6 @@ struct KernelBenchRequest {
   std::vector<std::string> shapes;    // in the form of the one family; empty: the table's
   Device device;
   DType dtype = DType::f32;
-  double round_seconds = 0.05;
 };
 
 struct KernelTime {

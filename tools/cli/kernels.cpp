@@ -48,13 +48,13 @@ int print_json() {
 // Columns of a width of their own, so that nothing moves from build to build, and notes in what is
 // left of 100, under one another.
 void print_row(std::string_view device, std::string_view variant, std::string_view dtypes, std::string note) {
-  constexpr std::size_t kNote = 45;
-  std::string line = fmt::format("  {:8} {:16} {:20} ", device, variant, dtypes);
+  constexpr std::size_t kNote = 44;
+  std::string line = fmt::format("  {:8} {:17} {:20} ", device, variant, dtypes);
   while (note.size() > kNote) {
     const std::size_t blank = note.rfind(' ', kNote), cut = blank == note.npos || blank == 0 ? kNote : blank;
     fmt::print("{}{}\n", line, note.substr(0, cut));
     note.erase(0, cut + (blank == cut));
-    line.assign(49, ' ');
+    line.assign(50, ' ');
   }
   line += note;
   line.erase(line.find_last_not_of(' ') + 1);
@@ -88,7 +88,7 @@ int bench(const Options& options) {
   if (options.threads > 0) set_thread_count(static_cast<int>(options.threads));
   benchmark::KernelBenchRequest request;
   request.families = comma_separated(options.bench);
-  request.shapes = comma_separated(options.shape);
+  if (!options.shape.empty()) request.shapes = comma_separated(options.shape);
   request.device = device_from_name(options.device);
   request.dtype = options.dtype == "bf16" ? DType::bf16 : DType::f32;
   const auto tell = [](const std::string& shape) { fmt::print(stderr, "measuring {}\n", shape); };

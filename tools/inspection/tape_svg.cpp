@@ -76,6 +76,7 @@ std::string tape_svg(const Tape& tape) {
     const char* style = row.node->op->is_leaf() ? "leaf" : appended ? "appended" : "recorded";
     for (const auto& [x, word] : {std::pair(kLeft + 5, row.index), std::pair(x_path, row.path),
                                   std::pair(x_op, row.op), std::pair(x_type, row.types)}) {
+      if (word.empty()) continue;
       text += fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", style, x, y + 4, markup(word));
     }
   }
