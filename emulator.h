@@ -20,4 +20,5 @@ void launch(dim3 grid, dim3 block, std::size_t shared_bytes, Args... args) {
 
 }  // namespace tapescope::TAPESCOPE_GPU
 
-using namespace tapescope::TAPESCOPE_GPU;  // dim3, float4, __syncthreads, ...: CUDA's are global too
+using namespace tapescope::TAPESCOPE_GPU;  // dim3, float4, __syncthreads, ...: CUDA's are global
+                                           // too

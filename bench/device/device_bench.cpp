@@ -31,7 +31,8 @@ class Bench {
     const std::int64_t bytes = quick ? 1 << 16 : 1 << 28;
     Tensor from({DType::u8, {bytes}}, device), to({DType::u8, {bytes}}, device);
     const std::function<void()> copy[] = {[&] {
-      runtime_.copy(to.data(), from.data(), static_cast<std::size_t>(bytes), runtime_.compute_queue());
+      runtime_.copy(to.data(), from.data(), static_cast<std::size_t>(bytes),
+                    runtime_.compute_queue());
     }};
     // Read and written.
     copy_bandwidth_ = 2.0 * static_cast<double>(bytes) /
@@ -61,7 +62,8 @@ class Bench {
     for (const Plan& plan : plans) calls.push_back([&] { memory.run(plan); });
     const std::vector<double> seconds = kernel_cases::seconds_in_turns(runtime_, calls, round(), 3);
     for (std::size_t i = 0; i < names.size(); ++i) {
-      rows_.push_back({c.family, names[i], std::string(name_of(c.dtype)), c.shape, seconds[i], c.bytes(), c.flops});
+      rows_.push_back({c.family, names[i], std::string(name_of(c.dtype)), c.shape, seconds[i],
+                       c.bytes(), c.flops});
       std::fprintf(stderr, "%-24s %-18s %-5s %-34s %9.3f ms\n", c.family.c_str(), names[i].c_str(),
                    rows_.back().dtype.c_str(), c.shape.c_str(), seconds[i] * 1e3);
     }

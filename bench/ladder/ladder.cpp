@@ -44,10 +44,11 @@ emulator::Counters counted(const kernel_cases::CaseVariant& variant, kernel_case
 
 // Slowest first, as one reads them.
 void print(const Chapter& chapter) {
-  const kernel_cases::Case c = kernel_cases::family_named(chapter.family).make(chapter.shape, chapter.dtype);
+  const kernel_cases::Case c =
+      kernel_cases::family_named(chapter.family).make(chapter.shape, chapter.dtype);
   kernel_cases::Memory memory(c, Device::emulated());
-  fmt::print("{} {} {}: {:.1f} KiB in and out, {:.2f} MFLOP\n", c.family, c.shape,
-             name_of(c.dtype), c.bytes() / 1024, c.flops / 1e6);
+  fmt::print("{} {} {}: {:.1f} KiB in and out, {:.2f} MFLOP\n", c.family, c.shape, name_of(c.dtype),
+             c.bytes() / 1024, c.flops / 1e6);
   constexpr std::string_view kRow = "{:16} {:>8} {:>8} {:>9} {:>8} {:>6} {:>6} {:>7} {:>5}";
   const auto row = [&](const auto&... cells) {
     std::string line = fmt::vformat(kRow, fmt::make_format_args(cells...));

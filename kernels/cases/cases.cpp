@@ -17,8 +17,8 @@ struct Words {
 };
 
 [[noreturn]] void refuse(std::string_view family, std::string_view form, std::string_view shape) {
-  throw usage_error("[{}] '{}' is no shape of this family: give {}, every extent at least 1", family,
-                    shape, form);
+  throw usage_error("[{}] '{}' is no shape of this family: give {}, every extent at least 1",
+                    family, shape, form);
 }
 
 Words read(std::string_view family, std::string_view form, std::string_view shape) {
@@ -50,11 +50,15 @@ Words read(std::string_view family, std::string_view form, std::string_view shap
 template <class S>
 Case make_case(std::string_view shape, Variants<S> cpu, const S& s, std::vector<Type> in,
                std::vector<Type> out, double flops) {
-  Case c{std::string(cpu.family), std::string(shape), s.dtype, std::move(in), std::move(out), flops,
+  Case c{std::string(cpu.family),
+         std::string(shape),
+         s.dtype,
+         std::move(in),
+         std::move(out),
+         flops,
          nullptr};
   c.variants = [cpu, s](DeviceKind device) {
-    const Variants<S> table =
-        device == DeviceKind::cpu ? cpu : gpu_variants<S>(device, cpu.family);
+    const Variants<S> table = device == DeviceKind::cpu ? cpu : gpu_variants<S>(device, cpu.family);
     std::vector<CaseVariant> found;
     for (const Variant<S>& v : table) {
       if (!v.reason.empty() || !v.dtypes.contains(s.dtype)) continue;
@@ -75,8 +79,9 @@ Case unary(std::string_view shape, DType d) {
   for (int f = 0; f < kUnaryFunctions; ++f) {
     if (name_of(static_cast<Unary>(f)) != w.word) continue;
     const Type t{d, {w.n[0]}};
-    return make_case(shape, unary_variants(), UnaryShape{d, static_cast<Unary>(f), w.n[0], 0.1, 0.5},
-                     {t}, {t}, number(w.n[0]));
+    return make_case(shape, unary_variants(),
+                     UnaryShape{d, static_cast<Unary>(f), w.n[0], 0.1, 0.5}, {t}, {t},
+                     number(w.n[0]));
   }
   throw usage_error("[unary] there is no function '{}'", w.word);
 }
@@ -89,8 +94,8 @@ Case binary(std::string_view shape, DType d) {
     if (name_of(static_cast<Binary>(f)) != name) continue;
     const Type t{d, {w.n[0], w.n[1]}}, b{d, row ? Shape{w.n[1]} : t.shape};
     return make_case(shape, binary_variants(),
-                     BinaryShape{d, static_cast<Binary>(f), t.shape, b.shape, 0.1, 0.5}, {t, b}, {t},
-                     number(t.elements()));
+                     BinaryShape{d, static_cast<Binary>(f), t.shape, b.shape, 0.1, 0.5}, {t, b},
+                     {t}, number(t.elements()));
   }
   throw usage_error("[binary] there is no function '{}'", name);
 }
@@ -229,13 +234,13 @@ Case conv2d_weight_gradient(std::string_view shape, DType d) {
 
 // Layers of small nets on MNIST and CIFAR, of ResNet-18, and first layers on few channels.
 const std::vector<std::string_view> kConvolutions = {
-    "64x28x28x1x32x3x1",  "64x32x32x3x32x3x1",   "8x224x224x3x64x7x2",  "64x32x32x16x16x3x1",
-    "64x32x32x32x32x3x1", "64x16x16x64x64x3x1",  "64x8x8x128x128x3x1",  "8x56x56x64x64x3x1",
+    "64x28x28x1x32x3x1",   "64x32x32x3x32x3x1",   "8x224x224x3x64x7x2", "64x32x32x16x16x3x1",
+    "64x32x32x32x32x3x1",  "64x16x16x64x64x3x1",  "64x8x8x128x128x3x1", "8x56x56x64x64x3x1",
     "8x28x28x128x128x3x1", "8x14x14x256x256x3x1", "8x7x7x512x512x3x1",  "8x56x56x64x128x3x2",
     "8x56x56x64x256x1x1"};
 const std::vector<std::string_view> kLargeConvolutions = {
-    "64x224x224x3x64x7x2", "64x56x56x64x64x3x1",   "64x28x28x128x128x3x1", "64x14x14x256x256x3x1",
-    "64x7x7x512x512x3x1",  "64x56x56x64x128x3x2",  "64x56x56x64x256x1x1"};
+    "64x224x224x3x64x7x2", "64x56x56x64x64x3x1",  "64x28x28x128x128x3x1", "64x14x14x256x256x3x1",
+    "64x7x7x512x512x3x1",  "64x56x56x64x128x3x2", "64x56x56x64x256x1x1"};
 const std::vector<std::string_view> kSmallConvolutions = {"2x6x6x8x16x3x1", "2x7x7x3x8x5x2"};
 
 }  // namespace
@@ -249,48 +254,96 @@ double Case::bytes() const {
 
 std::span<const Family> families() {
   static const Family all[] = {
-      {"conv2d", "NxHxWxIxOxKxSTRIDE", kSmallConvolutions, kConvolutions, kLargeConvolutions, conv2d},
+      {"conv2d", "NxHxWxIxOxKxSTRIDE", kSmallConvolutions, kConvolutions, kLargeConvolutions,
+       conv2d},
       {"conv2d_data_gradient", "NxHxWxIxOxKxSTRIDE", kSmallConvolutions, kConvolutions,
        kLargeConvolutions, conv2d_data_gradient},
       {"conv2d_weight_gradient", "NxHxWxIxOxKxSTRIDE", kSmallConvolutions, kConvolutions,
        kLargeConvolutions, conv2d_weight_gradient},
-      {"matmul", "nn|nt|tn|tt:MxNxK", {"nn:70x70x70", "nt:33x40x35"},
+      {"matmul",
+       "nn|nt|tn|tt:MxNxK",
+       {"nn:70x70x70", "nt:33x40x35"},
        {"nn:1024x1024x1024", "tt:1024x1024x1024", "nt:128x10x1024", "nn:128x1024x10",
         "tn:10x1024x128", "nt:128x512x3136", "tn:512x3136x128", "nt:1x1000x512", "nn:50000x64x27"},
        {"nn:4096x4096x4096", "nt:4096x4096x4096", "nn:2048x1000x2048", "nt:2048x1000x2048"},
        matmul},
-      {"unary", "FUNCTION:N", {"relu:1024", "gelu:1024"},
+      {"unary",
+       "FUNCTION:N",
+       {"relu:1024", "gelu:1024"},
        {"relu:16384", "relu:16777216", "exp:16384", "log:16384", "tanh:16384", "sigmoid:16384",
         "gelu:16384", "gelu:16777216"},
-       {"relu:25690112", "gelu:25690112"}, unary},
-      {"binary", "FUNCTION[_row]:RxC", {"add:128x16", "mul_row:128x16"},
+       {"relu:25690112", "gelu:25690112"},
+       unary},
+      {"binary",
+       "FUNCTION[_row]:RxC",
+       {"add:128x16", "mul_row:128x16"},
        {"add:16x1024", "add:16x1048576", "mask_positive:16x1048576", "add_row:1600x10",
         "add_row:256x64", "add_row:262144x64"},
-       {"add:200704x128", "mul_row:200704x128"}, binary},
-      {"reduce", "rows|columns:RxC", {"rows:16x100", "columns:100x16"},
+       {"add:200704x128", "mul_row:200704x128"},
+       binary},
+      {"reduce",
+       "rows|columns:RxC",
+       {"rows:16x100", "columns:100x16"},
        {"columns:262144x64", "columns:1600000x10", "columns:16000x1000", "rows:1600000x10",
         "rows:16000x1000"},
-       {"columns:200704x128", "rows:64x401408"}, reduce},
-      {"log_softmax", "RxC", {"64x10", "64x100"}, {"128x10", "16x1000", "100000x21"},
-       {"65536x10", "65536x1000"}, log_softmax},
-      {"log_softmax_gradient", "RxC", {"64x10", "64x100"}, {"128x10", "16x1000", "100000x21"},
-       {"65536x10", "65536x1000"}, log_softmax_gradient},
-      {"batch_norm_training", "RxC", {"128x16"}, {"262144x64", "131072x16", "1024x64"},
-       {"200704x128"}, batch_norm_training},
-      {"batch_norm_gradient", "RxC", {"128x16"}, {"262144x64", "131072x16", "1024x64"},
-       {"200704x128"}, batch_norm_gradient},
+       {"columns:200704x128", "rows:64x401408"},
+       reduce},
+      {"log_softmax",
+       "RxC",
+       {"64x10", "64x100"},
+       {"128x10", "16x1000", "100000x21"},
+       {"65536x10", "65536x1000"},
+       log_softmax},
+      {"log_softmax_gradient",
+       "RxC",
+       {"64x10", "64x100"},
+       {"128x10", "16x1000", "100000x21"},
+       {"65536x10", "65536x1000"},
+       log_softmax_gradient},
+      {"batch_norm_training",
+       "RxC",
+       {"128x16"},
+       {"262144x64", "131072x16", "1024x64"},
+       {"200704x128"},
+       batch_norm_training},
+      {"batch_norm_gradient",
+       "RxC",
+       {"128x16"},
+       {"262144x64", "131072x16", "1024x64"},
+       {"200704x128"},
+       batch_norm_gradient},
       {"dropout", "RxE", {"4x256"}, {"16x1024", "16x1048576"}, {"64x401408"}, dropout},
-      {"max_pool2d", "NxHxWxCxK", {"2x8x8x16x2"},
-       {"64x28x28x32x2", "64x28x28x6x2", "8x112x112x64x3"}, {"64x56x56x128x2"}, max_pool2d},
-      {"max_pool2d_scatter", "NxHxWxCxK", {"2x8x8x16x2"},
-       {"64x28x28x32x2", "64x28x28x6x2", "8x112x112x64x3"}, {"64x56x56x128x2"}, max_pool2d_scatter},
-      {"avg_pool2d", "NxHxWxCxK", {"2x8x8x16x2"},
-       {"64x28x28x32x2", "64x28x28x6x2", "8x112x112x64x3"}, {"64x56x56x128x2"}, avg_pool2d},
-      {"transpose", "BxRxC", {"2x64x16"}, {"16x3136x64", "16x64x3136", "1x2048x2048"},
-       {"64x3136x128"}, transpose},
+      {"max_pool2d",
+       "NxHxWxCxK",
+       {"2x8x8x16x2"},
+       {"64x28x28x32x2", "64x28x28x6x2", "8x112x112x64x3"},
+       {"64x56x56x128x2"},
+       max_pool2d},
+      {"max_pool2d_scatter",
+       "NxHxWxCxK",
+       {"2x8x8x16x2"},
+       {"64x28x28x32x2", "64x28x28x6x2", "8x112x112x64x3"},
+       {"64x56x56x128x2"},
+       max_pool2d_scatter},
+      {"avg_pool2d",
+       "NxHxWxCxK",
+       {"2x8x8x16x2"},
+       {"64x28x28x32x2", "64x28x28x6x2", "8x112x112x64x3"},
+       {"64x56x56x128x2"},
+       avg_pool2d},
+      {"transpose",
+       "BxRxC",
+       {"2x64x16"},
+       {"16x3136x64", "16x64x3136", "1x2048x2048"},
+       {"64x3136x128"},
+       transpose},
       {"pad", "NxHxWxC", {"2x8x8x16"}, {"16x56x56x64", "16x224x224x3"}, {"64x56x56x128"}, pad},
-      {"upsample_bilinear", "NxHxWxCxF", {"2x4x4x16x2"}, {"16x28x28x64x2", "16x7x7x1x32"},
-       {"64x28x28x128x2"}, upsample_bilinear},
+      {"upsample_bilinear",
+       "NxHxWxCxF",
+       {"2x4x4x16x2"},
+       {"16x28x28x64x2", "16x7x7x1x32"},
+       {"64x28x28x128x2"},
+       upsample_bilinear},
       {"sgd", "N", {"1000"}, {"16384", "16777216"}, {"25000000"}, sgd},
       {"adamw", "N", {"1000"}, {"16384", "16777216"}, {"25000000"}, adamw},
   };
@@ -361,8 +414,8 @@ std::vector<Tensor> reference_results(const Case& c, double most_flops) {
       Memory given(c, Device::cpu());
       for (std::size_t i = 0; i < exact.in.size(); ++i) {
         const Tensor& operand = given.operands()[i];
-        memory.operands()[i].copy_from(
-            is_floating(operand.dtype()) ? operand.to(exact.in[i].dtype) : operand);
+        memory.operands()[i].copy_from(is_floating(operand.dtype()) ? operand.to(exact.in[i].dtype)
+                                                                    : operand);
       }
       memory.run(variant.prepare());
       return memory.results();

@@ -1,5 +1,5 @@
-// Kernel families at given shapes, with all that running one takes: what `tapescope kernels --bench`
-// times, bench/ladder counts and tools/exercise judges. The one table of shapes.
+// Kernel families at given shapes, with all that running one takes: what `tapescope kernels
+// --bench` times, bench/ladder counts and tools/exercise judges. The one table of shapes.
 #pragma once
 
 #include <functional>
@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/tensor.h"
 #include "engine/runtime.h"
+#include "engine/tensor.h"
 #include "kernels/common/variant.h"
 
 namespace tapescope::kernel_cases {
@@ -39,8 +39,8 @@ struct Case {
 struct Family {
   std::string_view name;
   std::string_view form;  // "MxNxK", "FUNCTION:N": what `make` reads
-  // What is measured where no shape is named: so small that the emulator can take it; on a CPU; on a
-  // GPU.
+  // What is measured where no shape is named: so small that the emulator can take it; on a CPU; on
+  // a GPU.
   std::vector<std::string_view> small, shapes, large;
   Case (*make)(std::string_view shape, DType dtype);
 };
@@ -48,8 +48,8 @@ std::span<const Family> families();
 // Throws a usage error that lists what there is.
 const Family& family_named(std::string_view name);
 
-// A case's memory on a device: operands filled with numbers in [0.25, 1.25), the same at every call;
-// results with NaN.
+// A case's memory on a device: operands filled with numbers in [0.25, 1.25), the same at every
+// call; results with NaN.
 class Memory {
  public:
   Memory(const Case& c, Device device);

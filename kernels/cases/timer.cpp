@@ -46,15 +46,23 @@ Roof measure_roof(Device device, DType dtype) {
     std::vector<Plan> plans;
     std::vector<std::function<void()>> calls;
     for (const CaseVariant& variant : c.variants(device.kind)) {
-      if (variant.name != "reference" && variant.name != "naive") plans.push_back(variant.prepare());
+      if (variant.name != "reference" && variant.name != "naive")
+        plans.push_back(variant.prepare());
     }
     for (const Plan& plan : plans) calls.push_back([&] { memory.run(plan); });
-    const std::vector<double> seconds = seconds_in_turns(memory.runtime(), calls, small ? 0.002 : 0.05, 3);
+    const std::vector<double> seconds =
+        seconds_in_turns(memory.runtime(), calls, small ? 0.002 : 0.05, 3);
     const double best = *std::min_element(seconds.begin(), seconds.end());
     return std::pair(c.bytes() / best, c.flops / best);
   };
-  return {fastest("unary", small ? "identity:65536" : large ? "identity:134217728" : "identity:16777216").first,
-          fastest("matmul", small ? "nn:64x64x64" : large ? "nn:4096x4096x4096" : "nn:512x512x512").second};
+  return {fastest("unary", small   ? "identity:65536"
+                           : large ? "identity:134217728"
+                                   : "identity:16777216")
+              .first,
+          fastest("matmul", small   ? "nn:64x64x64"
+                            : large ? "nn:4096x4096x4096"
+                                    : "nn:512x512x512")
+              .second};
 }
 
 }  // namespace tapescope::kernel_cases

@@ -17,8 +17,8 @@ std::vector<double> seconds_in_turns(DeviceRuntime& runtime,
                                      std::span<const std::function<void()>> calls,
                                      double round_seconds = 0.05, int rounds = 5);
 
-// The most that a kernel can reach, by the roofline model (Williams, Waterman and Patterson 2009): the
-// time of its bytes or of its arithmetic, whichever is longer.
+// The most that a kernel can reach, by the roofline model (Williams, Waterman and Patterson 2009):
+// the time of its bytes or of its arithmetic, whichever is longer.
 struct Roof {
   double bytes_per_second = 0;  // of the fastest copy of numbers that do not fit a cache
   double flops_per_second = 0;  // of the fastest square matrix product

@@ -62,16 +62,16 @@ void count_global(std::span<const Access> lanes, Counters& c) {
     }
   }
   std::sort(sectors.begin(), sectors.end());
-  const auto touched = static_cast<std::uint64_t>(
-      std::unique(sectors.begin(), sectors.end()) - sectors.begin());
+  const auto touched =
+      static_cast<std::uint64_t>(std::unique(sectors.begin(), sectors.end()) - sectors.begin());
   const bool write = lanes[0].write;
   (write ? c.stores : c.loads) += 1;
   (write ? c.bytes_written : c.bytes_read) += bytes;
   (write ? c.sectors_written : c.sectors_read) += touched;
 }
 
-// Lanes are served in groups that ask for 128 bytes in all: 32 of 4 bytes, 8 of 16. In a group, each
-// bank gives one word a pass; lanes that want the same word share it.
+// Lanes are served in groups that ask for 128 bytes in all: 32 of 4 bytes, 8 of 16. In a group,
+// each bank gives one word a pass; lanes that want the same word share it.
 void count_shared(std::span<const Access> lanes, Counters& c) {
   const std::size_t group = std::max<std::size_t>(1, 128 / std::max(lanes[0].bytes, 4u));
   ++c.shared_accesses;

@@ -18,8 +18,8 @@ namespace tapescope::emulator {
 // the program, the k-th time each comes there, as a GPU issues it where lanes stay together.
 struct Counters {
   // Global memory.
-  std::uint64_t loads = 0, stores = 0;                // accesses of warps
-  std::uint64_t bytes_read = 0, bytes_written = 0;    // that threads asked for
+  std::uint64_t loads = 0, stores = 0;                  // accesses of warps
+  std::uint64_t bytes_read = 0, bytes_written = 0;      // that threads asked for
   std::uint64_t sectors_read = 0, sectors_written = 0;  // pieces of 32 bytes, which is what moves
   // Shared memory: 32 banks of 4 bytes, at most 128 bytes a pass.
   std::uint64_t shared_accesses = 0;  // of warps
@@ -41,8 +41,8 @@ struct Range {
   std::size_t bytes;
 };
 
-// Counts what `launches` does, with threads as fibers. Not to be called from within itself, nor from
-// two threads at once.
+// Counts what `launches` does, with threads as fibers. Not to be called from within itself, nor
+// from two threads at once.
 Counters count(std::span<const Range> global, FunctionRef<void()> launches);
 
 // --- for the emulator and hooks.cpp ---

@@ -282,7 +282,8 @@ TEST(Program, KernelsListsVariantsAndReasons) {
   EXPECT_TRUE(reference);
   const std::string table = tapescope_program({"kernels"}).out;
   EXPECT_NE(table.find("cuda"), std::string::npos);
-  std::istringstream lines(table.substr(table.find("\n\n")));  // what devices say of themselves aside
+  std::istringstream lines(
+      table.substr(table.find("\n\n")));  // what devices say of themselves aside
   for (std::string text; std::getline(lines, text);) EXPECT_LE(text.size(), 100u) << text;
 }
 

@@ -1,4 +1,5 @@
-// `tapescope kernels --bench`: what it says of every variant, and the comparison with an earlier day.
+// `tapescope kernels --bench`: what it says of every variant, and the comparison with an earlier
+// day.
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -25,7 +26,8 @@ TEST(KernelBench, TimesEveryVariantBesideTheReference) {
     // 2 M N K over the time; bytes of a, b and c over it.
     const double seconds = row["milliseconds"].get<double>() / 1e3;
     EXPECT_NEAR(row["gflop_per_second"].get<double>() * seconds, 2 * 33 * 40 * 35 / 1e9, 1e-12);
-    EXPECT_NEAR(row["gb_per_second"].get<double>() * seconds, 4 * (33 * 35 + 35 * 40 + 33 * 40) / 1e9, 1e-12);
+    EXPECT_NEAR(row["gb_per_second"].get<double>() * seconds,
+                4 * (33 * 35 + 35 * 40 + 33 * 40) / 1e9, 1e-12);
     EXPECT_LT(row["error"].get<double>(), 1e-5);
     EXPECT_GT(row["share_of_roof"].get<double>(), 0);
   }
@@ -53,16 +55,19 @@ TEST(KernelBench, ComparesWithAnEarlierDay) {
   Json then = bench({"log_softmax", "--shape", "64x100", "--device", "cpu"});
   const auto compared = [&](double factor) {
     Json changed = then;
-    for (Json& row : changed["kernels"]) row["milliseconds"] = row["milliseconds"].get<double>() * factor;
+    for (Json& row : changed["kernels"])
+      row["milliseconds"] = row["milliseconds"].get<double>() * factor;
     std::ofstream(folder / "then.json") << changed;
-    return tapescope_program({"kernels", "--bench", "log_softmax", "--shape", "64x100", "--device", "cpu",
-                              "--compare", (folder / "then.json").string()});
+    return tapescope_program({"kernels", "--bench", "log_softmax", "--shape", "64x100", "--device",
+                              "cpu", "--compare", (folder / "then.json").string()});
   };
   const Result faster = compared(1000), slower = compared(1e-3);
   EXPECT_EQ(faster.status, 0) << faster.out;
-  EXPECT_NE(faster.out.find("none of 2 takes more than 1.1 times as long"), std::string::npos) << faster.out;
+  EXPECT_NE(faster.out.find("none of 2 takes more than 1.1 times as long"), std::string::npos)
+      << faster.out;
   EXPECT_EQ(slower.status, 1) << slower.out;
-  EXPECT_NE(slower.out.find("2 of 2 take more than 1.1 times as long"), std::string::npos) << slower.out;
+  EXPECT_NE(slower.out.find("2 of 2 take more than 1.1 times as long"), std::string::npos)
+      << slower.out;
 }
 
 TEST(KernelBench, RefusesWhatItCannotTime) {
@@ -72,7 +77,8 @@ TEST(KernelBench, RefusesWhatItCannotTime) {
            {{"--bench", "matmul", "--shape", "nn:12x0x12"}, "every extent at least 1"},
            {{"--bench", "matmul,reduce", "--shape", "nn:12x12x12"}, "name one with --bench"},
            {{"--shape", "nn:12x12x12"}, "are of --bench FAMILY"},
-           {{"--bench", "sgd", "--dtype", "bf16", "--shape", "8", "--device", "emulated"}, "no variant covers bf16"},
+           {{"--bench", "sgd", "--dtype", "bf16", "--shape", "8", "--device", "emulated"},
+            "no variant covers bf16"},
            {{"--bench", "sgd", "--shape", "8", "--compare", "nowhere.json"}, "nowhere.json"}}) {
     std::vector<std::string> all{"kernels"};
     all.insert(all.end(), words.begin(), words.end());

@@ -1,5 +1,5 @@
-// The README's commands, as printed and in their order, in a folder where what they name is there and
-// small.
+// The README's commands, as printed and in their order, in a folder where what they name is there
+// and small.
 #include <algorithm>
 #include <array>
 
@@ -44,18 +44,24 @@ class Readme : public testing::Test {
     expect("tapescope synthesize --out shapes --train 24 --test 4 --size 64");
     fs::copy(folder / "shapes/images/train", folder / "PHOTOS", fs::copy_options::recursive);
     fs::copy(fs::directory_iterator(folder / "PHOTOS/circle")->path(), folder / "picture.jpg");
-    fs::copy(std::string(TAPESCOPE_SOURCE_DIR) + "/tests/fixtures/onnx/residual-new.onnx", folder / "net.onnx");
-    expect("tapescope train --data PHOTOS --test-fraction 0.25 --model tf_efficientnet_lite0 --image-size 32"
-           " --epochs 1 --out base");
-    fs::copy(folder / "base/checkpoints/last.safetensors", folder / "efficientnet-lite0.safetensors");
+    fs::copy(std::string(TAPESCOPE_SOURCE_DIR) + "/tests/fixtures/onnx/residual-new.onnx",
+             folder / "net.onnx");
+    expect(
+        "tapescope train --data PHOTOS --test-fraction 0.25 --model tf_efficientnet_lite0 "
+        "--image-size 32"
+        " --epochs 1 --out base");
+    fs::copy(folder / "base/checkpoints/last.safetensors",
+             folder / "efficientnet-lite0.safetensors");
   }
   TemporaryFolder folder;
 };
 
 TEST_F(Readme, ItsCommandsRunAsPrinted) {
   // Run elsewhere: the page's end says where.
-  constexpr std::array kElsewhere = {"tools/quickstart", "tools/test", "tools/fetch-weights efficientnet-lite0"};
-  const std::vector<std::string> commands = commands_of(std::string(TAPESCOPE_SOURCE_DIR) + "/README.md");
+  constexpr std::array kElsewhere = {"tools/quickstart", "tools/test",
+                                     "tools/fetch-weights efficientnet-lite0"};
+  const std::vector<std::string> commands =
+      commands_of(std::string(TAPESCOPE_SOURCE_DIR) + "/README.md");
   furnish();
   if (HasFailure()) return;
   int run = 0;
@@ -71,7 +77,8 @@ TEST_F(Readme, ItsCommandsRunAsPrinted) {
     }
   }
   EXPECT_GE(run, 10);
-  for (const char* made : {"tape.svg", "report.html", "maps/sheet.png", "runs/mine/metrics.json", "runs/tuned/metrics.json"}) {
+  for (const char* made : {"tape.svg", "report.html", "maps/sheet.png", "runs/mine/metrics.json",
+                           "runs/tuned/metrics.json"}) {
     EXPECT_TRUE(fs::exists(folder / made)) << made;
   }
 }

@@ -1,6 +1,7 @@
-// autograd/TOUR.md and kernels/LADDER.md print what commands print: each indented block that begins with
-// "$ tapescope" or "$ build/cpu/ladder" shows consecutive lines of that command's output, and so does
-// each block after it until the next one.
+// autograd/TOUR.md and kernels/LADDER.md print what commands print: each indented block that begins
+// with
+// "$ tapescope" or "$ build/cpu/ladder" shows consecutive lines of that command's output, and so
+// does each block after it until the next one.
 #include <fstream>
 #include <sstream>
 
@@ -54,7 +55,8 @@ std::string printed(const std::string& command) {
     EXPECT_EQ(result.status, 0) << command << "\n" << result.err;
     return result.out;
   }
-  const std::string path = std::string(TAPESCOPE_BINARIES) + command.substr(std::string("build/cpu").size());
+  const std::string path =
+      std::string(TAPESCOPE_BINARIES) + command.substr(std::string("build/cpu").size());
   FILE* pipe = ::popen((path + " 2>&1").c_str(), "r");
   std::string text;
   for (int c; (c = std::fgetc(pipe)) != EOF;) text += static_cast<char>(c);
@@ -99,7 +101,8 @@ TEST(Ladder, EveryRungHasItsSentence) {
   int chapters = 0;
   const auto check = [&] {
     for (const std::string& rung : rungs) {
-      EXPECT_NE(chapter.find("`" + rung + "`"), std::string::npos) << rung << " in" << chapter.substr(0, 60);
+      EXPECT_NE(chapter.find("`" + rung + "`"), std::string::npos)
+          << rung << " in" << chapter.substr(0, 60);
     }
     if (!chapter.empty()) {
       EXPECT_NE(chapter.find("*Why not further*"), std::string::npos) << chapter.substr(0, 60);

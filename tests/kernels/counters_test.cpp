@@ -26,13 +26,15 @@ __global__ void touch(Walk walk) {
 
 Counters of_warp(Walk walk) {
   const emulator::Range range{global_memory, sizeof(global_memory)};
-  return emulator::count({&range, 1}, [&] { launch<touch>(Queue{Device::emulated()}, dim3(1), dim3(32), 0, walk); });
+  return emulator::count(
+      {&range, 1}, [&] { launch<touch>(Queue{Device::emulated()}, dim3(1), dim3(32), 0, walk); });
 }
 
 class Counted : public testing::TestWithParam<emulator::Order> {
  protected:
   void SetUp() override {
-    if (emulator::schedule().kind != emulator::Schedule::Kind::fibers) GTEST_SKIP() << "needs fibers";
+    if (emulator::schedule().kind != emulator::Schedule::Kind::fibers)
+      GTEST_SKIP() << "needs fibers";
     before_ = emulator::schedule();
     emulator::set_schedule({emulator::Schedule::Kind::fibers, GetParam(), 3});
   }
@@ -66,13 +68,13 @@ TEST_P(Counted, ConflictsOfSharedMemory) {
     Walk walk;
     std::uint64_t passes, conflicts;
   } cases[] = {
-      {{1, 0, 4, true}, 1, 0},    // 32 banks
-      {{0, 0, 4, true}, 1, 0},    // one word for all
-      {{2, 0, 4, true}, 2, 1},    // 16 banks, two words each
-      {{32, 0, 4, true}, 32, 31}, // one bank
-      {{33, 0, 4, true}, 1, 0},   // a column of rows that are one longer
-      {{4, 0, 16, true}, 4, 0},   // 512 bytes are four passes
-      {{8, 0, 16, true}, 8, 4},   // eight lanes at a time meet in every other group of four banks
+      {{1, 0, 4, true}, 1, 0},     // 32 banks
+      {{0, 0, 4, true}, 1, 0},     // one word for all
+      {{2, 0, 4, true}, 2, 1},     // 16 banks, two words each
+      {{32, 0, 4, true}, 32, 31},  // one bank
+      {{33, 0, 4, true}, 1, 0},    // a column of rows that are one longer
+      {{4, 0, 16, true}, 4, 0},    // 512 bytes are four passes
+      {{8, 0, 16, true}, 8, 4},    // eight lanes at a time meet in every other group of four banks
   };
   for (const auto& [walk, passes, conflicts] : cases) {
     const Counters c = of_warp(walk);
@@ -90,9 +92,8 @@ __global__ void meet() {
 }
 
 TEST_P(Counted, Meetings) {
-  const Counters c = emulator::count({}, [] {
-    launch<meet>(Queue{Device::emulated()}, dim3(3), dim3(64), 0);
-  });
+  const Counters c =
+      emulator::count({}, [] { launch<meet>(Queue{Device::emulated()}, dim3(3), dim3(64), 0); });
   EXPECT_EQ(c.barriers, 6u);  // 3 blocks, two each
   EXPECT_EQ(c.shuffles, 6u);  // 3 blocks of two warps
   EXPECT_EQ(c.multiplies, 0u);

@@ -25,7 +25,8 @@ std::vector<std::string_view> shapes_of(const Family& family, DeviceKind device)
   return device == DeviceKind::cuda ? family.large : family.shapes;
 }
 
-void bench_case(const KernelBenchRequest& request, const Case& c, bool asked_for, KernelBench& bench) {
+void bench_case(const KernelBenchRequest& request, const Case& c, bool asked_for,
+                KernelBench& bench) {
   kernel_cases::Memory memory(c, request.device);
   const double most = asked_for ? 1e12 : kMostFlopsOfLoops;
   const std::vector<Tensor> want = kernel_cases::reference_results(c, most);
@@ -45,8 +46,8 @@ void bench_case(const KernelBenchRequest& request, const Case& c, bool asked_for
   }
   std::vector<std::function<void()>> calls;
   for (const Plan& plan : plans) calls.push_back([&] { memory.run(plan); });
-  const std::vector<double> seconds =
-      kernel_cases::seconds_in_turns(memory.runtime(), calls, kRoundSeconds[request.device.kind == DeviceKind::emulated]);
+  const std::vector<double> seconds = kernel_cases::seconds_in_turns(
+      memory.runtime(), calls, kRoundSeconds[request.device.kind == DeviceKind::emulated]);
   for (std::size_t i = 0; i < names.size(); ++i) {
     bench.rows.push_back({c.family, c.shape, std::string(names[i]), seconds[i], c.bytes(), c.flops,
                           bench.roof.share(seconds[i], c.bytes(), c.flops), errors[i]});
@@ -88,7 +89,8 @@ KernelBench bench_kernels(const KernelBenchRequest& request,
   DeviceRuntime& runtime = DeviceRuntime::of(request.device);
   KernelBench bench;
   bench.device = name_of(request.device.kind);
-  bench.isa = request.device.kind == DeviceKind::cpu ? std::string(name_of(isa())) : runtime.description();
+  bench.isa =
+      request.device.kind == DeviceKind::cpu ? std::string(name_of(isa())) : runtime.description();
   bench.dtype = name_of(request.dtype);
   bench.threads = thread_count();
   bench.roof = kernel_cases::measure_roof(request.device, request.dtype);
@@ -98,7 +100,8 @@ KernelBench bench_kernels(const KernelBenchRequest& request,
   }
   if (request.device.kind != DeviceKind::cuda) bench.clock_mhz = clock_of_cpu();
   if (bench.rows.empty()) {
-    throw usage_error("no variant covers {} on {}; see `tapescope kernels`", bench.dtype, bench.device);
+    throw usage_error("no variant covers {} on {}; see `tapescope kernels`", bench.dtype,
+                      bench.device);
   }
   return bench;
 }

@@ -45,11 +45,12 @@ std::string to_json(const KernelBench& bench) {
 }
 
 std::string to_text(const KernelBench& bench) {
-  std::string text = fmt::format("{}, {}, {} threads, {}\n", bench.device, bench.isa, bench.threads,
-                                 bench.clock_mhz ? fmt::format("{:.0f} MHz", *bench.clock_mhz)
-                                                 : "clock cannot be read");
+  std::string text = fmt::format(
+      "{}, {}, {} threads, {}\n", bench.device, bench.isa, bench.threads,
+      bench.clock_mhz ? fmt::format("{:.0f} MHz", *bench.clock_mhz) : "clock cannot be read");
   text += fmt::format("roof: {:.1f} GB/s (copying), {:.1f} GFLOP/s (matmul), {}\n",
-                      bench.roof.bytes_per_second / 1e9, bench.roof.flops_per_second / 1e9, bench.dtype);
+                      bench.roof.bytes_per_second / 1e9, bench.roof.flops_per_second / 1e9,
+                      bench.dtype);
   std::string of;
   for (const KernelTime& t : bench.rows) {
     const std::string title = fmt::format("{} {}: {:.4g} MFLOP, {:.4g} MB", t.family, t.shape,
@@ -71,15 +72,16 @@ Comparison compare(const KernelBench& bench, const std::string& file, double thr
   const Json before = read_json_object(file);
   try {
     for (const Json& row : before.at("kernels")) {
-      then[key_of(before.at("device").get<std::string>(), before.at("dtype").get<std::string>(), row)] =
-          row.at("milliseconds").get<double>();
+      then[key_of(before.at("device").get<std::string>(), before.at("dtype").get<std::string>(),
+                  row)] = row.at("milliseconds").get<double>();
     }
   } catch (const Json::exception&) {
     throw usage_error("'{}' is not what `tapescope kernels --bench FAMILY --json` prints", file);
   }
   Comparison result;
-  result.text = fmt::format("\n{:44} {:>10} {:>10} {:>8}\n", "beside " + file.substr(file.rfind('/') + 1),
-                            "ms then", "ms now", "ratio");
+  result.text =
+      fmt::format("\n{:44} {:>10} {:>10} {:>8}\n", "beside " + file.substr(file.rfind('/') + 1),
+                  "ms then", "ms now", "ratio");
   int shared = 0, slower = 0;
   const Json now = Json::parse(to_json(bench));
   for (const Json& row : now["kernels"]) {
@@ -89,15 +91,17 @@ Comparison compare(const KernelBench& bench, const std::string& file, double thr
     const double ms = row["milliseconds"].get<double>(), ratio = ms / it->second;
     slower += ratio > threshold;
     result.text += fmt::format("{:44} {:>10.4f} {:>10.4f} {:>7.2f}{}\n",
-                               it->first.substr(bench.device.size() + bench.dtype.size() + 2), it->second, ms,
-                               ratio, ratio > threshold ? " *" : "");
+                               it->first.substr(bench.device.size() + bench.dtype.size() + 2),
+                               it->second, ms, ratio, ratio > threshold ? " *" : "");
   }
   if (shared == 0) {
     throw usage_error("'{}' has no kernel of these on {} in {}", file, bench.device, bench.dtype);
   }
   result.slower = slower > 0;
-  result.text += slower > 0 ? fmt::format("{} of {} take more than {} times as long (*)\n", slower, shared, threshold)
-                            : fmt::format("none of {} takes more than {} times as long\n", shared, threshold);
+  result.text +=
+      slower > 0
+          ? fmt::format("{} of {} take more than {} times as long (*)\n", slower, shared, threshold)
+          : fmt::format("none of {} takes more than {} times as long\n", shared, threshold);
   return result;
 }
 

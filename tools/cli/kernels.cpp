@@ -47,11 +47,13 @@ int print_json() {
 
 // Columns of a width of their own, so that nothing moves from build to build, and notes in what is
 // left of 100, under one another.
-void print_row(std::string_view device, std::string_view variant, std::string_view dtypes, std::string note) {
+void print_row(std::string_view device, std::string_view variant, std::string_view dtypes,
+               std::string note) {
   constexpr std::size_t kNote = 44;
   std::string line = fmt::format("  {:8} {:17} {:20} ", device, variant, dtypes);
   while (note.size() > kNote) {
-    const std::size_t blank = note.rfind(' ', kNote), cut = blank == note.npos || blank == 0 ? kNote : blank;
+    const std::size_t blank = note.rfind(' ', kNote),
+                      cut = blank == note.npos || blank == 0 ? kNote : blank;
     fmt::print("{}{}\n", line, note.substr(0, cut));
     note.erase(0, cut + (blank == cut));
     line.assign(50, ' ');
@@ -68,7 +70,9 @@ int print_table() {
     fmt::print("device {}: {}\n", name_of(device),
                why.empty() ? DeviceRuntime::of({device}).description() : "not available, " + why);
   }
-  fmt::print("\nA device's best variant that covers dtype and shape runs: the first of its rows. \"-\": not here.\n");
+  fmt::print(
+      "\nA device's best variant that covers dtype and shape runs: the first of its rows. \"-\": "
+      "not here.\n");
   std::string_view family;
   for (const VariantInfo& info : all_variants()) {
     if (info.family != family) fmt::print("\n{}\n", info.family);
@@ -96,7 +100,8 @@ int bench(const Options& options) {
   fmt::print("{}{}", options.json ? benchmark::to_json(result) : benchmark::to_text(result),
              options.json ? "\n" : "");
   if (options.compare.empty()) return 0;
-  const benchmark::Comparison comparison = benchmark::compare(result, options.compare, options.threshold);
+  const benchmark::Comparison comparison =
+      benchmark::compare(result, options.compare, options.threshold);
   fmt::print(options.json ? stderr : stdout, "{}", comparison.text);
   return comparison.slower ? 1 : 0;
 }
@@ -114,19 +119,25 @@ std::function<int()> setup(CommandLine& line) {
   line.flag("--json", options->json, "print one JSON object");
   line.option("--bench", options->bench, "FAMILY[,...] or all: time every variant, in turns");
   line.option("--shape", options->shape,
-              "SHAPE[,...] of that family, for instance nn:256x256x256 of matmul; a wrong one says how they are written");
-  line.option("--device", options->device, "where to time").one_of({"auto", "cpu", "cuda", "emulated"});
+              "SHAPE[,...] of that family, for instance nn:256x256x256 of matmul; a wrong one says "
+              "how they are written");
+  line.option("--device", options->device, "where to time")
+      .one_of({"auto", "cpu", "cuda", "emulated"});
   line.option("--dtype", options->dtype, "of what is timed").one_of({"f32", "bf16"});
   line.option("--threads", options->threads, "of the CPU; 0: as many as processors").not_negative();
-  line.option("--compare", options->compare, "FILE that --bench --json printed: set its times beside these");
+  line.option("--compare", options->compare,
+              "FILE that --bench --json printed: set its times beside these");
   line.option("--threshold", options->threshold,
-              "status 1 where something takes more than so many times FILE's time").positive().show_default();
+              "status 1 where something takes more than so many times FILE's time")
+      .positive()
+      .show_default();
   return [options] { return run(*options); };
 }
 
 }  // namespace
 
-const Subcommand kKernels = {"kernels", "list every kernel: family, device, variant, dtypes; or time them",
+const Subcommand kKernels = {"kernels",
+                             "list every kernel: family, device, variant, dtypes; or time them",
                              "tapescope kernels --bench matmul --shape nn:256x256x256", setup};
 
 }  // namespace tapescope::cli

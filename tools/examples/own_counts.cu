@@ -18,10 +18,13 @@ int main() {
   std::vector<float> x(32 * 32, 1), y(32 * 32);
   const float* from = x.data();
   const Range memory[] = {{x.data(), 4096}, {y.data(), 4096}};
-  const Counters near = count(memory, [&] { launch<by_neighbours>(dim3(32), dim3(32), 0, from, y.data()); });
-  const Counters far = count(memory, [&] { launch<by_rows>(dim3(32), dim3(32), 0, from, y.data()); });
+  const Counters near =
+      count(memory, [&] { launch<by_neighbours>(dim3(32), dim3(32), 0, from, y.data()); });
+  const Counters far =
+      count(memory, [&] { launch<by_rows>(dim3(32), dim3(32), 0, from, y.data()); });
   for (const Counters& c : {near, far}) {
-    std::printf("%llu bytes asked for, %llu moved\n", static_cast<unsigned long long>(c.bytes_read + c.bytes_written),
+    std::printf("%llu bytes asked for, %llu moved\n",
+                static_cast<unsigned long long>(c.bytes_read + c.bytes_written),
                 static_cast<unsigned long long>(c.bytes_moved()));
   }
   return far.bytes_moved() > 4 * near.bytes_moved() ? 0 : 1;

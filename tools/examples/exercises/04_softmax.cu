@@ -43,8 +43,10 @@ const tapescope::judge::Exercise kExercise = tapescope::judge::kernel(
      .rung = "warp",
      .shapes = {"3x32", "5x10", "9x100"},
      .mine = tapescope::TAPESCOPE_GPU::mine,
-     .wrong = "Each lane has gone through a 32nd of the row: after exchanges with lanes 16, 8, 4, 2 "
-              "and 1 apart, all of them hold what all of them found.",
-     .order = "A shuffle is a meeting of its lanes: all 32 must call it, and what they read must be "
-              "their registers.",
+     .wrong =
+         "Each lane has gone through a 32nd of the row: after exchanges with lanes 16, 8, 4, 2 "
+         "and 1 apart, all of them hold what all of them found.",
+     .order =
+         "A shuffle is a meeting of its lanes: all 32 must call it, and what they read must be "
+         "their registers.",
      .limit = tapescope::TAPESCOPE_GPU::limit});

@@ -6,7 +6,8 @@ namespace tapescope::TAPESCOPE_GPU {
 
 constexpr unsigned kThreads = 128;
 
-// x: {rows, columns}, y: {rows}. One block per row; the block's last thread adds up its warps' sums.
+// x: {rows, columns}, y: {rows}. One block per row; the block's last thread adds up its warps'
+// sums.
 __global__ void sum_of_row(const float* x, float* y, int columns) {
   TAPESCOPE_SHARED(float, of_warp, [kThreads / kWarp]);
   const float* row = x + blockIdx.x * static_cast<unsigned>(columns);
@@ -34,5 +35,6 @@ const tapescope::judge::Exercise kExercise = tapescope::judge::kernel(
      .shapes = {"rows:3x1000"},
      .mine = tapescope::TAPESCOPE_GPU::mine,
      .wrong = "The kernel was right; only a barrier was missing.",
-     .order = "Somebody reads shared memory before all who write it have come: put the barrier where "
-              "every thread of the block passes."});
+     .order =
+         "Somebody reads shared memory before all who write it have come: put the barrier where "
+         "every thread of the block passes."});

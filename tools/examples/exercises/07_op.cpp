@@ -10,8 +10,9 @@ class Silu final : public judge::ElementOp {
  public:
   Silu() : ElementOp("silu", [](const double* x) { return x[0] / (1 + std::exp(-x[0])); }) {}
   void vjp(Vjp& v) const override {
-    // TODO: the cotangent of x is that of y times dy/dx. Record it with ops of the tape: sigmoid(x),
-    // mul(a, b), add(a, b), affine(a, factor, offset). v.operand(0) is x, v.output() is y.
+    // TODO: the cotangent of x is that of y times dy/dx. Record it with ops of the tape:
+    // sigmoid(x), mul(a, b), add(a, b), affine(a, factor, offset). v.operand(0) is x, v.output() is
+    // y.
     v.give(0, v.cotangent());
   }
 };

@@ -15,7 +15,7 @@ class Divide final : public judge::ElementOp {
   }
 };
 
-const judge::Exercise kExercise = judge::op(
-    std::make_shared<Divide>(), 2, "div",
-    "The harness moves one operand at a time along a random direction and compares: the operand that "
-    "it names is the one whose formula to look at.");
+const judge::Exercise kExercise = judge::op(std::make_shared<Divide>(), 2, "div",
+                                            "The harness moves one operand at a time along a "
+                                            "random direction and compares: the operand that "
+                                            "it names is the one whose formula to look at.");

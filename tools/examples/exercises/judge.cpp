@@ -79,7 +79,8 @@ std::string difference(const std::vector<float>& got, const Tensor& want) {
                        std::isnan(x) ? " (nobody wrote it)" : "", want.item(i));
   }
   for (auto i = static_cast<std::size_t>(want.elements()); i < got.size(); ++i) {
-    if (!std::isnan(got[i])) return fmt::format("element {} was written, there are {}", i, want.elements());
+    if (!std::isnan(got[i]))
+      return fmt::format("element {} was written, there are {}", i, want.elements());
   }
   return "";
 }
@@ -99,7 +100,8 @@ std::string judge_shape(const KernelExercise& e, const kernel_cases::Case& c,
     return fmt::format("{}. {}", error.what(), e.wrong);
   }
   const std::vector<float> first = desk.values();
-  if (const std::string apart = difference(first, kernel_cases::reference_results(c)[0]); !apart.empty()) {
+  if (const std::string apart = difference(first, kernel_cases::reference_results(c)[0]);
+      !apart.empty()) {
     return fmt::format("{} {}: {}. {}", c.family, c.shape, apart, e.wrong);
   }
   for (const auto& [order, name] : {std::pair(emulator::Order::reverse, "reverse"),
@@ -109,7 +111,9 @@ std::string judge_shape(const KernelExercise& e, const kernel_cases::Case& c,
     try {
       desk.run(launches);
       if (std::memcmp(desk.values().data(), first.data(), first.size() * 4) == 0) continue;
-      if (std::string more = difference(desk.values(), kernel_cases::reference_results(c)[0]); !more.empty()) apart = more;
+      if (std::string more = difference(desk.values(), kernel_cases::reference_results(c)[0]);
+          !more.empty())
+        apart = more;
     } catch (const Error& error) {
       apart = error.what();
     }
@@ -163,29 +167,32 @@ Exercise kernel(KernelExercise exercise) {
 }
 
 Plan ElementOp::prepare(std::span<const Type> types, std::span<const Type>, const Backend&) const {
-  return Plan("one by one", 0, [f = f_, count = types.size(), type = types[0]](const Queue&, const Buffers& b) {
-    const auto at = [&](const void* p, std::int64_t i) {
-      return type.dtype == DType::f64 ? static_cast<const double*>(p)[i]
-                                      : static_cast<double>(static_cast<const float*>(p)[i]);
-    };
-    for (std::int64_t i = 0; i < type.elements(); ++i) {
-      double element[4] = {};
-      for (std::size_t k = 0; k < count; ++k) element[k] = at(b.in[k], i);
-      if (type.dtype == DType::f64) {
-        static_cast<double*>(b.out[0])[i] = f(element);
-      } else {
-        static_cast<float*>(b.out[0])[i] = static_cast<float>(f(element));
-      }
-    }
-  });
+  return Plan("one by one", 0,
+              [f = f_, count = types.size(), type = types[0]](const Queue&, const Buffers& b) {
+                const auto at = [&](const void* p, std::int64_t i) {
+                  return type.dtype == DType::f64
+                             ? static_cast<const double*>(p)[i]
+                             : static_cast<double>(static_cast<const float*>(p)[i]);
+                };
+                for (std::int64_t i = 0; i < type.elements(); ++i) {
+                  double element[4] = {};
+                  for (std::size_t k = 0; k < count; ++k) element[k] = at(b.in[k], i);
+                  if (type.dtype == DType::f64) {
+                    static_cast<double*>(b.out[0])[i] = f(element);
+                  } else {
+                    static_cast<float*>(b.out[0])[i] = static_cast<float>(f(element));
+                  }
+                }
+              });
 }
 
 Exercise op(OpRef mine, int operands, std::string_view name, const char* wrong) {
   return {[=](bool solution) -> std::string {
     if (!solution) {
       const OperandSpec spec{{DType::f32, {3, 5}}, OperandSpec::Values::away_from_zero};
-      return judge_op({"mine", mine, std::vector<OperandSpec>(static_cast<std::size_t>(operands), spec)},
-                      wrong);
+      return judge_op(
+          {"mine", mine, std::vector<OperandSpec>(static_cast<std::size_t>(operands), spec)},
+          wrong);
     }
     bool found = false;
     for (const OpEntry& entry : all_ops()) {
@@ -220,39 +227,60 @@ Exercise z_plus_rule(explain::Rule (*mine)(), const char* wrong) {
     for (int j = 0; j < 4; ++j) {
       const double share = std::max(x[j] * w[j], 0.0) / positive * y, got = map.value().item(j);
       if (std::abs(share - got) < 1e-4) continue;
-      return fmt::format("input {} times its weight is {}: its relevance is {:.4f}, should be {:.4f}. {}",
-                         j, x[j] * w[j], got, share, wrong);
+      return fmt::format(
+          "input {} times its weight is {}: its relevance is {:.4f}, should be {:.4f}. {}", j,
+          x[j] * w[j], got, share, wrong);
     }
     return "";
   }};
 }
 
-Exercise pool_pass(Pass mine, const char* missed, const char* too_many) {
+Exercise merge_pass(void (*mine)(Rewriter&), const char* missed, const char* too_many) {
   return {[=](bool solution) -> std::string {
     struct Form {
       const char* text;
-      bool read_elsewhere, asked_for, without_relu;
+      std::vector<Var> (*record)(Var x, Var y);
+      std::size_t steps;  // that are left
     };
-    const Form forms[] = {{"a pool of a relu", false, false, false},
-                          {"a pool of a relu that something else reads", true, false, false},
-                          {"a pool of a relu whose result is asked for", false, true, false},
-                          {"a pool of something else", false, false, true}};
+    const Form forms[] = {{"relu(x) twice",
+                           [](Var x, Var) {
+                             return std::vector{tanh(relu(x)), exp(relu(x))};
+                           },
+                           3},
+                          {"tanh(relu(x)) twice",
+                           [](Var x, Var) {
+                             return std::vector{exp(tanh(relu(x))), neg(tanh(relu(x)))};
+                           },
+                           4},
+                          {"relu(x) and relu(y)",
+                           [](Var x, Var y) {
+                             return std::vector{relu(x), relu(y)};
+                           },
+                           2},
+                          {"x - y and y - x",
+                           [](Var x, Var y) {
+                             return std::vector{sub(x, y), sub(y, x)};
+                           },
+                           2},
+                          {"2 x and 3 x",
+                           [](Var x, Var) {
+                             return std::vector{affine(x, 2), affine(x, 3)};
+                           },
+                           2}};
     for (const Form& form : forms) {
       Tape tape(Device::cpu(), Mode::evaluation);
-      const Var x = tape.input("x", DType::f32, {2, 6, 6, 4});
-      const Var before = form.without_relu ? tanh(x) : relu(x);
-      const Var pooled = max_pool2d(before, {});
-      std::vector<Var> kept{pooled};
-      if (form.read_elsewhere) kept.push_back(sum(before));
-      if (form.asked_for) kept.push_back(before);
-      std::vector<const Node*> nodes;
-      for (const Node* node : tape.nodes()) {
-        if (!node->op->is_leaf()) nodes.push_back(node);
-      }
-      const Fused fused = (solution ? fuse : mine)(nodes, kept, [](const Var&) { return false; });
-      const bool wanted = !form.read_elsewhere && !form.asked_for && !form.without_relu;
-      if (wanted == fused.replaced.contains(pooled.node)) continue;
-      return fmt::format("{} is {}fused. {}", form.text, wanted ? "not " : "", wanted ? missed : too_many);
+      const std::vector<Var> outputs =
+          form.record(tape.input("x", DType::f32, {4, 3}), tape.input("y", DType::f32, {4, 3}));
+      const Backend backend;
+      LoweredProgram program = lower(tape, outputs, {}, {.without = {"all"}});
+      const std::size_t before = program.steps.size();
+      Rewriter rewriter(program, backend);
+      (solution ? merge_common_steps : mine)(rewriter);
+      rewriter.finish();
+      if (program.steps.size() == form.steps) continue;
+      return fmt::format("{}: {} steps become {}, should become {}. {}", form.text, before,
+                         program.steps.size(), form.steps,
+                         program.steps.size() > form.steps ? missed : too_many);
     }
     return "";
   }};

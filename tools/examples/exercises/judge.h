@@ -1,5 +1,6 @@
-// What the file of an exercise says of itself, and who judges it. `tools/exercise N` builds and runs
-// one; with --solution the judge takes the tree's own rung, op, rule or pass in the file's place.
+// What the file of an exercise says of itself, and who judges it. `tools/exercise N` builds and
+// runs one; with --solution the judge takes the tree's own rung, op, rule or pass in the file's
+// place.
 #pragma once
 
 #include <functional>
@@ -9,7 +10,7 @@
 
 #include "autograd/explain/rule.h"
 #include "autograd/ops/ops.h"
-#include "autograd/program/fuse.h"
+#include "autograd/program/passes.h"
 #include "kernels/cases/cases.h"
 #include "kernels/common/gpu.h"
 #include "kernels/common/vector.h"
@@ -23,8 +24,8 @@ struct Exercise {
 };
 
 // A kernel, run on the emulator on every shape of a kernel family (kernels/cases): against the
-// reference, with guards behind its results, in three orders of its threads, and, on the last shape,
-// with its memory accesses counted.
+// reference, with guards behind its results, in three orders of its threads, and, on the last
+// shape, with its memory accesses counted.
 struct KernelExercise {
   std::string_view family, rung;  // the tree's, which solves it
   std::vector<std::string_view> shapes;
@@ -70,10 +71,8 @@ Exercise op(OpRef mine, int operands, std::string_view solution, const char* wro
 // A rule for relevance, on one linear layer whose shares are computed by hand: those of `z_plus`.
 Exercise z_plus_rule(explain::Rule (*mine)(), const char* wrong);
 
-// A pass over recorded nodes that puts max_pool2d_relu in the place of a pool of a relu.
-using Pass = Fused (*)(std::span<const Node* const> nodes, std::span<const Var> kept,
-                       FunctionRef<bool(const Var&)> given);
-Exercise pool_pass(Pass mine, const char* missed, const char* too_many);
+// A pass that merges common steps, on lowered Programs whose steps are counted by hand.
+Exercise merge_pass(void (*mine)(Rewriter&), const char* missed, const char* too_many);
 
 }  // namespace tapescope::judge
 
