@@ -44,8 +44,8 @@ struct Node {
   std::uint32_t index = 0;  // position on the tape: operands always come before
   std::uint16_t operand_count = 0;
   std::uint16_t output_count = 0;
-  // Its rows are those of an input: another batch size at the next run gives it as many rows. False
-  // where that is not certain.
+  // Its rows are those of an input, as many at the next run as that has then; false where that is
+  // not certain: README.md, "What a batch is".
   bool batched = false;
   Var* operand_data = nullptr;   // [operand_count]
   Type* type_data = nullptr;     // [output_count]

@@ -1,20 +1,25 @@
 # `cmake --install`: the program, the layers as libraries, their headers, and the package that
 # find_package(tapescope) opens.
 #   tapescope::tapescope   engine, kernels, autograd, layers: <tapescope/tapescope.h>
+#   tapescope::emulator    CUDA on the CPU, for one's own .cu files: <tapescope/emulator.h>
+#   tapescope::counters    with it: what they do to memory, counted
 #   tapescope::tools       what the commands are made of: <tapescope/tools/...>
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/tapescope)
+foreach(part emulator counters)
+  set_target_properties(tapescope_${part} PROPERTIES EXPORT_NAME ${part})
+endforeach()
 foreach(layer engine kernels autograd layers tools)
   set_target_properties(tapescope_${layer} PROPERTIES EXPORT_NAME ${layer})
   install(DIRECTORY ${layer}/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tapescope/${layer}
           FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN examples EXCLUDE)
 endforeach()
-install(TARGETS tapescope_flags tapescope_pictures tapescope_engine tapescope_kernels tapescope_autograd
-        tapescope_layers tapescope_tools EXPORT tapescope)
+install(TARGETS tapescope_flags tapescope_pictures tapescope_engine tapescope_emulator
+        tapescope_counters tapescope_kernels tapescope_autograd tapescope_layers tapescope_tools EXPORT tapescope)
 install(TARGETS tapescope)
-install(FILES tapescope.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tapescope)
+install(FILES tapescope.h emulator.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tapescope)
 install(EXPORT tapescope NAMESPACE tapescope:: DESTINATION ${package} FILE tapescopeTargets.cmake)
 
 file(WRITE ${PROJECT_BINARY_DIR}/tapescopeConfig.cmake [=[

@@ -13,6 +13,7 @@ namespace {
 struct Library {
   void* handle = nullptr;
   DeviceRuntime* runtime = nullptr;
+  bool loaded = false;  // one that belongs to this program
   std::string why;
 
   Library() {
@@ -40,6 +41,7 @@ struct Library {
     if (version == nullptr || version() != kCudaLibraryVersion || open == nullptr) {
       why = "libtapescope_cuda.so belongs to another version of tapescope; build both anew";
     } else {
+      loaded = true;
       runtime = open(&why);
     }
   }
@@ -59,8 +61,9 @@ Library& usable_library() {
 
 const std::string& why_no_cuda() { return library().why; }
 
-void* cuda_symbol(const char* name) {
-  void* symbol = dlsym(usable_library().handle, name);
+void* cuda_library_symbol(const char* name) {
+  if (!library().loaded) return nullptr;
+  void* symbol = dlsym(library().handle, name);
   if (symbol == nullptr) throw failure("libtapescope_cuda.so has no '{}'; build it anew", name);
   return symbol;
 }

@@ -23,8 +23,17 @@ void append(std::vector<VariantInfo>& all, DeviceKind device, const Variants<Sha
             std::string_view why_not = {}) {
   for (const Variant<Shape>& v : variants) {
     all.push_back({variants.family, device, v.name, v.dtypes, v.error_factor, v.note,
-                   why_not.empty() ? v.reason : why_not});
+                   why_not.empty() ? v.reason : why_not, v.compiled});
   }
+}
+
+// The CUDA library's tables where this build has it, with or without a device to run them.
+GpuTables cuda_library_tables() {
+  GpuTables tables;
+  if (void* symbol = cuda_library_symbol("tapescope_cuda_tables")) {
+    reinterpret_cast<void (*)(GpuTables*)>(symbol)(&tables);
+  }
+  return tables;
 }
 
 // Where there is no CUDA its variants are listed all the same, with the reason.
@@ -33,16 +42,23 @@ void append_gpus(std::vector<VariantInfo>& all, std::string_view family) {
   const auto emulated = gpu_variants<Shape>(DeviceKind::emulated, family);
   append(all, DeviceKind::emulated, emulated);
   static const std::string why = why_unavailable(DeviceKind::cuda);
-  if (why.empty()) {
-    append(all, DeviceKind::cuda, gpu_variants<Shape>(DeviceKind::cuda, family));
+  static const GpuTables compiled = cuda_library_tables();
+  if (!compiled.empty()) {
+    append(all, DeviceKind::cuda, find_variants<Shape>(compiled, family), why);
     return;
   }
+  const auto missing = [&](std::span<const Variant<Shape>> rows) {
+    for (Variant<Shape> row : rows) {
+      row.compiled = false;
+      append(all, DeviceKind::cuda, Variants<Shape>{family, {&row, 1}}, why);
+    }
+  };
   for (const LibraryVariant& library : kLibraryVariants) {
     if (library.family != family) continue;
     const auto row = library_row<Shape>(library);
-    append(all, DeviceKind::cuda, Variants<Shape>{family, {&row, 1}}, why);
+    missing({&row, 1});
   }
-  append(all, DeviceKind::cuda, emulated, why);
+  missing(emulated.rows);
 }
 
 }  // namespace
@@ -60,11 +76,8 @@ void throw_no_variant(std::string_view family, std::string_view wanted, std::str
 GpuTables gpu_tables(DeviceKind device) {
   if (device == DeviceKind::emulated) return emulated::gpu_tables();
   if (device == DeviceKind::cpu) return {};
-  static const GpuTables cuda = [] {
-    GpuTables tables;
-    reinterpret_cast<void (*)(GpuTables*)>(cuda_symbol("tapescope_cuda_tables"))(&tables);
-    return tables;
-  }();
+  cuda_runtime();  // throws where there is none
+  static const GpuTables cuda = cuda_library_tables();
   return cuda;
 }
 

@@ -240,7 +240,7 @@ Var record_binary(Binary function, Var a, Var b, double p0, double p1) {
   return record(ops[static_cast<std::size_t>(function)], {a, b}).out();
 }
 
-Var back_to(Var gradient, Var operand) {
+Var back_to(Var gradient, Var operand) {  // autograd/README.md, "What a batch is"
   const bool one_by_chance =
       operand.shape().rank() > 0 && operand.shape()[0] == 1 && !operand.node->batched;
   if (gradient.shape() == operand.shape() && !one_by_chance) return gradient;

@@ -60,7 +60,8 @@ class Reduce final : public Op {
   std::uint32_t axes_;
 };
 
-// Whether `down` has a row for each row of `up`, to which it broadcasts. One row each is no proof.
+// Whether `down` has a row for each row of `up`, to which it broadcasts. One row each is no proof:
+// autograd/README.md, "What a batch is".
 bool row_for_row(Var down, Var up) {
   const Shape &a = down.shape(), &b = up.shape();
   return a.rank() == b.rank() && a.rank() > 0 && a[0] == b[0] && (a[0] != 1 || down.node->batched);

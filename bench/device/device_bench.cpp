@@ -5,25 +5,14 @@
 //   device_bench --device cuda --json kernels.json --markdown kernels.md
 //   device_bench --device emulated --quick          tries the program itself, on tiny sizes
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
-#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "bench/device/training_steps.h"
 #include "engine/runtime.h"
-#include "engine/tensor.h"
-#include "kernels/batch_norm/batch_norm.h"
-#include "kernels/conv2d/conv2d.h"
-#include "kernels/dropout/dropout.h"
-#include "kernels/elementwise/elementwise.h"
-#include "kernels/layout/layout.h"
-#include "kernels/log_softmax/log_softmax.h"
-#include "kernels/matmul/matmul.h"
-#include "kernels/optimizer/optimizer.h"
-#include "kernels/pool2d/pool2d.h"
-#include "kernels/reduce/reduce.h"
+#include "kernels/cases/cases.h"
+#include "kernels/cases/timer.h"
 
 namespace tapescope {
 namespace {
@@ -35,88 +24,58 @@ struct Row {
   double seconds, bytes, flops;
 };
 
-// Seconds of one call: the best of three rounds, each long enough for launches to overlap.
-double seconds_of(DeviceRuntime& runtime, const std::function<void()>& call, double round_seconds) {
-  const Queue queue = runtime.compute_queue();
-  const auto timed = [&](int calls) {
-    const auto start = std::chrono::steady_clock::now();
-    for (int i = 0; i < calls; ++i) call();
-    runtime.wait(queue);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
-  call();
-  const double once = std::max(timed(1), 1e-7);
-  const int calls = std::clamp(static_cast<int>(round_seconds / once), 1, 10000);
-  double best = 1e30;
-  for (int round = 0; round < 3; ++round) best = std::min(best, timed(calls) / calls);
-  return best;
-}
-
 class Bench {
  public:
   Bench(Device device, bool quick)
       : device_(device), runtime_(DeviceRuntime::of(device)), quick_(quick) {
     const std::int64_t bytes = quick ? 1 << 16 : 1 << 28;
     Tensor from({DType::u8, {bytes}}, device), to({DType::u8, {bytes}}, device);
-    const double seconds = seconds_of(
-        runtime_,
-        [&] {
-          runtime_.copy(to.data(), from.data(), static_cast<std::size_t>(bytes),
-                        runtime_.compute_queue());
-        },
-        round());
-    copy_bandwidth_ = 2.0 * static_cast<double>(bytes) / seconds;  // read and written
+    const std::function<void()> copy[] = {[&] {
+      runtime_.copy(to.data(), from.data(), static_cast<std::size_t>(bytes),
+                    runtime_.compute_queue());
+    }};
+    // Read and written.
+    copy_bandwidth_ = 2.0 * static_cast<double>(bytes) /
+                      kernel_cases::seconds_in_turns(runtime_, copy, round(), 3)[0];
   }
 
-  // All variants of a family for one shape. `in` and `out` are what its header lists.
-  template <class Shape>
-  void family(std::string_view name, const Shape& shape, DType dtype, const std::string& text,
-              const std::vector<Type>& in, const std::vector<Type>& out, double flops) {
-    std::vector<Tensor> tensors;
-    std::vector<const void*> sources;
-    std::vector<void*> results;
-    double bytes = 0;
-    for (const Type& type : in) {
-      tensors.push_back(filled(type));
-      sources.push_back(tensors.back().data());
-      bytes += static_cast<double>(type.bytes());
-    }
-    for (const Type& type : out) {
-      tensors.emplace_back(type, device_);
-      results.push_back(tensors.back().data());
-      bytes += static_cast<double>(type.bytes());
-    }
-    sources.push_back(nullptr);
-    results.push_back(nullptr);
-    for (const Variant<Shape>& variant : gpu_variants<Shape>(device_.kind, name)) {
-      if (!variant.reason.empty() || !variant.dtypes.contains(dtype)) continue;
-      if (variant.supports != nullptr && !variant.supports(shape)) continue;
-      if (variant.name == "naive" && flops > 5e10) continue;  // seconds, and nothing to learn
+  // All variants of a family at one shape, in turns.
+  void measure(const kernel_cases::Case& c) {
+    kernel_cases::Memory memory(c, device_);
+    std::vector<Plan> plans;
+    std::vector<std::string> names;
+    for (const kernel_cases::CaseVariant& variant : c.variants(device_.kind)) {
+      if (variant.name == "naive" && c.flops > 5e10) continue;  // seconds, and nothing to learn
       try {
-        const Plan plan = variant.prepare(shape);
-        Tensor workspace({DType::u8, {static_cast<std::int64_t>(plan.workspace_bytes())}}, device_);
-        const Buffers buffers{sources.data(), results.data(), workspace.data()};
-        const Queue queue = runtime_.compute_queue();
-        const double seconds = seconds_of(
-            runtime_, [&] { plan.run(queue, buffers); }, round());
-        rows_.push_back({std::string(name), std::string(variant.name), std::string(name_of(dtype)),
-                         text, seconds, bytes, flops});
-        std::fprintf(stderr, "%-24s %-18s %-5s %-34s %9.3f ms\n", rows_.back().family.c_str(),
-                     rows_.back().variant.c_str(), rows_.back().dtype.c_str(), text.c_str(),
-                     seconds * 1e3);
+        Plan plan = variant.prepare();
+        memory.run(plan);
+        memory.runtime().wait(memory.runtime().compute_queue());
+        plans.push_back(std::move(plan));
+        names.emplace_back(variant.name);
       } catch (const Error& error) {
-        failures_.push_back(
-            fmt::format("{} {} {} {}: {}", name, variant.name, name_of(dtype), text, error.what()));
+        failures_.push_back(fmt::format("{} {} {} {}: {}", c.family, variant.name, name_of(c.dtype),
+                                        c.shape, error.what()));
         std::fprintf(stderr, "FAILED %s\n", failures_.back().c_str());
       }
+    }
+    std::vector<std::function<void()>> calls;
+    for (const Plan& plan : plans) calls.push_back([&] { memory.run(plan); });
+    const std::vector<double> seconds = kernel_cases::seconds_in_turns(runtime_, calls, round(), 3);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      rows_.push_back({c.family, names[i], std::string(name_of(c.dtype)), c.shape, seconds[i],
+                       c.bytes(), c.flops});
+      std::fprintf(stderr, "%-24s %-18s %-5s %-34s %9.3f ms\n", c.family.c_str(), names[i].c_str(),
+                   rows_.back().dtype.c_str(), c.shape.c_str(), seconds[i] * 1e3);
     }
   }
 
   void run() {
     for (const DType dtype : {DType::f32, DType::bf16}) {
-      memory_bound(dtype);
-      products(dtype);
-      convolutions(dtype);
+      for (const kernel_cases::Family& family : kernel_cases::families()) {
+        for (const std::string_view shape : quick_ ? family.small : family.large) {
+          measure(family.make(shape, dtype));
+        }
+      }
     }
     steps_ = time_training_steps(device_, quick_);
   }
@@ -177,18 +136,6 @@ class Bench {
  private:
   double round() const { return quick_ ? 1e-4 : 0.02; }
 
-  // Small numbers, so that nothing overflows and no product is denormal.
-  Tensor filled(const Type& type) const {
-    if (!is_floating(type.dtype)) return Tensor::zeros(type, device_);
-    Tensor host({DType::f32, type.shape});
-    std::uint32_t bits = 1;
-    for (float& x : host.values<float>()) {
-      bits = bits * 1664525u + 1013904223u;
-      x = static_cast<float>(bits >> 8) / 16777216.0f + 0.25f;
-    }
-    return host.to(type.dtype).to(device_);
-  }
-
   // The library's time for the same work, where there is one.
   const Row* library_of(const Row& row) const {
     for (const Row& other : rows_) {
@@ -198,104 +145,6 @@ class Bench {
       }
     }
     return nullptr;
-  }
-
-  void memory_bound(DType d) {
-    const std::int64_t N = quick_ ? 2 : 64, S = quick_ ? 8 : 56, C = quick_ ? 16 : 128;
-    const std::int64_t n = N * S * S * C;
-    const Shape image{N, S, S, C};
-    const double elements = static_cast<double>(n);
-    const std::string text = fmt::format("{}x{}x{}x{}", N, S, S, C);
-    family<UnaryShape>("unary", {d, Unary::relu, n, 0, 0}, d, "relu " + text, {{d, image}},
-                       {{d, image}}, elements);
-    family<UnaryShape>("unary", {d, Unary::gelu, n, 0, 0}, d, "gelu " + text, {{d, image}},
-                       {{d, image}}, elements);
-    family<BinaryShape>("binary", {d, Binary::add, image, image, 0, 0}, d, "add " + text,
-                        {{d, image}, {d, image}}, {{d, image}}, elements);
-    family<BinaryShape>("binary", {d, Binary::mul, image, {C}, 0, 0}, d, "mul by channels " + text,
-                        {{d, image}, {d, {C}}}, {{d, image}}, elements);
-    family<ReduceShape>("reduce", {d, Reduction::sum, image, 0b0111}, d, "to channels " + text,
-                        {{d, image}}, {{d, {1, 1, 1, C}}}, elements);
-    family<ReduceShape>("reduce", {d, Reduction::sum, image, 0b1110}, d, "to samples " + text,
-                        {{d, image}}, {{d, {N, 1, 1, 1}}}, elements);
-    const std::int64_t rows = quick_ ? 64 : 65536;
-    for (const std::int64_t classes : {std::int64_t{10}, quick_ ? std::int64_t{100} : 1000}) {
-      family<SoftmaxShape>("log_softmax", {d, rows, classes}, d,
-                           fmt::format("{}x{}", rows, classes), {{d, {rows, classes}}},
-                           {{d, {rows, classes}}}, 5.0 * static_cast<double>(rows * classes));
-      family<SoftmaxShape>("log_softmax_gradient", {d, rows, classes}, d,
-                           fmt::format("{}x{}", rows, classes),
-                           {{d, {rows, classes}}, {d, {rows, classes}}}, {{d, {rows, classes}}},
-                           5.0 * static_cast<double>(rows * classes));
-    }
-    family<DropoutShape>("dropout", {d, N, S * S * C, 0.5, 1}, d, text,
-                         {{d, image}, {DType::i64, {}}}, {{d, image}}, elements);
-    const BatchNormShape norm{d, N * S * S, C, 1e-5};
-    const Type channels{d, {C}};
-    family("batch_norm_training", norm, d, text, {{d, image}, channels, channels},
-           {{d, image}, channels, channels}, 8 * elements);
-    family("batch_norm_gradient", norm, d, text,
-           {{d, image}, {d, image}, channels, channels, channels}, {{d, image}, channels, channels},
-           10 * elements);
-    const Pool2dShape pool{d, N, S, S, C, 2, 2, 2, 2, 0, 0, true};
-    const Shape half{N, S / 2, S / 2, C};
-    family("max_pool2d", pool, d, text, {{d, image}}, {{d, half}, {DType::u8, half}}, elements);
-    family("max_pool2d_scatter", pool, d, text, {{d, half}, {DType::u8, half}}, {{d, image}},
-           elements);
-    family("avg_pool2d", pool, d, text, {{d, image}}, {{d, half}}, elements);
-    TransposeShape turn{d, image, {0, 3, 1, 2}};
-    family("transpose", turn, d, "NHWC to NCHW " + text, {{d, image}}, {{d, {N, C, S, S}}}, 0);
-    if (d != DType::f32) return;
-    const std::int64_t weights = quick_ ? 1000 : 25'000'000;
-    const Type w{d, {weights}}, scalar{d, {}}, step{DType::i64, {}};
-    family<SgdShape>("sgd", {d, weights, 0.9, true, 1e-4}, d, std::to_string(weights),
-                     {w, w, w, scalar}, {w, w}, 6.0 * static_cast<double>(weights));
-    family<AdamwShape>("adamw", {d, weights, 0.9, 0.999, 1e-8, 0.01}, d, std::to_string(weights),
-                       {w, w, w, w, scalar, step}, {w, w, w}, 12.0 * static_cast<double>(weights));
-  }
-
-  void products(DType d) {
-    const std::int64_t n = quick_ ? 70 : 4096;
-    const std::int64_t shapes[][3] = {{n, n, n}, {quick_ ? 33 : 2048, quick_ ? 40 : 1000, n / 2}};
-    for (const auto& [M, N, K] : shapes) {
-      for (const bool transposed : {false, true}) {
-        const MatmulShape s{d, false, false, transposed, M, N, K};
-        family("matmul", s, d, fmt::format("{}x{}x{}{}", M, N, K, transposed ? " b^T" : ""),
-               {{d, {M, K}}, {d, {K, N}}}, {{d, {M, N}}},
-               2.0 * static_cast<double>(M) * static_cast<double>(N * K));
-      }
-    }
-  }
-
-  void convolutions(DType d) {
-    struct Layer {
-      std::int64_t side, I, O, K, stride;
-    };
-    // A ResNet's: its stem, one 3 x 3 of each stage, one that halves, and a 1 x 1.
-    const std::vector<Layer> layers =
-        quick_ ? std::vector<Layer>{{6, 8, 16, 3, 1}, {7, 3, 8, 5, 2}}
-               : std::vector<Layer>{{224, 3, 64, 7, 2},   {56, 64, 64, 3, 1},  {28, 128, 128, 3, 1},
-                                    {14, 256, 256, 3, 1}, {7, 512, 512, 3, 1}, {56, 64, 128, 3, 2},
-                                    {56, 64, 256, 1, 1}};
-    const std::int64_t N = quick_ ? 2 : 64;
-    for (const Layer& l : layers) {
-      Conv2dShape s;
-      s.dtype = d;
-      s.N = N;
-      s.H = s.W = l.side;
-      s.I = l.I;
-      s.O = l.O;
-      s.KH = s.KW = l.K;
-      s.stride_h = s.stride_w = l.stride;
-      s.pad_h = s.pad_w = l.K / 2;
-      const Type x{d, {N, s.H, s.W, s.I}}, w{d, {s.O, s.KH, s.KW, s.I}},
-          y{d, {N, s.P(), s.Q(), s.O}};
-      const std::string text =
-          fmt::format("{}x{}x{}x{} {}x{}x{}/{}", N, s.H, s.W, s.I, s.O, s.KH, s.KW, l.stride);
-      family("conv2d", s, d, text, {x, w}, {y}, 2 * s.macs());
-      family("conv2d_data_gradient", s, d, text, {y, w}, {x}, 2 * s.macs());
-      family("conv2d_weight_gradient", s, d, text, {x, y}, {w}, 2 * s.macs());
-    }
   }
 
   Device device_;

@@ -41,6 +41,7 @@ struct Variant {
   double error_factor = 1;
   std::string_view note;         // one sentence: what it does, or what changed from the rung before
   std::string_view reason = {};  // empty, or why this build or processor cannot run it
+  bool compiled = true;          // whether this build holds it
   Plan (*prepare)(const Shape&) = nullptr;
   bool (*supports)(const Shape&) = nullptr;  // null: any shape
 };
@@ -67,7 +68,8 @@ struct VariantInfo {
   std::string_view name;
   DTypes dtypes;
   double error_factor = 1;
-  std::string_view note, reason;
+  std::string_view note, reason;  // why it cannot run here; empty where it can
+  bool compiled = true;           // whether this build holds it
 };
 
 // `--kernel FAMILY=VARIANT`: the variants asked for by name.

@@ -43,6 +43,7 @@ Variant<Conv2dShape> onednn_row(Prepare prepare, Supports supports) {
           .dtypes = {DType::f32, DType::bf16},
           .note = "oneDNN's direct kernels, one image at a time on each thread of our own",
           .reason = onednn::missing,
+          .compiled = onednn::missing.empty(),
           .prepare = prepare,
           .supports = supports};
 }

@@ -21,6 +21,7 @@ class WithLibrary {
               Plan (*prepare)(const Shape&) = nullptr, bool (*supports)(const Shape&) = nullptr)
       : family_(library.family), rows_{library_row<Shape>(library)} {
     rows_[0].reason = why_missing;
+    rows_[0].compiled = prepare != nullptr;
     rows_[0].prepare = prepare;
     rows_[0].supports = supports;
     const Variants<Shape> rungs = find_variants<Shape>(gpu_tables(), family_);

@@ -4,6 +4,7 @@
 
 #include "engine/error.h"
 #include "engine/hash.h"
+#include "kernels/emulator/counters.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -11,11 +12,6 @@
 #define ASAN_POISON_MEMORY_REGION(address, size)
 #define ASAN_UNPOISON_MEMORY_REGION(address, size)
 #endif
-
-// For the debugger: `print *tapescope_thread()`.
-extern "C" __attribute__((used, noinline)) tapescope::emulator::Thread* tapescope_thread() {
-  return tapescope::emulator::current;
-}
 
 namespace tapescope::emulator {
 namespace {
@@ -59,6 +55,7 @@ void Block::fault(const Thread& thread, const std::string& text) const {
 }
 
 void Block::begin(const Grid& grid, std::int64_t number) {
+  if (counting) begin_block();
   grid_ = &grid;
   const auto plane = static_cast<std::int64_t>(grid.blocks.x) * grid.blocks.y;
   index_ = {static_cast<unsigned>(number % grid.blocks.x),
@@ -82,6 +79,7 @@ void Block::begin(const Grid& grid, std::int64_t number) {
 }
 
 void Block::end() {
+  if (counting) end_block();
   ASAN_UNPOISON_MEMORY_REGION(memory_.data(), memory_.size());
   for (const Array& array : arrays_) {
     for (std::size_t i = 0; i < kRedZone; ++i) {
@@ -161,7 +159,9 @@ bool Block::try_combine(Thread& self, Combine combine) {
   }
   const unsigned present = static_cast<unsigned>(threads_.size() - first);
   const unsigned exists = present >= kWarpSize ? ~0u : (1u << present) - 1u;
+  if (counting) pause_counting();
   combine(lanes, self.mask & exists);
+  if (counting) resume_counting(), count_collective(self.site.what);
   for (unsigned lane = 0; lane < kWarpSize; ++lane) {
     if (lanes[lane] != nullptr) threads_[first + lane].state = Thread::State::ready;
   }

@@ -47,7 +47,7 @@ struct Thread {
   unsigned lane() const { return number % kWarpSize; }
 };
 
-// The thread that this CPU thread runs as. Schedulers set it at every switch.
+// The thread that this CPU thread runs as. Schedulers set it at every switch, debuggers print it.
 inline thread_local Thread* current = nullptr;
 
 // What the last lane to arrive does for all: lanes[l] is what lane l brought, for each l in `mask`.
@@ -73,6 +73,9 @@ class Block {
 
   const Grid& grid() const { return *grid_; }
   uint3 index() const { return index_; }
+  bool is_shared(const void* address) const {
+    return !memory_.empty() && address >= memory_.data() && address < &memory_.back();
+  }
   // Throws a failure: "[kernel] block (0, 0, 0) thread (3, 0, 0): text".
   [[noreturn]] void fault(const Thread& thread, const std::string& text) const;
 

@@ -8,6 +8,7 @@
 
 #include "engine/error.h"
 #include "kernels/emulator/block.h"
+#include "kernels/emulator/counters.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -191,6 +192,7 @@ void FiberBlock::run(const Grid& grid, std::int64_t number) {
       for (const Thread& thread : threads())
         together = together && thread.site == threads()[0].site;
       if (together) {
+        if (counting) count_barrier();
         for (Thread& thread : threads()) thread.state = Thread::State::ready;
       } else if (!progress) {
         try {

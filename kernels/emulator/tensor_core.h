@@ -1,6 +1,7 @@
 // Tensor cores, ldmatrix and cp.async for the emulator: the bodies of kernels/common/tensor_core.h.
 #pragma once
 
+#include "kernels/emulator/counters.h"
 #include "kernels/emulator/cuda.h"
 
 namespace tapescope::emulated {
@@ -119,6 +120,7 @@ void ldmatrix_x4(unsigned (&to)[4], const void* row,
   if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) {
     self.block->fault(self, "ldmatrix is given a row that is not aligned to 16 bytes");
   }
+  if (emulator::counting) emulator::count_access(row, 16, false, at.file_name() + at.line());
   LdmatrixPart part{to, row};
   self.block->collective(self, {"ldmatrix_x4", at}, ~0u, &part, load_matrices<transposed>);
 }

@@ -8,6 +8,7 @@
 #include "tools/cli/inspect.h"
 #include "tools/files/atomic_file.h"
 #include "tools/inspection/tape_json.h"
+#include "tools/inspection/tape_svg.h"
 
 namespace tapescope::cli {
 namespace {
@@ -63,7 +64,10 @@ int run(Options& options) {
   if (options.program || options.fixed || !options.without.empty()) {
     program = tape.compile(wanted, {}, {.keep_fixed = options.fixed, .without = options.without});
   }
-  if (!options.graph.empty()) write_atomically(options.graph, dot_graph(tape));
+  if (!options.graph.empty()) {
+    const bool svg = options.graph.ends_with(".svg");
+    write_atomically(options.graph, svg ? inspection::tape_svg(tape) : dot_graph(tape));
+  }
   if (options.json) {
     fmt::print("{}\n", inspection::to_json(opened->name(), tape, program ? &*program : nullptr));
   } else {
@@ -84,7 +88,7 @@ std::function<int()> setup(CommandLine& line) {
             "the same as predict and explain compile it: weights stay, and what is made of them");
   line.option("--without", options->without,
               "the same without these passes, with commas: " + names_of_passes() + ", all");
-  line.option("--graph", options->graph, "also draw the tape: FILE.dot (Graphviz)");
+  line.option("--graph", options->graph, "also draw the tape: FILE.svg, or FILE.dot for Graphviz");
   line.flag("--json", options->json, "print one JSON object");
   return [options] { return run(*options); };
 }

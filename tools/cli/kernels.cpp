@@ -1,19 +1,25 @@
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "engine/device.h"
 #include "engine/isa.h"
 #include "engine/runtime.h"
 #include "engine/thread_pool.h"
 #include "kernels/common/variant.h"
+#include "tools/benchmark/kernel_bench.h"
 #include "tools/cli/cli.h"
+#include "tools/files/text.h"
 
 namespace tapescope::cli {
 namespace {
+
+struct Options {
+  std::string bench, shape, device = "auto", dtype = "f32", compare;
+  double threshold = 1.1;
+  long threads = 0;
+  bool json = false;
+};
 
 std::vector<std::string> dtypes_of(const VariantInfo& info) {
   std::vector<std::string> names;
@@ -30,12 +36,31 @@ int print_json() {
                        {"device", name_of(info.device)},
                        {"variant", info.name},
                        {"dtypes", dtypes_of(info)},
-                       {"compiled", info.reason.empty()},
+                       {"compiled", info.compiled},
+                       {"available", info.reason.empty()},
                        {"reason", info.reason},
                        {"note", info.note}});
   }
   fmt::print("{}\n", nlohmann::ordered_json{{"isa", name_of(isa())}, {"kernels", kernels}}.dump(2));
   return 0;
+}
+
+// Columns of a width of their own, so that nothing moves from build to build, and notes in what is
+// left of 100, under one another.
+void print_row(std::string_view device, std::string_view variant, std::string_view dtypes,
+               std::string note) {
+  constexpr std::size_t kNote = 44;
+  std::string line = fmt::format("  {:8} {:17} {:20} ", device, variant, dtypes);
+  while (note.size() > kNote) {
+    const std::size_t blank = note.rfind(' ', kNote),
+                      cut = blank == note.npos || blank == 0 ? kNote : blank;
+    fmt::print("{}{}\n", line, note.substr(0, cut));
+    note.erase(0, cut + (blank == cut));
+    line.assign(50, ' ');
+  }
+  line += note;
+  line.erase(line.find_last_not_of(' ') + 1);
+  fmt::print("{}\n", line);
 }
 
 int print_table() {
@@ -45,38 +70,74 @@ int print_table() {
     fmt::print("device {}: {}\n", name_of(device),
                why.empty() ? DeviceRuntime::of({device}).description() : "not available, " + why);
   }
-  // Columns as wide as what is in them.
-  std::vector<std::array<std::string, 5>> rows{{"family", "device", "variant", "dtypes", ""}};
-  std::array<std::size_t, 4> width{};
+  fmt::print(
+      "\nA device's best variant that covers dtype and shape runs: the first of its rows. \"-\": "
+      "not here.\n");
+  std::string_view family;
   for (const VariantInfo& info : all_variants()) {
-    rows.push_back(
-        {std::string(info.family), std::string(name_of(info.device)), std::string(info.name),
-         fmt::format("{}", fmt::join(dtypes_of(info), " ")),
-         info.reason.empty() ? std::string(info.note) : "missing: " + std::string(info.reason)});
-  }
-  for (const auto& row : rows) {
-    for (std::size_t c = 0; c < width.size(); ++c) width[c] = std::max(width[c], row[c].size());
-  }
-  fmt::print("\n");
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t c = 0; c < width.size(); ++c) line += fmt::format("{:<{}} ", row[c], width[c]);
-    line += row[4];
-    line.erase(line.find_last_not_of(' ') + 1);
-    fmt::print("{}\n", line);
+    if (info.family != family) fmt::print("\n{}\n", info.family);
+    family = info.family;
+    const std::string why = why_unavailable(info.device);
+    // Of a device that is missing it is told above.
+    const bool own = !info.reason.empty() && why != info.reason;
+    print_row(name_of(info.device), (info.reason.empty() ? "" : "-") + std::string(info.name),
+              fmt::format("{}", fmt::join(dtypes_of(info), " ")),
+              own ? fmt::format("{}: {}", info.compiled ? "not here" : "not built", info.reason)
+                  : std::string(info.note));
   }
   return 0;
 }
 
+int bench(const Options& options) {
+  if (options.threads > 0) set_thread_count(static_cast<int>(options.threads));
+  benchmark::KernelBenchRequest request;
+  request.families = comma_separated(options.bench);
+  if (!options.shape.empty()) request.shapes = comma_separated(options.shape);
+  request.device = device_from_name(options.device);
+  request.dtype = options.dtype == "bf16" ? DType::bf16 : DType::f32;
+  const auto tell = [](const std::string& shape) { fmt::print(stderr, "measuring {}\n", shape); };
+  const benchmark::KernelBench result = benchmark::bench_kernels(request, tell);
+  fmt::print("{}{}", options.json ? benchmark::to_json(result) : benchmark::to_text(result),
+             options.json ? "\n" : "");
+  if (options.compare.empty()) return 0;
+  const benchmark::Comparison comparison =
+      benchmark::compare(result, options.compare, options.threshold);
+  fmt::print(options.json ? stderr : stdout, "{}", comparison.text);
+  return comparison.slower ? 1 : 0;
+}
+
+int run(const Options& options) {
+  if (!options.bench.empty()) return bench(options);
+  if (!options.shape.empty() || !options.compare.empty()) {
+    throw usage_error("--shape and --compare are of --bench FAMILY");
+  }
+  return options.json ? print_json() : print_table();
+}
+
 std::function<int()> setup(CommandLine& line) {
-  auto json = std::make_shared<bool>(false);
-  line.flag("--json", *json, "print one JSON object");
-  return [json] { return *json ? print_json() : print_table(); };
+  auto options = std::make_shared<Options>();
+  line.flag("--json", options->json, "print one JSON object");
+  line.option("--bench", options->bench, "FAMILY[,...] or all: time every variant, in turns");
+  line.option("--shape", options->shape,
+              "SHAPE[,...] of that family, for instance nn:256x256x256 of matmul; a wrong one says "
+              "how they are written");
+  line.option("--device", options->device, "where to time")
+      .one_of({"auto", "cpu", "cuda", "emulated"});
+  line.option("--dtype", options->dtype, "of what is timed").one_of({"f32", "bf16"});
+  line.option("--threads", options->threads, "of the CPU; 0: as many as processors").not_negative();
+  line.option("--compare", options->compare,
+              "FILE that --bench --json printed: set its times beside these");
+  line.option("--threshold", options->threshold,
+              "status 1 where something takes more than so many times FILE's time")
+      .positive()
+      .show_default();
+  return [options] { return run(*options); };
 }
 
 }  // namespace
 
-const Subcommand kKernels = {"kernels", "list every kernel: family, device, variant, dtypes",
-                             "tapescope kernels --json", setup};
+const Subcommand kKernels = {"kernels",
+                             "list every kernel: family, device, variant, dtypes; or time them",
+                             "tapescope kernels --bench matmul --shape nn:256x256x256", setup};
 
 }  // namespace tapescope::cli
