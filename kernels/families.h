@@ -22,8 +22,7 @@
 #include "kernels/pool2d/pool2d.h"
 #include "kernels/reduce/reduce.h"
 
-// F(name, Shape) for a family that runs on the CPU and on GPUs, GPU_ONLY(name, Shape) for one that
-// the CPU does not have, CPU_ONLY(name, Shape) for one that GPUs do not have. `tapescope kernels` lists them in this order.
+// F(name, Shape): on the CPU and on GPUs; GPU_ONLY, CPU_ONLY: there alone. Listed in this order.
 // clang-format off
 #define TAPESCOPE_FAMILIES(F, GPU_ONLY, CPU_ONLY) \
   F(conv2d, Conv2dShape) F(conv2d_data_gradient, Conv2dShape) \

@@ -3,18 +3,16 @@
 
 // clang-format off
 #define TAPESCOPE_OPS(OP) \
-  OP(conv2d) OP(conv2d_data_gradient) OP(conv2d_weight_gradient) OP(conv2d_fused) OP(matmul) OP(unary) OP(binary) \
-  OP(reduce) OP(reduce_like) OP(broadcast_like) OP(count_like) OP(reshape) OP(cast) OP(softmax) \
+  OP(conv2d) OP(conv2d_data_gradient) OP(conv2d_weight_gradient) OP(conv2d_fused) OP(matmul) OP(unary) \
+  OP(binary) OP(reduce) OP(reduce_like) OP(broadcast_like) OP(count_like) OP(reshape) OP(cast) OP(softmax) \
   OP(log_softmax) OP(softmax_gradient) OP(log_softmax_gradient) OP(log_softmax_nll) \
-  OP(log_softmax_nll_gradient) OP(gather) OP(scatter) OP(dropout) OP(relu_dropout) \
-  OP(batch_norm_training) OP(batch_norm_gradient) OP(batch_norm_inference) \
-  OP(batch_norm_relu) OP(batch_norm_relu_gradient) OP(layer_norm) \
-  OP(layer_norm_gradient) OP(increment) OP(batched_matmul) \
-  OP(sgd_update) OP(adamw_update) OP(transpose) OP(pad) OP(slice) OP(slice_like) OP(pad_like) \
-  OP(concat) OP(concat_part) OP(upsample_nearest) OP(upsample_bilinear) \
-  OP(upsample_nearest_gradient) OP(upsample_bilinear_gradient) OP(max_pool2d) \
-  OP(max_pool2d_relu) \
-  OP(max_pool2d_scatter) OP(max_pool2d_gather) OP(avg_pool2d) OP(avg_pool2d_gradient)
+  OP(log_softmax_nll_gradient) OP(gather) OP(scatter) OP(dropout) OP(relu_dropout) OP(batch_norm_training) \
+  OP(batch_norm_gradient) OP(batch_norm_inference) OP(batch_norm_relu) OP(batch_norm_relu_gradient) \
+  OP(layer_norm) OP(layer_norm_gradient) OP(increment) OP(batched_matmul) OP(sgd_update) OP(adamw_update) \
+  OP(transpose) OP(pad) OP(slice) OP(slice_like) OP(pad_like) OP(concat) OP(concat_part) \
+  OP(upsample_nearest) OP(upsample_bilinear) OP(upsample_nearest_gradient) OP(upsample_bilinear_gradient) \
+  OP(max_pool2d) OP(max_pool2d_relu) OP(max_pool2d_scatter) OP(max_pool2d_gather) OP(avg_pool2d) \
+  OP(avg_pool2d_gradient)
 // clang-format on
 
 namespace tapescope {
