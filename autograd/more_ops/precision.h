@@ -1,9 +1,8 @@
 // Mixed precision as a recording policy (Kalamkar et al. 2019, arXiv 1905.12322). A tape of
 // TapeOptions::precision bf16 records casts, and ops follow the dtype of what they are given:
 //
-//   * convolutions and matrix products cast their operands down, once for each Var, so that all
-//   uses
-//     of a weight share one copy; what follows them is bf16 as well;
+//   * convolutions and matrix products cast their operands down, once for each Var: all uses of a
+//     weight share one copy. What follows them is bf16 as well;
 //   * what is small stays f32 (engine/type.h, wide()): biases, norms' vectors and statistics,
 //     gradients of weights. Kernels compute in f32 whatever they read;
 //   * a model's outputs are cast up: losses, and what answers are made of, are f32.
