@@ -25,9 +25,10 @@ void explanation(benchmark::State& state, const char* name, std::int64_t side, c
   const Tensor label = Tensor::from<std::int64_t>({1}, {3});
   explain::ExplainOptions options;
   options.budget = 50;
-  if (std::string_view(method) == "occlusion") {  // 27 x 27 windows
-    options.window = 16, options.stride = 8, options.budget = 729;
-  }
+  const std::string_view what = method;
+  if (what == "occlusion") options.window = 16, options.stride = 8, options.budget = 729;
+  // All 51 steps and all 50 draws, of two forward passes each.
+  if (what == "integrated-gradients" || what == "smoothgrad") options.budget = 200;
   explainer.logits(image);  // records and compiles
   double cost = explainer.explain(method, image, label, options).forward_passes;
   using Clock = std::chrono::steady_clock;
