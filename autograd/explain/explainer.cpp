@@ -79,14 +79,13 @@ Var affine_end(const Tape& tape, Var value) {
 }  // namespace
 
 Prepared* Programs::affine_start() {
-  if (starts_affine == false) return nullptr;
   Prepared& start = prepared("affine-start", "", [&](Recording& r) {
     const Var end = affine_end(r.tape, r.image);
+    if (end == r.image || end == r.target) return std::vector<Var>{r.target};
     r.node = end.path();
-    starts_affine = end != r.image && r.node != r.target.path();
-    return std::vector<Var>{*starts_affine ? end : r.target};
+    return std::vector<Var>{end};
   });
-  return *starts_affine && start.macs > 0 ? &start : nullptr;
+  return start.node != start.input && start.macs > 0 ? &start : nullptr;
 }
 
 // A net without convolutions and matrix products has no multiply-adds to compare.

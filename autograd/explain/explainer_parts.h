@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 
 #include "autograd/explain/explainer.h"
 #include "autograd/explain/local_occlusion.h"
@@ -41,7 +40,6 @@ struct Programs {
   Backend backend;
   std::map<std::string, std::unique_ptr<Prepared>> all = {};
   std::unique_ptr<LocalOcclusion> local_occlusion = {};
-  std::optional<bool> starts_affine = {};
 
   // The Program under this key, recorded by `append` at the first time.
   Prepared& prepared(const std::string& key, const std::string& layer, const Append& append);

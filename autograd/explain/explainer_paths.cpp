@@ -107,7 +107,6 @@ Attribution behind_affine_start(const Request& request, Prepared& start) {
     r.cuts = {r.tape.find(start.node)};
     return r.tape.gradient(r.target, r.cuts);
   });
-  gradient.node = "image";
   Prepared& back = programs.prepared("affine-back", start.node, [&](Recording& r) {
     const Var value = r.tape.find(start.node);
     return r.tape.gradient(value, {r.image},

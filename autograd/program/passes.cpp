@@ -34,14 +34,10 @@ constexpr Pass kPasses[] = {
 };
 
 void check(const std::string& name) {
-  if (name == "all") return;
-  std::string names;
-  for (const Pass& pass : kPasses) {
-    if (pass.name == name) return;
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", pass.name);
-  }
+  const auto is_it = [&](const Pass& pass) { return pass.name == name; };
+  if (name == "all" || std::any_of(std::begin(kPasses), std::end(kPasses), is_it)) return;
   throw usage_error("[compile] there is no pass '{}'; there are {}, and 'all' for every one", name,
-                    names);
+                    names_of_passes());
 }
 
 std::vector<std::string> left_out(const CompileOptions& options) {
@@ -59,6 +55,14 @@ std::vector<std::string> left_out(const CompileOptions& options) {
 }  // namespace
 
 std::span<const Pass> passes() { return kPasses; }
+
+std::string names_of_passes() {
+  std::string names;
+  for (const Pass& pass : kPasses) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", pass.name);
+  }
+  return names;
+}
 
 void run_passes(LoweredProgram& program, const Backend& backend, const CompileOptions& options) {
   const std::vector<std::string> without = left_out(options);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "autograd/program/rewrite.h"
@@ -20,6 +21,7 @@ struct Pass {
 
 // In the order in which they run.
 std::span<const Pass> passes();
+std::string names_of_passes();  // with commas
 
 // All of them but those that CompileOptions::without names, and TAPESCOPE_WITHOUT_PASSES in the
 // environment: names with commas, or "all". A name that is none is an error that lists them.

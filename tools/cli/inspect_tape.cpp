@@ -44,14 +44,6 @@ std::vector<Var> append(Tape& tape, Var image, std::vector<Var> outputs, const O
   return {tape.relevance(target, wrt, *composite)[0]};
 }
 
-std::string names_of_passes() {
-  std::string names;
-  for (const Pass& pass : passes()) {
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", pass.name);
-  }
-  return names;
-}
-
 int run(Options& options) {
   if (!options.graph.empty()) expect_writable("--graph", options.graph);
   const auto opened = options.source.open();
