@@ -41,14 +41,15 @@ void check(const std::string& name) {
 }
 
 std::vector<std::string> left_out(const CompileOptions& options) {
-  std::vector<std::string> names = options.without;
-  const char* more = std::getenv("TAPESCOPE_WITHOUT_PASSES");
-  for (std::string_view rest = more != nullptr ? more : ""; !rest.empty();) {
-    const std::size_t end = std::min(rest.find(','), rest.size());
-    names.emplace_back(rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
+  std::vector<std::string> texts = options.without, names;
+  if (const char* more = std::getenv("TAPESCOPE_WITHOUT_PASSES")) texts.emplace_back(more);
+  for (std::string_view rest : texts) {
+    while (!rest.empty()) {
+      const std::size_t end = std::min(rest.find(','), rest.size());
+      check(names.emplace_back(rest.substr(0, end)));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
   }
-  for (const std::string& name : names) check(name);
   return names;
 }
 

@@ -269,6 +269,7 @@ TEST(Passes, AreLeftOutByName) {
   EXPECT_EQ(steps({}), 2u);
   EXPECT_EQ(steps({"merge_common_steps"}), 3u);
   EXPECT_EQ(steps({"all"}), 3u);
+  EXPECT_EQ(steps({"fuse_dropout,merge_common_steps"}), 3u);
   try {
     steps({"merge"});
     FAIL();
