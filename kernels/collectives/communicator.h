@@ -1,0 +1,36 @@
+// The ranks of one training, each a process, and what they say to each other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "engine/type.h"
+
+namespace tapescope {
+
+// One process's end. All ranks make the same calls in the same order; a call returns when the
+// process's own data may be read and written again. A rank that died, or says nothing for longer
+// than the time-out, is a failure on every other rank that names it.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual std::string_view transport() const = 0;  // "local", "mpi"
+  virtual int rank() const = 0;
+  virtual int size() const = 0;  // a power of two
+
+  // data {count}, f32 or f64, in host memory, becomes the sum over all ranks, added as a balanced
+  // tree of neighbours, ((0 + 1) + (2 + 3)): the same bits on every rank, whatever the transport,
+  // and those that one process gets that adds the same values so.
+  virtual void all_reduce(void* data, std::int64_t count, DType dtype) = 0;
+  // What each rank has, in the order of ranks; bytes[r] is the length of rank r's.
+  virtual void all_gather(const void* own, std::span<const std::size_t> bytes, void* all) = 0;
+  virtual void broadcast(void* data, std::size_t bytes, int root) = 0;
+  virtual void barrier() = 0;
+
+  // Spent in the calls above, waiting included.
+  virtual double seconds() const = 0;
+};
+
+}  // namespace tapescope
