@@ -134,6 +134,11 @@ class Op {
   virtual bool nonnegative() const { return false; }
   // Whether row n of every output depends on row n of the batched operands only.
   virtual bool rows_independent() const { return true; }
+  // Whether what is made of all rows is the sum of what is made of some and of the others, as a
+  // gradient of weights is.
+  virtual bool adds_rows() const { return false; }
+  // An average over rows as the sum, which then is divided by how many elements make one.
+  virtual OpRef without_average() const { return nullptr; }
   // Whether `output` may be written over `operand`'s memory.
   virtual bool may_overwrite(int operand, int output) const {
     return (void)operand, (void)output, false;

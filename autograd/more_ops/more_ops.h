@@ -9,6 +9,8 @@
 
 namespace tapescope {
 
+class Communicator;
+
 // --- element-wise (functions.cpp)
 // Every function of kernels/elementwise/functions.inc that has no parameters is recorded by its
 // name: Var gelu(Var x), Var safe_divide(Var a, Var b).
@@ -64,5 +66,10 @@ Var concat_part(Var whole, std::span<const Var> parts, int axis, int part);
 Var upsample_nearest(Var x, std::int64_t factor);                       // {N,H,W,C}
 Var upsample_bilinear(Var x, std::int64_t height, std::int64_t width);  // half-pixel centres
 Var cast(Var x, DType dtype);
+
+// --- processes (all_reduce.cpp)
+// The sum over all ranks, f32 or f64, the same bits on each: kernels/collectives/communicator.h.
+// Null: one rank.
+Var all_reduce(Var x, Communicator* ranks);
 
 }  // namespace tapescope

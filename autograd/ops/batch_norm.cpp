@@ -190,8 +190,11 @@ std::optional<double> epsilon_of_batch_norm(const Op& op) {
   const auto* norm = dynamic_cast<const BatchNormTraining*>(&op);
   return norm != nullptr ? std::optional(norm->epsilon()) : std::nullopt;
 }
+OpRef batch_norm_gradient_op(double epsilon) {
+  return std::make_shared<BatchNormGradient>(epsilon);
+}
 std::vector<Var> batch_norm_gradient(std::span<const Var> operands, double epsilon) {
-  const Node& node = record(std::make_shared<BatchNormGradient>(epsilon), operands);
+  const Node& node = record(batch_norm_gradient_op(epsilon), operands);
   return {node.out(0), node.out(1), node.out(2)};
 }
 

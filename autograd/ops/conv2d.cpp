@@ -189,6 +189,7 @@ class Conv2dWeightGradient final : public Conv2dBase {
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return false; }
+  bool adds_rows() const override { return true; }
 };
 
 // The cases each of the three is tested on: {x, w} and options.

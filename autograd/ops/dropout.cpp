@@ -10,7 +10,8 @@
 namespace tapescope {
 namespace {
 
-// operands: x {N, ...}, step {} i64
+// operands: x {N, ...}, step {} i64, and where processes share a batch the first row's place in it,
+// {} i64
 class Dropout final : public Op {
  public:
   Dropout(double p, std::uint64_t key) : p_(p), key_(key) {}
@@ -20,7 +21,9 @@ class Dropout final : public Op {
     v.visit("key", static_cast<std::int64_t>(key_));
   }
   Types infer(std::span<const Type> t) const override {
-    if (t[0].shape.rank() < 1 || !is_floating(t[0].dtype) || t[1] != Type{DType::i64, {}}) {
+    const Type number{DType::i64, {}};
+    if (t[0].shape.rank() < 1 || !is_floating(t[0].dtype) || t[1] != number ||
+        (t.size() > 2 && t[2] != number)) {
       throw usage_error(
           "[dropout] needs a floating batch {{N, ...}} and a step i64 {{}}, not {} "
           "and {}",

@@ -12,6 +12,8 @@
 
 namespace tapescope {
 
+class Communicator;
+
 // The epsilon of a batch normalisation in training, a max_pool2d's shape for an image, a conv2d's
 // for an image, weights and perhaps a bias, what a dropout keeps. Nothing where `op` is another.
 std::optional<double> epsilon_of_batch_norm(const Op& op);
@@ -25,6 +27,8 @@ std::optional<DropoutMask> mask_of_dropout(const Op& op);
 
 // What decompositions record: dx, dscale and dshift.
 std::vector<Var> batch_norm_gradient(std::span<const Var> dy_x_mean_variance_scale, double epsilon);
+OpRef batch_norm_gradient_op(double epsilon);
+OpRef all_reduce_op(Communicator* ranks);
 
 // The element-wise op of one operand, p0 and p1 being the function's constants.
 OpRef unary_op(Unary function, double p0, double p1);

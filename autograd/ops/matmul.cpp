@@ -71,6 +71,7 @@ class Matmul final : public Op {
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return !transpose_a_; }
+  bool adds_rows() const override { return transpose_a_; }
   int channel_axis() const override { return transpose_b_ ? 0 : 1; }
 
  private:

@@ -51,6 +51,10 @@ class Reduce final : public Op {
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return (axes_ & 1u) == 0; }
+  bool adds_rows() const override { return kind_ == Reduction::sum && !rows_independent(); }
+  OpRef without_average() const override {
+    return kind_ == Reduction::mean ? std::make_shared<Reduce>(Reduction::sum, axes_) : nullptr;
+  }
   bool nonnegative_factors() const override { return kind_ != Reduction::max; }
   bool keeps_signs() const override { return true; }
 
@@ -100,6 +104,10 @@ class ReduceLike final : public Op {
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return keeps_rows_; }
+  bool adds_rows() const override { return !average_ && !keeps_rows_; }
+  OpRef without_average() const override {
+    return average_ ? std::make_shared<ReduceLike>(false, keeps_rows_) : nullptr;
+  }
   bool nonnegative_factors() const override { return true; }
 
  private:
@@ -146,6 +154,9 @@ class BroadcastLike final : public Op {
   bool may_overwrite(int operand, int) const override { return operand == 0; }
   // What is divided by a number of rows depends on that number.
   bool rows_independent() const override { return !average_ || keeps_rows_; }
+  OpRef without_average() const override {
+    return average_ ? std::make_shared<BroadcastLike>(false, keeps_rows_) : nullptr;
+  }
   bool nonnegative_factors() const override { return true; }
 
  private:
@@ -179,6 +190,7 @@ class CountLike final : public Op {
   Cost cost(std::span<const Type>, std::span<const Type>) const override { return {}; }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return false; }
+  bool adds_rows() const override { return true; }
 };
 
 Var broadcast(Var x, Var like, bool average) {

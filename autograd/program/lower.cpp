@@ -5,6 +5,7 @@
 
 #include "autograd/leaf.h"
 #include "autograd/program/passes.h"
+#include "autograd/program/share_batch.h"
 #include "autograd/reach.h"
 
 namespace tapescope {
@@ -126,6 +127,7 @@ LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& ef
   }
   LoweredProgram program = Lowering(tape, options).lower(tape, outputs, effects);
   run_passes(program, tape.backend(), options);
+  share_batch(program, tape.backend(), options);
   return program;
 }
 

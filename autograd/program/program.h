@@ -11,6 +11,8 @@
 
 namespace tapescope {
 
+class Communicator;
+
 struct CompileOptions {
   // These Vars become inputs, named by their paths: nothing before them is computed for them.
   std::vector<Var> cuts = {};
@@ -31,6 +33,10 @@ struct CompileOptions {
   bool keep_fixed = false;
   // Passes that are left out, by name, or "all": see passes.h.
   std::vector<std::string> without = {};
+  // How sums over the batch's rows are made, and who shares it: share_batch.h. Inputs are then
+  // what this rank has of the batch; all ranks run the same Programs in the same order.
+  int chunks = 1;  // pieces of this rank: a power of two
+  Communicator* ranks = nullptr;
   // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
   // later and returns nothing.
   Var guard = {};

@@ -11,12 +11,16 @@
 //
 // The variance is the biased one, which normalises; PyTorch's running variance takes the unbiased
 // one, variance * rows / (rows - 1). Statistics are exact to rounding: blocks of rows are
-// centred at their own mean and merged in f64 (Chan, Golub and LeVeque, 1979).
+// centred at their own mean, their sums taken back to 0 and added in f64.
 #pragma once
 
 #include "kernels/common/variant.h"
 
 namespace tapescope {
+
+// A batch that several processes share (autograd/program/share_batch.h) is normalised in two parts:
+// sums over the rows of each, which are added up, and the rest, which reads the sums of all.
+enum class BatchNormPart : std::uint8_t { whole, sums, rest };
 
 struct BatchNormShape {
   DType dtype = DType::f32;
@@ -24,9 +28,16 @@ struct BatchNormShape {
   std::int64_t C = 0;
   double eps = 1e-5;
   bool residual = false;  // of the families with relu: whether there is an r
+  BatchNormPart part = BatchNormPart::whole;
 };
 
 // What is {rows, C} is of `dtype`, what is {C} is f32 where that is bf16.
+//
+// The two parts of a training and of a gradient, on the CPU: `sums` has operands as below and as
+// output 0 sums f64 {2C + 1}; `rest` has one more operand, those sums, and the outputs below.
+//   of x: sum x, sum x^2, rows             of g, what of dy counts: sum g, sum g * (x - mean), rows
+// With r, output 1 of the gradient's sums is g, which is dr; the rest is that of the plain gradient
+// of g.
 // in: x {rows, C}, scale {C} or null (1), shift {C} or null (0)
 // out: y {rows, C}, mean {C}, variance {C} (biased)
 Variants<BatchNormShape> batch_norm_training_variants();

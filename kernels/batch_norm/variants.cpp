@@ -12,7 +12,8 @@ constexpr Variant<BatchNormShape> reference_row(Prepare prepare) {
   return {.name = "reference",
           .dtypes = {DType::f32, DType::f64, DType::bf16},
           .note = "one channel at a time, two passes in f64; the oracle",
-          .prepare = prepare};
+          .prepare = prepare,
+          .supports = [](const BatchNormShape& s) { return s.part == BatchNormPart::whole; }};
 }
 
 constexpr Variant<BatchNormShape> simd_row(Prepare prepare) {

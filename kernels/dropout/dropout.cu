@@ -35,15 +35,19 @@ __device__ float passed(float x) {
   return relu && x < 0 ? 0.0f : x;
 }
 
-// x, y: {rows, row_elements}; step: {}
+__device__ std::int64_t number_of(std::int64_t row, const std::int64_t* first) {
+  return first == nullptr ? row : *first + row;
+}
+
+// x, y: {rows, row_elements}; step: {}; first: {} or null
 template <class T, bool relu>
-__global__ void naive(const T* x, const std::int64_t* step, T* y, std::int64_t n,
-                      std::int64_t row_elements, std::uint32_t threshold, float scale,
-                      std::uint64_t seed_key) {
+__global__ void naive(const T* x, const std::int64_t* step, const std::int64_t* first, T* y,
+                      std::int64_t n, std::int64_t row_elements, std::uint32_t threshold,
+                      float scale, std::uint64_t seed_key) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const std::int64_t row = i / row_elements, e = i % row_elements;
-  const PhiloxBlock bits = random_block(seed_key, *step, row, e / 4);
+  const PhiloxBlock bits = random_block(seed_key, *step, number_of(row, first), e / 4);
   std::uint32_t drawn = bits[0];  // an index known at run time would put the block into memory
   for (int k = 1; k < 4; ++k) {
     if (e % 4 == k) drawn = bits[static_cast<std::size_t>(k)];
@@ -55,14 +59,14 @@ __global__ void naive(const T* x, const std::int64_t* step, T* y, std::int64_t n
 
 // The same; `Width` is 4 where every quad of a row can be loaded as one vector.
 template <class T, int Width, bool relu>
-__global__ void vectorized(const T* x, const std::int64_t* step, T* y, std::int64_t rows,
-                           std::int64_t row_elements, std::uint32_t threshold, float scale,
-                           std::uint64_t seed_key) {
+__global__ void vectorized(const T* x, const std::int64_t* step, const std::int64_t* first, T* y,
+                           std::int64_t rows, std::int64_t row_elements, std::uint32_t threshold,
+                           float scale, std::uint64_t seed_key) {
   const std::int64_t quads = (row_elements + 3) / 4;
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= rows * quads) return;
   const std::int64_t row = i / quads, quad = i % quads, at = row * row_elements + quad * 4;
-  const PhiloxBlock bits = random_block(seed_key, *step, row, quad);
+  const PhiloxBlock bits = random_block(seed_key, *step, number_of(row, first), quad);
   const auto dropped = [&](int k, T value) {
     const bool kept = bits[static_cast<std::size_t>(k)] >> 8 >= threshold;
     return kept ? static_cast<T>(passed<relu>(static_cast<float>(value)) * scale)
@@ -84,8 +88,9 @@ Plan prepare_naive(const DropoutShape& s) {
     if (n == 0) return;
     launch<naive<T, relu>>(
         queue, blocks_for(n, kThreads), kThreads, 0, static_cast<const T*>(b.in[0]),
-        static_cast<const std::int64_t*>(b.in[1]), static_cast<T*>(b.out[0]), n, s.row_elements,
-        threshold_of(s.p), static_cast<float>(1 / (1 - s.p)), s.seed_key);
+        static_cast<const std::int64_t*>(b.in[1]), static_cast<const std::int64_t*>(b.in[2]),
+        static_cast<T*>(b.out[0]), n, s.row_elements, threshold_of(s.p),
+        static_cast<float>(1 / (1 - s.p)), s.seed_key);
   });
 }
 
@@ -97,10 +102,10 @@ Plan prepare_vectorized(const DropoutShape& s) {
     const T* x = static_cast<const T*>(b.in[0]);  // {rows, row_elements}
     T* y = static_cast<T*>(b.out[0]);             // {rows, row_elements}
     const auto go = [&]<int Width>() {
-      launch<vectorized<T, Width, relu>>(queue, blocks_for(quads, kThreads), kThreads, 0, x,
-                                         static_cast<const std::int64_t*>(b.in[1]), y, s.rows,
-                                         s.row_elements, threshold_of(s.p),
-                                         static_cast<float>(1 / (1 - s.p)), s.seed_key);
+      launch<vectorized<T, Width, relu>>(
+          queue, blocks_for(quads, kThreads), kThreads, 0, x,
+          static_cast<const std::int64_t*>(b.in[1]), static_cast<const std::int64_t*>(b.in[2]), y,
+          s.rows, s.row_elements, threshold_of(s.p), static_cast<float>(1 / (1 - s.p)), s.seed_key);
     };
     const bool wide =
         s.row_elements % 4 == 0 && aligned(x, 4 * sizeof(T)) && aligned(y, 4 * sizeof(T));

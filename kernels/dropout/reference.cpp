@@ -13,12 +13,13 @@ Plan dropout(const DropoutShape& s) {
     return Plan("reference", 0, [s](const Queue&, const Buffers& buffers) {
       const T* x = static_cast<const T*>(buffers.in[0]);  // {rows, row_elements}
       const auto step = *static_cast<const std::int64_t*>(buffers.in[1]);
+      const std::int64_t first = first_row_of(buffers);
       T* y = static_cast<T*>(buffers.out[0]);  // {rows, row_elements}
       const PhiloxKey key = philox_key(mix(s.seed_key, static_cast<std::uint64_t>(step)));
       const A scale = static_cast<A>(1 / (1 - s.p));
       parallel_for(s.rows, [&](std::int64_t row) {
-        const auto low = static_cast<std::uint32_t>(row);
-        const auto high = static_cast<std::uint32_t>(row >> 32);
+        const auto low = static_cast<std::uint32_t>(first + row);
+        const auto high = static_cast<std::uint32_t>((first + row) >> 32);
         for (std::int64_t e = 0; e < s.row_elements; ++e) {
           const PhiloxBlock block = philox(key, {low, high, static_cast<std::uint32_t>(e / 4), 0});
           const bool keep = uniform_f32(block[static_cast<std::size_t>(e % 4)]) >= s.p;

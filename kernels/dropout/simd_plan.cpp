@@ -23,11 +23,11 @@ Plan dropout(const DropoutShape& s) {
     // u >= p, u = k / 2^24, is k >= p * 2^24 without rounding.
     const auto threshold = static_cast<std::uint32_t>(std::ceil(s.p * 16777216.0));
     const DropoutRow common{key[0], key[1], 0, threshold, static_cast<float>(1 / (1 - s.p))};
-    const std::int64_t elements = s.row_elements;
+    const std::int64_t elements = s.row_elements, first = first_row_of(buffers);
     if (elements == 0) return;
     const auto piece = [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
       DropoutRow own = common;
-      own.row = static_cast<std::uint64_t>(row);
+      own.row = static_cast<std::uint64_t>(first + row);
       const std::int64_t at = row * elements + begin;
       kernel(own, begin, end - begin, x + at, y + at);
     };
@@ -35,8 +35,8 @@ Plan dropout(const DropoutShape& s) {
     parallel_ranges(s.rows * pieces, std::max<std::int64_t>(1, kGrain / elements),
                     [&](std::int64_t begin, std::int64_t end) {
                       for (std::int64_t k = begin; k < end; ++k) {
-                        const std::int64_t first = k % pieces * kGrain;
-                        piece(k / pieces, first, std::min(elements, first + kGrain));
+                        const std::int64_t begins = k % pieces * kGrain;
+                        piece(k / pieces, begins, std::min(elements, begins + kGrain));
                       }
                     });
   });

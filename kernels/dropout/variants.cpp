@@ -22,7 +22,7 @@ Plan one_after_the_other(const DropoutShape& s) {
   const std::string_view name = both->drop.variant();
   return Plan(name, 0, [both = std::move(both)](const Queue& queue, const Buffers& b) {
     both->relu.run(queue, {b.in, b.out, nullptr});
-    const void* inputs[] = {b.out[0], b.in[1]};
+    const void* inputs[] = {b.out[0], b.in[1], b.in[2]};
     both->drop.run(queue, {inputs, b.out, nullptr});
   });
 }
@@ -34,7 +34,7 @@ Plan widening(const DropoutShape& s) {
   DropoutShape wide = s;
   wide.dtype = DType::f32;
   const std::int64_t n = s.rows * s.row_elements;
-  return widened(f32(wide), {n, kAsItIs}, {n});
+  return widened(f32(wide), {n, kAsItIs, kAsItIs}, {n});
 }
 
 constexpr DTypes kReference{DType::f32, DType::f64, DType::bf16};

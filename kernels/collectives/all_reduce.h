@@ -1,0 +1,14 @@
+// The sum over all ranks, in place of each rank's own part of it.
+#pragma once
+
+#include "engine/device.h"
+#include "kernels/collectives/communicator.h"
+#include "kernels/common/plan.h"
+
+namespace tapescope {
+
+// in: x {elements}, f32 or f64    out: the sum of all ranks' x; may be x
+// On a GPU the values go through the host. `ranks` null: one rank.
+Plan all_reduce(Communicator* ranks, std::int64_t elements, DType dtype, Device device);
+
+}  // namespace tapescope
