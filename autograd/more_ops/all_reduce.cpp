@@ -1,6 +1,7 @@
 // The sum over the processes that share a batch.
 #include "kernels/collectives/all_reduce.h"
 
+#include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
@@ -19,14 +20,18 @@ class AllReduce final : public Op {
     v.visit("ranks", static_cast<std::int64_t>(ranks_ != nullptr ? ranks_->size() : 1));
   }
   Types infer(std::span<const Type> t) const override {
-    if (t[0].dtype != DType::f32 && t[0].dtype != DType::f64) {
-      throw usage_error("[all_reduce] adds f32 and f64, not {}", to_string(t[0]));
+    if (!is_floating(t[0].dtype) || (ranks_ != nullptr && t[0].dtype == DType::bf16)) {
+      throw usage_error("[all_reduce] adds f32 and f64 over ranks, not {}", to_string(t[0]));
     }
     return {t[0]};
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
     return all_reduce(ranks_, t[0].elements(), t[0].dtype, backend.device);
+  }
+  std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {
+    if (ranks_ != nullptr) return {};
+    return {record(unary_op(Unary::identity, 0, 0), o).out()};
   }
   void vjp(Vjp& v) const override { v.give(0, all_reduce(v.cotangent(), ranks_)); }
   Role role(int) const override { return Role::signal; }

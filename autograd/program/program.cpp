@@ -8,6 +8,7 @@
 #include "autograd/program/specialise.h"
 #include "engine/remedy.h"
 #include "engine/runtime.h"
+#include "kernels/collectives/communicator.h"
 
 namespace tapescope {
 namespace {
@@ -34,7 +35,14 @@ struct Program::State {
   std::vector<Tensor> old_values;  // by assignment
   Device output_device;
   SpecialiseOptions options;
+  Communicator* ranks = nullptr;
 
+  // What one rank sees all act upon: they run the same steps.
+  bool on_any_rank(bool own) const {
+    double count = own ? 1 : 0;
+    if (ranks != nullptr) ranks->all_reduce(&count, 1, DType::f64);
+    return count > 0;
+  }
   // Runs the steps; false where the guard or the observer ended it.
   bool execute(Specialised& s, std::span<Tensor> inputs, const Observer* observer);
   void run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const;
@@ -74,7 +82,8 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        options.arena ? options.arena : std::make_shared<Tensor>(),
                        {},
                        options.keep_on_device ? tape.device() : Device::cpu(),
-                       {options.join_steps, options.keep_fixed && !options.arena, true}}) {}
+                       {options.join_steps, options.keep_fixed && !options.arena, true},
+                       options.ranks}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -336,7 +345,7 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
   std::vector<Type> types;
   const std::vector<Tensor> bound = state.bind(inputs, types);
   for (std::size_t i = 0; i < bound.size(); ++i) {
-    if (!is_finite(bound[i].host())) return state.program.inputs[i].first;
+    if (state.on_any_rank(!is_finite(bound[i].host()))) return state.program.inputs[i].first;
   }
   for (const ParameterRef& parameter : state.program.parameters) {
     if (!is_finite(parameter->value.host())) return parameter->name;
@@ -344,9 +353,11 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
   std::string found;
   const auto look = [&](const ObservedStep& observed) {
     const Step& step = state.program.steps[observed.index];
-    for (std::size_t k = 0; k < step.outputs.size() && found.empty(); ++k) {
-      if (!is_finite(observed.output(static_cast<int>(k)))) found = step.path;
+    bool finite = true;
+    for (std::size_t k = 0; k < step.outputs.size() && finite; ++k) {
+      finite = is_finite(observed.output(static_cast<int>(k)));
     }
+    if (state.on_any_rank(!finite)) found = step.path;
     return found.empty();
   };
   run(inputs, look, false);

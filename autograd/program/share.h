@@ -5,6 +5,10 @@
 
 namespace tapescope {
 
+// The input that a Program has besides where processes share a batch and something random is drawn:
+// i64 {}, the first row's place in the batch.
+inline constexpr const char* kFirstRow = "first_row";
+
 struct RowRange {
   std::int64_t first = 0, count = 0;
 };

@@ -17,12 +17,9 @@
 #pragma once
 
 #include "autograd/program/lower.h"
+#include "autograd/program/share.h"
 
 namespace tapescope {
-
-// The input that this adds where processes share a batch and something random is drawn: i64 {},
-// the first row's place in the batch.
-inline constexpr const char* kFirstRow = "first_row";
 
 // options.chunks and options.ranks: without either nothing changes.
 void share_batch(LoweredProgram& program, const Backend& backend, const CompileOptions& options);

@@ -78,6 +78,7 @@ const Call kCalls[] = {
     {"power", 1, [](V v) { pow(v[0], 2); }},
     {"pow", 2, [](V v) { pow(v[0], v[1]); }},
     {"cast", 1, [](V v) { cast(v[0], DType::f64); }},
+    {"all_reduce", 1, [](V v) { all_reduce(v[0], nullptr); }},
     {"increment", 1, [](V v) { increment(v[0]); }},
     {"reshape", 1, [](V v) { reshape(v[0], {3}); }},
     {"reshape", 1, [](V v) { reshape_all(v[0], {3}); }},

@@ -7,9 +7,11 @@
 
 #include "engine/philox.h"
 #include "engine/thread_pool.h"
+#include "tests/autograd/thread_ranks.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
+#include "tools/training/environment.h"
 #include "tools/training/safetensors.h"
 
 namespace tapescope {
@@ -53,17 +55,22 @@ struct Prepared {
   double rate = 0.02;
   Device device = Device::cpu();
   DType precision = DType::f32;
+  int chunks = 1;
 };
 
 struct Trained {
   std::vector<std::uint8_t> last, best, state;
   std::int64_t step = 0;
-  std::vector<double> losses;  // by step
+  std::vector<double> losses;  // by step, and of epochs
+  std::vector<double> norms;   // of StatisticsRecords
+  std::vector<std::uint64_t> batches;
 };
 
 // Trains for 3 epochs of 5 steps (17 samples: four batches of 4 and one of 1, augmented) with
-// interruptions after the given numbers of steps, each time with everything built anew.
-Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops = {}) {
+// interruptions after the given numbers of steps, each time with everything built anew. Part i is
+// trained by ranks[i] ranks, or the last number of these.
+Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops = {},
+              const std::vector<int>& ranks = {1}) {
   const TemporaryFolder folder;
   const auto data = std::make_shared<Halves>(17);
   const auto held_out = std::make_shared<Halves>(6);
@@ -72,7 +79,8 @@ Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops =
   const Pipeline plain({ToTensor{}});
   Trained result;
   std::vector<std::string> notices;
-  for (std::size_t part = 0; part <= stops.size(); ++part) {
+  const auto run_part = [&](std::size_t part, Communicator* own) {
+    const bool first = own == nullptr || own->rank() == 0;
     const auto model = make_model(config);
     const Classification task(config, {});
     TrainerOptions options;
@@ -85,19 +93,46 @@ Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops =
     options.device = prepared.device;
     options.precision = prepared.precision;
     options.log_every = 1;
+    options.statistics_every = 2;
+    options.chunks = prepared.chunks;
+    options.ranks = own;
     Trainer trainer(*model, task, data, held_out, random, plain, options);
     const Checkpoints checkpoints(folder.path(), metadata_of({config, data->classes(), plain}), 0);
     Progress progress;
     if (part > 0) progress = checkpoints.resume(*model, trainer.optimizer(), notices);
+    if (own != nullptr) own->barrier();  // nobody writes while another one reads
     TrainerEvents events;
-    events.save = [&](const Progress& p, bool best, bool epoch_end) {
-      checkpoints.save(*model, trainer.optimizer(), p, best, epoch_end);
-    };
-    events.step = [&](const StepRecord& step) { result.losses.push_back(step.loss); };
+    if (first) {
+      events.save = [&](const Progress& p, bool best, bool epoch_end) {
+        checkpoints.save(*model, trainer.optimizer(), p, best, epoch_end);
+      };
+      events.step = [&](const StepRecord& step) { result.losses.push_back(step.loss); };
+      events.batch = [&](const Batch& batch) { result.batches.push_back(hash_of(batch)); };
+      events.statistics = [&](const StatisticsRecord& record) {
+        for (const auto* norms : {&record.gradient, &record.half_gradient, &record.update}) {
+          result.norms.insert(result.norms.end(), norms->begin(), norms->end());
+        }
+      };
+      events.epoch = [&](const EpochRecord& record) {
+        result.losses.push_back(record.train_loss);
+        result.losses.push_back(record.validation_loss);
+        result.losses.push_back(record.validation_score);
+      };
+    }
     std::int64_t steps = 0;
-    if (part < stops.size()) events.stop = [&, part] { return ++steps >= stops[part]; };
+    // One rank wants to stop: all do.
+    const bool stops_it = own == nullptr || own->rank() == own->size() - 1;
+    if (part < stops.size() && stops_it) events.stop = [&, part] { return ++steps >= stops[part]; };
     EXPECT_EQ(trainer.run(progress, events), part == stops.size());
-    result.step = progress.step;
+    if (first) result.step = progress.step;
+  };
+  for (std::size_t part = 0; part <= stops.size(); ++part) {
+    const int count = part < ranks.size() ? ranks[part] : ranks.back();
+    if (count == 1) {
+      run_part(part, nullptr);
+    } else {
+      ThreadRanks(count).run([&](Communicator& own) { run_part(part, &own); });
+    }
   }
   EXPECT_TRUE(notices.empty());
   result.last = get(folder / "checkpoints/last.safetensors");
@@ -131,6 +166,36 @@ class Telling final : public Task {
  private:
   Classification inner_;
 };
+
+void expect_same_history(const Trained& a, const Trained& b) {
+  EXPECT_EQ(a.losses, b.losses);
+  EXPECT_EQ(a.norms, b.norms);
+  EXPECT_EQ(a.batches, b.batches);
+}
+
+// 17 samples in batches of 4: the last batch is one sample, of which all ranks but one have none.
+TEST(Trainer, OneTwoAndFourRanksTrainTheSameModel) {
+  for (const Prepared& prepared :
+       {Prepared{.model = "lenet", .chunks = 4},
+        Prepared{.model = "resnet20", .optimizer = "adamw", .rate = 0.002, .chunks = 4},
+        Prepared{.model = "resnet20", .rate = 0.02, .precision = DType::bf16, .chunks = 4},
+        Prepared{.model = "seednet", .rate = 0.02, .chunks = 4}}) {
+    SCOPED_TRACE(prepared.model);
+    const Trained one = train(prepared);
+    for (int ranks : {2, 4}) {
+      SCOPED_TRACE(ranks);
+      const Trained shared = train(prepared, {}, {ranks});
+      expect_equal(one, shared);
+      expect_same_history(one, shared);
+    }
+  }
+}
+
+TEST(Trainer, IsResumedByAnyNumberOfRanks) {
+  const Prepared prepared{.model = "resnet20", .chunks = 4};
+  const Trained one = train(prepared), resumed = train(prepared, {3, 6}, {4, 2, 1});
+  expect_equal(one, resumed);
+}
 
 TEST(Trainer, TellsTheTasksTermsAndTheirMeansOverAnEpochThatWasResumed) {
   const auto data = std::make_shared<Halves>(17);

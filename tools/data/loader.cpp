@@ -9,6 +9,7 @@
 #include <system_error>
 #include <thread>
 
+#include "autograd/program/share.h"
 #include "engine/error.h"
 #include "engine/philox.h"
 
@@ -70,9 +71,13 @@ struct Loader::State {
     const std::int64_t in_epoch = ticket / batches;
     const std::int64_t number = ticket % batches;
     const auto order = order_of(in_epoch);
-    const std::int64_t begin = number * options.batch_size;
-    const std::int64_t count = std::min(options.batch_size, source->size() - begin);
+    const std::int64_t first = number * options.batch_size;
+    const std::int64_t all = std::min(options.batch_size, source->size() - first);
+    const RowRange own = piece_of(all, options.rank, options.ranks);
+    const std::int64_t begin = first + own.first, count = own.count;
     Batch batch;
+    batch.first_row = own.first;
+    batch.all_rows = all;
     batch.epoch = in_epoch;
     batch.number = number;
     batch.indices.assign(order->begin() + begin, order->begin() + begin + count);

@@ -13,7 +13,8 @@ struct Batch {
   std::vector<std::pair<std::string, Tensor>> tensors;  // {N, ...} each, as the source names them
   std::vector<std::int64_t> indices;                    // N positions in the data set
   std::int64_t epoch = 0;
-  std::int64_t number = 0;  // within the epoch, from 0
+  std::int64_t number = 0;                   // within the epoch, from 0
+  std::int64_t first_row = 0, all_rows = 0;  // where several share it: which row the first one is
 
   std::int64_t rows() const { return static_cast<std::int64_t>(indices.size()); }
   // "image" f32 {N, H, W, C}, "label" i64 {N}, ...; a usage error where there is none of that name.
@@ -27,6 +28,7 @@ struct LoaderOptions {
   int threads = 2;             // 0: batches are made by the caller, in next()
   int prefetch = 4;            // batches prepared ahead, at most; at least 1 with threads
   bool drop_last = false;      // leave out an epoch's last batch where it is not full
+  int rank = 0, ranks = 1;     // of the processes that share each batch: piece_of() it (share.h)
   bool across_epochs = false;  // prepare the next epoch's first batches while this one ends
 };
 

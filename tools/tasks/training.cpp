@@ -150,10 +150,13 @@ monitoring::JournalOptions journal_options(const PreparedTraining& training, boo
 std::unique_ptr<PreparedTraining> prepare_training(TrainConfig config,
                                                    const TrainingRequest& request,
                                                    monitoring::ProgressLine& out) {
-  device_from_name(config.device);  // before the data is read: a missing device is soon told
+  // Before the data is read: a missing device is soon told.
+  choose_chunks(config, device_from_name(config.device),
+                request.ranks != nullptr ? request.ranks->size() : 1);
   const Kit& kit = kit_for(config);
   TrainingSetup setup = kit.prepare(config, request);
   setup.metadata[kTaskKey] = kit.name();
+  setup.options.ranks = request.ranks;
   for (const std::string& notice : setup.notices) out.line(notice);
   if (!config.weights.empty() && !request.resume) {
     for (const std::string& sentence : load_weights(*setup.model, config.weights)) {
@@ -355,15 +358,36 @@ void tell_when_complete(StepProfile& profile, std::optional<bool>& kept, Trainer
 
 }  // namespace
 
+namespace {
+
+// A rank beside the first, which writes the run and says how it goes.
+TrainingEnd run_beside(PreparedTraining& run, const Checkpoints& checkpoints, bool resume,
+                       const std::function<bool()>& stop) {
+  Progress progress;
+  std::vector<std::string> told_by_the_first;
+  if (resume) {
+    progress = checkpoints.resume(*run.setup.model, run.trainer.optimizer(), told_by_the_first);
+  }
+  TrainerEvents events;
+  events.stop = stop;
+  StepProfile profile(run.profile);  // it runs the same steps
+  if (run.profile > 0) events.profile = &profile;
+  return {run.trainer.run(progress, events) ? 0 : 130, ""};
+}
+
+}  // namespace
+
 TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function<bool()>& stop,
                          monitoring::ProgressLine& out) {
   const TrainConfig& config = run.config;
   Trainer& trainer = run.trainer;
+  const Checkpoints checkpoints(config.out, run.setup.metadata, config.keep_checkpoints);
+  const Communicator* const ranks = run.setup.options.ranks;
+  if (ranks != nullptr && ranks->rank() > 0) return run_beside(run, checkpoints, resume, stop);
   const std::size_t planned = planned_bytes(trainer, trainer.plan());
   tell_effort(run, planned, out);
   // Before anything is written: what is watched may not be there.
   monitoring::JournalOptions kept = journal_options(run, resume);
-  const Checkpoints checkpoints(config.out, run.setup.metadata, config.keep_checkpoints);
   Progress progress = begin_training(run, checkpoints, resume, out);
   kept.first_step = progress.step;
   kept.first_epoch = progress.epoch;

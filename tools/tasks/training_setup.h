@@ -20,6 +20,7 @@ struct TrainingRequest {
   bool resume = false;
   std::string data_changed = "refuse";  // or "accept"
   int profile = 0;                      // steps that are looked at node by node
+  Communicator* ranks = nullptr;        // that share each batch; this process is one of them
 };
 
 // Whether a training goes on that `config.out` holds; where it holds none, resuming will say so.

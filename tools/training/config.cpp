@@ -1,6 +1,7 @@
 #include "tools/training/config.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <map>
 #include <set>
@@ -198,11 +199,22 @@ std::string batch_sentence(const TrainConfig& c, std::int64_t pictures) {
 }
 
 bool may_change_on_resume(std::string_view option) {
-  static const std::set<std::string_view> free = {
-      "out",           "threads",          "loader-threads",   "cache",
-      "log-every",     "checkpoint-every", "keep-checkpoints", "statistics-every",
-      "tensorboard",   "watch-images",     "watch-methods",    "data",
-      "allow-outside", "weights"};
+  static const std::set<std::string_view> free = {"out",
+                                                  "threads",
+                                                  "loader-threads",
+                                                  "cache",
+                                                  "log-every",
+                                                  "checkpoint-every",
+                                                  "keep-checkpoints",
+                                                  "statistics-every",
+                                                  "tensorboard",
+                                                  "watch-images",
+                                                  "watch-methods",
+                                                  "data",
+                                                  "allow-outside",
+                                                  "weights",
+                                                  "ranks",
+                                                  "rank-timeout"};
   return free.contains(option);
 }
 
@@ -322,6 +334,23 @@ void add_pipelines(const TrainConfig& c, const DataSplits& data, ResolvedTrainin
 
 }  // namespace
 
+void choose_chunks(TrainConfig& c, Device device, int ranks) {
+  constexpr std::int64_t kUsual = 4;  // as many processes as that may go on with it
+  constexpr std::int64_t kMost = 1024;
+  if (c.chunks == 0) {
+    const std::int64_t wanted = device.kind == DeviceKind::cpu ? kUsual : 1;
+    c.chunks = std::max<std::int64_t>(wanted, ranks);
+  }
+  require(
+      c.chunks >= 1 && c.chunks <= kMost && std::has_single_bit(static_cast<unsigned>(c.chunks)),
+      "chunks", std::to_string(c.chunks), "1, 2, 4 and so on, or 0 to have it chosen");
+  if (c.chunks % ranks == 0) return;
+  throw usage_error(
+      "{} ranks cannot share a batch that is cut into {} chunks; 1, 2, 4 and so on up to {} ranks "
+      "can, and a new training with more --chunks could use more",
+      ranks, c.chunks, c.chunks);
+}
+
 TrainerOptions trainer_options(const TrainConfig& c, Device device) {
   TrainerOptions t;
   t.epochs = c.epochs;
@@ -334,6 +363,7 @@ TrainerOptions trainer_options(const TrainConfig& c, Device device) {
   t.device = device;
   t.kernels = parse_kernels(c.kernel);
   t.precision = precision_from_name(c.precision);
+  t.chunks = c.chunks;
   t.optimizer.name = c.optimizer;
   t.optimizer.weight_decay = c.weight_decay;
   t.optimizer.clip_gradient = c.clip_gradient;

@@ -38,6 +38,8 @@ struct TrainConfig {
   std::string watch_images, watch_methods = "grad-cam,lrp-epsilon-plus";
   std::uint64_t seed = 0;
   std::int64_t threads = 0, loader_threads = 2;  // 0 threads: all processors
+  std::int64_t chunks = 0, ranks = 1;            // 0 chunks: chosen
+  double rank_timeout = 300;                     // seconds
   std::string kernel;                            // FAMILY=VARIANT[,FAMILY=VARIANT]
   std::string cache = "none", on_bad_image = "fail", exif = "apply";
   bool allow_outside = false;
@@ -124,6 +126,14 @@ void for_each_option(Config& c, Visit&& visit) {
       "none, memory or disk (a file in --out that goes with the process): where pictures are kept "
       "as they are before what is random, so that each is decoded once; at most half of what is "
       "free there");
+  visit("chunks", c.chunks,
+        "pieces of a batch for sums over it, a power of two: as many processes, or fewer, make the "
+        "same bits; 0: 4, on a GPU as many as there are processes");
+  visit("ranks", c.ranks,
+        "processes that share each batch: started here, on this machine; those of mpirun, srun or "
+        "torchrun say it themselves");
+  visit("rank-timeout", c.rank_timeout,
+        "seconds after which a process that says nothing ends the training");
   visit("kernel", c.kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   visit("on-bad-image", c.on_bad_image, "fail or skip: what a picture that cannot be read does");
   visit("exif", c.exif,
@@ -142,6 +152,10 @@ void write_config(const TrainConfig& config, const std::string& path);
 KernelChoices parse_kernels(const std::string& text);
 // What --precision names.
 DType precision_from_name(const std::string& name);
+
+// Chooses --chunks where that is left to choose. Throws a usage error where so many ranks cannot
+// share so many pieces.
+void choose_chunks(TrainConfig& config, Device device, int ranks);
 
 // What the trainer is given of the options, once the ones left to choose are chosen.
 TrainerOptions trainer_options(const TrainConfig& config, Device device);

@@ -28,8 +28,6 @@ struct Environment {
   std::vector<Step> steps;  // the first of the training
 };
 
-inline constexpr std::size_t kRecordedSteps = 20;
-
 // Of this program, here and now.
 Environment environment_of(const TrainConfig& config, Device device);
 void write_environment(const std::filesystem::path& run, const Environment& environment);
@@ -40,6 +38,8 @@ Environment read_environment(const std::filesystem::path& run);
 // a training is resumed are left out: they change no bit.
 std::vector<std::string> differences(const Environment& then, const Environment& now);
 
+// Of bytes on the CPU.
+std::uint64_t hash_of(const Tensor& tensor, std::uint64_t hash = 0);
 std::uint64_t hash_of(const Batch& batch);
 std::uint32_t loss_bits(double loss);
 

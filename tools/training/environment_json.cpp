@@ -68,18 +68,21 @@ std::uint32_t loss_bits(double loss) {
   return __builtin_bit_cast(std::uint32_t, static_cast<float>(loss));
 }
 
+std::uint64_t hash_of(const Tensor& tensor, std::uint64_t hash) {
+  const char* bytes = static_cast<const char*>(tensor.data());
+  std::size_t left = tensor.bytes();
+  for (; left >= sizeof(std::uint64_t); left -= sizeof(std::uint64_t), bytes += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes, sizeof(word));
+    hash = mix(hash, word);
+  }
+  return mix(hash, stable_hash({bytes, left}));
+}
+
 std::uint64_t hash_of(const Batch& batch) {
   std::uint64_t hash = 0;
   for (const auto& [name, tensor] : batch.tensors) {
-    hash = mix(hash, stable_hash(name));
-    const char* bytes = static_cast<const char*>(tensor.data());
-    std::size_t left = tensor.bytes();
-    for (; left >= sizeof(std::uint64_t); left -= sizeof(std::uint64_t), bytes += 8) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, bytes, sizeof(word));
-      hash = mix(hash, word);
-    }
-    hash = mix(hash, stable_hash({bytes, left}));
+    hash = hash_of(tensor, mix(hash, stable_hash(name)));
   }
   return hash;
 }

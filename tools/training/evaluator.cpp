@@ -22,10 +22,11 @@ Program evaluation_program(const Model& model, const Task& task, std::int64_t ba
 
 Evaluator::Evaluator(const Model& model, const Task& task, std::int64_t batch_size,
                      const Backend& backend, std::shared_ptr<Tensor> arena,
-                     std::span<const std::string> cuts)
+                     std::span<const std::string> cuts, Communicator* ranks)
     : task_(task),
       program_(evaluation_program(model, task, batch_size, backend, std::move(arena), cuts)),
-      staging_(backend.device) {}
+      staging_(backend.device),
+      ranks_(ranks) {}
 
 std::unique_ptr<Metrics> Evaluator::over(Loader& loader) {
   std::unique_ptr<Metrics> metrics = task_.metrics();
@@ -33,7 +34,13 @@ std::unique_ptr<Metrics> Evaluator::over(Loader& loader) {
   for (Batch batch; loader.next(batch);) {
     const std::vector<Tensor> out = program_.run(staging_.stage(task_.feed(batch)));
     staging_.done();
-    metrics->add(batch, out[0], out[1]);
+    if (ranks_ == nullptr) {
+      metrics->add(batch, out[0], out[1]);
+      continue;
+    }
+    // All answers in their order, and what they are held against: everything but the pictures.
+    metrics->add(whole_batch(batch, *ranks_, "image"), gathered(out[0], batch, *ranks_),
+                 gathered(out[1], batch, *ranks_));
   }
   return metrics;
 }

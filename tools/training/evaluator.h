@@ -1,6 +1,7 @@
 // Loss and predictions on an evaluation tape over the model's own parameters.
 #pragma once
 
+#include "tools/training/shared_batch.h"
 #include "tools/training/staging.h"
 #include "tools/training/task.h"
 
@@ -8,15 +9,18 @@ namespace tapescope {
 
 class Evaluator {
  public:
-  // `cuts`: recorded paths whose values batches hold in place of the picture.
+  // `cuts`: recorded paths whose values batches hold in place of the picture. `ranks`: those that
+  // share each batch; all of them get the metrics of one process, to the bit.
   Evaluator(const Model& model, const Task& task, std::int64_t batch_size, const Backend& backend,
-            std::shared_ptr<Tensor> arena = {}, std::span<const std::string> cuts = {});
+            std::shared_ptr<Tensor> arena = {}, std::span<const std::string> cuts = {},
+            Communicator* ranks = nullptr);
   std::unique_ptr<Metrics> over(Loader& loader);
 
  private:
   const Task& task_;
   Program program_;
   Staging staging_;
+  Communicator* ranks_;
 };
 
 }  // namespace tapescope

@@ -1,5 +1,7 @@
 #include "tools/training/statistics.h"
 
+#include "tools/training/trainer.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -42,8 +44,7 @@ struct StepStatistics::State {
 };
 
 StepStatistics::StepStatistics(const Model& model, const Task& task,
-                               std::span<const ParameterRef> parameters, std::int64_t batch_size,
-                               std::uint64_t seed, const Backend& backend,
+                               std::span<const ParameterRef> parameters, const TrainerOptions& how,
                                std::shared_ptr<Tensor> arena, std::span<const std::string> cuts)
     : state_(new State) {
   State& s = *state_;
@@ -51,8 +52,8 @@ StepStatistics::StepStatistics(const Model& model, const Task& task,
   CompileOptions options;
   options.arena = std::move(arena);
   {
-    Tape tape(backend.device, Mode::training, {seed, backend.choices, backend.precision});
-    const NamedVars inputs = task.inputs(tape, batch_size);
+    Tape tape(how.device, Mode::training, {how.seed, how.kernels, how.precision});
+    const NamedVars inputs = task.inputs(tape, how.batch_size);
     const Var loss = mean(task.loss(inputs, model(inputs)).samples);
     std::vector<Var> squares;
     for (const Var& gradient : tape.gradient(loss, s.parameters)) {
@@ -60,10 +61,14 @@ StepStatistics::StepStatistics(const Model& model, const Task& task,
     }
     const Var outputs[] = {packed(tape, squares)};
     CompileOptions from_cuts = options;
+    // The first half of a batch is what half of its pieces are, or half of the ranks have.
+    const std::int64_t shares = how.ranks != nullptr ? how.ranks->size() : 2;
+    from_cuts.chunks = static_cast<int>(std::max<std::int64_t>(1, how.chunks / shares));
+    from_cuts.ranks = how.ranks;
     for (const std::string& path : cuts) from_cuts.cuts.push_back(tape.find(path));
     s.half = std::make_unique<Program>(tape.compile(outputs, {}, from_cuts));
   }
-  Tape tape(backend.device, Mode::evaluation, {seed, backend.choices});
+  Tape tape(how.device, Mode::evaluation, {how.seed, how.kernels});
   std::vector<Var> updates, weights;
   for (std::size_t i = 0; i < s.parameters.size(); ++i) {
     const ParameterRef& parameter = s.parameters[i];
@@ -89,17 +94,19 @@ std::size_t StepStatistics::bytes() const {
   return bytes;
 }
 
-void StepStatistics::before(std::span<const NamedTensor> inputs, std::int64_t rows) {
+void StepStatistics::before(std::span<const NamedTensor> inputs, const Batch& batch) {
   const auto began = std::chrono::steady_clock::now();
   State& s = *state_;
   s.record = {};
-  s.record.batch = rows;
-  s.record.half = rows / 2;
+  s.record.batch = batch.all_rows;
+  s.record.half = batch.all_rows / 2;
   if (s.record.half > 0) {
+    const std::int64_t rows = batch.rows();
+    const std::int64_t own = std::clamp<std::int64_t>(s.record.half - batch.first_row, 0, rows);
     std::vector<NamedTensor> half;
     for (const NamedTensor& input : inputs) {
       const bool batched = input.value.shape().rank() > 0 && input.value.shape()[0] == rows;
-      half.push_back({input.name, batched ? input.value.rows(0, s.record.half) : input.value});
+      half.push_back({input.name, batched ? input.value.rows(0, own) : input.value});
     }
     const Tensor squares = s.half->run(half)[0];
     s.record.half_gradient = square_roots(squares, 0, squares.elements());

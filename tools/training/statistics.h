@@ -25,16 +25,18 @@ struct StatisticsRecord {
   double seconds = 0;  // that this record took
 };
 
+struct TrainerOptions;
+
 // The scalars as one vector, in order.
 Var packed(Tape& tape, std::span<const Var> scalars);
 
 class StepStatistics {
  public:
-  // Of `parameters`. Shares `arena` with the step's Program, and is given the same inputs: those of
-  // the recorded paths `cuts` in place of the picture.
+  // Of `parameters`, trained so. Shares `arena` with the step's Program, and is given the same
+  // inputs: those of the recorded paths `cuts` in place of the picture.
   StepStatistics(const Model& model, const Task& task, std::span<const ParameterRef> parameters,
-                 std::int64_t batch_size, std::uint64_t seed, const Backend& backend,
-                 std::shared_ptr<Tensor> arena, std::span<const std::string> cuts = {});
+                 const TrainerOptions& how, std::shared_ptr<Tensor> arena,
+                 std::span<const std::string> cuts = {});
   ~StepStatistics();
 
   // The names of the parameters that the vectors run over.
@@ -45,7 +47,7 @@ class StepStatistics {
   // Around a step: `inputs` are what it is about to be run with, on the device; `squares` begins
   // with the packed sums of squares of its gradients, on the host. step and epoch are left to the
   // caller.
-  void before(std::span<const NamedTensor> inputs, std::int64_t rows);
+  void before(std::span<const NamedTensor> inputs, const Batch& batch);
   StatisticsRecord after(const Tensor& squares);
 
  private:

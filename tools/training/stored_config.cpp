@@ -43,6 +43,7 @@ void take_stored_options(TrainConfig& config, const std::vector<std::string>& gi
   }
   stored.try_emplace("exif", name_of(Exif::ignore));  // of older versions
   stored.try_emplace("preprocess", "data");
+  stored.try_emplace("chunks", "1");
   for_each_option(config, [&](std::string_view option, auto& value, std::string_view) {
     const std::string name(option);
     const bool typed = std::find(given.begin(), given.end(), name) != given.end();

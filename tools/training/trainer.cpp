@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "autograd/program/share.h"
 #include "tools/training/evaluator.h"
 #include "tools/training/features.h"
 #include "tools/training/staging.h"
@@ -39,6 +40,12 @@ struct Trainer::State {
   Optimizer optimizer;
   std::shared_ptr<const SampleSource> train, validation;
   std::int64_t batch_size = 0;  // of a full batch: what is asked for, but no more than there is
+  // Of them this rank's; of the rank that has the most.
+  std::int64_t own_rows() const {
+    return options.ranks != nullptr
+               ? piece_of(batch_size, options.ranks->size() - 1, options.ranks->size()).count
+               : batch_size;
+  }
   std::vector<ParameterRef> followed = {};  // by the statistics: what is trained from the beginning
   std::shared_ptr<Tensor> arena = std::make_shared<Tensor>();  // of all Programs, in turn
   std::vector<Phase> phases = {};
@@ -48,6 +55,7 @@ struct Trainer::State {
 
   std::size_t peak = 0;
   Tensor learning_rate = Tensor::scalar(0), step_number = Tensor::scalar_i64(0);
+  Tensor first_row = Tensor::scalar_i64(0);
 
   void add_phase(const Model& model, std::int64_t first_epoch, std::int64_t epochs);
   void keep_features(const Model& model, Phase& phase, Tape& tape, std::span<const Var> cut);
@@ -87,7 +95,7 @@ void refuse_single_values(Program& step, std::int64_t images, std::int64_t batch
       images < batch_size || last == 0 ? std::min(images, batch_size) : last;
   if (smallest != 1) return;
   for (const StepInfo& info : step.steps(1)) {
-    if (info.op->name() != "batch_norm_training") continue;
+    if (info.op->name() != "batch_norm_training" && info.op->name() != "batch_norm_relu") continue;
     const Shape& x = info.operands[0].shape;
     if (x.elements() != x[x.rank() - 1]) continue;
     throw usage_error(
@@ -164,6 +172,9 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   phase.schedule.steps = phase.train->batches() * epochs;
 
   CompileOptions compile;
+  compile.chunks = static_cast<int>(options.chunks);
+  if (options.ranks != nullptr) compile.chunks /= options.ranks->size();
+  compile.ranks = options.ranks;
   compile.guard = loss;  // parameters stay as they were before a loss that is not finite
   compile.arena = arena;
   std::vector<std::string> cut_paths;
@@ -186,17 +197,21 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   phase.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
   refuse_single_values(*phase.step, phase.train->samples(), options.batch_size);
   const Backend backend{options.device, options.kernels, options.precision};
-  phase.evaluator =
-      std::make_unique<Evaluator>(model, task, options.batch_size, backend, arena, cut_paths);
+  phase.evaluator = std::make_unique<Evaluator>(model, task, options.batch_size, backend, arena,
+                                                cut_paths, options.ranks);
   if (options.statistics_every > 0) {
-    phase.statistics = std::make_unique<StepStatistics>(model, task, followed, options.batch_size,
-                                                        options.seed, backend, arena, cut_paths);
+    phase.statistics =
+        std::make_unique<StepStatistics>(model, task, followed, options, arena, cut_paths);
   }
   phases.push_back(std::move(phase));
 }
 
 void Trainer::State::add_loaders(Phase& phase) const {
-  const LoaderOptions plain{.batch_size = options.batch_size, .threads = options.loader_threads};
+  LoaderOptions plain{.batch_size = options.batch_size, .threads = options.loader_threads};
+  if (options.ranks != nullptr) {
+    plain.rank = options.ranks->rank();
+    plain.ranks = options.ranks->size();
+  }
   LoaderOptions shuffled = plain;
   shuffled.shuffle = true;
   shuffled.seed = options.seed;
@@ -278,14 +293,14 @@ Trainer::Phase& Trainer::State::enter(const Progress& progress, const TrainerEve
 Trainer::~Trainer() = default;
 
 // The last phase trains the most.
-MemoryPlan Trainer::plan() { return state_->phases.back().step->plan(state_->batch_size); }
+MemoryPlan Trainer::plan() { return state_->phases.back().step->plan(state_->own_rows()); }
 
 std::size_t Trainer::prefetch_bytes() const {
   const Phase& phase = state_->phases.back();
   const std::int64_t most = state_->options.loader_threads > 0 ? LoaderOptions{}.prefetch : 0;
   const std::int64_t batches = std::min(most, phase.train->batches() - 1);
   std::size_t bytes =
-      phase.step->plan(state_->batch_size).inputs * static_cast<std::size_t>(batches);
+      phase.step->plan(state_->own_rows()).inputs * static_cast<std::size_t>(batches);
   for (const Phase& each : state_->phases) {
     if (each.train_features) bytes += each.train_features->bytes();
     if (each.validation_features) bytes += each.validation_features->bytes();
@@ -325,8 +340,10 @@ std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress&
   std::vector<NamedTensor> inputs = task.feed(batch);
   inputs.push_back({"learning_rate", learning_rate});
   inputs.push_back({"step", step_number});
+  first_row.values<std::int64_t>()[0] = batch.first_row;
+  inputs.push_back({kFirstRow, first_row});
   inputs = staging->stage(std::move(inputs));
-  if (wants_statistics(progress)) now->statistics->before(inputs, batch.rows());
+  if (wants_statistics(progress)) now->statistics->before(inputs, batch);
   std::vector<Tensor> out =
       profile != nullptr ? profile->run(*now->step, inputs, batch.rows()) : now->step->run(inputs);
   staging->done();
@@ -397,7 +414,19 @@ void Trainer::State::judge(Progress& progress, EpochRecord& record) {
   record.best = progress.best.judge(record.epoch, score, images);
 }
 
+void Trainer::tell_batch(const Batch& batch, const Progress& progress,
+                         const TrainerEvents& events) {
+  Communicator* const ranks = state_->options.ranks;
+  if (ranks == nullptr) {
+    if (events.batch) events.batch(batch);
+  } else if (progress.step < static_cast<std::int64_t>(kRecordedSteps)) {
+    const Batch whole = whole_batch(batch, *ranks);
+    if (events.batch) events.batch(whole);
+  }
+}
+
 bool Trainer::run(Progress& progress, const TrainerEvents& events) {
+  constexpr std::int64_t kLookEvery = 100;  // steps between comparisons of the ranks' parameters
   State& s = *state_;
   Clock::time_point logged = Clock::now();
   std::int64_t images_logged = 0;
@@ -412,13 +441,13 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       const Clock::time_point waiting = Clock::now();
       if (!phase.train->next(batch)) break;
       record.data_wait_seconds += seconds_since(waiting);
-      if (events.batch) events.batch(batch);
+      tell_batch(batch, progress, events);
       const double rate = phase.schedule.at(progress.step - s.steps_before());
       const std::vector<Tensor> out = s.run_step(batch, progress, rate, events.profile);
       std::optional<StatisticsRecord> statistics;
-      StepRecord step = s.count(out, batch.rows(), progress, statistics);
-      images += batch.rows();
-      images_logged += batch.rows();
+      StepRecord step = s.count(out, batch.all_rows, progress, statistics);
+      images += batch.all_rows;
+      images_logged += batch.all_rows;
       if (statistics) {
         record.statistics_seconds += statistics->seconds;
         if (events.statistics) events.statistics(*statistics);
@@ -432,7 +461,10 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
         logged = Clock::now();
         images_logged = 0;
       }
-      const bool stop = events.stop && events.stop();
+      if (s.options.ranks != nullptr && progress.step % kLookEvery == 0) {
+        expect_alike(s.followed, *s.options.ranks, progress.step);
+      }
+      const bool stop = any_of_ranks(s.options.ranks, events.stop && events.stop());
       const bool epoch_ends = progress.batch == steps_per_epoch();
       if (stop || (s.options.checkpoint_every > 0 && !epoch_ends &&
                    progress.step % s.options.checkpoint_every == 0)) {

@@ -10,6 +10,7 @@
 #include "layers/schedules.h"
 #include "tools/training/best_epoch.h"
 #include "tools/training/profile.h"
+#include "tools/training/shared_batch.h"
 #include "tools/training/statistics.h"
 #include "tools/training/task.h"
 
@@ -53,6 +54,9 @@ struct EpochRecord {
   std::vector<NamedNumber> terms{};  // of the training steps
 };
 
+// How many steps of a training are kept in detail.
+inline constexpr std::size_t kRecordedSteps = 20;
+
 struct TrainerOptions {
   std::int64_t epochs = 10;
   std::int64_t batch_size = 16;
@@ -64,6 +68,10 @@ struct TrainerOptions {
   Device device;
   KernelChoices kernels;
   DType precision = DType::f32;  // of steps and validations
+  // Pieces of a batch for sums over its rows, a power of two, and who shares it: the bits depend on
+  // the former alone (autograd/program/share_batch.h). Null: one process.
+  std::int64_t chunks = 1;
+  Communicator* ranks = nullptr;
   OptimizerConfig optimizer;
   Schedule schedule;  // its `steps` is set by the trainer
   // After so many epochs `unfrozen`, which are frozen until then, are trained as well: all moments
@@ -80,7 +88,9 @@ struct TrainerOptions {
 // What the trainer reports to; each may be empty.
 struct TrainerEvents {
   std::function<void(const std::string&)> note;  // a sentence on what is done
-  std::function<void(const Batch&)> batch;       // before the step that it is for
+  // Before the step that it is for. Where ranks share it, it is put together for the first
+  // kRecordedSteps of a training, and not told later.
+  std::function<void(const Batch&)> batch;
   std::function<void(const StepRecord&)> step;
   // After every step: for a line on a terminal. Must take no time.
   std::function<void(const Progress&, double loss, const std::vector<NamedNumber>& terms)> tick;
@@ -90,7 +100,8 @@ struct TrainerEvents {
   // epoch has just ended.
   std::function<void(const Progress&, bool best, bool epoch_end)> save;
   StepProfile* profile = nullptr;  // looks at steps
-  std::function<bool()> stop;      // asked after every step: true saves and ends the training
+  // Asked after every step: true on any rank saves and ends the training.
+  std::function<bool()> stop;
 };
 
 class Trainer {
@@ -125,6 +136,7 @@ class Trainer {
   Optimizer& optimizer();
 
  private:
+  void tell_batch(const Batch& batch, const Progress& progress, const TrainerEvents& events);
   struct Phase;
   struct State;
   std::unique_ptr<State> state_;
