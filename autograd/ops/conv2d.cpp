@@ -175,7 +175,11 @@ class Conv2dWeightGradient final : public Conv2dBase {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    const Conv2dShape c = kernel_shape(t[0].shape, t[2].shape, t[0].dtype, false);
+    return prepare(t, 0, backend);
+  }
+  Plan prepare(std::span<const Type> t, int pieces, const Backend& backend) const {
+    Conv2dShape c = kernel_shape(t[0].shape, t[2].shape, t[0].dtype, false);
+    c.pieces = pieces;
     return prepare_from(conv2d_weight_gradient_variants(), c, c.dtype, backend);
   }
   void vjp(Vjp& v) const override {
@@ -240,6 +244,13 @@ Var conv2d_weight_gradient(Var x, Var dy, Var like, const Conv2dOptions& options
 std::optional<Conv2dShape> shape_of_conv2d(const Op& op, std::span<const Type> operands) {
   const auto* conv = dynamic_cast<const Conv2d*>(&op);
   return conv != nullptr ? std::optional(conv->shape_of(operands)) : std::nullopt;
+}
+
+Plan conv2d_weight_gradient_by_pieces(const Op& op, std::span<const Type> t, int pieces,
+                                      const Backend& backend) {
+  const auto* gradient = dynamic_cast<const Conv2dWeightGradient*>(&op);
+  const bool has_it = gradient != nullptr && backend.device.kind == DeviceKind::cpu;
+  return has_it ? gradient->prepare(t, pieces, backend) : Plan();
 }
 
 std::vector<Sample> conv2d_samples() {

@@ -30,6 +30,13 @@ std::vector<Var> batch_norm_gradient(std::span<const Var> dy_x_mean_variance_sca
 OpRef batch_norm_gradient_op(double epsilon);
 OpRef all_reduce_op(Communicator* ranks);
 
+// A gradient of weights over a batch that is cut into pieces, in one kernel:
+// kernels/common/pieces.h. An empty plan where there is none such, or `op` is another.
+Plan conv2d_weight_gradient_by_pieces(const Op& op, std::span<const Type> operands, int pieces,
+                                      const Backend& backend);
+Plan matmul_by_pieces(const Op& op, std::span<const Type> operands, int pieces,
+                      const Backend& backend);
+
 // The element-wise op of one operand, p0 and p1 being the function's constants.
 OpRef unary_op(Unary function, double p0, double p1);
 

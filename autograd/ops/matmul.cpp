@@ -1,6 +1,7 @@
 // Matrix product, closed under its vector-Jacobian product.
 #include "kernels/matmul/matmul.h"
 
+#include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/tape.h"
@@ -40,7 +41,10 @@ class Matmul final : public Op {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    return prepare_from(matmul_variants(), shape_of(t), t[0].dtype, backend);
+    return prepare(shape_of(t), backend);
+  }
+  Plan prepare(const MatmulShape& s, const Backend& backend) const {
+    return prepare_from(matmul_variants(), s, s.dtype, backend);
   }
   void vjp(Vjp& v) const override {
     const Var a = v.operand(0), b = v.operand(1), dc = cast(v.cotangent(), a.dtype());
@@ -74,7 +78,6 @@ class Matmul final : public Op {
   bool adds_rows() const override { return transpose_a_; }
   int channel_axis() const override { return transpose_b_ ? 0 : 1; }
 
- private:
   MatmulShape shape_of(std::span<const Type> t) const {
     const Shape &a = t[0].shape, &b = t[1].shape;
     return {t[0].dtype,
@@ -86,6 +89,8 @@ class Matmul final : public Op {
             a[transpose_a_ ? 0 : 1],
             wide_};
   }
+
+ private:
   bool transpose_a_, transpose_b_;
   bool wide_;  // bf16 operands, f32 result
 };
@@ -97,6 +102,15 @@ Var matmul(Var a, Var b, bool transpose_a, bool transpose_b, Var bias) {
 }
 
 Var linear(Var x, Var weight, Var bias) { return matmul(x, weight, false, true, bias); }
+
+Plan matmul_by_pieces(const Op& op, std::span<const Type> t, int pieces, const Backend& backend) {
+  const auto* product = dynamic_cast<const Matmul*>(&op);
+  if (product == nullptr || backend.device.kind != DeviceKind::cpu) return Plan();
+  MatmulShape s = product->shape_of(t);
+  s.pieces = pieces;
+  const bool adds = s.transpose_a && !s.bias && (s.wide || s.dtype != DType::bf16);
+  return adds ? product->prepare(s, backend) : Plan();
+}
 
 std::vector<Sample> matmul_samples() {
   std::vector<Sample> samples;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "autograd/ops/fused.h"
 #include "autograd/program/share.h"
 #include "autograd/program/share_batch.h"
 #include "engine/runtime.h"
@@ -16,7 +17,7 @@ std::size_t row_bytes(const Type& type) {
   return static_cast<std::size_t>(type.shape.elements(1, type.shape.rank())) * size_of(type.dtype);
 }
 
-// The prepared pieces. Depth-first, so that besides the result one partial sum a level is kept.
+// The prepared pieces.
 class Tree {
  public:
   Tree(const Op& op, std::span<const Type> operands, std::span<const Type> outputs, int chunks,
@@ -49,19 +50,35 @@ class Tree {
                                                            split_operands, split_outputs, backend)
                                                 : -1});
     }
-    for (int n = chunks; n > 1; n /= 2) ++levels_;
   }
 
   std::size_t workspace_bytes() const {
-    return padded_bytes(std::max(own_workspace_, sum_workspace_)) +
-           static_cast<std::size_t>(levels_) * level_bytes_;
+    const std::int64_t levels = piece_levels(std::ssize(pieces_)) - 1;
+    return shared_workspace() + static_cast<std::size_t>(levels) * level_bytes_;
   }
   std::string_view variant() const { return plans_.empty() ? "nothing" : plans_[0].plan.variant(); }
 
   void run(const Queue& queue, const Buffers& b) const {
-    std::array<void*, Types::kCapacity> to{};
-    for (std::size_t k = 0; k < sums_.size(); ++k) to[k] = b.out[k];
-    sum(queue, b, 0, pieces_.size(), 0, to);
+    const auto buffer = [&](int level, std::size_t output) -> void* {
+      if (level == 0) return b.out[output];
+      char* at = static_cast<char*>(b.workspace) + shared_workspace() +
+                 static_cast<std::size_t>(level - 1) * level_bytes_;
+      for (std::size_t k = 0; k < output; ++k) at += padded_bytes(sums_[k].bytes);
+      return at;
+    };
+    const auto make = [&](std::int64_t piece, int level) {
+      Outputs to{};
+      for (std::size_t k = 0; k < sums_.size(); ++k) to[k] = buffer(level, k);
+      run_piece(queue, b, pieces_[static_cast<std::size_t>(piece)], to);
+    };
+    sum_pieces(std::ssize(pieces_), make, [&](int to, int from) {
+      for (std::size_t k = 0; k < sums_.size(); ++k) {
+        if (sums_[k].bytes == 0) continue;
+        const void* const in[] = {buffer(to, k), buffer(from, k), nullptr};
+        void* const out[] = {buffer(to, k), nullptr};
+        sums_[k].add.run(queue, {in, out, b.workspace});
+      }
+    });
   }
 
  private:
@@ -78,6 +95,9 @@ class Tree {
     Plan plan;
   };
   using Outputs = std::array<void*, Types::kCapacity>;
+  std::size_t shared_workspace() const {
+    return padded_bytes(std::max(own_workspace_, sum_workspace_));
+  }
 
   int plan_for(const Op& op, std::span<const Type> operands, std::span<const Type> outputs,
                std::int64_t rows, const std::vector<bool>& split_operands,
@@ -96,29 +116,6 @@ class Tree {
                                        with_rows(outputs, split_outputs), backend)});
     own_workspace_ = std::max(own_workspace_, plans_.back().plan.workspace_bytes());
     return static_cast<int>(plans_.size()) - 1;
-  }
-
-  // Pieces [begin, end) into `to`; split outputs always go to their place.
-  void sum(const Queue& queue, const Buffers& b, std::size_t begin, std::size_t end, int level,
-           const Outputs& to) const {
-    if (end - begin == 1) return run_piece(queue, b, pieces_[begin], to);
-    const std::size_t middle = (begin + end) / 2;
-    sum(queue, b, begin, middle, level + 1, to);
-    Outputs other{};
-    char* scratch = static_cast<char*>(b.workspace) +
-                    padded_bytes(std::max(own_workspace_, sum_workspace_)) +
-                    static_cast<std::size_t>(level) * level_bytes_;
-    for (std::size_t k = 0; k < sums_.size(); ++k) {
-      other[k] = scratch;
-      scratch += padded_bytes(sums_[k].bytes);
-    }
-    sum(queue, b, middle, end, level + 1, other);
-    for (std::size_t k = 0; k < sums_.size(); ++k) {
-      if (sums_[k].bytes == 0) continue;
-      const void* const in[] = {to[k], other[k], nullptr};
-      void* const out[] = {to[k], nullptr};
-      sums_[k].add.run(queue, {in, out, b.workspace});
-    }
   }
 
   void run_piece(const Queue& queue, const Buffers& b, const Piece& piece,
@@ -148,7 +145,6 @@ class Tree {
   std::vector<Piece> pieces_;
   std::vector<Prepared> plans_;  // pieces have at most two lengths, and none
   std::size_t own_workspace_ = 0, sum_workspace_ = 0, level_bytes_ = 0;
-  int levels_ = 0;
 };
 
 class InChunks final : public Op {
@@ -166,6 +162,11 @@ class InChunks final : public Op {
   Types infer(std::span<const Type> t) const override { return op_->infer(t); }
   Plan prepare(std::span<const Type> t, std::span<const Type> outputs,
                const Backend& backend) const override {
+    if (rows_of(t) > 0) {
+      for (const auto by_pieces : {conv2d_weight_gradient_by_pieces, matmul_by_pieces}) {
+        if (Plan plan = by_pieces(*op_, t, chunks_, backend)) return plan;
+      }
+    }
     auto tree = std::make_shared<const Tree>(*op_, t, outputs, chunks_, split_operands_,
                                              split_outputs_, backend);
     const Tree& made = *tree;
@@ -188,6 +189,12 @@ class InChunks final : public Op {
   }
 
  private:
+  std::int64_t rows_of(std::span<const Type> t) const {
+    for (std::size_t k = 0; k < t.size(); ++k) {
+      if (split_operands_[k]) return t[k].shape[0];
+    }
+    return 0;
+  }
   OpRef op_;
   int chunks_;
   std::vector<bool> split_operands_, split_outputs_;

@@ -8,6 +8,7 @@
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
+#include "kernels/common/pieces.h"
 #include "kernels/conv2d/simd.h"
 #include "kernels/conv2d/winograd_tiles.h"
 #include "kernels/more_ops/cast/widened.h"
@@ -229,23 +230,27 @@ struct Sums {
   std::vector<std::vector<Pixels>> taps;
   std::int64_t workers;
 
+  std::int64_t pieces() const { return std::max<std::int64_t>(1, c.pieces); }
   std::int64_t parts() const { return blocks(c.O, kOutputs); }
-  std::int64_t scratch_floats() const { return kRows * (c.I + kOutputs); }
+  std::int64_t level_floats() const { return kOutputs * c.I; }
+  std::int64_t scratch_floats() const {
+    return kRows * (c.I + kOutputs) + (piece_levels(pieces()) - 1) * level_floats();
+  }
 };
 
-// dw[o, tap] for o in [o, o + outputs).
+// dw[o, tap] of some images for o in [o, o + outputs), to rows `stride` apart.
 template <class T>
-void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outputs, const T* x,
-             const T* dy, float* dw, float* scratch) {
+void sum_images(const Sums& s, std::int64_t tap, RowRange images, std::int64_t o,
+                std::int64_t outputs, const T* x, const T* dy, float* scratch, float* to,
+                std::int64_t stride) {
   const std::int64_t I = s.c.I, O = s.c.O;
-  const std::int64_t stride = s.c.KH * s.c.KW * I;
-  float* const to = dw + o * stride + tap * I;  // {outputs, I}, rows `stride` apart
   for (std::int64_t r = 0; r < outputs; ++r) std::fill_n(to + r * stride, I, 0.0f);
   const std::vector<Pixels>& joined = s.taps[static_cast<std::size_t>(tap)];
   const auto pixels = static_cast<std::int64_t>(joined.size());
   float *d = scratch, *v = scratch + kRows * kOutputs;  // {rows, outputs}, {rows, I}
-  for (std::int64_t row = 0; row < s.c.N * pixels; row += kRows) {
-    const std::int64_t rows = std::min(kRows, s.c.N * pixels - row);
+  const std::int64_t end = (images.first + images.count) * pixels;
+  for (std::int64_t row = images.first * pixels; row < end; row += kRows) {
+    const std::int64_t rows = std::min(kRows, end - row);
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t n = (row + r) / pixels;
       const Pixels& at = joined[static_cast<std::size_t>((row + r) % pixels)];
@@ -254,6 +259,34 @@ void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outpu
     }
     winograd::add_products(*s.kernels, rows, d, outputs, outputs, v, I, to, stride);
   }
+}
+
+// dw[o, tap] for o in [o, o + outputs).
+template <class T>
+void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outputs, const T* x,
+             const T* dy, float* dw, float* scratch) {
+  const std::int64_t I = s.c.I, dw_stride = s.c.KH * s.c.KW * I;
+  float* const to = dw + o * dw_stride + tap * I;  // {outputs, I}
+  float* const levels = scratch + kRows * (I + kOutputs);
+  const auto buffer = [&](int level) {
+    return level == 0 ? to : levels + (level - 1) * s.level_floats();
+  };
+  const auto stride = [&](int level) { return level == 0 ? dw_stride : I; };
+  // Zeros are the sum of zeros.
+  const std::int64_t pieces = s.taps[static_cast<std::size_t>(tap)].empty() ? 1 : s.pieces();
+  sum_pieces(
+      pieces,
+      [&](std::int64_t piece, int level) {
+        sum_images(s, tap, piece_of(s.c.N, piece, pieces), o, outputs, x, dy, scratch,
+                   buffer(level), stride(level));
+      },
+      [&](int sum, int other) {
+        for (std::int64_t r = 0; r < outputs; ++r) {
+          float* const a = buffer(sum) + r * stride(sum);
+          const float* const b = buffer(other) + r * stride(other);
+          for (std::int64_t i = 0; i < I; ++i) a[i] += b[i];
+        }
+      });
 }
 
 template <class T>

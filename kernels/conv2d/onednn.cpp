@@ -12,6 +12,7 @@
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
+#include "kernels/conv2d/chunks.h"
 #include "kernels/conv2d/onednn_support.h"
 
 namespace tapescope::onednn {
@@ -341,36 +342,35 @@ bool supports(Kind kind, const Conv2dShape& c) {
   return c.N > 0 && has_arithmetic(c.dtype) && !prepared(kind, {c, whole(c), 1})->reference;
 }
 
-// The weight gradient is a sum over the batch: chunks of it, each summed by one primitive, then
-// added in order. Few chunks where the weights are large, since each chunk has a copy.
-struct BatchCut {
-  std::int64_t chunks, images;  // the last chunk may hold fewer images
+// The weight gradient is a sum over the batch: chunks of it, each summed by one primitive. Few
+// where the weights are large, since each chunk has a copy.
+struct BatchCut : Chunks {
+  std::vector<std::shared_ptr<const Prepared>>
+      prepared;  // by chunk; null where there are no images
+  std::shared_ptr<const Prepared> any;
 };
 BatchCut cut_batch(const Conv2dShape& c) {
-  const std::int64_t weights = c.O * c.KH * c.KW * (c.I / c.groups);
-  const std::int64_t wanted = std::min<std::int64_t>(c.N, weights > (1 << 19) ? 4 : 16);
-  const std::int64_t images = (c.N + wanted - 1) / wanted;
-  return {(c.N + images - 1) / images, images};
-}
-
-struct BatchPrimitives {
-  std::shared_ptr<const Prepared> whole, last;  // for a chunk, and for the last one
-};
-BatchPrimitives batch_primitives(const Conv2dShape& c) {
-  const BatchCut cut = cut_batch(c);
-  return {prepared(Kind::weight_gradient, {c, whole(c), cut.images}),
-          prepared(Kind::weight_gradient, {c, whole(c), c.N - (cut.chunks - 1) * cut.images})};
-}
-
-void add_chunks(std::int64_t elements, std::int64_t chunks, std::size_t stride_bytes, char* sums) {
-  parallel_ranges(elements, 16 * 1024, [&](std::int64_t begin, std::int64_t end) {
-    float* to = reinterpret_cast<float*>(sums);
-    for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
-      const float* from =
-          reinterpret_cast<const float*>(sums + static_cast<std::size_t>(chunk) * stride_bytes);
-      for (std::int64_t i = begin; i < end; ++i) to[i] += from[i];
+  const bool large = c.O * c.KH * c.KW * (c.I / c.groups) > (1 << 19);
+  const std::int64_t most = c.pieces > 0 ? (large ? 1 : 4) : (large ? 4 : 16);
+  const std::int64_t pieces = std::max<std::int64_t>(1, c.pieces);
+  BatchCut cut;
+  for (std::int64_t i = 0; i < pieces; ++i) {
+    cut.first_chunk.push_back(cut.count());
+    const RowRange piece = piece_of(c.N, i, pieces);
+    if (piece.count == 0) cut.chunks.push_back(piece);
+    const std::int64_t wanted = std::clamp<std::int64_t>(piece.count, 1, most);
+    const std::int64_t images = (piece.count + wanted - 1) / wanted;  // the last may hold fewer
+    for (std::int64_t n = 0; n < piece.count; n += images) {
+      cut.chunks.push_back({piece.first + n, std::min(images, piece.count - n)});
     }
-  });
+  }
+  cut.first_chunk.push_back(cut.count());
+  for (const RowRange& chunk : cut.chunks) {
+    cut.prepared.push_back(
+        chunk.count > 0 ? prepared(Kind::weight_gradient, {c, whole(c), chunk.count}) : nullptr);
+    if (chunk.count > 0) cut.any = cut.prepared.back();
+  }
+  return cut;
 }
 
 // The name of a layout of weights, equal for equal ones; it lives as long as the process.
@@ -428,9 +428,11 @@ bool supports_conv2d_weight_gradient(const Conv2dShape& c) {
   if (c.N == 0 || !has_arithmetic(c.dtype)) return false;
   // bf16 is multiplied by pairs of channels: of one, f32 is twice as fast.
   if (c.dtype == DType::bf16 && c.I == 1) return false;
-  const BatchPrimitives p = batch_primitives(c);
-  // Both must write one layout for their sums to be added; oneDNN picks it by channels.
-  return !p.whole->reference && !p.last->reference && p.whole->w_packed == p.last->w_packed;
+  // All must write one layout for their sums to be added; oneDNN picks it by channels.
+  const BatchCut cut = cut_batch(c);
+  return std::all_of(cut.prepared.begin(), cut.prepared.end(), [&](const auto& p) {
+    return p == nullptr || (!p->reference && p->w_packed == cut.any->w_packed);
+  });
 }
 
 Plan conv2d(const Conv2dShape& c) { return plan({c, banded_images(c, kBandRows), false}); }
@@ -443,21 +445,26 @@ Plan conv2d_data_gradient(const Conv2dShape& c) {
 }
 
 Plan conv2d_weight_gradient(const Conv2dShape& c) {
-  const BatchCut cut = cut_batch(c);
-  const auto [whole, last] = batch_primitives(c);
-  const std::size_t sum_bytes = aligned(whole->w_packed.get_size());
-  const std::size_t scratch_bytes =
-      aligned(std::max(whole->scratchpad.get_size(), last->scratchpad.get_size()));
-  const std::size_t workspace = static_cast<std::size_t>(cut.chunks) * (sum_bytes + scratch_bytes);
-  return Plan("onednn", workspace, [=, whole = whole, last = last](const Queue&, const Buffers& b) {
+  auto cut = std::make_shared<const BatchCut>(cut_batch(c));
+  const std::size_t sum_bytes = aligned(cut->any->w_packed.get_size());
+  std::size_t scratch_bytes = 0;
+  for (const auto& p : cut->prepared) {
+    if (p != nullptr) scratch_bytes = std::max(scratch_bytes, aligned(p->scratchpad.get_size()));
+  }
+  const std::size_t x_image = static_cast<std::size_t>(c.H * c.W * c.I) * size_of(c.dtype);
+  const std::size_t y_image = static_cast<std::size_t>(c.P() * c.Q() * c.O) * size_of(c.dtype);
+  const std::size_t workspace = cut->chunks.size() * (sum_bytes + scratch_bytes);
+  return Plan("onednn", workspace, [=](const Queue&, const Buffers& b) {
     char* sums = static_cast<char*>(b.workspace);
-    char* scratchpads = sums + static_cast<std::size_t>(cut.chunks) * sum_bytes;
-    const std::size_t x_image = whole->x.get_size() / static_cast<std::size_t>(cut.images);
-    const std::size_t y_image = whole->y.get_size() / static_cast<std::size_t>(cut.images);
-    parallel_for(cut.chunks, [&](std::int64_t chunk) {
-      const Prepared& p = chunk + 1 == cut.chunks ? *last : *whole;
-      const auto k = static_cast<std::size_t>(chunk);
-      const auto first = k * static_cast<std::size_t>(cut.images);
+    char* scratchpads = sums + cut->chunks.size() * sum_bytes;
+    parallel_for(cut->count(), [&](std::int64_t i) {
+      const auto k = static_cast<std::size_t>(i);
+      if (cut->prepared[k] == nullptr) {
+        std::memset(sums + k * sum_bytes, 0, sum_bytes);
+        return;
+      }
+      const Prepared& p = *cut->prepared[k];
+      const auto first = static_cast<std::size_t>(cut->chunks[k].first);
       char* x = const_cast<char*>(static_cast<const char*>(b.in[0])) + first * x_image;
       char* dy = const_cast<char*>(static_cast<const char*>(b.in[1])) + first * y_image;
       p.primitive.execute(
@@ -467,9 +474,9 @@ Plan conv2d_weight_gradient(const Conv2dShape& c) {
            {DNNL_ARG_DIFF_WEIGHTS, memory(p.w_packed, engine(), sums + k * sum_bytes)},
            {DNNL_ARG_SCRATCHPAD, memory(p.scratchpad, engine(), scratchpads + k * scratch_bytes)}});
     });
-    const auto elements = static_cast<std::int64_t>(whole->w_packed.get_size() / sizeof(float));
-    add_chunks(elements, cut.chunks, sum_bytes, sums);
-    whole->reorder.run(sums, b.out[0]);
+    add_chunks(*cut, static_cast<std::int64_t>(cut->any->w_packed.get_size() / sizeof(float)),
+               sum_bytes, sums);
+    cut->any->reorder.run(sums, b.out[0]);
   });
 }
 

@@ -4,6 +4,7 @@
 #include "kernels/conv2d/depthwise_simd.h"
 #include "kernels/conv2d/few_channels.h"
 #include "kernels/conv2d/onednn.h"
+#include "kernels/conv2d/pieces.h"
 #include "kernels/conv2d/reference.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/more_ops/cast/widened.h"
@@ -60,6 +61,10 @@ Plan in_f32(const Conv2dShape& s) {
   Conv2dShape f32 = s;
   f32.dtype = DType::f32;
   return prepare_from(family(), f32, f32.dtype, {Device::cpu(), {}});
+}
+template <Plan (*prepare)(const Conv2dShape&)>
+Plan by_pieces(const Conv2dShape& s) {
+  return weight_gradient_by_pieces(s, prepare);
 }
 std::int64_t x_elements(const Conv2dShape& s) { return s.N * s.H * s.W * s.I; }
 std::int64_t y_elements(const Conv2dShape& s) { return s.N * s.P() * s.Q() * s.O; }
@@ -125,9 +130,9 @@ Rows<Conv2dShape> conv2d_weight_gradient_variants() {
       winograd_row(winograd::conv2d_weight_gradient, winograd::supports_conv2d_weight_gradient),
       by_tap_row(by_tap::conv2d_weight_gradient),
       onednn_row(onednn::conv2d_weight_gradient, onednn::supports_conv2d_weight_gradient),
-      depthwise_row(depthwise::conv2d_weight_gradient),
+      depthwise_row(by_pieces<depthwise::conv2d_weight_gradient>),
       widened_row(widened_weight_gradient),
-      reference_row(reference::conv2d_weight_gradient),
+      reference_row(by_pieces<reference::conv2d_weight_gradient>),
   };
   return rows;
 }

@@ -15,6 +15,9 @@ struct MatmulShape {
   bool transpose_b = false;  // b is {N, K} instead of {K, N}
   std::int64_t M = 0, N = 0, K = 0;
   bool wide = false;  // of bf16: c is f32
+  // K is a batch that is cut into pieces, summed one by one and added as kernels/common/pieces.h
+  // has it. On the CPU, without bias, where c is f32 or f64. 0: it is not.
+  std::int64_t pieces = 0;
 };
 
 // in: a {M,K}, b {K,N} (or transposed), bias {N} or null    out: c {M,N}; the bias of bf16 is f32

@@ -4,6 +4,7 @@
 
 #include "engine/isa.h"
 #include "engine/thread_pool.h"
+#include "kernels/common/pieces.h"
 #include "kernels/matmul/simd.h"
 #include "kernels/more_ops/cast/simd.h"
 
@@ -113,16 +114,58 @@ void run(const GemmKernels& kernels, const MatmulShape& s, const void* a, const 
   });
 }
 
+// The product where K is cut into pieces: a tile is made of all of them while it is in cache. All
+// of a is packed first, as panels {M / rows, K, rows}.
+void run_pieces(const GemmKernels& kernels, const MatmulShape& s, const void* a,
+                const float* packed_b, float* packed_a, float* c) {
+  constexpr std::int64_t kMostTileColumns = 64, kMostLevels = 16;
+  const std::int64_t R = kernels.rows, J = kernels.columns, panels = blocks(s.M, R);
+  const std::int64_t a_row = s.transpose_a ? 1 : s.K, a_k = s.transpose_a ? s.M : 1;
+  parallel_for(panels, [&](std::int64_t panel) {
+    const std::int64_t row = panel * R;
+    kernels.pack_a(s.K, at(s, a, row * a_row), a_row, a_k, std::min(R, s.M - row),
+                   packed_a + row * s.K);
+  });
+  parallel_for(blocks(s.N, J), [&](std::int64_t column_panel) {
+    const std::int64_t column = column_panel * J, columns = std::min(J, s.N - column);
+    alignas(64) float levels[kMostLevels][kMostTileRows * kMostTileColumns];
+    for (std::int64_t row = 0; row < s.M; row += R) {
+      const std::int64_t rows = std::min(R, s.M - row);
+      const auto make = [&](std::int64_t piece, int level) {
+        const RowRange k = piece_of(s.K, piece, s.pieces);
+        kernels.tile(k.count, packed_a + row * s.K + k.first * R,
+                     packed_b + column * s.K + k.first * J, levels[level], J, rows, columns, false,
+                     nullptr);
+      };
+      sum_pieces(s.pieces, make, [&](int to, int from) {
+        for (std::int64_t i = 0; i < rows * J; ++i) levels[to][i] += levels[from][i];
+      });
+      for (std::int64_t r = 0; r < rows; ++r) {
+        std::copy_n(levels[0] + r * J, columns, c + (row + r) * s.N + column);
+      }
+    }
+  });
+}
+
 struct Kernel {
   MatmulShape s;
   const GemmKernels* kernels;
 
+  std::int64_t packed_floats() const {  // of b
+    return blocks(s.N, kernels->columns) * kernels->columns * s.K;
+  }
   void pack(const Queue&, const void* b, void* packed) const {
     simd::pack(*kernels, s, b, static_cast<float*>(packed));
   }
   void operator()(const Queue& queue, const Buffers& buffers) const {
     if (buffers.packed == nullptr) pack(queue, buffers.in[1], buffers.workspace);
     const void* b = buffers.packed != nullptr ? buffers.packed : buffers.workspace;
+    if (s.pieces > 0) {
+      run_pieces(*kernels, s, buffers.in[0], static_cast<const float*>(b),
+                 static_cast<float*>(buffers.workspace) + packed_floats(),
+                 static_cast<float*>(buffers.out[0]));
+      return;
+    }
     run(*kernels, s, buffers.in[0], static_cast<const float*>(b),
         s.bias ? static_cast<const float*>(buffers.in[2]) : nullptr, buffers.out[0]);
   }
@@ -133,9 +176,12 @@ struct Kernel {
 Plan matmul(const MatmulShape& s) {
   const GemmTables& tables = TAPESCOPE_ISA_TABLE(gemm_kernels);
   const Kernel kernel{s, s.dtype == DType::bf16 ? &tables.bf16 : &tables.f32};
-  const std::int64_t columns = kernel.kernels->columns;
-  const std::size_t packed =
-      static_cast<std::size_t>(blocks(s.N, columns) * columns * s.K) * sizeof(float);
+  const std::size_t packed = static_cast<std::size_t>(kernel.packed_floats()) * sizeof(float);
+  if (s.pieces > 0) {
+    const std::int64_t rows = kernel.kernels->rows;
+    const std::int64_t packed_a = blocks(s.M, rows) * rows * s.K;
+    return Plan("simd", packed + static_cast<std::size_t>(packed_a) * sizeof(float), kernel);
+  }
   return Plan("simd", packed, kernel,
               {s.transpose_b ? "columns of matmul, transposed" : "columns of matmul", packed});
 }
