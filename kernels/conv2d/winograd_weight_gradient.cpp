@@ -47,7 +47,7 @@ void transform(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
   });
 }
 
-// --- few channels: the tiles are cut into chunks, each with sums of its own, {36, O, I}
+// --- the tiles are cut into chunks, each with sums of its own, {36, O, I}
 
 // What the chunks of a piece add up to is transformed before pieces are added. How a piece is cut
 // depends on the piece alone.
@@ -156,9 +156,9 @@ Plan plan_of_chunks(const Problem& p) {
               });
 }
 
-// --- many channels, in pieces: sums of all of them for each piece would be read and written many
-// times. All tiles are transformed first; then a block of the gradient, a few outputs by a few
-// inputs, is made of all pieces while it is in cache.
+// --- many channels and few tiles, in pieces: sums of all of them for each piece would be read and
+// written many times. All tiles are transformed first; then a block of the gradient, a few outputs
+// by a few inputs, is made of all pieces while it is in cache.
 
 constexpr std::int64_t kBlockO = 28, kBlockI = 128;
 
@@ -251,18 +251,15 @@ bool supports_conv2d_weight_gradient(const Conv2dShape& c) {
 }
 
 Plan conv2d_weight_gradient(const Conv2dShape& c) {
-  const Problem p{&TAPESCOPE_ISA_TABLE(winograd_kernels),
-                  c.N,
-                  c.H,
-                  c.W,
-                  c.I,
-                  c.P(),
-                  c.Q(),
-                  c.O,
-                  c.pad_h,
-                  c.pad_w,
-                  c.pieces};
-  return c.pieces > 0 && c.I * c.O > 128 * 128 ? plan_of_blocks(p) : plan_of_chunks(p);
+  Problem p{};
+  p.kernels = &TAPESCOPE_ISA_TABLE(winograd_kernels);
+  p.N = c.N, p.H = c.H, p.W = c.W, p.I = c.I, p.P = c.P(), p.Q = c.Q(), p.O = c.O;
+  p.pad_h = c.pad_h, p.pad_w = c.pad_w, p.pieces = c.pieces;
+  // By the shape of an image alone: all pieces are summed alike. Transforms of many tiles would not
+  // stay in cache.
+  const bool by_blocks =
+      c.pieces > 0 && c.I * c.O >= 64 * 64 && Tiles(1, p.P, p.Q, kTile).count() <= 16;
+  return by_blocks ? plan_of_blocks(p) : plan_of_chunks(p);
 }
 
 }  // namespace tapescope::winograd
