@@ -122,6 +122,8 @@ std::vector<std::string> options_for(Remedy remedy) {
       return {"--device cpu"};
     case Remedy::leave_out:
       return {"--on-bad-image skip"};
+    case Remedy::longer_wait:
+      return {"--rank-timeout"};
   }
   return {};
 }
