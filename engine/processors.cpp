@@ -19,6 +19,13 @@ void restore_processors() noexcept {
   if (is_remembered) sched_setaffinity(0, sizeof remembered, &remembered);  // best effort
 }
 
+void keep_processors(const std::vector<int>& processors) {
+  CPU_ZERO(&remembered);
+  for (const int cpu : processors) CPU_SET(static_cast<std::size_t>(cpu), &remembered);
+  is_remembered = true;
+  restore_processors();
+}
+
 std::vector<int> allowed_processors() {
   cpu_set_t set = remembered;
   const bool known = is_remembered || sched_getaffinity(0, sizeof set, &set) == 0;

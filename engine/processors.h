@@ -14,4 +14,9 @@ void remember_processors() noexcept;
 // ... and by threads that are to have them back.
 void restore_processors() noexcept;
 
+// Of the processors that were allowed, leaves these to the calling thread and to threads started
+// from then on: one of several processes that share a machine takes its part. Before the thread
+// pool starts.
+void keep_processors(const std::vector<int>& processors);
+
 }  // namespace tapescope

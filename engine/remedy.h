@@ -11,7 +11,8 @@ enum class Remedy : unsigned char {
   fewer_threads,
   own_kernel,
   cpu,
-  leave_out,  // what cannot be read
+  leave_out,    // what cannot be read
+  longer_wait,  // for another rank
 };
 
 // An error whose message ends with its remedy.

@@ -6,6 +6,7 @@
 #include "engine/isa.h"
 #include "engine/runtime.h"
 #include "engine/thread_pool.h"
+#include "kernels/collectives/world.h"
 #include "kernels/common/variant.h"
 #include "tools/benchmark/kernel_bench.h"
 #include "tools/cli/cli.h"
@@ -41,7 +42,15 @@ int print_json() {
                        {"reason", info.reason},
                        {"note", info.note}});
   }
-  fmt::print("{}\n", nlohmann::ordered_json{{"isa", name_of(isa())}, {"kernels", kernels}}.dump(2));
+  nlohmann::ordered_json ways = nlohmann::ordered_json::array();
+  for (const TransportInfo& transport : transports()) {
+    ways.push_back({{"transport", transport.name},
+                    {"available", transport.available},
+                    {"reason", transport.reason}});
+  }
+  const nlohmann::ordered_json all = {
+      {"isa", name_of(isa())}, {"transports", ways}, {"kernels", kernels}};
+  fmt::print("{}\n", all.dump(2));
   return 0;
 }
 
@@ -69,6 +78,11 @@ int print_table() {
     const std::string why = why_unavailable(device);
     fmt::print("device {}: {}\n", name_of(device),
                why.empty() ? DeviceRuntime::of({device}).description() : "not available, " + why);
+  }
+  for (const TransportInfo& transport : transports()) {
+    fmt::print(
+        "ranks by {}: {}\n", transport.name,
+        transport.available ? std::string(transport.note) : "not available, " + transport.reason);
   }
   fmt::print(
       "\nA device's best variant that covers dtype and shape runs: the first of its rows. \"-\": "

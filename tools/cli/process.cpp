@@ -16,8 +16,10 @@
 #include <system_error>
 
 #include "engine/remedy.h"
+#include "kernels/collectives/rank_ended.h"
 #include "tools/files/blame.h"
 #include "tools/files/text.h"
+#include "tools/training/ranks.h"
 
 namespace tapescope::cli {
 namespace {
@@ -122,6 +124,8 @@ std::vector<std::string> options_for(Remedy remedy) {
       return {"--device cpu"};
     case Remedy::leave_out:
       return {"--on-bad-image skip"};
+    case Remedy::longer_wait:
+      return {"--rank-timeout"};
   }
   return {};
 }
@@ -150,6 +154,8 @@ int status_of(int (*command)(int argc, char** argv), int argc, char** argv) {
     return command(argc, argv);
   } catch (const ErrorWithRemedy& error) {
     return say(error, with_options(error));
+  } catch (const RankEnded& error) {
+    return watched_by_launcher() ? kOtherRankEnded : say(error, error.what());
   } catch (const Error& error) {
     return say(error, error.what());
   } catch (const std::bad_alloc&) {

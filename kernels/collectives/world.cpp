@@ -1,0 +1,70 @@
+#include "kernels/collectives/world.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "engine/error.h"
+#include "engine/processors.h"
+#include "kernels/collectives/launched.h"
+#include "kernels/collectives/local.h"
+#include "kernels/collectives/processor_shares.h"
+#include "kernels/collectives/tree.h"
+
+namespace tapescope {
+namespace {
+
+std::unique_ptr<Communicator> join_launched_here(const Launched& launched,
+                                                 const WorldOptions& options) {
+  const auto world = std::make_shared<LocalWorld>(launched.descriptor, launched.ranks);
+  ::close(launched.descriptor);
+  if (world->launcher() != 0) {
+    // Who started the ranks watches them: none outlives it. It may be gone already.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != world->launcher()) {
+      throw failure("process {}, which started the ranks, has ended", world->launcher());
+    }
+  }
+  LocalOptions local;
+  local.rank_timeout = options.rank_timeout;
+  local.spin = allowed_processors().size() >= static_cast<std::size_t>(launched.ranks);
+  return join_local(world, launched.rank, local);
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> join_world(const WorldOptions& options) {
+  const std::string& wanted = options.transport;
+  if (wanted != "auto" && wanted != "local" && wanted != "mpi" && wanted != "none") {
+    throw usage_error("unknown transport '{}'; known are auto, local, mpi, none", wanted);
+  }
+  if (wanted == "none") return nullptr;
+  const Launched found = launched();
+  if (found.ranks == 1) return nullptr;
+  if (found.transport.empty()) {
+    throw usage_error(
+        "{} says that this is rank {} of {}, but there is no transport for its ranks here; start "
+        "them "
+        "by --ranks {} or by mpirun, or let each train by itself with the transport none",
+        found.by, found.rank, found.ranks, found.ranks);
+  }
+  expect_rank_count(found.ranks);
+  if (wanted != "auto" && wanted != found.transport) {
+    throw usage_error("{} started {} ranks, which speak through '{}' and not through '{}'",
+                      found.by, found.ranks, found.transport, wanted);
+  }
+  if (!(options.rank_timeout > 0)) {
+    throw usage_error("the time-out of ranks is {} s; it must be more than 0",
+                      options.rank_timeout);
+  }
+  std::unique_ptr<Communicator> ranks = join_launched_here(found, options);
+  share_processors(*ranks);
+  return ranks;
+}
+
+std::vector<TransportInfo> transports() {
+  return {{"local", "ranks on one machine, through memory", true, ""},
+          {"nccl", "ranks on GPUs", false, "needs a CUDA build and libnccl"}};
+}
+
+}  // namespace tapescope
