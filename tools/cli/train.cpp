@@ -3,11 +3,14 @@
 #include <climits>
 
 #include "engine/thread_pool.h"
+#include "kernels/collectives/launched.h"
+#include "kernels/collectives/world.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/process.h"
 #include "tools/files/near_names.h"
 #include "tools/tasks/kit.h"
 #include "tools/tasks/training.h"
+#include "tools/training/ranks.h"
 #include "tools/training/stored_config.h"
 
 namespace tapescope::cli {
@@ -36,6 +39,26 @@ void expect_complete(const Options& options, const CommandLine& line) {
   }
 }
 
+// Where the training in `out` can go on.
+std::string last_checkpoint(const std::string& out) {
+  const std::filesystem::path last = std::filesystem::path(out) / "checkpoints/last.safetensors";
+  return std::filesystem::exists(last) ? last.string() : "";
+}
+
+// This process's end of the ranks that share the training; null where it is the only one.
+std::unique_ptr<Communicator> join_ranks(TrainConfig& config, const CommandLine& line) {
+  std::unique_ptr<Communicator> ranks = join_world({.rank_timeout = config.rank_timeout});
+  const int found = ranks != nullptr ? ranks->size() : 1;
+  if (line.given("--ranks") && config.ranks != found) {
+    throw usage_error(
+        "--ranks {} starts as many processes on this machine, but {} were started already; leave "
+        "it out",
+        config.ranks, found);
+  }
+  config.ranks = found;
+  return ranks;
+}
+
 int train(Options& options, const CommandLine& line) {
   TrainConfig& config = options.config;
   expect_complete(options, line);
@@ -44,12 +67,23 @@ int train(Options& options, const CommandLine& line) {
   if (config.threads < 0) {
     throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   }
+  if (!line.given("--ranks")) config.ranks = 1;  // a run goes on with any number
+  if (config.ranks < 1) throw usage_error("--ranks is {}; it must be 1 or more", config.ranks);
+  if (config.ranks > 1 && !options.plan && launched().ranks == 1) {
+    return run_ranks({.ranks = static_cast<int>(std::min<std::int64_t>(config.ranks, INT_MAX)),
+                      .last_checkpoint = [&] { return last_checkpoint(config.out); }});
+  }
+  const std::unique_ptr<Communicator> ranks = options.plan ? nullptr : join_ranks(config, line);
+  const bool first = ranks == nullptr || ranks->rank() == 0;
+  options.request.ranks = ranks.get();
   if (config.threads > 0) {
     set_thread_count(static_cast<int>(std::min<std::int64_t>(config.threads, INT_MAX)));
   }
   expect_no_slip("model", config.model, tasks::model_names(), "`--help` tells all");
-  const std::unique_ptr<FolderLock> lock = options.plan ? nullptr : tasks::lock_run(config.out);
-  monitoring::ProgressLine out;
+  const std::unique_ptr<FolderLock> lock =
+      options.plan || !first ? nullptr : tasks::lock_run(config.out);
+  if (ranks != nullptr) ranks->barrier();  // the run's folder is there
+  monitoring::ProgressLine out(!first);
   const auto training = tasks::prepare_training(config, options.request, out);
   if (options.plan) {
     const tasks::TrainingPlan plan = tasks::plan_of(*training);

@@ -15,7 +15,8 @@ void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
 
 }  // namespace
 
-ProgressLine::ProgressLine() : terminal_(isatty(STDERR_FILENO) != 0) {}
+ProgressLine::ProgressLine(bool silent)
+    : silent_(silent), terminal_(!silent && isatty(STDERR_FILENO) != 0) {}
 
 void ProgressLine::update(const std::string& text) {
   if (!terminal_) return;
@@ -27,6 +28,7 @@ void ProgressLine::update(const std::string& text) {
 }
 
 void ProgressLine::line(const std::string& text) {
+  if (silent_) return;
   say((terminal_ ? "\r\033[K" : "") + text + "\n");
 }
 

@@ -9,7 +9,7 @@ namespace tapescope::monitoring {
 
 class ProgressLine {
  public:
-  ProgressLine();
+  explicit ProgressLine(bool silent = false);  // silent: nothing is shown
   // Shown on a terminal until the next call, cut to its width; nowhere else.
   void update(const std::string& text);
   // Stays.
@@ -17,7 +17,7 @@ class ProgressLine {
   bool terminal() const { return terminal_; }
 
  private:
-  bool terminal_;
+  bool silent_, terminal_;
 };
 
 // How far a command is that takes long: a bar on a terminal, with the time that is left; elsewhere

@@ -284,12 +284,15 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
     parameters += p->value.elements();
   }
   const std::vector<int> processors = allowed_processors();
+  const Communicator* const ranks = run.setup.options.ranks;
+  const std::string shared =
+      ranks != nullptr ? fmt::format("{} ranks ({}), ", ranks->size(), ranks->transport()) : "";
   out.line(fmt::format(
-      "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {} thread{} on "
+      "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {}{} thread{} on "
       "processor{} {}",
       config.model, run.setup.image[1], run.setup.image[0], parameters,
       run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
-      run.setup.images_sentence, config.lr, thread_count(), plural(thread_count()),
+      run.setup.images_sentence, config.lr, shared, thread_count(), plural(thread_count()),
       plural(std::ssize(processors)), ranges_text(processors)));
   const TrainerOptions& how = run.setup.options;
   const std::string slow = slow_precision({how.device, how.kernels, how.precision});
@@ -425,6 +428,10 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   if (journal.statistics_seconds() > 0) {
     out.line(fmt::format("statistics of the parameters took {:.1f} % of the time",
                          100 * journal.statistics_seconds() / journal.seconds()));
+  }
+  if (ranks != nullptr) {
+    out.line(fmt::format("communication between {} ranks ({}) took {:.1f} % of the time",
+                         ranks->size(), ranks->transport(), 100 * ranks->seconds() / seconds));
   }
   const TestResult test = run.setup.test();
   if (!test.sentence.empty()) {
