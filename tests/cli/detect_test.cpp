@@ -20,29 +20,7 @@ class DetectProgram : public ::testing::Test {
   // One bright square or one dark bar a picture, in COCO's form.
   static void SetUpTestSuite() {
     folder_ = new TemporaryFolder;
-    fs::create_directories(*folder_ / "data/annotations");
-    fs::create_directories(*folder_ / "data/images");
-    for (const char* split : {"train", "val", "test"}) {
-      json images = json::array(), annotations = json::array();
-      const int count = std::string(split) == "train" ? 48 : 12;
-      for (int i = 0; i < count; ++i) {
-        const auto& [picture, bar, x, y, w, h] = SquareOrBar(split, i);
-        const std::string name = fmt::format("{}-{:02}.png", split, i);
-        write_png(*folder_ / "data/images" / name, picture);
-        images.push_back({{"id", i + 1}, {"file_name", name}, {"width", 64}, {"height", 48}});
-        annotations.push_back({{"id", i + 1},
-                               {"image_id", i + 1},
-                               {"category_id", bar ? 7 : 3},
-                               {"bbox", {x, y, w, h}},
-                               {"area", w * h},
-                               {"iscrowd", 0}});
-      }
-      put(*folder_ / "data/annotations" / (std::string(split) + ".json"),
-          json{{"images", images},
-               {"annotations", annotations},
-               {"categories", {{{"id", 3}, {"name", "square"}}, {{"id", 7}, {"name", "bar"}}}}}
-              .dump());
-    }
+    write_squares_and_bars(*folder_ / "data");
     trained_ =
         tapescope_program({"train", "--data", data(), "--model", "centre-detector", "--width",
                            "0.5", "--epochs", "16", "--batch-size", "8", "--json", "--out", run()});

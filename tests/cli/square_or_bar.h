@@ -1,10 +1,15 @@
 // Pictures with one object whose class and box are known.
 #pragma once
 
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 
 #include "engine/philox.h"
+#include "tests/tools/temporary_folder.h"
 #include "tools/data/image.h"
+#include "tools/report/png.h"
 
 namespace tapescope {
 
@@ -27,5 +32,33 @@ struct SquareOrBar {
     }
   }
 };
+
+// A set of them in COCO's form: 48 to train with, 12 to validate and to test.
+inline void write_squares_and_bars(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder / "annotations");
+  std::filesystem::create_directories(folder / "images");
+  for (const char* split : {"train", "val", "test"}) {
+    nlohmann::json images = nlohmann::json::array(), annotations = nlohmann::json::array();
+    const int count = std::string(split) == "train" ? 48 : 12;
+    for (int i = 0; i < count; ++i) {
+      const auto& [picture, bar, x, y, w, h] = SquareOrBar(split, i);
+      const std::string name = fmt::format("{}-{:02}.png", split, i);
+      write_png(folder / "images" / name, picture);
+      images.push_back({{"id", i + 1}, {"file_name", name}, {"width", 64}, {"height", 48}});
+      annotations.push_back({{"id", i + 1},
+                             {"image_id", i + 1},
+                             {"category_id", bar ? 7 : 3},
+                             {"bbox", {x, y, w, h}},
+                             {"area", w * h},
+                             {"iscrowd", 0}});
+    }
+    put(folder / "annotations" / (std::string(split) + ".json"),
+        nlohmann::json{
+            {"images", images},
+            {"annotations", annotations},
+            {"categories", {{{"id", 3}, {"name", "square"}}, {{"id", 7}, {"name", "bar"}}}}}
+            .dump());
+  }
+}
 
 }  // namespace tapescope

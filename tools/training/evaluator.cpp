@@ -7,12 +7,14 @@ namespace {
 
 Program evaluation_program(const Model& model, const Task& task, std::int64_t batch_size,
                            const Backend& backend, std::shared_ptr<Tensor> arena,
-                           std::span<const std::string> cuts) {
+                           std::span<const std::string> cuts, int chunks, Communicator* ranks) {
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices, backend.precision});
   const NamedVars inputs = task.inputs(tape, batch_size);
   const NamedVars outputs = model(inputs);
   CompileOptions options;
   options.arena = std::move(arena);
+  options.chunks = chunks;
+  options.ranks = ranks;
   for (const std::string& path : cuts) options.cuts.push_back(tape.find(path));
   const Var wanted[] = {task.loss(inputs, outputs).samples, task.predictions(outputs)};
   return tape.compile(wanted, {}, options);
@@ -22,9 +24,10 @@ Program evaluation_program(const Model& model, const Task& task, std::int64_t ba
 
 Evaluator::Evaluator(const Model& model, const Task& task, std::int64_t batch_size,
                      const Backend& backend, std::shared_ptr<Tensor> arena,
-                     std::span<const std::string> cuts, Communicator* ranks)
+                     std::span<const std::string> cuts, int chunks, Communicator* ranks)
     : task_(task),
-      program_(evaluation_program(model, task, batch_size, backend, std::move(arena), cuts)),
+      program_(evaluation_program(model, task, batch_size, backend, std::move(arena), cuts, chunks,
+                                  ranks)),
       staging_(backend.device),
       ranks_(ranks) {}
 

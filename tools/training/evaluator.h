@@ -9,11 +9,12 @@ namespace tapescope {
 
 class Evaluator {
  public:
-  // `cuts`: recorded paths whose values batches hold in place of the picture. `ranks`: those that
-  // share each batch; all of them get the metrics of one process, to the bit.
+  // `cuts`: recorded paths whose values batches hold in place of the picture. `chunks` and `ranks`
+  // as in CompileOptions: all ranks that share each batch get the metrics of one process, to the
+  // bit.
   Evaluator(const Model& model, const Task& task, std::int64_t batch_size, const Backend& backend,
             std::shared_ptr<Tensor> arena = {}, std::span<const std::string> cuts = {},
-            Communicator* ranks = nullptr);
+            int chunks = 1, Communicator* ranks = nullptr);
   std::unique_ptr<Metrics> over(Loader& loader);
 
  private:

@@ -198,7 +198,7 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   refuse_single_values(*phase.step, phase.train->samples(), options.batch_size);
   const Backend backend{options.device, options.kernels, options.precision};
   phase.evaluator = std::make_unique<Evaluator>(model, task, options.batch_size, backend, arena,
-                                                cut_paths, options.ranks);
+                                                cut_paths, compile.chunks, options.ranks);
   if (options.statistics_every > 0) {
     phase.statistics =
         std::make_unique<StepStatistics>(model, task, followed, options, arena, cut_paths);

@@ -1,0 +1,270 @@
+// `tapescope train` in several processes: the run of one, whatever happens to them.
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/cli/program.h"
+#include "tests/cli/square_or_bar.h"
+#include "tests/says.h"
+
+namespace tapescope {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+Words operator+(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+class RanksProgram : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    write_colours(*folder_ / "colours", 16);
+    write_squares_and_bars(*folder_ / "boxes");
+  }
+  static void TearDownTestSuite() { delete folder_; }
+  static std::string at(const std::string& name) { return *folder_ / name; }
+  // 24 pictures in batches of 5, the last of 4: ranks of unequal shares.
+  static Words resnet20(const std::string& out, int epochs) {
+    return {"train",
+            "--data",
+            at("colours"),
+            "--model",
+            "resnet20",
+            "--width",
+            "0.5",
+            "--batch-size",
+            "5",
+            "--epochs",
+            std::to_string(epochs),
+            "--lr",
+            "0.01",
+            "--statistics-every",
+            "7",
+            "--log-every",
+            "3",
+            "--out",
+            at(out)};
+  }
+  static Words detector(const std::string& out, int epochs) {
+    return {"train",
+            "--data",
+            at("boxes"),
+            "--model",
+            "centre-detector",
+            "--width",
+            "0.5",
+            "--batch-size",
+            "8",
+            "--epochs",
+            std::to_string(epochs),
+            "--image-size",
+            "32",
+            "--log-every",
+            "10",
+            "--out",
+            at(out)};
+  }
+  static void expect_trained(const Words& words) {
+    const Result result = tapescope_program(words);
+    ASSERT_EQ(result.status, 0) << result.err;
+  }
+  static std::string file(const std::string& run, const std::string& name) {
+    return text_of(at(run) + "/" + name);
+  }
+  // The history without what a clock says.
+  static json history(const std::string& run) {
+    json all = json::array();
+    std::istringstream lines(file(run, "history.jsonl"));
+    for (std::string line; std::getline(lines, line);) all.push_back(json::parse(line));
+    for (json& record : all) without_clock(record);
+    return all;
+  }
+  static void without_clock(json& value) {
+    if (value.is_object()) {
+      for (auto it = value.begin(); it != value.end();) {
+        const bool clock = it.key().find("second") != std::string::npos || it.key() == "time";
+        it = clock ? value.erase(it) : std::next(it);
+      }
+    }
+    if (value.is_structured()) {
+      for (json& inner : value) without_clock(inner);
+    }
+  }
+  static void expect_same_run(const std::string& a, const std::string& b) {
+    SCOPED_TRACE(b);
+    for (const auto& entry : fs::directory_iterator(at(a) + "/checkpoints")) {
+      const std::string name = "checkpoints/" + entry.path().filename().string();
+      EXPECT_TRUE(file(a, name) == file(b, name)) << name;
+    }
+  }
+  static void expect_same_history(const std::string& a, const std::string& b) {
+    const json one = history(a), other = history(b);
+    ASSERT_EQ(one.size(), other.size());
+    for (std::size_t i = 0; i < one.size(); ++i) EXPECT_EQ(one[i], other[i]);
+    EXPECT_EQ(json::parse(file(a, "environment.json"))["steps"],
+              json::parse(file(b, "environment.json"))["steps"]);
+  }
+  // The processes that `parent` started, in their order.
+  static std::vector<pid_t> children_of(pid_t parent) {
+    std::ifstream file(fmt::format("/proc/{0}/task/{0}/children", parent));
+    return {std::istream_iterator<pid_t>(file), {}};
+  }
+  // ... as soon as there are so many, and the run has a checkpoint.
+  static std::vector<pid_t> ranks_of(const Process& process, std::size_t count,
+                                     const std::string& run) {
+    for (int tries = 0; tries < 6000; ++tries) {
+      const std::vector<pid_t> ranks = children_of(process.pid());
+      if (ranks.size() == count && fs::exists(at(run) + "/checkpoints/last.safetensors")) {
+        return ranks;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ADD_FAILURE() << "the ranks did not come to a first checkpoint";
+    return {};
+  }
+  static inline TemporaryFolder* folder_ = nullptr;
+};
+
+TEST_F(RanksProgram, TwoHundredStepsOfAClassifierAreThoseOfOneProcess) {
+  expect_trained(resnet20("one", 40));
+  for (const char* ranks : {"2", "4"}) {
+    const std::string run = std::string("ranks") + ranks;
+    expect_trained(resnet20(run, 40) + Words{"--ranks", ranks});
+    expect_same_run("one", run);
+    expect_same_history("one", run);
+  }
+  const Result verified = tapescope_program({"verify-run", at("ranks4")});
+  EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
+}
+
+TEST_F(RanksProgram, TwoHundredStepsOfADetectorAreThoseOfOneProcess) {
+  expect_trained(detector("found by one", 34));
+  for (const char* ranks : {"2", "4"}) {
+    const std::string run = std::string("found by ") + ranks;
+    expect_trained(detector(run, 34) + Words{"--ranks", ranks});
+    expect_same_run("found by one", run);
+    expect_same_history("found by one", run);
+  }
+}
+
+TEST_F(RanksProgram, ASignalSavesAndOthersGoOn) {
+  expect_trained(resnet20("whole", 30));
+  int ranks = 4;
+  Words words = resnet20("stopped", 30);
+  for (const int after : {2, 4}) {  // epochs, at least
+    Process process(words + Words{"--ranks", std::to_string(ranks)});
+    for (int tries = 0; tries < 6000; ++tries) {
+      const json told = fs::exists(at("stopped") + "/history.jsonl") ? history("stopped") : json();
+      if (told.size() > 5u * static_cast<std::size_t>(after)) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    process.signal(SIGTERM);
+    const Result result = process.wait();
+    if (result.status == 0) break;  // it was faster
+    EXPECT_EQ(result.status, 130) << result.err;
+    EXPECT_SAYS(result.err, "train --resume --out " + at("stopped") + " goes on from here");
+    words = {"train", "--resume", "--out", at("stopped")};
+    ranks /= 2;
+  }
+  expect_trained({"train", "--resume", "--out", at("stopped")});
+  expect_same_run("whole", "stopped");
+}
+
+// At any moment: non-zero exit, one sentence, nothing left over, and others go on to the same end.
+TEST_F(RanksProgram, AKilledRankEndsTheTrainingAndNoWork) {
+  const int kills = std::getenv("TAPESCOPE_FULL") != nullptr ? 50 : 10;
+  expect_trained(resnet20("uninterrupted", 40) + Words{"--checkpoint-every", "3"});
+  PhiloxStream random(11);
+  bool ended = false;
+  Words words = resnet20("killed", 40) + Words{"--checkpoint-every", "3"};
+  for (int k = 0; k < kills && !ended; ++k) {
+    const int ranks = k % 2 == 0 ? 4 : 2;
+    Process process(words + Words{"--ranks", std::to_string(ranks), "--rank-timeout", "60"});
+    const std::vector<pid_t> children =
+        ranks_of(process, static_cast<std::size_t>(ranks), "killed");
+    ASSERT_EQ(children.size(), static_cast<std::size_t>(ranks));
+    std::this_thread::sleep_for(std::chrono::milliseconds(random.below(150)));
+    const std::size_t victim = random.below(static_cast<std::uint32_t>(ranks));
+    ::kill(children[victim], SIGKILL);
+    const auto began = std::chrono::steady_clock::now();
+    const Result result = process.wait();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    for (pid_t child : children)
+      EXPECT_NE(::kill(child, 0), 0) << "process " << child << " is left";
+    words = {"train", "--resume", "--out", at("killed")};
+    ended = result.status == 0;  // it was at its end
+    if (ended) break;
+    EXPECT_EQ(result.status, 1) << result.err;
+    EXPECT_LT(took.count(), 30);
+    const std::size_t told = result.err.rfind("tapescope: ");
+    ASSERT_NE(told, std::string::npos) << result.err;
+    const std::string sentence = result.err.substr(told);
+    EXPECT_SAYS(sentence, fmt::format("rank {}", victim));
+    EXPECT_SAYS(sentence, "signal 9");
+    EXPECT_SAYS(sentence, "last.safetensors");
+    EXPECT_EQ(std::count(sentence.begin(), sentence.end(), '\n'), 1) << sentence;
+  }
+  if (!ended) expect_trained({"train", "--resume", "--out", at("killed"), "--ranks", "2"});
+  expect_same_run("uninterrupted", "killed");
+}
+
+TEST_F(RanksProgram, ARankThatSaysNothingIsNamedAfterTheTimeOut) {
+  Process process(resnet20("silent", 400) + Words{"--ranks", "2", "--rank-timeout", "2"});
+  const std::vector<pid_t> children = ranks_of(process, 2, "silent");
+  ASSERT_EQ(children.size(), 2u);
+  ::kill(children[1], SIGSTOP);
+  const Result result = process.wait();
+  EXPECT_EQ(result.status, 1) << result.err;
+  EXPECT_SAYS(result.err, "rank 1");
+  EXPECT_SAYS(result.err, "--rank-timeout");
+  for (pid_t child : children) EXPECT_NE(::kill(child, 0), 0);
+}
+
+TEST_F(RanksProgram, ALossThatIsNotFiniteIsToldAsByOneProcess) {
+  const Words words = resnet20("wild", 4) + Words{"--lr", "1e30"};
+  const auto sentence = [](const Result& result) {
+    EXPECT_EQ(result.status, 1) << result.err;
+    const std::size_t told = result.err.rfind("tapescope: ");
+    return told == std::string::npos ? result.err : result.err.substr(told);
+  };
+  const std::string one = sentence(tapescope_program(words));
+  fs::remove_all(at("wild"));
+  EXPECT_EQ(one, sentence(tapescope_program(words + Words{"--ranks", "2"})));
+}
+
+TEST_F(RanksProgram, WhatCannotBeSharedIsRefused) {
+  const auto refused = [&](const Words& more, const std::string& part) {
+    const Result result = tapescope_program(resnet20("refused", 1) + more);
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_SAYS(result.err, part);
+    EXPECT_FALSE(fs::exists(at("refused") + "/history.jsonl"));
+  };
+  refused({"--ranks", "3"}, "3");
+  refused({"--ranks", "0"}, "--ranks is 0");
+  refused({"--ranks", "4", "--chunks", "2"}, "4 ranks cannot share a batch that is cut into 2");
+  refused({"--chunks", "3"}, "--chunks");
+  // Never silently alone.
+  ::setenv("RANK", "1", 1);
+  ::setenv("WORLD_SIZE", "2", 1);
+  refused({}, "rank 1 of 2");
+  ::unsetenv("RANK");
+  ::unsetenv("WORLD_SIZE");
+}
+
+TEST_F(RanksProgram, AnotherNumberOfChunksIsAnotherTraining) {
+  expect_trained(resnet20("chunks", 1));
+  EXPECT_SAYS(file("chunks", "config.toml"), "chunks = 4");
+  const Result result =
+      tapescope_program({"train", "--resume", "--out", at("chunks"), "--chunks", "1"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_SAYS(result.err, "the run has chunks = 4, not 1");
+}
+
+}  // namespace
+}  // namespace tapescope
