@@ -322,10 +322,17 @@ Result by_mpirun(int ranks, const std::string& body) {
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
 }
-#define SKIP_WITHOUT_MPI()                                                   \
-  if (!why_no_mpi().empty()) GTEST_SKIP() << why_no_mpi();                   \
-  if (std::system("mpirun --version 2>/dev/null | grep -q 'Open MPI'") != 0) \
-  GTEST_SKIP() << "no mpirun of Open MPI (openmpi-bin)"
+// Empty, or why there is nothing to try.
+std::string why_no_mpirun() {
+#if defined(__SANITIZE_THREAD__)
+  return "MPI has threads that ThreadSanitizer knows nothing of";
+#endif
+  if (!why_no_mpi().empty()) return why_no_mpi();
+  const bool found = std::system("mpirun --version 2>/dev/null | grep -q 'Open MPI'") == 0;
+  return found ? "" : "no mpirun of Open MPI (openmpi-bin)";
+}
+#define SKIP_WITHOUT_MPI() \
+  if (const std::string why = why_no_mpirun(); !why.empty()) GTEST_SKIP() << why
 
 TEST(CollectivesByMpi, ProcessesAsRanks) {
   SKIP_WITHOUT_MPI();
@@ -366,6 +373,19 @@ TEST(CollectivesByMpi, NeverSilentlyAlone) {
   SKIP_WITHOUT_MPI();
   const Environment variables({{kBody, "everything"}, {"PMI_RANK", "0"}, {"PMI_SIZE", "2"}});
   EXPECT_EQ(status_of(start({"/proc/self/exe"})), 2);
+}
+
+TEST(Collectives, TransportsSayWhyNot) {
+  std::map<std::string_view, TransportInfo> found;
+  for (const TransportInfo& transport : transports()) {
+    EXPECT_EQ(transport.available, transport.reason.empty()) << transport.name;
+    found.emplace(transport.name, transport);
+  }
+  EXPECT_TRUE(found.at("local").available);
+  EXPECT_SAYS(found.at("nccl").reason, "needs a CUDA build and libnccl");
+  if (found.at("mpi").available) return;
+  EXPECT_SAYS(refusal({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}}),
+              "MPI cannot be used: " + found.at("mpi").reason);
 }
 
 TEST(Collectives, ProcessorsAreSharedInDisjointRanges) {
