@@ -19,6 +19,9 @@ endforeach()
 install(TARGETS tapescope_flags tapescope_pictures tapescope_engine tapescope_emulator
         tapescope_counters tapescope_kernels tapescope_autograd tapescope_layers tapescope_tools EXPORT tapescope)
 install(TARGETS tapescope)
+if(TAPESCOPE_MPI_FOUND)
+  install(TARGETS tapescope_mpi LIBRARY DESTINATION lib)  # where the program looks: ../lib
+endif()
 install(FILES tapescope.h emulator.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tapescope)
 install(EXPORT tapescope NAMESPACE tapescope:: DESTINATION ${package} FILE tapescopeTargets.cmake)
 

@@ -16,6 +16,7 @@ set(TAPESCOPE_WEBP AUTO CACHE STRING "WebP pictures by libwebp: AUTO, ON, OFF")
 set(TAPESCOPE_TIFF AUTO CACHE STRING "TIFF pictures by libtiff: AUTO, ON, OFF")
 set(TAPESCOPE_ONNX AUTO CACHE STRING "ONNX models by libprotobuf: AUTO, ON, OFF")
 set(TAPESCOPE_ARCHIVE AUTO CACHE STRING "PyTorch's files by libarchive: AUTO, ON, OFF")
+set(TAPESCOPE_MPI AUTO CACHE STRING "Ranks on several machines by MPI: AUTO, ON, OFF")
 set(TAPESCOPE_SANITIZE "" CACHE STRING "Sanitizers, for instance address,undefined or thread")
 set(TAPESCOPE_TESTS AUTO CACHE STRING "Build the tests (GoogleTest): AUTO, ON, OFF")
 set(TAPESCOPE_BENCHMARKS AUTO CACHE STRING "Build the benchmarks (Google Benchmark): AUTO, ON, OFF")
@@ -252,6 +253,15 @@ function(tapescope_zip_sources target)
     target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tools/training/stored_zip_off.cpp)
   endif()
 endfunction()
+
+# MPI: what carries messages between ranks, in a library of its own. Its C interface only.
+set(MPI_CXX_SKIP_MPICXX ON)
+if(NOT TAPESCOPE_MPI STREQUAL "OFF")
+  find_package(MPI QUIET COMPONENTS CXX)
+endif()
+tapescope_part(MPI "${MPI_CXX_FOUND}" "libopenmpi-dev was not found")
+tapescope_row("MPI" ${TAPESCOPE_MPI_FOUND} "${TAPESCOPE_MPI_TEXT}")
+
 # Tests and benchmarks: built where their libraries are.
 foreach(part_and_package TESTS:GTest BENCHMARKS:benchmark)
   string(REPLACE ":" ";" names ${part_and_package})

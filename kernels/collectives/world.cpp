@@ -8,6 +8,8 @@
 #include "engine/processors.h"
 #include "kernels/collectives/launched.h"
 #include "kernels/collectives/local.h"
+#include "kernels/collectives/mpi_library.h"
+#include "kernels/collectives/paired.h"
 #include "kernels/collectives/processor_shares.h"
 #include "kernels/collectives/tree.h"
 
@@ -31,6 +33,18 @@ std::unique_ptr<Communicator> join_launched_here(const Launched& launched,
   return join_local(world, launched.rank, local);
 }
 
+std::unique_ptr<Communicator> join_by_mpi(const Launched& launched, const WorldOptions& options) {
+  std::unique_ptr<MessageLink> link = open_mpi();
+  if (link->size() != launched.ranks) {
+    throw usage_error(
+        "{} started {} ranks, but MPI finds {}: the launcher belongs to another MPI than the "
+        "library "
+        "that this program was built with; use that one's mpirun, or srun --mpi=pmix",
+        launched.by, launched.ranks, link->size());
+  }
+  return make_paired("mpi", std::move(link), options.rank_timeout);
+}
+
 }  // namespace
 
 std::unique_ptr<Communicator> join_world(const WorldOptions& options) {
@@ -40,6 +54,12 @@ std::unique_ptr<Communicator> join_world(const WorldOptions& options) {
   }
   if (wanted == "none") return nullptr;
   const Launched found = launched();
+  if (wanted == "mpi" && found.by.empty()) {
+    throw usage_error(
+        "the transport mpi was asked for, but nothing started this process as one of several "
+        "ranks; "
+        "start it by mpirun -n 4, or srun --mpi=pmix");
+  }
   if (found.ranks == 1) return nullptr;
   if (found.transport.empty()) {
     throw usage_error(
@@ -57,13 +77,16 @@ std::unique_ptr<Communicator> join_world(const WorldOptions& options) {
     throw usage_error("the time-out of ranks is {} s; it must be more than 0",
                       options.rank_timeout);
   }
-  std::unique_ptr<Communicator> ranks = join_launched_here(found, options);
+  std::unique_ptr<Communicator> ranks =
+      found.transport == "local" ? join_launched_here(found, options) : join_by_mpi(found, options);
   share_processors(*ranks);
   return ranks;
 }
 
 std::vector<TransportInfo> transports() {
+  const std::string no_mpi = why_no_mpi();
   return {{"local", "ranks on one machine, through memory", true, ""},
+          {"mpi", "ranks that mpirun or srun starts", no_mpi.empty(), no_mpi},
           {"nccl", "ranks on GPUs", false, "needs a CUDA build and libnccl"}};
 }
 

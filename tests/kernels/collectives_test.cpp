@@ -13,6 +13,7 @@
 
 #include "kernels/collectives/launched.h"
 #include "kernels/collectives/local.h"
+#include "kernels/collectives/mpi_library.h"
 #include "kernels/collectives/processor_shares.h"
 #include "kernels/collectives/tree.h"
 #include "kernels/collectives/world.h"
@@ -25,7 +26,9 @@ namespace {
 constexpr const char* kBody = "TAPESCOPE_TEST_BODY";  // of a process that is a rank and no test
 
 const std::map<std::string, void (*)(Communicator&)> kBodies = {
-    {"everything", everything}, {"one_stops", one_stops}, {"until_one_ends", until_one_ends}};
+    {"everything", everything},         {"one_stops", one_stops},
+    {"one_fails", one_fails},           {"one_is_killed", one_is_killed},
+    {"another_length", another_length}, {"until_one_ends", until_one_ends}};
 
 int run_body(const std::string& name) {
   WorldOptions options;
@@ -44,7 +47,7 @@ int run_body(const std::string& name) {
 
 // Before the tests' main: such a process runs none.
 const bool kIsNoRank = [] {
-  if (const char* body = std::getenv(kBody)) ::_exit(run_body(body));
+  if (const char* body = std::getenv(kBody)) std::exit(run_body(body));
   return true;
 }();
 
@@ -291,11 +294,98 @@ TEST(Collectives, NeverSilentlyAlone) {
   WorldOptions options;
   options.transport = "mpi";
   EXPECT_SAYS(refusal(ours, options), "speak through 'local' and not through 'mpi'");
+  EXPECT_SAYS(refusal({}, options), "nothing started this process");
   options.transport = "tcp";
   EXPECT_SAYS(refusal({}, options), "unknown transport 'tcp'");
   options = {};
   options.rank_timeout = 0;
   EXPECT_SAYS(refusal(ours, options), "time-out");
+}
+
+// The same by mpirun; what it and the ranks print.
+struct Result {
+  int status = -1;
+  std::string text;
+};
+Result by_mpirun(int ranks, const std::string& body) {
+  const Environment variables({{kBody, body}});
+  const std::string command = fmt::format(
+      "env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n {} "
+      "/proc/{}/exe 2>&1",
+      ranks, ::getpid());
+  Result result;
+  std::FILE* const pipe = ::popen(command.c_str(), "r");
+  char part[4096];
+  while (const std::size_t got = std::fread(part, 1, sizeof part, pipe))
+    result.text.append(part, got);
+  const int status = ::pclose(pipe);
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+// Empty, or why there is nothing to try.
+std::string why_no_mpirun() {
+#if defined(__SANITIZE_THREAD__)
+  return "MPI has threads that ThreadSanitizer knows nothing of";
+#endif
+  if (!why_no_mpi().empty()) return why_no_mpi();
+  const bool found = std::system("mpirun --version 2>/dev/null | grep -q 'Open MPI'") == 0;
+  return found ? "" : "no mpirun of Open MPI (openmpi-bin)";
+}
+#define SKIP_WITHOUT_MPI() \
+  if (const std::string why = why_no_mpirun(); !why.empty()) GTEST_SKIP() << why
+
+TEST(CollectivesByMpi, ProcessesAsRanks) {
+  SKIP_WITHOUT_MPI();
+  for (const int ranks : {2, 4}) {
+    const Result result = by_mpirun(ranks, "everything");
+    EXPECT_EQ(result.status, 0) << result.text;
+  }
+}
+
+TEST(CollectivesByMpi, NoneIsLeftWhereOneEnds) {
+  SKIP_WITHOUT_MPI();
+  EXPECT_EQ(by_mpirun(4, "one_is_killed").status, 128 + SIGKILL);
+  const Result failed = by_mpirun(4, "one_fails");
+  EXPECT_EQ(failed.status, 1);
+  EXPECT_SAYS(failed.text, "the disk of rank 1 is full\n");
+}
+
+TEST(CollectivesByMpi, ASilentRankEndsAll) {
+  SKIP_WITHOUT_MPI();
+  const Result result = by_mpirun(4, "one_stops");
+  EXPECT_NE(result.status, 0);  // the ranks found what they expected, and left by MPI_Abort
+  EXPECT_EQ(result.text.find("expected"), std::string::npos) << result.text;
+}
+
+TEST(CollectivesByMpi, OtherLengthsAndNumbersAreRefused) {
+  SKIP_WITHOUT_MPI();
+  const Result result = by_mpirun(2, "another_length");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_SAYS(result.text, "[all_reduce] rank ");
+  EXPECT_SAYS(result.text, "cannot speak with rank ");
+  const Result three = by_mpirun(3, "everything");
+  EXPECT_EQ(three.status, 2);
+  EXPECT_SAYS(three.text, "3 ranks: their number must be a power of two");
+}
+
+// A launcher of another MPI sets variables, and this one's library finds itself alone.
+TEST(CollectivesByMpi, NeverSilentlyAlone) {
+  SKIP_WITHOUT_MPI();
+  const Environment variables({{kBody, "everything"}, {"PMI_RANK", "0"}, {"PMI_SIZE", "2"}});
+  EXPECT_EQ(status_of(start({"/proc/self/exe"})), 2);
+}
+
+TEST(Collectives, TransportsSayWhyNot) {
+  std::map<std::string_view, TransportInfo> found;
+  for (const TransportInfo& transport : transports()) {
+    EXPECT_EQ(transport.available, transport.reason.empty()) << transport.name;
+    found.emplace(transport.name, transport);
+  }
+  EXPECT_TRUE(found.at("local").available);
+  EXPECT_SAYS(found.at("nccl").reason, "needs a CUDA build and libnccl");
+  if (found.at("mpi").available) return;
+  EXPECT_SAYS(refusal({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}}),
+              "MPI cannot be used: " + found.at("mpi").reason);
 }
 
 TEST(Collectives, ProcessorsAreSharedInDisjointRanges) {

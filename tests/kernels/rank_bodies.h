@@ -193,12 +193,33 @@ inline void one_stops(Communicator& ranks) {
     throw;  // nobody has
   } catch (const Error& error) {
     const std::string text = error.what();
-    for (const char* part : {"rank 1 (process ", "has said nothing for 3 s", " in call "}) {
+    // By MPI a rank knows its partner only, who may wait for another one.
+    const char* const local[] = {"rank 1 (process ", "has said nothing for 3 s", " in call "};
+    const char* const mpi[] = {" heard nothing from rank ", " for 3 s", " in call "};
+    for (const char* part : ranks.transport() == "local" ? local : mpi) {
       expect(text.find(part) != text.npos, fmt::format("'{}' in: {}", part, text));
     }
     return;
   }
   throw failure("expected: the time-out");
+}
+
+// Rank 1 fails, or is killed, at call 20.
+inline void one_fails(Communicator& ranks) {
+  mixed_calls(ranks, 20);
+  if (ranks.rank() == 1) throw failure("the disk of rank 1 is full");
+  for (;;) mixed_calls(ranks, 20);
+}
+inline void one_is_killed(Communicator& ranks) {
+  mixed_calls(ranks, 20);
+  if (ranks.rank() == 1) ::raise(SIGKILL);
+  for (;;) mixed_calls(ranks, 20);
+}
+
+// Calls that are not the same on all ranks.
+inline void another_length(Communicator& ranks) {
+  float numbers[3] = {};
+  ranks.all_reduce(numbers, 2 + ranks.rank() % 2, DType::f32);
 }
 
 // Until another rank is killed, which is said by its number.
