@@ -173,14 +173,12 @@ class Conv2dWeightGradient final : public Conv2dBase {
     check_output(checked(t[0], t[2], false), t[1]);
     return {{wide(t[0].dtype), t[2].shape}};
   }
+  Conv2dShape shape_of(std::span<const Type> t) const {
+    return kernel_shape(t[0].shape, t[2].shape, t[0].dtype, false);
+  }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    return prepare(t, 0, backend);
-  }
-  Plan prepare(std::span<const Type> t, int pieces, const Backend& backend) const {
-    Conv2dShape c = kernel_shape(t[0].shape, t[2].shape, t[0].dtype, false);
-    c.pieces = pieces;
-    return prepare_from(conv2d_weight_gradient_variants(), c, c.dtype, backend);
+    return prepare_from(conv2d_weight_gradient_variants(), shape_of(t), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
     const Var ddw = cast(v.cotangent(), v.operand(0).dtype());
@@ -189,7 +187,7 @@ class Conv2dWeightGradient final : public Conv2dBase {
   }
   Role role(int operand) const override { return operand == 2 ? Role::shape : Role::signal; }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
-    return conv_cost(kernel_shape(t[0].shape, t[2].shape, t[0].dtype, false), t.first(2), outputs);
+    return conv_cost(shape_of(t), t.first(2), outputs);
   }
   Footprint footprint() const override { return {Footprint::Kind::global}; }
   bool rows_independent() const override { return false; }
@@ -246,11 +244,9 @@ std::optional<Conv2dShape> shape_of_conv2d(const Op& op, std::span<const Type> o
   return conv != nullptr ? std::optional(conv->shape_of(operands)) : std::nullopt;
 }
 
-Plan conv2d_weight_gradient_by_pieces(const Op& op, std::span<const Type> t, int pieces,
-                                      const Backend& backend) {
+std::optional<Conv2dShape> shape_of_weight_gradient(const Op& op, std::span<const Type> operands) {
   const auto* gradient = dynamic_cast<const Conv2dWeightGradient*>(&op);
-  const bool has_it = gradient != nullptr && backend.device.kind == DeviceKind::cpu;
-  return has_it ? gradient->prepare(t, pieces, backend) : Plan();
+  return gradient != nullptr ? std::optional(gradient->shape_of(operands)) : std::nullopt;
 }
 
 std::vector<Sample> conv2d_samples() {

@@ -10,8 +10,7 @@
 namespace tapescope {
 namespace {
 
-// operands: x {N, ...}, step {} i64, and where processes share a batch the first row's place in it,
-// {} i64
+// operands: x {N, ...}, step {} i64, and perhaps {} i64: the first row's number
 class Dropout final : public Op {
  public:
   Dropout(double p, std::uint64_t key) : p_(p), key_(key) {}

@@ -8,6 +8,7 @@
 #include "autograd/op.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/pool2d/pool2d.h"
 
 namespace tapescope {
@@ -15,10 +16,13 @@ namespace tapescope {
 class Communicator;
 
 // The epsilon of a batch normalisation in training, a max_pool2d's shape for an image, a conv2d's
-// for an image, weights and perhaps a bias, what a dropout keeps. Nothing where `op` is another.
+// for an image, weights and perhaps a bias, a conv2d_weight_gradient's, a matmul's, what a dropout
+// keeps. Nothing where `op` is another.
 std::optional<double> epsilon_of_batch_norm(const Op& op);
 std::optional<Pool2dShape> shape_of_max_pool(const Op& op, const Type& x);
 std::optional<Conv2dShape> shape_of_conv2d(const Op& op, std::span<const Type> operands);
+std::optional<Conv2dShape> shape_of_weight_gradient(const Op& op, std::span<const Type> operands);
+std::optional<MatmulShape> shape_of_matmul(const Op& op, std::span<const Type> operands);
 struct DropoutMask {
   double p = 0;  // of an element to go
   std::uint64_t key = 0;
@@ -29,13 +33,6 @@ std::optional<DropoutMask> mask_of_dropout(const Op& op);
 std::vector<Var> batch_norm_gradient(std::span<const Var> dy_x_mean_variance_scale, double epsilon);
 OpRef batch_norm_gradient_op(double epsilon);
 OpRef all_reduce_op(Communicator* ranks);
-
-// A gradient of weights over a batch that is cut into pieces, in one kernel:
-// kernels/common/pieces.h. An empty plan where there is none such, or `op` is another.
-Plan conv2d_weight_gradient_by_pieces(const Op& op, std::span<const Type> operands, int pieces,
-                                      const Backend& backend);
-Plan matmul_by_pieces(const Op& op, std::span<const Type> operands, int pieces,
-                      const Backend& backend);
 
 // The element-wise op of one operand, p0 and p1 being the function's constants.
 OpRef unary_op(Unary function, double p0, double p1);

@@ -41,10 +41,7 @@ class Matmul final : public Op {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    return prepare(shape_of(t), backend);
-  }
-  Plan prepare(const MatmulShape& s, const Backend& backend) const {
-    return prepare_from(matmul_variants(), s, s.dtype, backend);
+    return prepare_from(matmul_variants(), shape_of(t), t[0].dtype, backend);
   }
   void vjp(Vjp& v) const override {
     const Var a = v.operand(0), b = v.operand(1), dc = cast(v.cotangent(), a.dtype());
@@ -103,13 +100,9 @@ Var matmul(Var a, Var b, bool transpose_a, bool transpose_b, Var bias) {
 
 Var linear(Var x, Var weight, Var bias) { return matmul(x, weight, false, true, bias); }
 
-Plan matmul_by_pieces(const Op& op, std::span<const Type> t, int pieces, const Backend& backend) {
+std::optional<MatmulShape> shape_of_matmul(const Op& op, std::span<const Type> operands) {
   const auto* product = dynamic_cast<const Matmul*>(&op);
-  if (product == nullptr || backend.device.kind != DeviceKind::cpu) return Plan();
-  MatmulShape s = product->shape_of(t);
-  s.pieces = pieces;
-  const bool adds = s.transpose_a && !s.bias && (s.wide || s.dtype != DType::bf16);
-  return adds ? product->prepare(s, backend) : Plan();
+  return product != nullptr ? std::optional(product->shape_of(operands)) : std::nullopt;
 }
 
 std::vector<Sample> matmul_samples() {

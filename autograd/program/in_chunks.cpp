@@ -147,6 +147,22 @@ class Tree {
   std::size_t own_workspace_ = 0, sum_workspace_ = 0, level_bytes_ = 0;
 };
 
+// A gradient of weights over pieces, by a kernel that keeps partial sums in cache:
+// kernels/common/pieces.h. An empty plan where there is none such.
+Plan by_pieces(const Op& op, std::span<const Type> operands, int pieces, const Backend& backend) {
+  if (backend.device.kind != DeviceKind::cpu) return Plan();
+  if (std::optional<Conv2dShape> conv = shape_of_weight_gradient(op, operands)) {
+    conv->pieces = pieces;
+    return prepare_from(conv2d_weight_gradient_variants(), *conv, conv->dtype, backend);
+  }
+  std::optional<MatmulShape> product = shape_of_matmul(op, operands);
+  const bool adds = product && product->transpose_a && !product->bias &&
+                    (product->wide || product->dtype == DType::f32);
+  if (!adds || backend.choices.contains("matmul")) return Plan();
+  product->pieces = pieces;
+  return prepare_from(matmul_variants(), *product, product->dtype, backend);
+}
+
 class InChunks final : public Op {
  public:
   InChunks(OpRef op, int chunks, std::vector<bool> split_operands, std::vector<bool> split_outputs)
@@ -163,9 +179,7 @@ class InChunks final : public Op {
   Plan prepare(std::span<const Type> t, std::span<const Type> outputs,
                const Backend& backend) const override {
     if (rows_of(t) > 0) {
-      for (const auto by_pieces : {conv2d_weight_gradient_by_pieces, matmul_by_pieces}) {
-        if (Plan plan = by_pieces(*op_, t, chunks_, backend)) return plan;
-      }
+      if (Plan plan = by_pieces(*op_, t, chunks_, backend)) return plan;
     }
     auto tree = std::make_shared<const Tree>(*op_, t, outputs, chunks_, split_operands_,
                                              split_outputs_, backend);

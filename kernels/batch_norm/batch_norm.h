@@ -14,30 +14,21 @@
 // centred at their own mean, their sums taken back to 0 and added in f64.
 #pragma once
 
+#include "kernels/batch_norm/simd_parts.h"
 #include "kernels/common/variant.h"
 
 namespace tapescope {
-
-// A batch that several processes share (autograd/program/share_batch.h) is normalised in two parts:
-// sums over the rows of each, which are added up, and the rest, which reads the sums of all.
-enum class BatchNormPart : std::uint8_t { whole, sums, rest };
 
 struct BatchNormShape {
   DType dtype = DType::f32;
   std::int64_t rows = 0;
   std::int64_t C = 0;
   double eps = 1e-5;
-  bool residual = false;  // of the families with relu: whether there is an r
-  BatchNormPart part = BatchNormPart::whole;
+  bool residual = false;                      // of the families with relu: whether there is an r
+  BatchNormPart part = BatchNormPart::whole;  // of a training or gradient, on the CPU
 };
 
 // What is {rows, C} is of `dtype`, what is {C} is f32 where that is bf16.
-//
-// The two parts of a training and of a gradient, on the CPU: `sums` has operands as below and as
-// output 0 sums f64 {2C + 1}; `rest` has one more operand, those sums, and the outputs below.
-//   of x: sum x, sum x^2, rows             of g, what of dy counts: sum g, sum g * (x - mean), rows
-// With r, output 1 of the gradient's sums is g, which is dr; the rest is that of the plain gradient
-// of g.
 // in: x {rows, C}, scale {C} or null (1), shift {C} or null (0)
 // out: y {rows, C}, mean {C}, variance {C} (biased)
 Variants<BatchNormShape> batch_norm_training_variants();

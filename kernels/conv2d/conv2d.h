@@ -18,9 +18,8 @@ struct Conv2dShape {
   std::int64_t O = 0, KH = 1, KW = 1;       // w: {O, KH, KW, I / groups}
   std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
-  // Of a weight gradient: the batch's pieces, summed one by one and added as
-  // kernels/common/pieces.h has it, so that nothing about a piece depends on the others. On the
-  // CPU. 0: in any order.
+  // Of a weight gradient on the CPU: pieces of the batch that are summed one by one, see
+  // kernels/common/pieces.h; 0: there are none.
   std::int64_t pieces = 0;
 
   // y: {N, P, Q, O}. 0 where the kernel does not fit.

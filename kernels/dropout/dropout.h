@@ -19,11 +19,6 @@ struct DropoutShape {
   std::uint64_t seed_key = 0;     // seed, scope path and use count, mixed
 };
 
-// On the CPU: what row 0 is numbered.
-inline std::int64_t first_row_of(const Buffers& b) {
-  return b.in[2] != nullptr ? *static_cast<const std::int64_t*>(b.in[2]) : 0;
-}
-
 // in: x {rows, row_elements}, step {} i64, first {} i64 or null (0): what row 0 here is numbered
 // out: y {rows, row_elements}; may be x
 Variants<DropoutShape> dropout_variants();

@@ -13,7 +13,8 @@ Plan dropout(const DropoutShape& s) {
     return Plan("reference", 0, [s](const Queue&, const Buffers& buffers) {
       const T* x = static_cast<const T*>(buffers.in[0]);  // {rows, row_elements}
       const auto step = *static_cast<const std::int64_t*>(buffers.in[1]);
-      const std::int64_t first = first_row_of(buffers);
+      const auto* from = static_cast<const std::int64_t*>(buffers.in[2]);
+      const std::int64_t first = from != nullptr ? *from : 0;
       T* y = static_cast<T*>(buffers.out[0]);  // {rows, row_elements}
       const PhiloxKey key = philox_key(mix(s.seed_key, static_cast<std::uint64_t>(step)));
       const A scale = static_cast<A>(1 / (1 - s.p));

@@ -23,7 +23,8 @@ Plan dropout(const DropoutShape& s) {
     // u >= p, u = k / 2^24, is k >= p * 2^24 without rounding.
     const auto threshold = static_cast<std::uint32_t>(std::ceil(s.p * 16777216.0));
     const DropoutRow common{key[0], key[1], 0, threshold, static_cast<float>(1 / (1 - s.p))};
-    const std::int64_t elements = s.row_elements, first = first_row_of(buffers);
+    const auto* from = static_cast<const std::int64_t*>(buffers.in[2]);
+    const std::int64_t elements = s.row_elements, first = from != nullptr ? *from : 0;
     if (elements == 0) return;
     const auto piece = [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
       DropoutRow own = common;

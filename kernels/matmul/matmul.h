@@ -16,7 +16,7 @@ struct MatmulShape {
   std::int64_t M = 0, N = 0, K = 0;
   bool wide = false;  // of bf16: c is f32
   // K is a batch that is cut into pieces, summed one by one and added as kernels/common/pieces.h
-  // has it. On the CPU, without bias, where c is f32 or f64. 0: it is not.
+  // has it: `simd` alone has that, of a transposed a, without bias, where c is f32. 0: it is not.
   std::int64_t pieces = 0;
 };
 

@@ -2,7 +2,6 @@
 
 #include "engine/thread_pool.h"
 #include "kernels/common/numeric.h"
-#include "kernels/common/pieces.h"
 
 namespace tapescope::reference {
 
@@ -18,24 +17,12 @@ Plan matmul(const MatmulShape& s) {
       const std::int64_t b_k = s.transpose_b ? 1 : s.N, b_column = s.transpose_b ? s.K : 1;
       parallel_for(s.M, [&](std::int64_t m) {
         for (std::int64_t n = 0; n < s.N; ++n) {
-          A sums[64] = {bias != nullptr ? bias[n] : A(0)};  // one but for pieces
-          const auto add_up = [&](RowRange range, A& sum) {
-            for (std::int64_t k = range.first; k < range.first + range.count; ++k) {
-              sum += static_cast<A>(a[m * a_row + k * a_k]) *
-                     static_cast<A>(b[k * b_k + n * b_column]);
-            }
-          };
-          if (s.pieces == 0) {
-            add_up({0, s.K}, sums[0]);
-          } else {
-            sum_pieces(
-                s.pieces,
-                [&](std::int64_t piece, int level) {
-                  add_up(piece_of(s.K, piece, s.pieces), sums[level] = 0);
-                },
-                [&](int to, int from) { sums[to] += sums[from]; });
+          A sum = bias != nullptr ? bias[n] : A(0);
+          for (std::int64_t k = 0; k < s.K; ++k) {
+            sum +=
+                static_cast<A>(a[m * a_row + k * a_k]) * static_cast<A>(b[k * b_k + n * b_column]);
           }
-          store<T>(buffers.out[0], m * s.N + n, sums[0], s.wide);
+          store<T>(buffers.out[0], m * s.N + n, sum, s.wide);
         }
       });
     });

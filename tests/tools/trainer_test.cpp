@@ -5,149 +5,12 @@
 
 #include <cmath>
 
-#include "engine/philox.h"
 #include "engine/thread_pool.h"
-#include "tests/autograd/thread_ranks.h"
-#include "tests/tools/temporary_folder.h"
-#include "tools/training/checkpoint.h"
-#include "tools/training/classifier_file.h"
-#include "tools/training/environment.h"
+#include "tests/tools/small_training.h"
 #include "tools/training/safetensors.h"
 
 namespace tapescope {
 namespace {
-
-constexpr int kSide = 12;
-
-// Noise with a bright upper (class 0) or lower (class 1) half.
-class Halves : public Dataset {
- public:
-  explicit Halves(std::int64_t size) {
-    for (std::int64_t i = 0; i < size; ++i) {
-      Image image(kSide, kSide, 1);
-      PhiloxStream random(static_cast<std::uint64_t>(i));
-      for (int y = 0; y < kSide; ++y) {
-        for (int x = 0; x < kSide; ++x) {
-          const bool bright = (y < kSide / 2) == (i % 2 == 0);
-          *image.at(y, x) = static_cast<std::uint8_t>(random.below(100) + (bright ? 120u : 0u));
-        }
-      }
-      images_.push_back(std::move(image));
-    }
-  }
-  std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
-  const std::vector<std::string>& classes() const override { return classes_; }
-  std::int64_t label(std::int64_t index) const override { return index % 2; }
-  std::string name(std::int64_t index) const override { return std::to_string(index); }
-  ImageView image(std::int64_t index) const override {
-    return view_of(images_[static_cast<std::size_t>(index)]);
-  }
-  int channels() const override { return 1; }
-
- private:
-  std::vector<Image> images_;
-  std::vector<std::string> classes_{"upper", "lower"};
-};
-
-struct Prepared {
-  std::string model = "lenet", optimizer = "sgd";
-  int loader_threads = 0;
-  double rate = 0.02;
-  Device device = Device::cpu();
-  DType precision = DType::f32;
-  int chunks = 1;
-};
-
-struct Trained {
-  std::vector<std::uint8_t> last, best, state;
-  std::int64_t step = 0;
-  std::vector<double> losses;  // by step, and of epochs
-  std::vector<double> norms;   // of StatisticsRecords
-  std::vector<std::uint64_t> batches;
-};
-
-// Trains for 3 epochs of 5 steps (17 samples: four batches of 4 and one of 1, augmented) with
-// interruptions after the given numbers of steps, each time with everything built anew. Part i is
-// trained by ranks[i] ranks, or the last number of these.
-Trained train(const Prepared& prepared, const std::vector<std::int64_t>& stops = {},
-              const std::vector<int>& ranks = {1}) {
-  const TemporaryFolder folder;
-  const auto data = std::make_shared<Halves>(17);
-  const auto held_out = std::make_shared<Halves>(6);
-  const ModelConfig config{prepared.model, 2, 1, kSide, 0.25, 7};
-  const Pipeline random({RandomCrop{kSide, kSide, 1}, RandomHorizontalFlip{}, ToTensor{}});
-  const Pipeline plain({ToTensor{}});
-  Trained result;
-  std::vector<std::string> notices;
-  const auto run_part = [&](std::size_t part, Communicator* own) {
-    const bool first = own == nullptr || own->rank() == 0;
-    const auto model = make_model(config);
-    const Classification task(config, {});
-    TrainerOptions options;
-    options.epochs = 3;
-    options.batch_size = 4;
-    options.seed = 7;
-    options.loader_threads = prepared.loader_threads;
-    options.optimizer.name = prepared.optimizer;
-    options.schedule.peak = prepared.rate;
-    options.device = prepared.device;
-    options.precision = prepared.precision;
-    options.log_every = 1;
-    options.statistics_every = 2;
-    options.chunks = prepared.chunks;
-    options.ranks = own;
-    Trainer trainer(*model, task, data, held_out, random, plain, options);
-    const Checkpoints checkpoints(folder.path(), metadata_of({config, data->classes(), plain}), 0);
-    Progress progress;
-    if (part > 0) progress = checkpoints.resume(*model, trainer.optimizer(), notices);
-    if (own != nullptr) own->barrier();  // nobody writes while another one reads
-    TrainerEvents events;
-    if (first) {
-      events.save = [&](const Progress& p, bool best, bool epoch_end) {
-        checkpoints.save(*model, trainer.optimizer(), p, best, epoch_end);
-      };
-      events.step = [&](const StepRecord& step) { result.losses.push_back(step.loss); };
-      events.batch = [&](const Batch& batch) { result.batches.push_back(hash_of(batch)); };
-      events.statistics = [&](const StatisticsRecord& record) {
-        for (const auto* norms : {&record.gradient, &record.half_gradient, &record.update}) {
-          result.norms.insert(result.norms.end(), norms->begin(), norms->end());
-        }
-      };
-      events.epoch = [&](const EpochRecord& record) {
-        result.losses.push_back(record.train_loss);
-        result.losses.push_back(record.validation_loss);
-        result.losses.push_back(record.validation_score);
-      };
-    }
-    std::int64_t steps = 0;
-    // One rank wants to stop: all do.
-    const bool stops_it = own == nullptr || own->rank() == own->size() - 1;
-    if (part < stops.size() && stops_it) events.stop = [&, part] { return ++steps >= stops[part]; };
-    EXPECT_EQ(trainer.run(progress, events), part == stops.size());
-    if (first) result.step = progress.step;
-  };
-  for (std::size_t part = 0; part <= stops.size(); ++part) {
-    const int count = part < ranks.size() ? ranks[part] : ranks.back();
-    if (count == 1) {
-      run_part(part, nullptr);
-    } else {
-      ThreadRanks(count).run([&](Communicator& own) { run_part(part, &own); });
-    }
-  }
-  EXPECT_TRUE(notices.empty());
-  result.last = get(folder / "checkpoints/last.safetensors");
-  result.best = get(folder / "checkpoints/best.safetensors");
-  result.state =
-      get(folder / ("checkpoints/state-" + std::to_string(result.step) + ".safetensors"));
-  return result;
-}
-
-void expect_equal(const Trained& a, const Trained& b) {
-  EXPECT_EQ(a.step, b.step);
-  EXPECT_TRUE(a.last == b.last) << "last.safetensors differ";
-  EXPECT_TRUE(a.best == b.best) << "best.safetensors differ";
-  EXPECT_TRUE(a.state == b.state) << "state files differ";
-}
 
 // Classification that also tells its loss and its labels.
 class Telling final : public Task {
@@ -166,35 +29,6 @@ class Telling final : public Task {
  private:
   Classification inner_;
 };
-
-void expect_same_history(const Trained& a, const Trained& b) {
-  EXPECT_EQ(a.losses, b.losses);
-  EXPECT_EQ(a.norms, b.norms);
-  EXPECT_EQ(a.batches, b.batches);
-}
-
-// 17 samples in batches of 4: the last batch is one sample, of which all ranks but one have none.
-TEST(Trainer, OneTwoAndFourRanksTrainTheSameModel) {
-  for (const Prepared& prepared :
-       {Prepared{.model = "lenet", .chunks = 4},
-        Prepared{.model = "resnet20", .optimizer = "adamw", .rate = 0.002, .chunks = 4},
-        Prepared{.model = "resnet20", .rate = 0.02, .precision = DType::bf16, .chunks = 4}}) {
-    SCOPED_TRACE(prepared.model);
-    const Trained one = train(prepared);
-    for (int ranks : {2, 4}) {
-      SCOPED_TRACE(ranks);
-      const Trained shared = train(prepared, {}, {ranks});
-      expect_equal(one, shared);
-      expect_same_history(one, shared);
-    }
-  }
-}
-
-TEST(Trainer, IsResumedByAnyNumberOfRanks) {
-  const Prepared prepared{.model = "resnet20", .chunks = 4};
-  const Trained one = train(prepared), resumed = train(prepared, {3, 6}, {4, 2, 1});
-  expect_equal(one, resumed);
-}
 
 TEST(Trainer, TellsTheTasksTermsAndTheirMeansOverAnEpochThatWasResumed) {
   const auto data = std::make_shared<Halves>(17);

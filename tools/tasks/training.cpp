@@ -363,6 +363,18 @@ void tell_when_complete(StepProfile& profile, std::optional<bool>& kept, Trainer
 
 namespace {
 
+// Of the time.
+void tell_shares(const monitoring::Journal& journal, const Communicator* ranks, double seconds,
+                 monitoring::ProgressLine& out) {
+  if (journal.statistics_seconds() > 0) {
+    out.line(fmt::format("statistics of the parameters took {:.1f} % of the time",
+                         100 * journal.statistics_seconds() / journal.seconds()));
+  }
+  if (ranks == nullptr) return;
+  out.line(fmt::format("communication between {} ranks ({}) took {:.1f} % of the time",
+                       ranks->size(), ranks->transport(), 100 * ranks->seconds() / seconds));
+}
+
 // A rank beside the first, which writes the run and says how it goes.
 TrainingEnd run_beside(PreparedTraining& run, const Checkpoints& checkpoints, bool resume,
                        const std::function<bool()>& stop) {
@@ -425,14 +437,7 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
     return {130, ""};
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
-  if (journal.statistics_seconds() > 0) {
-    out.line(fmt::format("statistics of the parameters took {:.1f} % of the time",
-                         100 * journal.statistics_seconds() / journal.seconds()));
-  }
-  if (ranks != nullptr) {
-    out.line(fmt::format("communication between {} ranks ({}) took {:.1f} % of the time",
-                         ranks->size(), ranks->transport(), 100 * ranks->seconds() / seconds));
-  }
+  tell_shares(journal, ranks, seconds, out);
   const TestResult test = run.setup.test();
   if (!test.sentence.empty()) {
     const std::string chosen = how_best_was_chosen(config, run.start, progress);

@@ -73,6 +73,19 @@ void for_each_weights_option(Config& c, Visit& visit) {
         "counts");
 }
 
+// Who shares each batch.
+template <class Config, class Visit>
+void for_each_rank_option(Config& c, Visit& visit) {
+  visit("chunks", c.chunks,
+        "pieces of a batch for sums over it, a power of two: as many processes, or fewer, make the "
+        "same bits; 0: 4, on a GPU as many as there are processes");
+  visit("ranks", c.ranks,
+        "processes that share each batch: started here, on this machine; those of mpirun, srun or "
+        "torchrun say it themselves");
+  visit("rank-timeout", c.rank_timeout,
+        "seconds after which a process that says nothing ends the training");
+}
+
 // Calls visit(name, member, help) for each option, in the order in which help lists them.
 template <class Config, class Visit>
 void for_each_option(Config& c, Visit&& visit) {
@@ -126,14 +139,7 @@ void for_each_option(Config& c, Visit&& visit) {
       "none, memory or disk (a file in --out that goes with the process): where pictures are kept "
       "as they are before what is random, so that each is decoded once; at most half of what is "
       "free there");
-  visit("chunks", c.chunks,
-        "pieces of a batch for sums over it, a power of two: as many processes, or fewer, make the "
-        "same bits; 0: 4, on a GPU as many as there are processes");
-  visit("ranks", c.ranks,
-        "processes that share each batch: started here, on this machine; those of mpirun, srun or "
-        "torchrun say it themselves");
-  visit("rank-timeout", c.rank_timeout,
-        "seconds after which a process that says nothing ends the training");
+  for_each_rank_option(c, visit);
   visit("kernel", c.kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   visit("on-bad-image", c.on_bad_image, "fail or skip: what a picture that cannot be read does");
   visit("exif", c.exif,

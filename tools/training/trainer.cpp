@@ -75,6 +75,14 @@ struct Trainer::State {
   StepRecord count(const std::vector<Tensor>& out, std::int64_t images, Progress& progress,
                    std::optional<StatisticsRecord>& told);
   void judge(Progress& progress, EpochRecord& record);
+  // Whether any rank wants to stop; now and then, whether all still have the same parameters.
+  bool ranks_agree(const Progress& progress, bool stop) const {
+    constexpr std::int64_t kLookEvery = 100;  // steps
+    if (options.ranks != nullptr && progress.step % kLookEvery == 0) {
+      expect_alike(followed, *options.ranks, progress.step);
+    }
+    return any_of_ranks(options.ranks, stop);
+  }
   // The terms at the end of a step's packed output.
   std::vector<NamedNumber> terms_of(const Tensor& packed) const;
 };
@@ -426,7 +434,6 @@ void Trainer::tell_batch(const Batch& batch, const Progress& progress,
 }
 
 bool Trainer::run(Progress& progress, const TrainerEvents& events) {
-  constexpr std::int64_t kLookEvery = 100;  // steps between comparisons of the ranks' parameters
   State& s = *state_;
   Clock::time_point logged = Clock::now();
   std::int64_t images_logged = 0;
@@ -461,10 +468,7 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
         logged = Clock::now();
         images_logged = 0;
       }
-      if (s.options.ranks != nullptr && progress.step % kLookEvery == 0) {
-        expect_alike(s.followed, *s.options.ranks, progress.step);
-      }
-      const bool stop = any_of_ranks(s.options.ranks, events.stop && events.stop());
+      const bool stop = s.ranks_agree(progress, events.stop && events.stop());
       const bool epoch_ends = progress.batch == steps_per_epoch();
       if (stop || (s.options.checkpoint_every > 0 && !epoch_ends &&
                    progress.step % s.options.checkpoint_every == 0)) {
