@@ -12,8 +12,8 @@
 namespace tapescope {
 
 // One process's end. All ranks make the same calls in the same order; a call returns when the
-// process's own data may be read and written again. A rank that died (RankEnded, where
-// the transport can tell), or says nothing for longer than the time-out, is a failure on every other
+// process's own data may be read and written again. A rank that died (RankEnded, where the
+// transport can tell), or says nothing for longer than the time-out, is a failure on every other
 // rank that names it.
 class Communicator {
  public:
