@@ -270,6 +270,8 @@ void Program::State::run_step(std::size_t i, const Plan& plan, const Buffers& bu
   };
   try {
     plan.run(queue, buffers);
+  } catch (const RankEnded&) {
+    throw;  // no fault of the node, and told by its type
   } catch (const ErrorWithRemedy& error) {
     throw ErrorWithRemedy(error.remedy, named(error));
   } catch (const Error& error) {

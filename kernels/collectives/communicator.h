@@ -7,12 +7,14 @@
 #include <string_view>
 
 #include "engine/type.h"
+#include "kernels/collectives/rank_ended.h"
 
 namespace tapescope {
 
 // One process's end. All ranks make the same calls in the same order; a call returns when the
-// process's own data may be read and written again. A rank that died, or says nothing for longer
-// than the time-out, is a failure on every other rank that names it.
+// process's own data may be read and written again. A rank that died (RankEnded, where the
+// transport can tell), or says nothing for longer than the time-out, is a failure on every other
+// rank that names it.
 class Communicator {
  public:
   virtual ~Communicator() = default;
