@@ -17,6 +17,7 @@ constexpr std::int64_t kRows = 3;  // of RandomTape's batch: shares of 0, 1 and 
 struct Outcome {
   std::vector<Tensor> outputs;
   std::set<std::string> ops;
+  int sums = 0;  // over ranks
 };
 
 Outcome run_share(std::uint64_t seed, DType dtype, int chunks, Communicator* ranks) {
@@ -36,17 +37,21 @@ Outcome run_share(std::uint64_t seed, DType dtype, int chunks, Communicator* ran
     inputs.push_back({name, value});
   }
   Outcome outcome{program.run(inputs), {}};
-  for (const StepInfo& step : program.steps()) outcome.ops.insert(describe(*step.op));
+  for (const StepInfo& step : program.steps()) {
+    outcome.ops.insert(describe(*step.op));
+    outcome.sums += step.op->name() == "all_reduce";
+  }
   return outcome;
 }
 
-std::vector<Outcome> run_ranks(std::uint64_t seed, DType dtype, int ranks, bool wrong = false) {
+std::vector<Outcome> run_ranks(std::uint64_t seed, DType dtype, int ranks,
+                               ThreadRanks::Fault fault = ThreadRanks::Fault::none) {
   std::vector<Outcome> outcomes(static_cast<std::size_t>(ranks));
   ThreadRanks(ranks).run(
       [&](Communicator& own) {
         outcomes[static_cast<std::size_t>(own.rank())] = run_share(seed, dtype, 4 / ranks, &own);
       },
-      wrong);
+      fault);
   return outcomes;
 }
 
@@ -106,9 +111,22 @@ TEST(ShareBatch, AnotherOrderOfRanksIsSeen) {
   int seen = 0;
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const Outcome one = run_share(seed, DType::f32, 4, nullptr);
-    seen += !difference(one, run_ranks(seed, DType::f32, 4, true)).empty();
+    const auto shared = run_ranks(seed, DType::f32, 4, ThreadRanks::Fault::order);
+    seen += !difference(one, shared).empty();
   }
   EXPECT_GE(seen, 5);
+}
+
+TEST(ShareBatch, ASumThatIsLeftOutIsSeen) {
+  int seen = 0, summed = 0;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Outcome one = run_share(seed, DType::f32, 4, nullptr);
+    const auto shared = run_ranks(seed, DType::f32, 2, ThreadRanks::Fault::skipped);
+    seen += !difference(one, shared).empty();
+    summed += shared[0].sums >= 5;
+  }
+  EXPECT_GE(summed, 5);
+  EXPECT_EQ(seen, summed);
 }
 
 TEST(ShareBatch, PiecesChangeValuesByRoundingAtMost) {
@@ -155,8 +173,8 @@ TEST(ShareBatch, AverageOverUnequalSharesIsThatOfAll) {
     Program program = tape.compile(outputs, {}, {.chunks = 1, .ranks = &own});
     const std::vector<float> values =
         own.rank() == 0 ? std::vector<float>{1, 2} : std::vector<float>{3, 4, 5};
-    const std::vector<Tensor> out =
-        program.run({{"x", Tensor::from<float>({static_cast<std::int64_t>(values.size())}, values)}});
+    const std::vector<Tensor> out = program.run(
+        {{"x", Tensor::from<float>({static_cast<std::int64_t>(values.size())}, values)}});
     EXPECT_FLOAT_EQ(static_cast<float>(out[0].item()), 11);
     EXPECT_FLOAT_EQ(static_cast<float>(out[1].item(1)), own.rank() == 0 ? 0.8f : 1.6f);
   });
