@@ -184,7 +184,7 @@ TEST_F(DetectProgram, ScoresWhatItExplains) {
   const Result set = tapescope_program({"benchmark-explanations", "--run", run(), "--data", data(),
                                         "--limit", "2", "--method", "odam", "--out", table});
   ASSERT_EQ(set.status, 0) << set.err;
-  EXPECT_NE(set.out.find("square, 1 box\n"), std::string::npos) << set.out;
+  EXPECT_NE(set.out.find("square, "), std::string::npos) << set.out;
   EXPECT_NE(set.out.find("control-random"), std::string::npos);
   EXPECT_EQ(tapescope_program(
                 {"benchmark-explanations", "--run", run(), "--data", data(), "--split", "later"})
