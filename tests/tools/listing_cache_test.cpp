@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <chrono>
@@ -293,6 +294,71 @@ TEST_F(ListingCache, ShardsAreIndexedOnceUntilTheyChange) {
   put(tar, shard("1", "0"));  // as long
   set_old(tar);
   EXPECT_EQ(labels(), "10");
+}
+
+TEST_F(ListingCache, CompressedShardsAreUnpackedOnce) {
+  if (tar_library().empty()) GTEST_SKIP() << "this build has no libarchive";
+  const auto packed = [&](const std::string& one) {
+    std::string tar;
+    for (int i = 0; i < 4; ++i) {
+      const std::vector<std::uint8_t> png = get(data() / fmt::format("cat/p{}.png", i));
+      tar += tar_entry(fmt::format("{}.png", i), {png.begin(), png.end()}) +
+             tar_entry(fmt::format("{}.cls", i), i == 0 ? one : std::to_string(i % 2));
+    }
+    tar += tar_end();
+    std::string out(compressBound(tar.size()) + 64, '\0');
+    z_stream stream{};
+    EXPECT_EQ(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    stream.next_in = reinterpret_cast<Bytef*>(tar.data());
+    stream.avail_in = static_cast<uInt>(tar.size());
+    stream.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream.avail_out = static_cast<uInt>(out.size());
+    EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    out.resize(stream.total_out);
+    deflateEnd(&stream);
+    return out;
+  };
+  const fs::path file = folder_ / "shards/train-0.tar.gz";
+  const auto labels = [&] {
+    const DataSplits splits =
+        open_data(folder_ / "shards", {.validation_fraction = 0, .cache_bytes = 0, .keep_from = 1});
+    std::string text;
+    for (std::int64_t i = 0; i < splits.train->size(); ++i) {
+      text += std::to_string(splits.train->label(i));
+      EXPECT_EQ(copy_of(splits.train->image(i)).pixels[7], 10 + i);
+    }
+    EXPECT_EQ(splits.train->name(2), file.string() + "/2.png");
+    return text;
+  };
+  put(file, packed("0"));
+  set_old(file);
+  tick();
+  EXPECT_EQ(labels(), "0101");
+  const auto tars = [&] {
+    std::vector<std::pair<fs::path, std::int64_t>> found;
+    for (const fs::path& kept : kept_files()) {
+      if (kept.extension() == ".tar") found.emplace_back(kept, stamp_of(kept).inode);
+    }
+    return found;
+  };
+  const auto first = tars();
+  ASSERT_EQ(first.size(), 1u);
+  EXPECT_EQ(labels(), "0101");
+  EXPECT_EQ(tars(), first) << "unpacked again";
+  put(file, packed("1"));
+  set_old(file);
+  EXPECT_EQ(labels(), "1101");
+  ASSERT_EQ(tars().size(), 1u);
+  // What was unpacked is not trusted further than its stamp.
+  put(tars()[0].first, "something else");
+  EXPECT_EQ(labels(), "1101");
+  const std::string whole = packed("0");
+  put(file, whole.substr(0, whole.size() - 20));
+  EXPECT_SAYS(usage_message(labels), "train-0.tar.gz: cannot be unpacked");
+  put(folder_ / "shards/train-1.tar.gz", whole);
+  const DataSplits rest = open_data(folder_ / "shards", {.on_bad_image = BadImage::skip});
+  EXPECT_SAYS(rest.bad_images.at(0), "train-0.tar.gz: cannot be unpacked");
+  EXPECT_SAYS(rest.train->name(0), "train-1.tar.gz/");
 }
 
 }  // namespace

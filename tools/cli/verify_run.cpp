@@ -5,6 +5,7 @@
 
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
+#include "tools/data/shards.h"
 #include "tools/data/split_record.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
@@ -98,17 +99,22 @@ std::vector<std::string> changed_files(const std::filesystem::path& run,
     if (++count <= kShown) changes.push_back(fmt::format("data: {} {}", printable(name), how));
   };
   if (!std::filesystem::exists(run / "split.tsv")) return changes;
+  const std::filesystem::path root = root_of(data);
+  std::string shard;
   for (const RecordedPicture& picture : SplitRecord::read(run / "split.tsv").pictures) {
     if (picture.name.ends_with(']')) continue;  // in an IDX file
+    const std::string file = file_of(picture.name);
+    const bool whole = file == picture.name;
+    if (!whole && file == shard) continue;  // it was looked at
+    if (!whole) shard = file;
     struct stat now {};
-    if (::stat((data / picture.name).c_str(), &now) != 0) {
-      told(picture.name, "is gone");
-    } else if (picture.content.bytes != now.st_size) {
-      told(picture.name,
-           fmt::format("has {} bytes, it had {}", now.st_size, picture.content.bytes));
+    if (::stat((root / file).c_str(), &now) != 0) {
+      told(file, "is gone");
+    } else if (whole && picture.content.bytes != now.st_size) {
+      told(file, fmt::format("has {} bytes, it had {}", now.st_size, picture.content.bytes));
     } else if (picture.content.time != 0 &&
                picture.content.time != now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec) {
-      told(picture.name, "was written since");
+      told(file, "was written since");
     }
   }
   if (count > kShown) changes.push_back(fmt::format("data: {} more files", count - kShown));

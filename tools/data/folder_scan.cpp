@@ -179,10 +179,14 @@ std::vector<std::string> FolderScan::notices(const fs::path& folder) const {
   return all;
 }
 
-std::string name_beneath(const std::string& path, const std::string& root) {
+std::string_view view_beneath(std::string_view path, std::string_view root) {
   if (!path.starts_with(root)) return path;
   const std::size_t begin = path.find_first_not_of('/', root.size());
-  return begin == std::string::npos ? path : path.substr(begin);
+  return begin == std::string_view::npos ? path : path.substr(begin);
+}
+
+std::string name_beneath(const std::string& path, const std::string& root) {
+  return std::string(view_beneath(path, root));
 }
 
 }  // namespace tapescope

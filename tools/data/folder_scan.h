@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,5 +45,6 @@ FolderScan scan_classes(const std::filesystem::path& folder,
 
 // `path` beneath `root`, "train/cat/7.jpg"; `path` itself where it lies elsewhere.
 std::string name_beneath(const std::string& path, const std::string& root);
+std::string_view view_beneath(std::string_view path, std::string_view root);
 
 }  // namespace tapescope

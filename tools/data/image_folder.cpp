@@ -66,13 +66,13 @@ std::vector<std::uint8_t> ImageFile::read() const {
     throw usage_error("{}: is {} bytes long, and pictures of up to {} are read; make it smaller",
                       path, length, kMost);
   }
-  return read_part(path.substr(0, shard), offset, length, stamp);
+  return read_part(plain ? *plain : path.substr(0, shard), offset, length, stamp);
 }
 
 std::vector<std::uint8_t> ImageFile::read_head(std::size_t most) const {
   if (shard != 0) {
     const auto count = std::min<std::int64_t>(length, static_cast<std::int64_t>(most));
-    return read_part(path.substr(0, shard), offset, count, stamp);
+    return read_part(plain ? *plain : path.substr(0, shard), offset, count, stamp);
   }
   std::vector<std::uint8_t> head(most);
   std::ifstream stream(path, std::ios::binary);
@@ -96,7 +96,8 @@ void set_stamps(std::span<ImageFile> files) {
 }
 
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 OddPictures& odd, PictureRoom* room, const KnownPictures* known) {
+                                 OddPictures& odd, PictureRoom* room, const KnownPictures* known,
+                                 std::size_t position) {
   set_stamps(files);
   const auto count = static_cast<std::int64_t>(files.size());
   std::mutex mutex;
@@ -105,7 +106,7 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
     const auto index = static_cast<std::size_t>(chunk);
     try {
       ImageFile& file = files[index];
-      if (known != nullptr && known->fill_in(file)) {
+      if (known != nullptr && known->fill_in(file, position + index)) {
         odd.count(file.turned, file.path);
         return;
       }
@@ -121,7 +122,7 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
         odd.look_at_head(bytes, file.path);
       }
       file.turned = image_orientation(bytes) != 1;
-      file.lasting = !dark;
+      if (!dark) file.facts = ImageFile::Facts::lasting;
       if (room != nullptr && room->take(file.content.bytes, room->bytes() / 4 * 3)) {
         file.bytes = std::move(bytes);
       }
@@ -141,15 +142,17 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
 }
 
 void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
-                   const SplitRecord* record, OddPictures& odd, const KnownPictures* known) {
+                   const SplitRecord* record, OddPictures& odd, const KnownPictures* known,
+                   std::size_t position) {
   set_stamps(files);
   std::unordered_map<std::string_view, const RecordedPicture*> by_name;
   if (record != nullptr) {
     for (const RecordedPicture& p : record->pictures) by_name.emplace(p.name, &p);
   }
   parallel_for(static_cast<std::int64_t>(files.size()), [&](std::int64_t chunk) {
-    ImageFile& file = files[static_cast<std::size_t>(chunk)];
-    if (known != nullptr && known->fill_in(file)) {
+    const auto index = static_cast<std::size_t>(chunk);
+    ImageFile& file = files[index];
+    if (known != nullptr && known->fill_in(file, position + index)) {
       odd.count(file.turned, file.path);
       return;
     }
@@ -163,7 +166,7 @@ void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
     file.content.hash = content_hash(head, file.content.bytes);
     file.size = image_size_in(head, odd.exif);
     file.turned = image_orientation(head) != 1;
-    file.lasting = !head.empty();
+    if (!head.empty()) file.facts = ImageFile::Facts::lasting;
     odd.count(file.turned, file.path);
   });
 }

@@ -28,10 +28,12 @@ struct ImageFile {
   std::vector<std::uint8_t> bytes = {};
   FileStamp stamp = {};  // of the file, or of the shard
   bool turned = false;   // by its EXIF orientation
-  bool lasting = false;  // all that is to be told of it stays so while the stamp does
+  // Whether all that is to be told of it stays so while the stamp does, and is kept already.
+  enum class Facts : unsigned char { passing, lasting, known } facts = Facts::passing;
   // A part of a shard: how much of `path` names the shard, and where its bytes are; 0: a file.
   std::size_t shard = 0;
   std::int64_t offset = 0, length = 0;
+  std::shared_ptr<const std::string> plain = {};  // where the shard was unpacked to, if it was
 
   // The whole picture file. A usage error where it cannot be read, or the shard was written anew.
   std::vector<std::uint8_t> read() const;
@@ -75,18 +77,19 @@ class ImageFiles : public Dataset {
 // Reads every file and fills in what it is known by: looks at the structure only under `fail`,
 // which throws for the first broken one in order, and decodes each under `skip`, which returns the
 // indices of broken ones and what is wrong. Up to a quarter of `room` keeps what was read, so that
-// it need not be read again. What `known` knows is not read.
+// it need not be read again. What `known` knows is not read; the first file's position there is
+// `position`.
 struct BadFile {
   std::size_t index = 0;
   std::string what;
 };
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
                                  OddPictures& odd, PictureRoom* room = nullptr,
-                                 const KnownPictures* known = nullptr);
+                                 const KnownPictures* known = nullptr, std::size_t position = 0);
 // The same from the heads of files; `record` (or null) may spare reading those whose name beneath
 // `root`, size and time it knows.
 void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
                    const SplitRecord* record, OddPictures& odd,
-                   const KnownPictures* known = nullptr);
+                   const KnownPictures* known = nullptr, std::size_t position = 0);
 
 }  // namespace tapescope

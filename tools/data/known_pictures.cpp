@@ -17,11 +17,9 @@ KnownPictures::KnownPictures(std::string root, std::string_view how)
   key_ = std::string(how) + ' ' + place;
   bytes_ = cached(kPicturesKind, key_).value_or("");
   Unpacker from(bytes_);
-  const std::size_t count = from.count(64);
-  known_.reserve(count);
-  for (std::size_t i = 0; i < count && from.ok(); ++i) {
-    const std::string_view name = from.text();
-    Facts& facts = known_[name];
+  known_.resize(from.count(64));
+  for (Facts& facts : known_) {
+    facts.name = from.text();
     facts.stamp = FileStamp::unpack(from);
     facts.hash = static_cast<std::uint64_t>(from.number());
     const std::int64_t shape = from.number();
@@ -31,37 +29,55 @@ KnownPictures::KnownPictures(std::string root, std::string_view how)
   if (!from.at_end()) known_.clear();
 }
 
-bool KnownPictures::fill_in(ImageFile& file) const {
+const KnownPictures::Facts* KnownPictures::find(std::string_view name, std::size_t position) const {
+  if (position < known_.size() && known_[position].name == name) return &known_[position];
+  std::call_once(by_name_once_, [&] {
+    by_name_.reserve(known_.size());
+    for (const Facts& facts : known_) by_name_.emplace(facts.name, &facts);
+  });
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+bool KnownPictures::fill_in(ImageFile& file, std::size_t position) const {
   if (known_.empty()) return false;
-  const auto found = known_.find(name_beneath(file.path, root_));
-  if (found == known_.end() || found->second.stamp != file.stamp) return false;
-  file.content.hash = found->second.hash;
-  file.size = found->second.size;
-  file.turned = found->second.turned;
-  file.lasting = true;
+  const Facts* facts = find(view_beneath(file.path, root_), position);
+  if (facts == nullptr || facts->stamp != file.stamp) return false;
+  file.content.hash = facts->hash;
+  file.size = facts->size;
+  file.turned = facts->turned;
+  file.facts = ImageFile::Facts::known;
   return true;
 }
 
-void KnownPictures::add(std::span<const ImageFile> files) {
-  for (const ImageFile& file : files) {
-    if (!file.lasting || !file.stamp.settled(clock_)) continue;
-    const std::string name = name_beneath(file.path, root_);
-    const auto found = known_.find(name);
-    changed_ = changed_ || found == known_.end() || found->second.stamp != file.stamp;
-    ++count_;
-    added_.text(name);
-    file.stamp.pack(added_);
-    added_.number(static_cast<std::int64_t>(file.content.hash));
-    added_.number(std::int64_t{file.size.height} << 32 | std::int64_t{file.size.width});
-    added_.number(file.turned ? 1 : 0);
+void KnownPictures::keep(std::span<const std::span<const ImageFile>> lists,
+                         std::int64_t keep_from) const {
+  std::int64_t count = 0;
+  bool any_new = false;
+  const auto lasts = [&](const ImageFile& file) {
+    return file.facts != ImageFile::Facts::passing && file.stamp.settled(clock_);
+  };
+  for (const std::span<const ImageFile> files : lists) {
+    for (const ImageFile& file : files) {
+      if (!lasts(file)) continue;
+      ++count;
+      any_new = any_new || file.facts == ImageFile::Facts::lasting;
+    }
   }
-}
-
-void KnownPictures::keep(std::int64_t keep_from) const {
-  if (!changed_ || count_ < keep_from || key_.empty()) return;
-  Packer head;
-  head.number(count_);
-  keep_cached(kPicturesKind, key_, head.bytes() + added_.bytes());
+  if (!any_new || count < keep_from || key_.empty()) return;
+  Packer to;
+  to.number(count);
+  for (const std::span<const ImageFile> files : lists) {
+    for (const ImageFile& file : files) {
+      if (!lasts(file)) continue;
+      to.text(view_beneath(file.path, root_));
+      file.stamp.pack(to);
+      to.number(static_cast<std::int64_t>(file.content.hash));
+      to.number(std::int64_t{file.size.height} << 32 | std::int64_t{file.size.width});
+      to.number(file.turned ? 1 : 0);
+    }
+  }
+  keep_cached(kPicturesKind, key_, to.bytes());
 }
 
 }  // namespace tapescope

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "tools/data/image.h"
 #include "tools/files/file_stamp.h"
@@ -24,26 +26,27 @@ class KnownPictures {
   KnownPictures(const KnownPictures&) = delete;
 
   // Fills in content, size and whether it is turned, and says whether it could: the file must have
-  // the stamp that it had. May be called from several threads.
-  bool fill_in(ImageFile& file) const;
-  // What became known of `files`, all of which have their stamps.
-  void add(std::span<const ImageFile> files);
-  // Keeps what was added, where that is `keep_from` pictures or more and anything is new.
-  void keep(std::int64_t keep_from) const;
+  // the stamp that it had. `position` is where it probably stands among those that were kept. May
+  // be called from several threads.
+  bool fill_in(ImageFile& file, std::size_t position) const;
+  // Keeps what became known of these, all of which have their stamps, where they are `keep_from` or
+  // more and any is new.
+  void keep(std::span<const std::span<const ImageFile>> lists, std::int64_t keep_from) const;
 
  private:
   struct Facts {
+    std::string_view name;  // in bytes_
     FileStamp stamp;
     std::uint64_t hash = 0;
     ImageSize size;
     bool turned = false;
   };
+  const Facts* find(std::string_view name, std::size_t position) const;
   std::string root_, key_, bytes_;
   std::int64_t clock_;
-  std::unordered_map<std::string_view, Facts> known_;  // names in bytes_
-  Packer added_;
-  std::int64_t count_ = 0;
-  bool changed_ = false;
+  std::vector<Facts> known_;
+  mutable std::once_flag by_name_once_;  // of a set that is as it was no name is looked up
+  mutable std::unordered_map<std::string_view, const Facts*> by_name_;
 };
 
 }  // namespace tapescope

@@ -31,31 +31,38 @@ void PictureSet::finish() {
   KnownPictures known(splits_.path, fmt::format("{}, EXIF {}", how, name_of(options_.exif)));
   OddPictures odd(options_.exif);
   const auto room = std::make_shared<PictureRoom>(options_.cache_bytes);
+  std::size_t position = 0;
+  std::vector<std::span<const ImageFile>> lists;
   for (Place& place : places_) {
-    leave_out_bad(place, known, odd, *room);
+    const std::size_t count = place.files.size();
+    leave_out_bad(place, known, position, odd, *room);
+    position += count;
+    lists.emplace_back(place.files);
+  }
+  known.keep(lists, options_.keep_from);
+  for (Place& place : places_) {
     tell_empty_classes(place);
     if (place.files.empty()) {
       throw usage_error("{}: holds no pictures; check the path", place.name);
     }
-    known.add(place.files);
     (place.part == Part::train        ? splits_.train
      : place.part == Part::validation ? splits_.validation
                                       : splits_.test) =
         std::make_shared<ImageFiles>(std::move(place.files), splits_.classes, splits_.channels,
                                      room, options_.exif, options_.cache_decoded);
   }
-  known.keep(options_.keep_from);
   for (std::string& sentence : odd.sentences()) splits_.notices.push_back(std::move(sentence));
 }
 
-void PictureSet::leave_out_bad(Place& place, KnownPictures& known, OddPictures& odd,
-                               PictureRoom& room) {
+void PictureSet::leave_out_bad(Place& place, const KnownPictures& known, std::size_t position,
+                               OddPictures& odd, PictureRoom& room) {
   std::vector<ImageFile>& files = place.files;
   if (splits_.heads) {
-    look_at_heads(files, splits_.path, options_.record.get(), odd, &known);
+    look_at_heads(files, splits_.path, options_.record.get(), odd, &known, position);
     return;
   }
-  const std::vector<BadFile> bad = check_files(files, options_.on_bad_image, odd, &room, &known);
+  const std::vector<BadFile> bad =
+      check_files(files, options_.on_bad_image, odd, &room, &known, position);
   if (bad.empty()) return;
   std::vector<ImageFile> good;
   auto next = bad.begin();

@@ -8,6 +8,8 @@
 
 namespace tapescope {
 
+class KnownPictures;
+
 class PictureSet {
  public:
   // splits.path is the root of what is added.
@@ -27,7 +29,8 @@ class PictureSet {
     std::vector<ImageFile> files;
     bool filled;
   };
-  void leave_out_bad(Place& place, class KnownPictures& known, OddPictures& odd, PictureRoom& room);
+  void leave_out_bad(Place& place, const KnownPictures& known, std::size_t position,
+                     OddPictures& odd, PictureRoom& room);
   void tell_empty_classes(const Place& place);
   const DataOptions& options_;
   DataSplits& splits_;

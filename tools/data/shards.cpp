@@ -11,7 +11,7 @@
 #include "engine/remedy.h"
 #include "engine/thread_pool.h"
 #include "tools/data/picture_set.h"
-#include "tools/data/tar_index.h"
+#include "tools/data/unpacked.h"
 #include "tools/files/folders.h"
 #include "tools/files/text.h"
 #include "tools/files/text_file.h"
@@ -24,9 +24,16 @@ namespace fs = std::filesystem;
 
 using Tars = std::vector<fs::path>;
 
-bool is_tar(const fs::path& path) { return has_ending(path, ".tar"); }
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
 
-Tars tars_in(const fs::path& folder) { return files_in(folder, ".tar"); }
+Tars tars_in(const fs::path& folder) {
+  Tars found = entries_of(folder);
+  std::erase_if(found,
+                [](const fs::path& entry) { return !is_shard_name(entry) || is_folder(entry); });
+  return found;
+}
 
 // What class folders would be: folders that hold pictures or folders.
 bool holds_pictures(const fs::path& folder) {
@@ -40,7 +47,10 @@ bool holds_pictures(const fs::path& folder) {
 // "train-000.tar" and "val-000.tar" in one folder; all in train where no name tells a split.
 void add_by_name(ShardSet& set, const Tars& tars) {
   std::map<Part, Tars> parts;
-  for (const fs::path& tar : tars) parts[split_name(tar.stem().string()).part].push_back(tar);
+  for (const fs::path& tar : tars) {
+    const std::string name = tar.filename().string();
+    parts[split_name(name.substr(0, name.find('.'))).part].push_back(tar);
+  }
   if (parts.contains(Part::unused)) {
     if (parts.size() > 1) {
       throw usage_error(
@@ -134,23 +144,34 @@ std::map<std::string, ShardIndex> known_indices(const std::string& root) {
   return known;
 }
 
-// By tar file, each read where it is not as the user's cache knows it.
-std::vector<ShardIndex> indices_of(const fs::path& root, const Tars& tars, std::int64_t keep_from) {
+// By tar file, each read where it is not as the user's cache knows it. `plain`: where it is read.
+std::vector<ShardIndex> indices_of(const fs::path& root, const Tars& tars, Tars& plain,
+                                   std::int64_t keep_from) {
   std::error_code error;
   const std::string key = fs::canonical(root, error).string();
   std::map<std::string, ShardIndex> known = known_indices(key);
   const std::int64_t clock = clock_now();
   const auto name = [&](std::size_t i) { return name_beneath(tars[i].string(), root.string()); };
   std::vector<ShardIndex> indices(tars.size());
+  plain.resize(tars.size());
   std::vector<char> fresh(tars.size(), 0);
   parallel_for(static_cast<std::int64_t>(tars.size()), [&](std::int64_t chunk) {
     const auto i = static_cast<std::size_t>(chunk);
     const auto found = known.find(name(i));
-    if (found != known.end() && found->second.stamp == stamp_of(tars[i])) {
+    plain[i] = tars[i];
+    try {
+      plain[i] = plain_tar(tars[i]);
+    } catch (const Error& damaged) {
+      if (damaged.blame() != Blame::usage) throw;
+      const std::string_view what = damaged.what();
+      indices[i].broken = what.substr(what.find(": ") + 2);
+      return;
+    }
+    if (found != known.end() && found->second.stamp == stamp_of(plain[i])) {
       indices[i] = std::move(found->second);
       found->second.stamp = {};
     } else {
-      indices[i] = index_of(tars[i]);
+      indices[i] = index_of(plain[i]);
       fresh[i] = 1;
     }
   });
@@ -165,7 +186,7 @@ std::vector<ShardIndex> indices_of(const fs::path& root, const Tars& tars, std::
   }
   // Others of the folder, as a pattern leaves them out.
   for (const auto& [other, index] : known) {
-    if (index.stamp.bytes < 0 || stamp_of(root / other) != index.stamp) continue;
+    if (index.stamp.bytes < 0 || stamp_of(root / other) != index.stamp) continue;  // or compressed
     ++count;
     kept.text(other);
     pack(index, kept);
@@ -248,11 +269,14 @@ struct OpenedPart {
   std::string passed_over_example;
 };
 
-OpenedPart opened(const Tars& tars, std::vector<ShardIndex>&& indices, const NamesFile& file) {
+OpenedPart opened(const Tars& tars, std::span<const fs::path> plain, std::span<ShardIndex> indices,
+                  const NamesFile& file) {
   const std::set<std::string> names(file.names.begin(), file.names.end());
   OpenedPart part;
   for (std::size_t t = 0; t < tars.size(); ++t) {
     const std::string tar = tars[t].string();
+    const auto unpacked =
+        plain[t] == tars[t] ? nullptr : std::make_shared<const std::string>(plain[t].string());
     if (!indices[t].broken.empty()) {
       part.flaws.push_back(fmt::format("{}: {}", tar, indices[t].broken));
     }
@@ -270,6 +294,7 @@ OpenedPart opened(const Tars& tars, std::vector<ShardIndex>&& indices, const Nam
       picture.shard = tar.size();
       picture.offset = sample.offset;
       picture.length = sample.bytes;
+      picture.plain = unpacked;
       part.classes.push_back(std::move(name));
     }
     if (part.passed_over == 0 && indices[t].passed_over > 0) {
@@ -351,11 +376,24 @@ void set_labels(OpenedPart& part, const std::string& name, const NamesFile& file
 
 }  // namespace
 
+fs::path root_of(const fs::path& data) {
+  return is_shard_name(data) && !is_folder(data) ? folder_of(data) : data;
+}
+
+std::string file_of(const std::string& name) {
+  for (std::size_t slash = name.find('/'); slash != std::string::npos;
+       slash = name.find('/', slash + 1)) {
+    std::string file = name.substr(0, slash);
+    if (is_shard_name(file)) return file;
+  }
+  return name;
+}
+
 std::optional<ShardSet> find_shards(const fs::path& path) {
   ShardSet set;
-  if (is_tar(path) && !is_folder(path)) {
+  if (is_shard_name(path) && !is_folder(path)) {
     const bool pattern = !is_file(path) && path.string().find('{') != std::string::npos;
-    set.root = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    set.root = folder_of(path);
     Tars tars;
     for (const std::string& name :
          pattern ? expanded(path.string()) : std::vector<std::string>{path.string()}) {
@@ -391,16 +429,16 @@ void open_shards(const ShardSet& shards, const DataOptions& options, DataSplits&
   splits.channels = options.channels == 0 ? 3 : options.channels;
   splits.path = shards.root.string();
   const NamesFile file = names_beside(shards.root);
-  Tars tars;
+  Tars tars, plain;
   for (const auto& [part, its] : shards.parts) tars.insert(tars.end(), its.begin(), its.end());
-  std::vector<ShardIndex> indices = indices_of(shards.root, tars, options.keep_from);
+  std::vector<ShardIndex> indices = indices_of(shards.root, tars, plain, options.keep_from);
   PictureSet pictures(options, splits);
-  auto next = std::make_move_iterator(indices.begin());
+  std::size_t next = 0;
   for (const auto& [part, its] : shards.parts) {
-    std::vector<ShardIndex> own(next, next + std::ssize(its));
-    next += std::ssize(its);
-    const std::string name = its[0].has_parent_path() ? its[0].parent_path().string() : ".";
-    OpenedPart opened_part = opened(its, std::move(own), file);
+    const std::string name = folder_of(its[0]).string();
+    OpenedPart opened_part = opened(its, std::span(plain).subspan(next, its.size()),
+                                    std::span(indices).subspan(next, its.size()), file);
+    next += its.size();
     tell(opened_part, name, options, splits);
     decide_classes(opened_part, name, file, options, splits);
     set_labels(opened_part, name, file, options, splits);

@@ -33,6 +33,12 @@ struct ShardSet {
 // which fractions are drawn. Throws a usage error for a pattern whose files are not there.
 std::optional<ShardSet> find_shards(const std::filesystem::path& path);
 
+// What the names of data's pictures are beneath: the folder, or the one that a tar file or a
+// pattern of them lies in.
+std::filesystem::path root_of(const std::filesystem::path& data);
+// The file that a picture of this name is in: "0.tar" of "0.tar/cat/7.jpg", else the name itself.
+std::string file_of(const std::string& name);
+
 // Fills in what the shards hold. Throws usage errors as open_data does; a sample without a label or
 // a picture, one key twice, a number without a name and a shard that is cut off are bad pictures
 // (options.on_bad_image).

@@ -49,6 +49,18 @@ bool has_end_mark(const std::filesystem::path& path, std::int64_t end) {
   return file.gcount() == kTarBlock && block.find_first_not_of('\0') == std::string::npos;
 }
 
+// Why an entry of a file of `size` bytes, and what is behind it, cannot be read; else empty.
+std::string flaw_of(archive_entry* entry, const TarMember& member, std::int64_t size) {
+  if (archive_entry_sparse_count(entry) > 0) {
+    return fmt::format("stores '{}' with holes; make it again without tar's --sparse",
+                       printable(member.name));
+  }
+  if (member.bytes < 0 || member.bytes > size - member.offset) {
+    return fmt::format("is cut off within '{}'; copy it again", printable(member.name));
+  }
+  return "";
+}
+
 }  // namespace
 
 TarIndex read_tar(const std::filesystem::path& path,
@@ -86,16 +98,9 @@ TarIndex read_tar(const std::filesystem::path& path,
     member.bytes = archive_entry_size_is_set(entry) ? archive_entry_size(entry) : 0;
     const char* name = archive_entry_pathname(entry);
     member.name = name != nullptr ? name : "";
-    if (archive_entry_sparse_count(entry) > 0) {
-      index.broken = fmt::format("stores '{}' with holes; make it again without tar's --sparse",
-                                 printable(member.name));
-      return index;
-    }
     if (archive_entry_hardlink(entry) != nullptr) member.bytes = 0;
-    if (member.bytes < 0 || member.bytes > size - member.offset) {
-      index.broken = fmt::format("is cut off within '{}'; copy it again", printable(member.name));
-      return index;
-    }
+    index.broken = flaw_of(entry, member, size);
+    if (!index.broken.empty()) return index;
     end = member.offset + (member.bytes + kTarBlock - 1) / kTarBlock * kTarBlock;
     last = member.name;
     if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) != nullptr) {
@@ -114,6 +119,31 @@ TarIndex read_tar(const std::filesystem::path& path,
                                       printable(last));
   }
   return index;
+}
+
+void unpack(const std::filesystem::path& packed,
+            const std::function<void(std::span<const std::byte>)>& take) {
+  const std::unique_ptr<archive, CloseTar> tar(archive_read_new());
+  archive_read_support_filter_gzip(tar.get());
+  archive_read_support_filter_zstd(tar.get());
+  archive_read_support_format_raw(tar.get());
+  constexpr std::size_t kRead = 1 << 16;
+  archive_entry* entry = nullptr;
+  const auto expect = [&](bool fine) {
+    if (fine) return;
+    throw usage_error("{}: cannot be unpacked ({}); copy it again", printable(packed.string()),
+                      said_by(tar.get()));
+  };
+  expect(archive_read_open_filename(tar.get(), packed.c_str(), kRead) == ARCHIVE_OK &&
+         archive_read_next_header(tar.get(), &entry) == ARCHIVE_OK);
+  const void* piece = nullptr;
+  std::size_t bytes = 0;
+  la_int64_t offset = 0;
+  int status = ARCHIVE_OK;
+  while ((status = archive_read_data_block(tar.get(), &piece, &bytes, &offset)) == ARCHIVE_OK) {
+    take({static_cast<const std::byte*>(piece), bytes});
+  }
+  expect(status == ARCHIVE_EOF);
 }
 
 std::string tar_library() { return archive_version_string(); }

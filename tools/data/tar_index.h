@@ -1,9 +1,10 @@
-// What lies where in a tar file, by libarchive. Nothing is unpacked.
+// What lies where in a tar file, by libarchive.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,11 @@ struct TarIndex {
 constexpr std::int64_t kMostTarText = 1 << 20;
 TarIndex read_tar(const std::filesystem::path& path,
                   const std::function<bool(std::string_view name)>& wanted);
+
+// Unpacks gzip or Zstandard, piece by piece. `take` may throw. Throws a usage error where this
+// build has no libarchive or the file is damaged or cut off.
+void unpack(const std::filesystem::path& packed,
+            const std::function<void(std::span<const std::byte>)>& take);
 
 // "libarchive 3.6.2"; empty where this build has none.
 std::string tar_library();

@@ -110,6 +110,21 @@ fs::path cache_folder() {
   return {};
 }
 
+fs::path cached_file(std::string_view kind, std::string_view key) {
+  const fs::path folder = cache_folder();
+  return folder.empty() ? folder : file_for(folder, kind, key);
+}
+
+void make_cache_folder() {
+  const fs::path folder = cache_folder();
+  std::error_code error;
+  fs::create_directories(folder.parent_path(), error);
+  // What pictures are called is nobody else's business.
+  if (fs::create_directory(folder, error)) {
+    fs::permissions(folder, fs::perms::owner_all, error);
+  }
+}
+
 std::optional<std::string> cached(std::string_view kind, std::string_view key) {
   const fs::path folder = cache_folder();
   if (folder.empty()) return {};
@@ -130,12 +145,7 @@ std::optional<std::string> cached(std::string_view kind, std::string_view key) {
 void keep_cached(std::string_view kind, std::string_view key, std::string_view content) {
   const fs::path folder = cache_folder();
   if (folder.empty() || content.size() + 4096 + key.size() > kMostCacheBytes) return;
-  std::error_code error;
-  fs::create_directories(folder.parent_path(), error);
-  // What pictures are called is nobody else's business.
-  if (fs::create_directory(folder, error)) {
-    fs::permissions(folder, fs::perms::owner_all, error);
-  }
+  make_cache_folder();
   make_room(folder, content.size());
   const Head head{kMagic, hash_of(key, content), key.size(), content.size()};
   try {

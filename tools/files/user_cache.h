@@ -21,6 +21,12 @@ std::optional<std::string> cached(std::string_view kind, std::string_view key);
 // goes while it is more than kMostCacheBytes. Where nothing can be written nothing happens.
 void keep_cached(std::string_view kind, std::string_view key, std::string_view content);
 
+// The file that holds it, was it ever kept; empty where there is no cache folder. Its time is that
+// of its last use.
+std::filesystem::path cached_file(std::string_view kind, std::string_view key);
+// Makes the folder, for nobody else to read. Nothing happens where it cannot be made.
+void make_cache_folder();
+
 constexpr std::uintmax_t kMostCacheBytes = std::uintmax_t{2} << 30;
 
 // Numbers and texts of a cached file, one after another.
