@@ -1,6 +1,7 @@
 // What is kept between runs of listings and pictures: used while nothing changed, and never
 // otherwise.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -13,6 +14,7 @@
 #include "tests/tools/tar_file.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/data/folder_scan.h"
+#include "tools/data/shard_writer.h"
 #include "tools/data/shards.h"
 #include "tools/data/splits.h"
 #include "tools/data/tar_index.h"
@@ -359,6 +361,48 @@ TEST_F(ListingCache, CompressedShardsAreUnpackedOnce) {
   const DataSplits rest = open_data(folder_ / "shards", {.on_bad_image = BadImage::skip});
   EXPECT_SAYS(rest.bad_images.at(0), "train-0.tar.gz: cannot be unpacked");
   EXPECT_SAYS(rest.train->name(0), "train-1.tar.gz/");
+}
+
+// Takes minutes and a million inodes. Prints processor time, and holds nothing to it.
+TEST_F(ListingCache, AMillionFiles) {
+  if (std::getenv("TAPESCOPE_FULL") == nullptr) GTEST_SKIP() << "TAPESCOPE_FULL is not set";
+  const auto seconds = [] {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto of = [](const timeval& t) {
+      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+    };
+    return of(usage.ru_utime) + of(usage.ru_stime);
+  };
+  for (const int count : {10'000, 100'000, 1'000'000}) {
+    const fs::path root = folder_ / std::to_string(count);
+    for (int c = 0; c < 100; ++c) fs::create_directories(root / fmt::format("class{:02}", c));
+    for (int i = 0; i < count; ++i) {
+      std::ofstream(root / fmt::format("class{:02}/{:06}.png", i % 100, i / 100)).flush();
+    }
+    tick();
+    const double began = seconds();
+    const FolderScan first = scan_classes(root);
+    const double scanned = seconds();
+    const FolderScan second = scan_classes(root);
+    const double again = seconds();
+    EXPECT_EQ(first.files, second.files);
+    EXPECT_EQ(first.files[99].size(), static_cast<std::size_t>(count / 100));
+    const ShardedData written = write_shards({root, folder_ / "out", std::int64_t{64} << 20});
+    const double sharded = seconds();
+    EXPECT_EQ(written.parts[0].pictures, count);
+    std::size_t samples = 0;
+    for (std::int64_t i = 0; i < written.parts[0].shards; ++i) {
+      samples += index_of(folder_ / "out" / fmt::format("{:06}.tar", i)).samples.size();
+    }
+    EXPECT_EQ(samples, static_cast<std::size_t>(count));
+    fmt::print(
+        "{:>9} files: listed in {:.2f} s, again in {:.2f} s, sharded in {:.2f} s, indexed in "
+        "{:.2f} s\n",
+        count, scanned - began, again - scanned, sharded - again, seconds() - sharded);
+    fs::remove_all(root);
+    fs::remove_all(folder_ / "out");
+  }
 }
 
 }  // namespace
