@@ -7,12 +7,14 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <thread>
 
 #include "tests/says.h"
 #include "tests/tools/tar_file.h"
 #include "tests/tools/temporary_folder.h"
+#include "tools/data/decoders.h"
 #include "tools/data/folder_scan.h"
 #include "tools/data/shard_writer.h"
 #include "tools/data/shards.h"
@@ -361,6 +363,33 @@ TEST_F(ListingCache, CompressedShardsAreUnpackedOnce) {
   const DataSplits rest = open_data(folder_ / "shards", {.on_bad_image = BadImage::skip});
   EXPECT_SAYS(rest.bad_images.at(0), "train-0.tar.gz: cannot be unpacked");
   EXPECT_SAYS(rest.train->name(0), "train-1.tar.gz/");
+}
+
+TEST_F(ListingCache, OddPicturesAreToldTheSecondTimeToo) {
+  if (tiff_version().empty()) GTEST_SKIP() << "this build has no libtiff";
+  // One grey pixel, its orientation 6; tag, type (3: 16 bits, 4: 32), count and value.
+  const auto little = [](std::uint32_t value, int bytes) {
+    std::string text;
+    for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i) & 0xff);
+    return text;
+  };
+  const std::vector<std::array<std::uint32_t, 3>> tags = {
+      {256, 3, 1}, {257, 3, 1}, {258, 3, 8}, {259, 3, 1}, {262, 3, 1},
+      {273, 4, 8}, {274, 3, 6}, {277, 3, 1}, {278, 3, 1}, {279, 4, 1}};
+  std::string tiff = std::string("II*\0", 4) + little(10, 4) + "x ";
+  tiff += little(static_cast<std::uint32_t>(tags.size()), 2);
+  for (const auto& [tag, type, value] : tags) {
+    tiff += little(tag, 2) + little(type, 2) + little(1, 4) + little(value, 4);
+  }
+  put(data() / "cat/turned.tif", tiff + little(0, 4));
+  put(data() / "dog/dark.pgm", std::string("P5 2 1 65535\n\0\1\0\2", 17));
+  make_old();
+  for (int time = 0; time < 3; ++time) {
+    std::string told;
+    for (const std::string& notice : open().notices) told += notice + "\n";
+    EXPECT_SAYS(told, "turned.tif") << ", time " << time;
+    EXPECT_SAYS(told, "dark.pgm") << ", time " << time;
+  }
 }
 
 // Takes minutes and a million inodes. Prints processor time, and holds nothing to it.
