@@ -76,6 +76,13 @@ TEST_F(ShardProgram, TrainsAsOnTheFolderBitForBit) {
     EXPECT_EQ(result.status, 0) << words[0] << result.err;
     EXPECT_EQ(result.out.find("is gone"), std::string::npos) << result.out;
   }
+  // Other pictures in a shard.
+  write_colours(folder_ / "others", 28);
+  ASSERT_EQ(tapescope_program({"shard", "--data", at("others"), "--out", at("more")}).status, 0);
+  fs::copy_file(at("more/train/000000.tar"), at("shards/train/000000.tar"),
+                fs::copy_options::overwrite_existing);
+  EXPECT_SAYS(tapescope_program({"verify-run", at("b")}).out,
+              "data: train/000000.tar was written since");
 }
 
 TEST_F(ShardProgram, AStoppedTrainingGoesOnBitForBit) {

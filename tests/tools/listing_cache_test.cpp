@@ -63,7 +63,8 @@ class ListingCache : public ::testing::Test {
     fs::create_directories(path.parent_path());
     Image image(4, width, 3, static_cast<std::uint8_t>(10 + shade));
     image.pixels[0] = static_cast<std::uint8_t>(name[0]);
-    write_png(path, image);
+    write_png(folder_ / "new.png", image);
+    put(path, get(folder_ / "new.png"));  // in place: no other inode
   }
   void make_old() const {
     for (const auto& entry : fs::recursive_directory_iterator(data())) set_old(entry.path());

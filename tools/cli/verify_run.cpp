@@ -1,6 +1,4 @@
 // `tapescope verify-run`: are the first steps of a run what they were?
-#include <sys/stat.h>
-
 #include <nlohmann/json.hpp>
 
 #include "engine/thread_pool.h"
@@ -105,15 +103,13 @@ std::vector<std::string> changed_files(const std::filesystem::path& run,
     if (picture.name.ends_with(']')) continue;  // in an IDX file
     const std::string file = file_of(picture.name);
     const bool whole = file == picture.name;
-    if (!whole && file == shard) continue;  // it was looked at
-    if (!whole) shard = file;
-    struct stat now {};
-    if (::stat((root / file).c_str(), &now) != 0) {
+    if (!whole && std::exchange(shard, file) == file) continue;  // it was looked at
+    const FileStamp now = stamp_of(root / file);
+    if (now.bytes < 0) {
       told(file, "is gone");
-    } else if (whole && picture.content.bytes != now.st_size) {
-      told(file, fmt::format("has {} bytes, it had {}", now.st_size, picture.content.bytes));
-    } else if (picture.content.time != 0 &&
-               picture.content.time != now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec) {
+    } else if (whole && picture.content.bytes != now.bytes) {
+      told(file, fmt::format("has {} bytes, it had {}", now.bytes, picture.content.bytes));
+    } else if (picture.content.time != 0 && picture.content.time != now.time) {
       told(file, "was written since");
     }
   }

@@ -90,7 +90,7 @@ void set_stamps(std::span<ImageFile> files) {
                       if (file.stamp.bytes < 0) file.stamp = stamp_of(file.path);
                       if (file.stamp.bytes < 0) continue;
                       file.content.bytes = file.shard == 0 ? file.stamp.bytes : file.length;
-                      file.content.time = file.stamp.time;
+                      if (file.content.time == 0) file.content.time = file.stamp.time;
                     }
                   });
 }

@@ -275,6 +275,8 @@ OpenedPart opened(const Tars& tars, std::span<const fs::path> plain, std::span<S
   OpenedPart part;
   for (std::size_t t = 0; t < tars.size(); ++t) {
     const std::string tar = tars[t].string();
+    // Of the file that people see.
+    const std::int64_t time = plain[t] == tars[t] ? indices[t].stamp.time : stamp_of(tars[t]).time;
     const auto unpacked =
         plain[t] == tars[t] ? nullptr : std::make_shared<const std::string>(plain[t].string());
     if (!indices[t].broken.empty()) {
@@ -295,6 +297,7 @@ OpenedPart opened(const Tars& tars, std::span<const fs::path> plain, std::span<S
       picture.offset = sample.offset;
       picture.length = sample.bytes;
       picture.plain = unpacked;
+      picture.content.time = time;
       part.classes.push_back(std::move(name));
     }
     if (part.passed_over == 0 && indices[t].passed_over > 0) {
@@ -367,7 +370,7 @@ void set_labels(OpenedPart& part, const std::string& name, const NamesFile& file
           options.classes.empty() ? "of train" : "of the model", listed(splits.classes),
           number ? "; if numbers stand for names, put classnames.txt beside the shards, a line a "
                    "class"
-                 : "",
+                 : "; leave such samples out",
           options.classes.empty() ? "" : options.class_remedy);
     }
     part.files[i].label = found->second;
