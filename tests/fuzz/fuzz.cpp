@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 const Target* const kTargets[] = {&kPicture, &kIdx,  &kSafetensors, &kConfig, &kHistory,
                                   &kNpy,     &kVoc,  &kCoco,        &kYolo,   &kStream,
-                                  &kRun,     &kOnnx, &kPickle,      &kTorch};
+                                  &kRun,     &kOnnx, &kPickle,      &kTorch,  &kShard};
 const Target* chosen = nullptr;
 
 fs::path made_scratch() {

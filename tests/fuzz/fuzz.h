@@ -26,6 +26,7 @@ extern const Target kSafetensors, kRun, kConfig, kHistory;  // runs.cpp
 extern const Target kVoc, kCoco, kYolo;                     // annotations.cpp
 extern const Target kOnnx;                                  // onnx.cpp
 extern const Target kPickle, kTorch;                        // torch.cpp
+extern const Target kShard;                                 // shards.cpp
 
 // Calls `read` and returns the text of the Error it ends with, or "". Any other exception ends the
 // program.

@@ -119,8 +119,8 @@ TEST(StratifiedSplit, TakesTheShareOfEveryClass) {
 TEST(OpenData, SaysWhatIsWrongWithAFolder) {
   const TemporaryFolder folder;
   expect_says(open_message(folder / "absent"), "no such folder");
-  put(folder / "file.tar", "x");
-  expect_says(open_message(folder / "file.tar"), "is a file");
+  put(folder / "file.zip", "x");
+  expect_says(open_message(folder / "file.zip"), "is a file");
   std::filesystem::create_directories(folder / "empty");
   expect_says(open_message(folder / "empty"), "no class folders");
   picture(folder / "loose/x.png", 0, 0);

@@ -10,7 +10,7 @@
 namespace tapescope::cli {
 
 extern const Subcommand kTrain, kEval, kPredict, kExplain, kBenchmarkExplanations, kSynthesize,
-    kInspect, kReport, kDetect, kWeights, kKernels, kVerifyRun;
+    kInspect, kReport, kDetect, kWeights, kShard, kKernels, kVerifyRun;
 
 // --run, --checkpoint, --device, --kernel, --threads and --allow-non-finite: what every subcommand
 // on a trained model takes.

@@ -18,9 +18,9 @@ namespace tapescope::cli {
 
 // The list of subcommands.
 const Subcommand* const kSubcommands[] = {
-    &kTrain,      &kEval,     &kPredict, &kExplain, &kBenchmarkExplanations,
-    &kSynthesize, &kInspect,  &kReport,  &kDetect,  &kWeights,
-    &kKernels,    &kVerifyRun};
+    &kTrain,      &kEval,    &kPredict,  &kExplain, &kBenchmarkExplanations,
+    &kSynthesize, &kInspect, &kReport,   &kDetect,  &kWeights,
+    &kShard,      &kKernels, &kVerifyRun};
 
 namespace {
 

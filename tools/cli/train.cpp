@@ -63,7 +63,7 @@ int train(Options& options, const CommandLine& line) {
   TrainConfig& config = options.config;
   expect_complete(options, line);
   if (options.request.resume) take_stored_options(config, line.all_given(), "--resume");
-  if (config.data.empty()) throw usage_error("--data is required: a folder of images or IDX files");
+  if (config.data.empty()) throw usage_error("--data is required: a folder of images, shards or IDX files");
   if (config.threads < 0) {
     throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   }
@@ -128,7 +128,7 @@ std::function<int()> setup(CommandLine& line) {
 
 }  // namespace
 
-const Subcommand kTrain = {"train", "train a classifier on a folder of images or IDX files",
+const Subcommand kTrain = {"train", "train a classifier on a folder of images, shards or IDX files",
                            "tapescope train --data flowers --model resnet18 --image-size 64 "
                            "--epochs 10 --out runs/flowers",
                            setup};

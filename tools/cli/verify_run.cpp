@@ -1,10 +1,9 @@
 // `tapescope verify-run`: are the first steps of a run what they were?
-#include <sys/stat.h>
-
 #include <nlohmann/json.hpp>
 
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
+#include "tools/data/shards.h"
 #include "tools/data/split_record.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
@@ -98,17 +97,20 @@ std::vector<std::string> changed_files(const std::filesystem::path& run,
     if (++count <= kShown) changes.push_back(fmt::format("data: {} {}", printable(name), how));
   };
   if (!std::filesystem::exists(run / "split.tsv")) return changes;
+  const std::filesystem::path root = root_of(data);
+  std::string shard;
   for (const RecordedPicture& picture : SplitRecord::read(run / "split.tsv").pictures) {
     if (picture.name.ends_with(']')) continue;  // in an IDX file
-    struct stat now {};
-    if (::stat((data / picture.name).c_str(), &now) != 0) {
-      told(picture.name, "is gone");
-    } else if (picture.content.bytes != now.st_size) {
-      told(picture.name,
-           fmt::format("has {} bytes, it had {}", now.st_size, picture.content.bytes));
-    } else if (picture.content.time != 0 &&
-               picture.content.time != now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec) {
-      told(picture.name, "was written since");
+    const std::string file = file_of(picture.name);
+    const bool whole = file == picture.name;
+    if (!whole && std::exchange(shard, file) == file) continue;  // it was looked at
+    const FileStamp now = stamp_of(root / file);
+    if (now.bytes < 0) {
+      told(file, "is gone");
+    } else if (whole && picture.content.bytes != now.bytes) {
+      told(file, fmt::format("has {} bytes, it had {}", now.bytes, picture.content.bytes));
+    } else if (picture.content.time != 0 && picture.content.time != now.time) {
+      told(file, "was written since");
     }
   }
   if (count > kShown) changes.push_back(fmt::format("data: {} more files", count - kShown));

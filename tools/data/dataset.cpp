@@ -8,8 +8,9 @@
 #include "engine/error.h"
 #include "engine/philox.h"
 #include "tools/data/idx.h"
-#include "tools/data/image_folder.h"
+#include "tools/data/picture_set.h"
 #include "tools/data/recolour.h"
+#include "tools/data/shards.h"
 #include "tools/data/splits.h"
 #include "tools/files/folders.h"
 #include "tools/files/text.h"
@@ -56,147 +57,39 @@ std::string deeper_idx(const fs::path& root) {
 
 // ---- folders of pictures
 
-struct Folder {
-  const DataOptions& options;
-  DataSplits& splits;
-  std::shared_ptr<PictureRoom> room;
-  OddPictures odd;  // of all splits
-
-  // `reference`: this split says what the classes are, and must fill them all.
-  std::shared_ptr<const Dataset> read(const fs::path& path, bool reference) {
-    FolderScan scan = scan_classes(path);
-    if (scan.classes.empty()) {
+// The class folders' pictures as splits.classes counts them, which the first split decides.
+std::vector<ImageFile> labelled_files(FolderScan& scan, const fs::path& path,
+                                      const DataOptions& options, DataSplits& splits) {
+  const bool fixed = !options.classes.empty();
+  if (scan.classes.empty()) {
+    throw usage_error(
+        "{}: holds no class folders{}; put the pictures of each class in a folder named after it",
+        path.string(),
+        scan.loose_images > 0 ? fmt::format(" ({} pictures lie in it directly)", scan.loose_images)
+                              : "");
+  }
+  if (splits.classes.empty()) {
+    splits.classes = fixed ? options.classes : scan.classes;
+    if (splits.classes.size() < 2) {
+      throw usage_error("{}: holds one class only ({}); a classifier needs at least two{}",
+                        path.string(), splits.classes.front(),
+                        deeper_idx(path) + deeper_hint(path));
+    }
+  }
+  std::vector<ImageFile> files;
+  for (std::size_t c = 0; c < scan.classes.size(); ++c) {
+    const auto found = std::find(splits.classes.begin(), splits.classes.end(), scan.classes[c]);
+    if (found == splits.classes.end()) {
       throw usage_error(
-          "{}: holds no class folders{}; put the pictures of each class in a folder "
-          "named after it",
-          path.string(),
-          scan.loose_images > 0
-              ? fmt::format(" ({} pictures lie in it directly)", scan.loose_images)
-              : "");
+          "{}: the class folder {} is not among the classes {} ({}); rename or "
+          "remove it{}",
+          path.string(), scan.classes[c], fixed ? "of the model" : "of train",
+          listed(splits.classes), fixed ? options.class_remedy : "");
     }
-    tell(scan, path);
-    const bool fixed = !options.classes.empty();
-    if (splits.classes.empty()) {
-      splits.classes = fixed ? options.classes : scan.classes;
-      if (splits.classes.size() < 2) {
-        throw usage_error("{}: holds one class only ({}); a classifier needs at least two{}",
-                          path.string(), splits.classes.front(),
-                          deeper_idx(path) + deeper_hint(path));
-      }
-    }
-    std::vector<ImageFile> files = labelled_files(scan, path);
-    leave_out_bad(files);
-    tell_empty_classes(files, path, reference);
-    if (files.empty()) throw usage_error("{}: holds no pictures; check the path", path.string());
-    return std::make_shared<ImageFiles>(std::move(files), splits.classes, splits.channels, room,
-                                        options.exif, options.cache_decoded);
+    const std::int64_t label = found - splits.classes.begin();
+    for (std::string& file : scan.files[c]) files.push_back({std::move(file), label});
   }
-
-  // What lies in the folder besides pictures in class folders.
-  void tell(const FolderScan& scan, const fs::path& path) {
-    if (scan.no_files > 0) {
-      splits.notices.push_back(
-          fmt::format("{}: {} pipes or devices named like pictures are passed over, the first: {}",
-                      path.string(), scan.no_files, scan.no_file_example));
-    }
-    if (scan.links > 0) {
-      splits.notices.push_back(
-          fmt::format("{}: {} pictures are links and were followed", path.string(), scan.links));
-    }
-    if (scan.loose_images > 0) {
-      splits.notices.push_back(fmt::format("{}: {} pictures beside the class folders are ignored",
-                                           path.string(), scan.loose_images));
-    }
-    if (scan.other_files > 0) {
-      splits.notices.push_back(fmt::format(
-          "{}: {} files are not pictures and are skipped: {}{}", path.string(), scan.other_files,
-          fmt::join(scan.other_examples, ", "), scan.other_files > 3 ? ", ..." : ""));
-    }
-  }
-
-  std::vector<ImageFile> labelled_files(FolderScan& scan, const fs::path& path) const {
-    const bool fixed = !options.classes.empty();
-    std::vector<ImageFile> files;
-    for (std::size_t c = 0; c < scan.classes.size(); ++c) {
-      const auto found = std::find(splits.classes.begin(), splits.classes.end(), scan.classes[c]);
-      if (found == splits.classes.end()) {
-        throw usage_error(
-            "{}: the class folder {} is not among the classes {} ({}); rename or "
-            "remove it{}",
-            path.string(), scan.classes[c], fixed ? "of the model" : "of train",
-            listed(splits.classes), fixed ? options.class_remedy : "");
-      }
-      const std::int64_t label = found - splits.classes.begin();
-      for (std::string& file : scan.files[c]) files.push_back({std::move(file), label});
-    }
-    return files;
-  }
-
-  void tell_empty_classes(const std::vector<ImageFile>& files, const fs::path& path,
-                          bool reference) {
-    std::vector<std::int64_t> counts(splits.classes.size(), 0);
-    for (const ImageFile& file : files) ++counts[static_cast<std::size_t>(file.label)];
-    std::vector<std::string> without;
-    for (std::size_t c = 0; c < counts.size(); ++c) {
-      if (counts[c] > 0) continue;
-      if (reference && options.classes.empty()) {
-        throw usage_error("{}: holds no picture; put pictures in it or remove the folder",
-                          (path / splits.classes[c]).string());
-      }
-      without.push_back(splits.classes[c]);
-    }
-    if (without.size() == 1) {
-      splits.notices.push_back(
-          fmt::format("{}: no picture of class {}", path.string(), without[0]));
-    } else if (!without.empty() && !files.empty()) {
-      const std::size_t shown = std::min<std::size_t>(without.size(), 4);
-      splits.notices.push_back(fmt::format(
-          "{}: no picture of {} of {} classes: {}{}", path.string(), without.size(), counts.size(),
-          fmt::join(without.begin(), without.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
-          shown < without.size() ? ", ..." : ""));
-    }
-  }
-
-  void leave_out_bad(std::vector<ImageFile>& files) {
-    if (splits.heads) {
-      look_at_heads(files, splits.path, options.record.get(), odd);
-      return;
-    }
-    const std::vector<BadFile> bad = check_files(files, options.on_bad_image, odd, room.get());
-    if (bad.empty()) return;
-    std::vector<ImageFile> good;
-    auto next = bad.begin();
-    for (std::size_t i = 0; i < files.size(); ++i) {
-      if (next != bad.end() && next->index == i) {
-        splits.bad_images.push_back(next->what);
-        ++next;
-      } else {
-        good.push_back(std::move(files[i]));
-      }
-    }
-    splits.notices.push_back(
-        fmt::format("{} of {} pictures cannot be read and are left out, the "
-                    "first: {}",
-                    bad.size(), bad.size() + good.size(), bad.front().what));
-    files = std::move(good);
-  }
-};
-
-FileSizes pictures_below(const fs::path& path) {
-  FileSizes all;
-  std::error_code error;
-  for (fs::recursive_directory_iterator
-           it(path, fs::directory_options::follow_directory_symlink, error),
-       end;
-       !error && it != end && it.depth() < 64; it.increment(error)) {
-    std::error_code no_file;
-    expect_no_ring(it->path());
-    if (!has_image_extension(it->path()) || !it->is_regular_file(no_file)) continue;
-    const std::uintmax_t size = it->file_size(no_file);
-    all.bytes += no_file ? 0 : size;
-    ++all.files;
-  }
-  return all;
+  return files;
 }
 
 std::string last_name(const fs::path& path, const fs::path& root) {
@@ -217,25 +110,19 @@ void open_folder(const fs::path& path, const DataOptions& options, DataSplits& s
     if (!usual) seen += fmt::format("{}{} is {}", seen.empty() ? "" : ", ", name, name_of(part));
   }
   if (!seen.empty()) splits.notices.push_back(printable(path.string()) + ": " + seen);
-  splits.heads = by_heads(
-      options, [&] { return pictures_below(path); }, splits.notices);
-  Folder folder{options, splits, std::make_shared<PictureRoom>(options.cache_bytes),
-                OddPictures(options.exif)};
-  if (layout.flat()) {
-    splits.train = folder.read(path, true);
-  } else {
-    if (!layout.train.empty()) splits.train = folder.read(layout.train, true);
-    if (!layout.validation.empty()) {
-      splits.validation = folder.read(layout.validation, splits.train == nullptr);
-    }
-    if (!layout.test.empty()) {
-      const bool first = splits.train == nullptr && splits.validation == nullptr;
-      splits.test = folder.read(layout.test, first);
-    }
+  PictureSet pictures(options, splits);
+  bool first = true;  // which says what the classes are, and must fill them all
+  for (const auto& [place, part] : {std::pair(layout.flat() ? path : layout.train, Part::train),
+                                    {layout.validation, Part::validation},
+                                    {layout.test, Part::test}}) {
+    if (place.empty()) continue;
+    FolderScan scan = scan_classes(place, options.keep_from);
+    for (std::string& sentence : scan.notices(place)) splits.notices.push_back(sentence);
+    pictures.add(part, place.string(), labelled_files(scan, place, options, splits), first);
+    first = false;
   }
   splits.notices.insert(splits.notices.end(), layout.notices.begin(), layout.notices.end());
-  for (std::string& sentence : folder.odd.sentences())
-    splits.notices.push_back(std::move(sentence));
+  pictures.finish();
 }
 
 // ---- IDX
@@ -297,6 +184,13 @@ void open_idx(const fs::path& path, const DataOptions& options, DataSplits& spli
   };
   splits.train = with_channels(train);
   splits.test = with_channels(test);
+}
+
+void finish(DataSplits& splits, const DataOptions& options) {
+  divide(splits, options);
+  for (auto* sentences : {&splits.notices, &splits.bad_images}) {
+    for (std::string& sentence : *sentences) sentence = printable(sentence);  // it names files
+  }
 }
 
 }  // namespace
@@ -368,6 +262,13 @@ std::shared_ptr<const Dataset> DataSplits::split(const std::string& name) const 
 
 DataSplits open_data(const fs::path& path, const DataOptions& options) {
   check_options(options);
+  DataSplits splits;
+  splits.path = path.string();
+  if (const std::optional<ShardSet> shards = find_shards(path)) {
+    open_shards(*shards, options, splits);
+    finish(splits, options);
+    return splits;
+  }
   std::error_code error;
   if (!fs::exists(path, error)) {
     throw usage_error("{}: no such folder; check the path given as --data", path.string());
@@ -378,8 +279,6 @@ DataSplits open_data(const fs::path& path, const DataOptions& options) {
         "is in",
         path.string());
   }
-  DataSplits splits;
-  splits.path = path.string();
   bool idx = false;
   for (const char* split : {"train", "t10k"}) {
     for (const char* what : {"images", "labels"}) idx = idx || !find_idx(path, split, what).empty();
@@ -389,10 +288,7 @@ DataSplits open_data(const fs::path& path, const DataOptions& options) {
   } else {
     open_folder(path, options, splits);
   }
-  divide(splits, options);
-  for (auto* sentences : {&splits.notices, &splits.bad_images}) {
-    for (std::string& sentence : *sentences) sentence = printable(sentence);  // it names files
-  }
+  finish(splits, options);
   return splits;
 }
 

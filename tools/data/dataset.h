@@ -96,6 +96,8 @@ struct DataOptions {
   // Pictures of more bytes are not read beforehand: known by their heads, seen to be whole when
   // they are first used.
   std::uintmax_t bytes_to_check = std::uintmax_t{8} << 30;
+  // Listings and facts of so many pictures or more are kept in the user's cache.
+  std::int64_t keep_from = 1000;
   Exif exif = Exif::apply;  // of files of pictures; turned ones are counted in a notice
   int channels = 0;         // 1 or 3 forces; 0: what IDX files hold, 3 for folders of pictures
   // The classes of a trained model, in its order: labels follow it, and a folder may then lack
@@ -113,7 +115,7 @@ struct DataSplits {
   std::shared_ptr<const Dataset> test;
   std::shared_ptr<const Dataset> unused;  // beyond the limit, or in two splits
   std::vector<std::string> classes;
-  std::string kind;  // "folder" or "idx"
+  std::string kind;  // "folder", "shards" or "idx"
   int channels = 3;
   std::vector<std::string> notices;     // sentences worth a line on the terminal
   std::vector<std::string> bad_images;  // left out under BadImage::skip
@@ -130,6 +132,7 @@ struct DataSplits {
 // * `train/<class>/*` with, if wanted, `test/<class>/*` and `val/<class>/*`, also in their other
 //   usual names (layout.h);
 // * `<class>/*`, of which options.test_fraction is set aside for test;
+// * shards, tar files as shards.h has them, in the folder or in folders named after splits;
 // * IDX files: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and `t10k-...`, each also .gz.
 // Classes are sorted by name, files by path; hidden files are ignored. Fractions are drawn picture
 // by picture from (seed, content), see splits.h. Every file is opened once to see that it is

@@ -11,6 +11,8 @@
 
 namespace tapescope {
 
+struct FileStamp;
+
 // Pixels {H, W, C}, row-major; C is 1 (grey) or 3 (red, green, blue).
 struct Image {
   int height = 0;
@@ -101,6 +103,10 @@ std::vector<std::string> decoder_versions();
 // file: pipes and devices are refused without waiting for them.
 std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path,
                                      std::size_t most = SIZE_MAX);
+// `bytes` of it from `offset` on. A usage error as well where the file is not the one that had
+// `stamp`, its `changed` aside, or ends before.
+std::vector<std::uint8_t> read_part(const std::filesystem::path& path, std::int64_t offset,
+                                    std::int64_t bytes, const FileStamp& stamp);
 
 // True for extensions that name a picture, any case, including formats that are not read (.gif,
 // .heic): such a file in a data set must be an error, not passed over in silence.

@@ -1,7 +1,5 @@
 #include "tools/data/image_folder.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <exception>
 #include <fstream>
@@ -10,48 +8,9 @@
 
 #include "engine/remedy.h"
 #include "engine/thread_pool.h"
-#include "tools/files/folders.h"
-#include "tools/files/text.h"
+#include "tools/data/known_pictures.h"
 
 namespace tapescope {
-namespace {
-
-namespace fs = std::filesystem;
-
-void collect(const fs::path& folder, FolderScan& scan, std::vector<std::string>& files, int depth) {
-  if (depth > 64) {
-    throw usage_error("{}: folders are nested more than 64 deep; check for a link to a parent",
-                      folder.string());
-  }
-  for (const fs::directory_entry& entry : listing_of(folder)) {
-    std::error_code error;
-    const fs::file_type type = entry.status(error).type();
-    if (type == fs::file_type::directory) {
-      expect_no_ring(entry.path());
-      collect(entry.path(), scan, files, depth + 1);
-    } else if (!has_image_extension(entry.path())) {
-      ++scan.other_files;
-      if (scan.other_examples.size() < 3) scan.other_examples.push_back(entry.path().string());
-    } else if (type == fs::file_type::fifo || type == fs::file_type::socket ||
-               type == fs::file_type::character || type == fs::file_type::block) {
-      // Opening one may wait for ever, and reading it may never end.
-      if (scan.no_files++ == 0) scan.no_file_example = entry.path().string();
-    } else {  // a link to nothing as well: that a picture is missing is seen when it is read
-      scan.links += entry.is_symlink(error) ? 1 : 0;
-      files.push_back(entry.path().string());
-    }
-  }
-}
-
-// Size and time of the file's last change.
-PictureContent stamp_of(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return {};
-  return {0, status.st_size,
-          std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
-}
-
-}  // namespace
 
 ImageFiles::ImageFiles(std::vector<ImageFile> files, std::vector<std::string> classes, int channels,
                        std::shared_ptr<PictureRoom> room, Exif exif, bool decoded)
@@ -78,7 +37,7 @@ ImageFiles::~ImageFiles() {
 Image ImageFiles::decoded(std::int64_t index) const {
   const std::unique_ptr<const std::vector<std::uint8_t>> bytes(
       unread_[static_cast<std::size_t>(index)].exchange(nullptr));
-  if (!bytes) return read_image(file(index).path, channels_, exif_);
+  if (!bytes) return decode_image(file(index).read(), file(index).path, channels_, exif_);
   room_->give_back(static_cast<std::int64_t>(bytes->size()));
   return decode_image(*bytes, file(index).path, channels_, exif_);
 }
@@ -93,26 +52,53 @@ ImageView ImageFiles::image(std::int64_t index) const {
 
 ImageSize ImageFiles::image_size(std::int64_t index) const {
   const ImageSize known = file(index).size;
-  return known.height > 0 ? known : read_image_size(file(index).path, exif_);
+  if (known.height > 0) return known;
+  if (file(index).shard == 0) return read_image_size(file(index).path, exif_);
+  const std::vector<std::uint8_t> bytes = file(index).read();
+  check_image(bytes, file(index).path);
+  return image_size_in(bytes, exif_);
 }
 
-FolderScan scan_classes(const fs::path& folder) {
-  FolderScan scan;
-  for (const fs::directory_entry& entry : listing_of(folder)) {
-    std::error_code error;
-    if (!entry.is_directory(error)) {
-      scan.loose_images += has_image_extension(entry.path()) ? 1 : 0;
-      continue;
-    }
-    scan.classes.push_back(printable(entry.path().filename().string()));
-    scan.files.emplace_back();
-    collect(entry.path(), scan, scan.files.back(), 0);
+std::vector<std::uint8_t> ImageFile::read() const {
+  constexpr std::size_t kMost = INT32_MAX;  // what every decoder can count
+  if (shard == 0) return read_bytes(path, kMost);
+  if (static_cast<std::size_t>(length) > kMost) {
+    throw usage_error("{}: is {} bytes long, and pictures of up to {} are read; make it smaller",
+                      path, length, kMost);
   }
-  return scan;
+  return read_part(plain ? *plain : path.substr(0, shard), offset, length, stamp);
+}
+
+std::vector<std::uint8_t> ImageFile::read_head(std::size_t most) const {
+  if (shard != 0) {
+    const auto count = std::min<std::int64_t>(length, static_cast<std::int64_t>(most));
+    return read_part(plain ? *plain : path.substr(0, shard), offset, count, stamp);
+  }
+  std::vector<std::uint8_t> head(most);
+  std::ifstream stream(path, std::ios::binary);
+  stream.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(most));
+  head.resize(static_cast<std::size_t>(stream.gcount()));
+  return head;
+}
+
+void set_stamps(std::span<ImageFile> files) {
+  constexpr std::int64_t kGrain = 256;
+  parallel_ranges(static_cast<std::int64_t>(files.size()), kGrain,
+                  [&](std::int64_t begin, std::int64_t end) {
+                    for (std::int64_t i = begin; i < end; ++i) {
+                      ImageFile& file = files[static_cast<std::size_t>(i)];
+                      if (file.stamp.bytes < 0) file.stamp = stamp_of(file.path);
+                      if (file.stamp.bytes < 0) continue;
+                      file.content.bytes = file.shard == 0 ? file.stamp.bytes : file.length;
+                      if (file.content.time == 0) file.content.time = file.stamp.time;
+                    }
+                  });
 }
 
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 OddPictures& odd, PictureRoom* room) {
+                                 OddPictures& odd, PictureRoom* room, const KnownPictures* known,
+                                 std::size_t position) {
+  set_stamps(files);
   const auto count = static_cast<std::int64_t>(files.size());
   std::mutex mutex;
   std::vector<BadFile> bad;
@@ -120,17 +106,23 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
     const auto index = static_cast<std::size_t>(chunk);
     try {
       ImageFile& file = files[index];
-      file.content = stamp_of(file.path);
-      std::vector<std::uint8_t> bytes = read_bytes(file.path);
+      if (known != nullptr && known->fill_in(file, position + index)) {
+        odd.count(file.turned, file.path);
+        return;
+      }
+      std::vector<std::uint8_t> bytes = file.read();
       file.content.bytes = static_cast<std::int64_t>(bytes.size());
       file.content.hash = content_hash(bytes, file.content.bytes);
       file.size = image_size_in(bytes, odd.exif);
-      if (on_bad_image == BadImage::skip || OddPictures::has_16_bits(bytes)) {
+      const bool dark = OddPictures::has_16_bits(bytes);  // perhaps
+      if (on_bad_image == BadImage::skip || dark) {
         odd.look_at(bytes, decode_image(bytes, file.path), file.path);
       } else {
         check_image(bytes, file.path);
         odd.look_at_head(bytes, file.path);
       }
+      file.turned = image_orientation(bytes) != 1;
+      if (!dark) file.facts = ImageFile::Facts::lasting;
       if (room != nullptr && room->take(file.content.bytes, room->bytes() / 4 * 3)) {
         file.bytes = std::move(bytes);
       }
@@ -149,35 +141,34 @@ std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_
   return bad;
 }
 
-void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const SplitRecord* known,
-                   OddPictures& odd) {
+void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
+                   const SplitRecord* record, OddPictures& odd, const KnownPictures* known,
+                   std::size_t position) {
+  set_stamps(files);
   std::unordered_map<std::string_view, const RecordedPicture*> by_name;
-  if (known != nullptr) {
-    for (const RecordedPicture& p : known->pictures) by_name.emplace(p.name, &p);
+  if (record != nullptr) {
+    for (const RecordedPicture& p : record->pictures) by_name.emplace(p.name, &p);
   }
   parallel_for(static_cast<std::int64_t>(files.size()), [&](std::int64_t chunk) {
-    ImageFile& file = files[static_cast<std::size_t>(chunk)];
-    file.content = stamp_of(file.path);
+    const auto index = static_cast<std::size_t>(chunk);
+    ImageFile& file = files[index];
+    if (known != nullptr && known->fill_in(file, position + index)) {
+      odd.count(file.turned, file.path);
+      return;
+    }
     const auto found = by_name.find(name_beneath(file.path, root));
     if (found != by_name.end() && found->second->content.bytes == file.content.bytes &&
         found->second->content.time == file.content.time) {
       file.content.hash = found->second->content.hash;
       return;
     }
-    std::vector<std::uint8_t> head(kHeadBytes);
-    std::ifstream stream(file.path, std::ios::binary);
-    stream.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
-    head.resize(static_cast<std::size_t>(stream.gcount()));
+    const std::vector<std::uint8_t> head = file.read_head(kHeadBytes);
     file.content.hash = content_hash(head, file.content.bytes);
     file.size = image_size_in(head, odd.exif);
-    odd.look_at_head(head, file.path);
+    file.turned = image_orientation(head) != 1;
+    if (!head.empty()) file.facts = ImageFile::Facts::lasting;
+    odd.count(file.turned, file.path);
   });
-}
-
-std::string name_beneath(const std::string& path, const std::string& root) {
-  if (!path.starts_with(root)) return path;
-  const std::size_t begin = path.find_first_not_of('/', root.size());
-  return begin == std::string::npos ? path : path.substr(begin);
 }
 
 }  // namespace tapescope

@@ -5,24 +5,44 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "tools/data/dataset.h"
+#include "tools/data/folder_scan.h"
 #include "tools/data/odd_pictures.h"
 #include "tools/data/picture_cache.h"
 
 namespace tapescope {
 
+class KnownPictures;
+
 struct ImageFile {
-  std::string path;
+  std::string path;  // of a part of a shard: "train/000000.tar/cat/7.jpg"
   std::int64_t label = 0;
   // Set by check_files.
   PictureContent content = {};
   ImageSize size = {};  // 0 x 0: not known
   // The whole file, where it was read and not yet decoded. Its room is given back with it.
   std::vector<std::uint8_t> bytes = {};
+  FileStamp stamp = {};  // of the file, or of the shard
+  bool turned = false;   // by its EXIF orientation
+  // Whether all that is to be told of it stays so while the stamp does, and is kept already.
+  enum class Facts : unsigned char { passing, lasting, known } facts = Facts::passing;
+  // A part of a shard: how much of `path` names the shard, and where its bytes are; 0: a file.
+  std::size_t shard = 0;
+  std::int64_t offset = 0, length = 0;
+  std::shared_ptr<const std::string> plain = {};  // where the shard was unpacked to, if it was
+
+  // The whole picture file. A usage error where it cannot be read, or the shard was written anew.
+  std::vector<std::uint8_t> read() const;
+  // At most its first `most` bytes; fewer, or none, where it cannot be read.
+  std::vector<std::uint8_t> read_head(std::size_t most) const;
 };
+
+// Sets the stamps that are not there yet, and with them the contents' bytes and times.
+void set_stamps(std::span<ImageFile> files);
 
 class ImageFiles : public Dataset {
  public:
@@ -54,36 +74,22 @@ class ImageFiles : public Dataset {
   std::optional<PictureCache> cache_;
 };
 
-// What is found below one split's folder.
-struct FolderScan {
-  std::vector<std::string> classes;             // sorted names of the class folders, printable()
-  std::vector<std::vector<std::string>> files;  // by class, sorted by path
-  std::int64_t other_files = 0;                 // without a picture's extension
-  std::vector<std::string> other_examples;      // the first few of them
-  std::int64_t loose_images = 0;                // pictures that lie beside the class folders
-  std::int64_t no_files = 0;                    // pipes and devices named like pictures
-  std::string no_file_example;
-  std::int64_t links = 0;  // pictures that are links
-};
-// Hidden entries are ignored; a class folder is searched with all its subfolders. Nothing is
-// opened.
-FolderScan scan_classes(const std::filesystem::path& folder);
-
 // Reads every file and fills in what it is known by: looks at the structure only under `fail`,
 // which throws for the first broken one in order, and decodes each under `skip`, which returns the
 // indices of broken ones and what is wrong. Up to a quarter of `room` keeps what was read, so that
-// it need not be read again.
+// it need not be read again. What `known` knows is not read; the first file's position there is
+// `position`.
 struct BadFile {
   std::size_t index = 0;
   std::string what;
 };
 std::vector<BadFile> check_files(std::vector<ImageFile>& files, BadImage on_bad_image,
-                                 OddPictures& odd, PictureRoom* room = nullptr);
-// The same from the heads of files; `known` (or null) may spare reading those whose name beneath
+                                 OddPictures& odd, PictureRoom* room = nullptr,
+                                 const KnownPictures* known = nullptr, std::size_t position = 0);
+// The same from the heads of files; `record` (or null) may spare reading those whose name beneath
 // `root`, size and time it knows.
-void look_at_heads(std::vector<ImageFile>& files, const std::string& root, const SplitRecord* known,
-                   OddPictures& odd);
-// `path` beneath `root`, "train/cat/7.jpg"; `path` itself where it lies elsewhere.
-std::string name_beneath(const std::string& path, const std::string& root);
+void look_at_heads(std::vector<ImageFile>& files, const std::string& root,
+                   const SplitRecord* record, OddPictures& odd,
+                   const KnownPictures* known = nullptr, std::size_t position = 0);
 
 }  // namespace tapescope

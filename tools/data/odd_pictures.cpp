@@ -61,7 +61,11 @@ void OddPictures::look_at(std::span<const std::uint8_t> bytes, const Image& imag
 }
 
 void OddPictures::look_at_head(std::span<const std::uint8_t> bytes, const std::string& name) {
-  if (image_orientation(bytes) == 1) return;
+  count(image_orientation(bytes) != 1, name);
+}
+
+void OddPictures::count(bool turned, const std::string& name) {
+  if (!turned) return;
   const std::lock_guard lock(mutex_);
   turned_.add(name);
 }

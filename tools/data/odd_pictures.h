@@ -36,6 +36,8 @@ class OddPictures {
   void look_at(std::span<const std::uint8_t> bytes, const Image& image, const std::string& name);
   // The beginning of one: whether it is turned.
   void look_at_head(std::span<const std::uint8_t> bytes, const std::string& name);
+  // The same of one that was looked at before.
+  void count(bool turned, const std::string& name);
   // Stored in another orientation than they are meant to be seen in.
   const CountedPictures& turned() const { return turned_; }
   // 16 bits a sample of which 12 or fewer are used, as cameras and microscopes write them: of their

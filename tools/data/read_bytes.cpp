@@ -9,6 +9,7 @@
 #include "engine/error.h"
 #include "tools/data/image.h"
 #include "tools/data/image_format.h"
+#include "tools/files/file_stamp.h"
 
 namespace tapescope {
 namespace {
@@ -44,12 +45,32 @@ class File {
       if (file_ >= 0) ::close(file_);
       throw;
     }
-    size_ = static_cast<std::size_t>(state.st_size);
+    state_ = state;
   }
   ~File() { ::close(file_); }
   File(const File&) = delete;
   File& operator=(const File&) = delete;
-  std::size_t size() const { return size_; }
+  std::size_t size() const { return static_cast<std::size_t>(state_.st_size); }
+  bool is(const FileStamp& stamp) const {
+    return state_.st_size == stamp.bytes &&
+           static_cast<std::int64_t>(state_.st_ino) == stamp.inode &&
+           std::int64_t{state_.st_mtim.tv_sec} * 1'000'000'000 + state_.st_mtim.tv_nsec ==
+               stamp.time;
+  }
+
+  // As many as `to` has, from `offset` on.
+  void read_at(std::int64_t offset, std::span<std::uint8_t> to) {
+    while (!to.empty()) {
+      const ssize_t n = ::pread(file_, to.data(), to.size(), offset);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) {
+        throw usage_error("{}: reading failed ({}); check the disk or copy the file again", path_,
+                          n < 0 ? std::strerror(errno) : "it ends early");
+      }
+      to = to.subspan(static_cast<std::size_t>(n));
+      offset += n;
+    }
+  }
 
   // Up to `room` bytes more at the end of `bytes`; false at the end of the file.
   bool read(std::vector<std::uint8_t>& bytes, std::size_t room) {
@@ -70,7 +91,7 @@ class File {
  private:
   std::string path_;
   int file_ = -1;
-  std::size_t size_ = 0;
+  struct stat state_ {};
 };
 
 }  // namespace
@@ -89,6 +110,17 @@ std::vector<std::uint8_t> read_bytes(const std::filesystem::path& path, std::siz
     if (bytes.size() > most) throw usage_error("{}: grows while it is read", path.string());
   }
   return bytes;
+}
+
+std::vector<std::uint8_t> read_part(const std::filesystem::path& path, std::int64_t offset,
+                                    std::int64_t bytes, const FileStamp& stamp) {
+  File file(path);
+  if (!file.is(stamp)) {
+    throw usage_error("{}: was written anew since it was opened; begin again", path.string());
+  }
+  std::vector<std::uint8_t> part(static_cast<std::size_t>(bytes));
+  file.read_at(offset, part);
+  return part;
 }
 
 std::vector<std::uint8_t> read_header_bytes(const std::filesystem::path& path) {

@@ -94,33 +94,51 @@ bool write_all(int file, std::span<const std::byte> bytes, std::int64_t offset) 
   return true;
 }
 
-void write_atomically(const fs::path& name, std::span<const std::span<const std::byte>> parts,
-                      Outlives outlives) {
-  const fs::path path = target_of(name);
-  if (is_device(path)) return write_through(path, parts);
-  fs::path temporary;
-  const auto stop = [&](int file, const char* doing) {
-    const int error = errno;
-    if (file >= 0) ::close(file);
-    ::unlink(temporary.c_str());
-    return cannot(name, doing, error);
-  };
-  const int file = open_temporary(path, temporary);
-  if (file < 0) throw cannot(name, "creating", errno);
-  for (const auto& part : parts) {
-    if (!write_all(file, part)) throw stop(file, "writing");
-  }
-  if (outlives == Outlives::power && !flush(file)) throw stop(file, "flushing");
-  if (::close(file) != 0) throw stop(-1, "closing");
-  if (::rename(temporary.c_str(), path.c_str()) != 0) throw stop(-1, "renaming");
+AtomicFile::AtomicFile(const fs::path& name) : name_(name), path_(target_of(name)) {
+  file_ = open_temporary(path_, temporary_);
+  if (file_ < 0) throw cannot(name_, "creating", errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (file_ < 0) return;
+  ::close(file_);
+  ::unlink(temporary_.c_str());
+}
+
+Error AtomicFile::stopped(const char* doing) {
+  const int error = errno;
+  if (file_ >= 0) ::close(file_);
+  file_ = -1;
+  ::unlink(temporary_.c_str());
+  return cannot(name_, doing, error);
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  if (!write_all(file_, bytes)) throw stopped("writing");
+}
+
+void AtomicFile::commit(Outlives outlives) {
+  if (outlives == Outlives::power && !flush(file_)) throw stopped("flushing");
+  const int closed = ::close(file_);
+  file_ = -1;
+  if (closed != 0) throw stopped("closing");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw stopped("renaming");
   if (outlives == Outlives::kill) return;
   // The rename itself lives in the folder.
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const fs::path folder = path_.has_parent_path() ? path_.parent_path() : fs::path(".");
   const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory >= 0) {
     ::fsync(directory);
     ::close(directory);
   }
+}
+
+void write_atomically(const fs::path& name, std::span<const std::span<const std::byte>> parts,
+                      Outlives outlives) {
+  if (const fs::path path = target_of(name); is_device(path)) return write_through(path, parts);
+  AtomicFile file(name);
+  for (const auto& part : parts) file.write(part);
+  file.commit(outlives);
 }
 
 void write_atomically(const fs::path& path, const std::string& text) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/error.h"
+
 namespace tapescope {
 
 // What a new file must outlive. A process that is killed and a full disk leave the old file or the
@@ -22,6 +24,22 @@ void write_atomically(const std::filesystem::path& path,
                       std::span<const std::span<const std::byte>> parts,
                       Outlives outlives = Outlives::power);
 void write_atomically(const std::filesystem::path& path, const std::string& text);
+
+// The same for a file that is too large to be held in memory: written piece by piece, and there
+// under its name from commit() on. Without it nothing stays.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  AtomicFile(const AtomicFile&) = delete;
+  ~AtomicFile();
+  void write(std::span<const std::byte> bytes);
+  void commit(Outlives outlives = Outlives::power);
+
+ private:
+  Error stopped(const char* doing);  // nothing stays
+  std::filesystem::path name_, path_, temporary_;
+  int file_ = -1;
+};
 
 // Throw a usage error that names `option` where write_atomically could not write `file`, or where
 // no file can be made in `folder`, which may have to be made itself. Nothing is left behind. For

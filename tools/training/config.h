@@ -90,7 +90,8 @@ void for_each_rank_option(Config& c, Visit& visit) {
 template <class Config, class Visit>
 void for_each_option(Config& c, Visit&& visit) {
   visit("data", c.data,
-        "folder: ImageFolder layout (train/<class>/*, test/<class>/*) or IDX files; for a detector "
+        "folder: ImageFolder layout (train/<class>/*, test/<class>/*), IDX files, or shards "
+        "(train/*.tar, test/*.tar; also shards/train-{000..099}.tar); for a detector "
         "Pascal VOC, COCO or YOLO (or its data.yaml)");
   visit("out", c.out, "run directory to write");
   visit("task", c.task,

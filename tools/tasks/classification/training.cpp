@@ -1,5 +1,6 @@
 // train of a classifier: from a folder to what the trainer is given.
 #include "tools/data/layout.h"
+#include "tools/files/folders.h"
 #include "tools/tasks/classification/classification.h"
 #include "tools/tasks/classification/classifier_training.h"
 
@@ -13,8 +14,9 @@ DataSplits open_training(const TrainConfig& config, const TrainingRequest& reque
   if (data.train == nullptr) {
     throw usage_error(
         "'{}' has no training pictures; a folder `train` with a folder per class in it is needed "
-        "(of IDX: train-images-idx3-ubyte and train-labels-idx1-ubyte){}",
-        config.data, deeper_hint(config.data));
+        "(of IDX: train-images-idx3-ubyte and train-labels-idx1-ubyte; of shards: tar files in it)"
+        "{}",
+        config.data, is_folder(config.data) ? deeper_hint(config.data) : "");
   }
   if (data.classes.size() < 2) {
     throw usage_error("'{}' has one class, '{}'; a classifier needs at least two class folders",

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tools/data/image_folder.h"
+#include "tools/data/shards.h"
 #include "tools/data/splits.h"
 #include "tools/detection/named_files.h"
 #include "tools/files/folders.h"
@@ -185,6 +186,12 @@ bool has_label_table(const fs::path& folder) {
 LabelledData open_labelled(const fs::path& folder, const DataOptions& options,
                            const std::vector<std::string>& labels, bool allow_outside) {
   check_options(options);
+  if (find_shards(folder)) {
+    throw usage_error(
+        "'{}' holds shards, whose samples have one label each; several labels are read from a "
+        "folder with labels.csv",
+        printable(folder.string()));
+  }
   const bool table = has_label_table(folder);
   detection::NamedFiles named(folder, allow_outside);
   std::vector<LabelledFile> files = table ? read_tables(folder, named) : read_folders(folder);
