@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""tools/gpu-check with each part in turn hanging, crashing, printing nothing or garbage: the report has all
+the others, says what happened, and the exit status is not 0. The other parts' commands are stand-ins, so
+that it takes seconds; `tools/gpu-check --rehearse` runs the true ones. Prints what is wrong, if anything."""
+import contextlib
+import dataclasses
+import importlib.machinery
+import importlib.util
+import io
+import json
+import multiprocessing
+import pathlib
+import shutil
+import sys
+import tempfile
+
+PATH = pathlib.Path(__file__).resolve().parents[2] / "tools/gpu-check"
+loader = importlib.machinery.SourceFileLoader("gpu_check", str(PATH))
+gpu_check = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_check", loader))
+sys.dont_write_bytecode = True
+sys.modules["gpu_check"] = gpu_check
+loader.exec_module(gpu_check)
+gpu_check.GRACE = 0.5
+
+SAID = {"hang": "did not end within 1 s", "crash": "SIGSEGV", "nothing": "printed nothing", "garbage": "is no row"}
+ROW = '{"name": "a|b", "result": "measured", "ms": 1.5}'
+PARTS = [part.name for part in gpu_check.PARTS]
+complaints = []
+
+
+def expect(truth, what):
+    if not truth:
+        complaints.append(what)
+
+
+def stand_in(**commands):
+    """The table with `echo` in place of every part's commands but those that are given."""
+    return [dataclasses.replace(part, commands=lambda c, name=part.name: commands.get(name, {name: ["echo", ROW]}))
+            for part in TABLE]
+
+
+TABLE = gpu_check.PARTS
+
+
+def rehearse(folder, *words):
+    """Exit status; rows of both phases by part; what the reports say."""
+    build = folder / "programs"
+    build.mkdir(exist_ok=True)
+    for program in ("tapescope", "device_bench"):
+        (build / program).touch()
+    out = pathlib.Path(tempfile.mkdtemp(dir=folder))
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            status = gpu_check.main(["--build", str(build), "--out", str(out), *words])
+    except SystemExit as ended:
+        return ended.code, {}, errors.getvalue()
+    rows, text = {}, ""
+    for phase in ("first", "rest"):
+        if (out / f"{phase}.jsonl").exists():
+            for line in (out / f"{phase}.jsonl").read_text().splitlines():
+                row = json.loads(line)
+                rows.setdefault(row["part"], []).append(row)
+            text += (out / f"{phase}.md").read_text()
+    return status, rows, text
+
+
+def judge_fault(fault):
+    part, kind = fault
+    folder = pathlib.Path(tempfile.mkdtemp())
+    status, rows, text = rehearse(folder, "--rehearse", "--fault", f"{part}={kind}")
+    at = f"{part}={kind}"
+    expect(status == 1, f"{at}: exit status {status}, not 1")
+    expect(list(rows) == PARTS, f"{at}: the report has {list(rows)}")
+    failed = [row for row in rows.get(part, []) if row["result"] == "failed"]
+    expect(failed and SAID[kind] in failed[0]["detail"], f"{at}: the report says {failed}")
+    expect(f"| {part} | {part} | FAILED | " in text and SAID[kind] in text, f"{at}: the table does not say it")
+    for other in PARTS:
+        if other != part:
+            expect([row["result"] for row in rows.get(other, [])] == ["measured"], f"{at}: {other} has {rows.get(other)}")
+    shutil.rmtree(folder)
+    return complaints
+
+
+def judge_commands(folder):
+    """Commands of one part: what comes before a fault stays, the rest still runs."""
+    gpu_check.PARTS = stand_in(
+        smoke={"dies": ["sh", "-c", f"echo '{ROW}'; echo why >&2; exit 3"], "lives": ["echo", ROW], "absent": ["/nonexistent/x"]},
+        steps={"said so": ["sh", "-c", 'echo \'{"name": "x", "result": "failed", "detail": "wrong"}\'; exit 1']},
+        machine={"cudnn": ["echo", '{"name": "cudnn", "result": "missing", "detail": "not found"}']},
+        rungs={"orphan": ["sh", "-c", f"sleep 1000 & echo '{ROW}'"]})
+    rungs = next(part for part in gpu_check.PARTS if part.name == "rungs")
+    rungs.seconds = rungs.each = 1
+    status, rows, text = rehearse(folder, "--first", "--rest")
+    expect(status == 1, f"commands: exit status {status}")
+    expect(sorted((r["name"], r["result"]) for r in rows["smoke"]) ==
+           [("absent", "missing"), ("a|b", "measured"), ("a|b", "measured"), ("dies", "failed")], f"smoke: {rows['smoke']}")
+    expect("status 3; why" in text, "the last line of a failing command's stderr is not told")
+    expect(len(rows["steps"]) == 1, f"a fault that a command tells itself is told once: {rows['steps']}")
+    expect([r["result"] for r in rows["rungs"]] == ["measured", "failed"], f"a child that stays: {rows['rungs']}")
+    # What is measured by is missing: told in a rehearsal, a failure where it counts.
+    gpu_check.PARTS = stand_in(machine={"cudnn": ["echo", '{"name": "cudnn", "result": "missing"}']})
+    expect(rehearse(folder, "--rehearse")[0] == 0, "a rehearsal fails for want of cuDNN")
+    expect(rehearse(folder, "--first")[0] == 1, "a missing yardstick is no failure")
+    expect(rehearse(folder, "--rest")[0] == 0, "--rest runs what belongs to --first")
+    # What does not get its turn is told.
+    late = stand_in(smoke={str(i): ["sh", "-c", f"sleep 0.7; echo '{ROW}'"] for i in range(4)})
+    smoke = next(part for part in late if part.name == "smoke")
+    smoke.seconds, smoke.jobs = 1.5, 1
+    gpu_check.PARTS = late
+    told = [row.get("detail", "") for row in rehearse(folder, "--first")[1]["smoke"]]
+    expect(len(told) == 4 and "not begun" in told[-1], f"out of time: {told}")
+    gpu_check.PARTS = stand_in()
+
+
+def judge_table(folder):
+    for phase, limit in (("first", 330), ("rest", 400)):
+        longest = sum(part.seconds + 2 * gpu_check.GRACE for part in TABLE if part.phase == phase)
+        expect(longest <= limit, f"--{phase} may take {longest} s")
+    gpu_check.PARTS = stand_in() + [dataclasses.replace(TABLE[0], seconds=300)]
+    status = rehearse(folder, "--rehearse")[0]
+    expect("more than 330" in str(status), f"a table that takes too long: {status}")
+    gpu_check.PARTS = stand_in()
+    for words in ([], ["--rehearse", "--fault", "smoke=sleep"], ["--rehearse", "--fault", "none=hang"], ["--first", "--fault", "smoke=hang"]):
+        expect(rehearse(folder, *words)[0] == 2, f"{words} is no usage error")
+    status, rows, _ = rehearse(folder, "--rehearse")
+    expect(status == 0 and list(rows) == PARTS, f"nothing is wrong, and yet: {status}, {rows}")
+
+
+def main():
+    folder = pathlib.Path(tempfile.mkdtemp())
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge_table(folder)
+        judge_commands(folder)
+        with multiprocessing.get_context("fork").Pool(8) as pool:  # which wait more than they work
+            for found in pool.map(judge_fault, [(part, kind) for part in PARTS for kind in SAID], chunksize=1):
+                complaints.extend(found)
+    shutil.rmtree(folder)
+    print("\n".join(complaints) or f"gpu-check: {len(PARTS)} parts, each broken in {len(SAID)} ways: the others are told")
+    return len(complaints)
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main() else 0)
