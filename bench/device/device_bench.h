@@ -27,8 +27,8 @@ struct DeviceBench {
            const nlohmann::ordered_json& figures = nlohmann::ordered_json::object());
 };
 
-// An op's variants on the device against the f64 reference, and the op and its gradient recorded
-// there. Throws a usage error where there is no such op.
+// An op's variants on the device against the f64 reference; unless `own`, also the op and its
+// gradient recorded there. Throws a usage error where there is no such op.
 void check_op(DeviceBench& bench, const std::string& op);
 
 // Variants of a kernel family at the device's shapes of kernels/cases, in turns over rotating

@@ -9,10 +9,13 @@ import importlib.util
 import io
 import json
 import multiprocessing
+import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
+import time
 
 PATH = pathlib.Path(__file__).resolve().parents[2] / "tools/gpu-check"
 loader = importlib.machinery.SourceFileLoader("gpu_check", str(PATH))
@@ -66,6 +69,7 @@ def rehearse(folder, *words):
 
 def judge_fault(fault):
     part, kind = fault
+    complaints.clear()  # the parent's
     folder = pathlib.Path(tempfile.mkdtemp())
     status, rows, text = rehearse(folder, "--rehearse", "--fault", f"{part}={kind}")
     at = f"{part}={kind}"
@@ -112,7 +116,30 @@ def judge_commands(folder):
     gpu_check.PARTS = stand_in()
 
 
+def judge_kill(folder):
+    """The program itself is killed while a command runs: what was found until then is on the disk."""
+    gpu_check.PARTS = stand_in(kernels={"waits": ["sh", "-c", f"echo '{ROW}'; sleep 10"]})
+    out = folder / "killed"
+    child = os.fork()
+    if child == 0:
+        rehearse(folder, "--first", "--out", str(out))
+        os._exit(0)
+    rows = out / "first.jsonl"
+    until = time.monotonic() + 60
+    while not (rows.exists() and len(rows.read_text().splitlines()) >= 3) and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    parts = [json.loads(line)["part"] for line in rows.read_text().splitlines()]
+    expect(parts == ["machine", "smoke", "kernels"], f"killed: the rows are of {parts}")
+    expect((out / "first.md").read_text().splitlines()[-1].startswith("| kernels | a/b | measured | 1.5 ms"), "killed: the table lacks a row")
+    gpu_check.PARTS = stand_in()
+
+
 def judge_table(folder):
+    page = (PATH.parent.parent / "bench/device/README.md").read_text()
+    for part in TABLE:
+        expect(f"| `{part.name}` | {part.phase} | {part.seconds} | {part.decides} |" in page, f"bench/device/README.md: {part.name}")
     for phase, limit in (("first", 330), ("rest", 400)):
         longest = sum(part.seconds + 2 * gpu_check.GRACE for part in TABLE if part.phase == phase)
         expect(longest <= limit, f"--{phase} may take {longest} s")
@@ -131,6 +158,7 @@ def main():
     with contextlib.redirect_stdout(io.StringIO()):
         judge_table(folder)
         judge_commands(folder)
+        judge_kill(folder)
         with multiprocessing.get_context("fork").Pool(8) as pool:  # which wait more than they work
             for found in pool.map(judge_fault, [(part, kind) for part in PARTS for kind in SAID], chunksize=1):
                 complaints.extend(found)
