@@ -91,9 +91,11 @@ def judge_commands(folder):
         smoke={"dies": ["sh", "-c", f"echo '{ROW}'; echo why >&2; exit 3"], "lives": ["echo", ROW], "absent": ["/nonexistent/x"]},
         steps={"said so": ["sh", "-c", 'echo \'{"name": "x", "result": "failed", "detail": "wrong"}\'; exit 1']},
         machine={"cudnn": ["echo", '{"name": "cudnn", "result": "missing", "detail": "not found"}']},
-        rungs={"orphan": ["sh", "-c", f"sleep 1000 & echo '{ROW}'"]})
-    rungs = next(part for part in gpu_check.PARTS if part.name == "rungs")
-    rungs.seconds = rungs.each = 1
+        rungs={"orphan": ["sh", "-c", f"trap '' TERM; sleep 1000 & echo $! >{folder}/orphan; echo '{ROW}'"]},
+        mnist={"deaf": ["sh", "-c", f"trap 'echo asked >{folder}/asked' TERM; echo $$ >{folder}/deaf; while :; do sleep 0.1; done"]})
+    for part in gpu_check.PARTS:
+        if part.name in ("rungs", "mnist"):
+            part.seconds = part.each = 1
     status, rows, text = rehearse(folder, "--first", "--rest")
     expect(status == 1, f"commands: exit status {status}")
     expect(sorted((r["name"], r["result"]) for r in rows["smoke"]) ==
@@ -101,6 +103,10 @@ def judge_commands(folder):
     expect("status 3; why" in text, "the last line of a failing command's stderr is not told")
     expect(len(rows["steps"]) == 1, f"a fault that a command tells itself is told once: {rows['steps']}")
     expect([r["result"] for r in rows["rungs"]] == ["measured", "failed"], f"a child that stays: {rows['rungs']}")
+    expect((folder / "asked").exists(), "what hangs is not asked to end before it is killed")
+    for name in ("orphan", "deaf"):
+        stat = pathlib.Path(f"/proc/{(folder / name).read_text().strip()}/stat")
+        expect(not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z", f"{name} still runs")
     # What is measured by is missing: told in a rehearsal, a failure where it counts.
     gpu_check.PARTS = stand_in(machine={"cudnn": ["echo", '{"name": "cudnn", "result": "missing"}']})
     expect(rehearse(folder, "--rehearse")[0] == 0, "a rehearsal fails for want of cuDNN")
