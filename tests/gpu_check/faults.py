@@ -45,6 +45,12 @@ def stand_in(**commands):
 TABLE = gpu_check.PARTS
 
 
+class Gone(io.StringIO):
+    """Standard output whose reader has gone."""
+    def write(self, text):
+        raise BrokenPipeError
+
+
 def rehearse(folder, *words):
     """Exit status; rows of both phases by part; what the reports say."""
     build = folder / "programs"
@@ -112,6 +118,20 @@ def judge_commands(folder):
     expect(rehearse(folder, "--rehearse")[0] == 0, "a rehearsal fails for want of cuDNN")
     expect(rehearse(folder, "--first")[0] == 1, "a missing yardstick is no failure")
     expect(rehearse(folder, "--rest")[0] == 0, "--rest runs what belongs to --first")
+    # What is no row is told, and what came before it stays.
+    lines = ["null", "[1]", '{"name": 3, "result": "passed"}', '{"name": "x", "result": "perfect"}', '{"name": "x"}', "x", "", r"\0377"]
+    gpu_check.PARTS = stand_in(smoke={str(i): ["sh", "-c", f"echo '{ROW}'; printf '%b\n' '{line}'"] for i, line in enumerate(lines)})
+    told = rehearse(folder, "--rehearse")[1]["smoke"]
+    expect(sum("is no row" in row.get("detail", "") for row in told) == len(lines) and len(told) == 2 * len(lines), f"no rows: {told}")
+    # A fault of its own stops nothing, nor does a reader who went away.
+    gpu_check.PARTS = stand_in(smoke=None, steps={"words": [3], "well": ["sh", "-c", f"sleep 0.3; echo '{ROW}'"]})
+    status, rows, _ = rehearse(folder, "--rehearse")
+    expect(status == 1 and list(rows) == PARTS, f"its own fault: status {status}, rows of {list(rows)}")
+    expect(all("gpu-check: " in rows[part][0]["detail"] for part in ("smoke", "steps")), f"its own fault: {rows['smoke']}, {rows['steps']}")
+    expect("measured" in [row["result"] for row in rows["steps"]], f"its own fault takes another command along: {rows['steps']}")
+    gpu_check.PARTS = stand_in()
+    with contextlib.redirect_stdout(Gone()):
+        expect(list(rehearse(folder, "--rehearse")[1]) == PARTS, "where nobody reads along parts are lost")
     # What does not get its turn is told.
     late = stand_in(smoke={str(i): ["sh", "-c", f"sleep 0.7; echo '{ROW}'"] for i in range(4)})
     smoke = next(part for part in late if part.name == "smoke")
