@@ -9,6 +9,7 @@
 
 #include "autograd/op.h"
 #include "engine/error.h"
+#include "kernels/cases/cases.h"
 
 namespace tapescope {
 
@@ -24,7 +25,7 @@ void DeviceBench::row(const std::string& name, std::string_view result,
 namespace {
 
 constexpr const char* kUsage =
-    "usage: device_bench ops | check OP... | kernels FAMILY... | step MODEL...\n"
+    "usage: device_bench ops | shapes FAMILY | check OP... | kernels FAMILY... | step MODEL...\n"
     "  --device cuda|emulated  --dtype f32|bf16  --small  what the emulator can take\n"
     "  check, kernels: --own   without cuDNN and cuBLAS\n"
     "  kernels:        --best  the first own rung and the library only\n"
@@ -66,6 +67,11 @@ int run(int argc, char** argv) {
   if (bench.device.kind == DeviceKind::cpu) throw usage_error("--device cpu\n{}", kUsage);
   if (words.size() == 1 && words[0] == "ops") {
     for (const OpEntry& op : all_ops()) fmt::print("{}\n", op.name);
+    return 0;
+  }
+  if (words.size() == 2 && words[0] == "shapes") {
+    const kernel_cases::Family& family = kernel_cases::family_named(words[1]);
+    for (const auto& shape : bench.small ? family.small : family.large) fmt::print("{}\n", shape);
     return 0;
   }
   const std::string what = words.empty() ? "" : words[0];

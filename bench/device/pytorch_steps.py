@@ -1,11 +1,16 @@
 """The training steps of training_steps.cpp in PyTorch at its best settings (channels_last, cuDNN's
 autotuner, a foreach optimiser), eager and as a CUDA graph. f32 is IEEE f32, no tf32, as there; bf16 is
-autocast. Prints rows as checks.py does; where PyTorch or its GPU is not here the row says "missing".
+autocast. `convolutions` stands for those of device_bench, at its shapes, over rotating buffers: cuDNN's fastest,
+where ours takes the first that gives the same bits each time. Prints rows as checks.py does; where PyTorch or
+its GPU is not here the row says "missing".
 
-    python3 bench/device/pytorch_steps.py bf16 resnet18 resnet20 lenet
+    python3 bench/device/pytorch_steps.py bf16 resnet18 resnet20 lenet convolutions
 """
 import argparse
+import itertools
+import math
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -79,13 +84,42 @@ def time_net(torch, name, dtype, device, small):
         row(f"{label} graph", "missing", detail="there are CUDA graphs on CUDA only")
 
 
+def time_convolutions(torch, dtype, device, build, small):
+    shapes = subprocess.run([f"{build}/device_bench", "shapes", "conv2d", *["--small"][:small]], capture_output=True,
+                            text=True, check=True).stdout.split()
+    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+
+    def noise(*sizes):
+        made = torch.randn(*sizes, device=device, dtype=torch.bfloat16 if dtype == "bf16" else torch.float32)
+        return made.to(memory_format=torch.channels_last)
+
+    for shape in shapes:
+        N, H, W, I, O, K, stride = map(int, shape.split("x"))
+        geometry, rest = ([stride] * 2, [K // 2] * 2, [1, 1]), (False, [0, 0], 1)
+        def forward(x, w, dy):
+            return torch.ops.aten.convolution(x, w, None, *geometry, *rest)
+        def gradient(of_x):
+            return lambda x, w, dy: torch.ops.aten.convolution_backward(dy, x, w, None, *geometry, *rest, [of_x, not of_x, False])
+        sets = []
+        while not sets or len(sets) < (2 if small else math.ceil(256e6 / sum(t.nbytes for t in sets[0]))):
+            x, w = noise(N, I, H, W), noise(O, I, K, K)
+            sets.append((x, w, torch.randn_like(forward(x, w, None))))
+        for name, call in (("conv2d", forward), ("conv2d_data_gradient", gradient(True)), ("conv2d_weight_gradient", gradient(False))):
+            call(*sets[0])  # the autotuner's
+            turn = itertools.cycle(sets)
+            seconds = seconds_of(lambda: call(*next(turn)), wait, 2 if small else 30)
+            P, Q = sets[0][2].shape[2:]
+            row(f"{name} {shape} {dtype} PyTorch", "measured", ms=1e3 * seconds,
+                **{"TFLOP/s": 2e-12 * N * P * Q * O * I * K * K / seconds})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dtype", choices=["f32", "bf16"])
-    parser.add_argument("nets", nargs="+", choices=NETS)
+    parser.add_argument("nets", nargs="+", choices=[*NETS, "convolutions"])
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, on tiny batches")
-    for unused in ("--build", "--data"):  # what all scripts of tools/gpu-check are given
-        parser.add_argument(unused, help=argparse.SUPPRESS)
+    parser.add_argument("--build", default="build/gpu-check", help="folder of device_bench, which knows the shapes")
+    parser.add_argument("--data", help=argparse.SUPPRESS)  # what all scripts of tools/gpu-check are given
     args = parser.parse_args()
     try:
         import torch
@@ -100,8 +134,12 @@ def main():
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     for name in args.nets:
+        device = "cpu" if args.rehearse else "cuda"
         try:
-            time_net(torch, name, args.dtype, "cpu" if args.rehearse else "cuda", args.rehearse)
+            if name == "convolutions":
+                time_convolutions(torch, args.dtype, device, args.build, args.rehearse)
+            else:
+                time_net(torch, name, args.dtype, device, args.rehearse)
         except Exception as error:  # the other nets can still be timed
             row(f"{name} {args.dtype}", "failed", detail=str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
     return None
