@@ -10,6 +10,7 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 
 set(TAPESCOPE_ONEDNN AUTO CACHE STRING "CPU convolution, matmul and pooling by oneDNN: AUTO, ON, OFF")
 set(TAPESCOPE_CUDA AUTO CACHE STRING "CUDA kernels: AUTO, ON, OFF")
+option(TAPESCOPE_CUDA_LINES "CUDA kernels know their source's lines (-lineinfo)" ON)
 set(TAPESCOPE_CUBLAS AUTO CACHE STRING "cuBLAS variants: AUTO, ON, OFF")
 set(TAPESCOPE_CUDNN AUTO CACHE STRING "cuDNN variants: AUTO, ON, OFF")
 set(TAPESCOPE_WEBP AUTO CACHE STRING "WebP pictures by libwebp: AUTO, ON, OFF")

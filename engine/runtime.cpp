@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "engine/cuda_library.h"
+#include "engine/emulated_runtime.h"
 #include "engine/error.h"
 
 namespace tapescope {
@@ -14,16 +15,10 @@ namespace {
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// The CPU, and the emulator, whose memory is the host's too. Work is done when a call returns, so
-// there is nothing to wait for.
+// Work is done when a call returns, so there is nothing to wait for.
 class HostRuntime final : public DeviceRuntime {
  public:
-  explicit HostRuntime(Device device) : queue_(device) {}
-
-  std::string description() const override {
-    return queue_.device().kind == DeviceKind::cpu ? "this machine's processor"
-                                                   : "CUDA's execution model on the processor";
-  }
+  std::string description() const override { return "this machine's processor"; }
 
   void* allocate(std::size_t bytes) override {
     // Large blocks start on a huge page: the first touch of a 51 MB tensor in 4 KiB pages costs
@@ -39,8 +34,8 @@ class HostRuntime final : public DeviceRuntime {
   void* allocate_pinned(std::size_t bytes) override { return allocate(bytes); }
   void free_pinned(void* memory) override { std::free(memory); }
 
-  Queue compute_queue() override { return queue_; }
-  Queue copy_queue() override { return queue_; }
+  Queue compute_queue() override { return Queue(Device::cpu()); }
+  Queue copy_queue() override { return Queue(Device::cpu()); }
   void copy(void* to, const void* from, std::size_t bytes, const Queue&) override {
     if (bytes > 0) std::memmove(to, from, bytes);
   }
@@ -55,15 +50,14 @@ class HostRuntime final : public DeviceRuntime {
   void record_event(void*, const Queue&) override {}
   void wait_for_event(void*, const Queue&) override {}
   void wait_for_event(void*) override {}
-
-  Queue queue_;
 };
 
 }  // namespace
 
 DeviceRuntime& DeviceRuntime::of(Device device) {
-  static HostRuntime cpu(Device::cpu()), emulated(Device::emulated());
-  if (device.kind != DeviceKind::cuda) return device.kind == DeviceKind::cpu ? cpu : emulated;
+  static HostRuntime cpu;
+  if (device.kind == DeviceKind::cpu) return cpu;
+  if (device.kind == DeviceKind::emulated) return emulated_runtime(cpu);
   static DeviceRuntime* const cuda = cuda_runtime();
   return *cuda;
 }

@@ -121,13 +121,13 @@ Case log_softmax_gradient(std::string_view shape, DType d) {
 }
 Case batch_norm_training(std::string_view shape, DType d) {
   const Words w = read("batch_norm_training", "RxC", shape);
-  const Type x{d, {w.n[0], w.n[1]}}, c{d, {w.n[1]}};
+  const Type x{d, {w.n[0], w.n[1]}}, c{wide(d), {w.n[1]}};
   return make_case(shape, batch_norm_training_variants(), BatchNormShape{d, w.n[0], w.n[1]},
                    {x, c, c}, {x, c, c}, 8 * number(x.elements()));
 }
 Case batch_norm_gradient(std::string_view shape, DType d) {
   const Words w = read("batch_norm_gradient", "RxC", shape);
-  const Type x{d, {w.n[0], w.n[1]}}, c{d, {w.n[1]}};
+  const Type x{d, {w.n[0], w.n[1]}}, c{wide(d), {w.n[1]}};
   return make_case(shape, batch_norm_gradient_variants(), BatchNormShape{d, w.n[0], w.n[1]},
                    {x, x, c, c, c}, {x, c, c}, 10 * number(x.elements()));
 }
@@ -228,8 +228,8 @@ Case conv2d_data_gradient(std::string_view shape, DType d) {
 }
 Case conv2d_weight_gradient(std::string_view shape, DType d) {
   const Convolution c = convolution("conv2d_weight_gradient", shape, d);
-  return make_case(shape, conv2d_weight_gradient_variants(), c.s, {c.x, c.y}, {c.w},
-                   2 * c.s.macs());
+  return make_case(shape, conv2d_weight_gradient_variants(), c.s, {c.x, c.y},
+                   {{wide(d), c.w.shape}}, 2 * c.s.macs());
 }
 
 // Layers of small nets on MNIST and CIFAR, of ResNet-18, and first layers on few channels.
@@ -359,7 +359,13 @@ const Family& family_named(std::string_view name) {
   throw usage_error("no shapes are known of a kernel family '{}'; there are {}", name, names);
 }
 
-Memory::Memory(const Case& c, Device device)
+int copies_in_turn(const Case& c, Device device) {
+  if (device.kind == DeviceKind::cpu) return 1;
+  if (device.kind == DeviceKind::emulated) return 2;
+  return static_cast<int>(std::clamp(std::ceil(256e6 / c.bytes()), 1.0, 64.0));
+}
+
+Memory::Memory(const Case& c, Device device, int copies)
     : device_(device), runtime_(&DeviceRuntime::of(device)) {
   // Far from zero, so that nothing overflows and no product is denormal.
   std::uint32_t bits = 1;
@@ -377,6 +383,12 @@ Memory::Memory(const Case& c, Device device)
   }
   for (const Type& type : c.out) results_.emplace_back(type, device);
   clear_results();
+  for (int copy = 1; copy < copies; ++copy) {
+    std::vector<Tensor>& operands = more_operands_.emplace_back();
+    for (const Tensor& operand : operands_) operands.push_back(operand.clone());
+    std::vector<Tensor>& results = more_results_.emplace_back();
+    for (const Type& type : c.out) results.emplace_back(type, device);
+  }
 }
 
 void Memory::clear_results() {
@@ -387,7 +399,17 @@ void Memory::clear_results() {
   }
 }
 
-void Memory::run(const Plan& plan) {
+void Memory::run(const Plan& plan) { run(plan, operands_, results_); }
+
+void Memory::run_in_turn(const Plan& plan) {
+  const std::size_t copy = turn_;
+  turn_ = (turn_ + 1) % (more_operands_.size() + 1);
+  if (copy == 0) return run(plan);
+  run(plan, more_operands_[copy - 1], more_results_[copy - 1]);
+}
+
+void Memory::run(const Plan& plan, const std::vector<Tensor>& operands,
+                 std::vector<Tensor>& results) {
   const auto bytes = static_cast<std::int64_t>(plan.workspace_bytes());
   if (!workspace_.defined() || workspace_.elements() < bytes) {
     workspace_ = Tensor({DType::u8, {bytes}}, device_);
@@ -395,8 +417,8 @@ void Memory::run(const Plan& plan) {
   // Behind the last operand and result stand those that a family may be without.
   std::vector<const void*> in;
   std::vector<void*> out;
-  for (const Tensor& t : operands_) in.push_back(t.data());
-  for (Tensor& t : results_) out.push_back(t.data());
+  for (const Tensor& t : operands) in.push_back(t.data());
+  for (Tensor& t : results) out.push_back(t.data());
   in.push_back(nullptr);
   out.push_back(nullptr);
   plan.run(runtime_->compute_queue(), {in.data(), out.data(), workspace_.data()});

@@ -48,13 +48,20 @@ std::span<const Family> families();
 // Throws a usage error that lists what there is.
 const Family& family_named(std::string_view name);
 
+// How many copies of a case's buffers, used in turn, keep a GPU's second-level cache (60 MB on an
+// H200) from serving what comes from memory in a net: together they hold 256 MB. 1 on a CPU, where
+// a net's own tensors fit the caches as well; 2 on the emulator, for turns to be taken there too.
+int copies_in_turn(const Case& c, Device device);
+
 // A case's memory on a device: operands filled with numbers in [0.25, 1.25), the same at every
 // call; results with NaN.
 class Memory {
  public:
-  Memory(const Case& c, Device device);
+  Memory(const Case& c, Device device, int copies = 1);
   // Runs the plan once, and does not wait. The workspace grows as plans want it.
   void run(const Plan& plan);
+  // The same on one copy after the other.
+  void run_in_turn(const Plan& plan);
   void clear_results();
   Tensor result(std::size_t i = 0) const { return results_[i].host(); }
   std::vector<Tensor>& operands() { return operands_; }
@@ -63,9 +70,13 @@ class Memory {
   DeviceRuntime& runtime() const { return *runtime_; }
 
  private:
+  void run(const Plan& plan, const std::vector<Tensor>& operands, std::vector<Tensor>& results);
+
   Device device_;
   DeviceRuntime* runtime_;
   std::vector<Tensor> operands_, results_;
+  std::vector<std::vector<Tensor>> more_operands_, more_results_;  // of the second copy and on
+  std::size_t turn_ = 0;
   Tensor workspace_;
 };
 

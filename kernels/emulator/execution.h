@@ -48,5 +48,7 @@ struct Grid {
 // Runs all of it before returning. Throws a failure that names kernel, block and thread where the
 // execution model is violated.
 void run(const Grid& grid);
+// How often it was called.
+std::uint64_t launches();
 
 }  // namespace tapescope::emulator

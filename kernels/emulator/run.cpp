@@ -83,8 +83,13 @@ std::int64_t block_in_turn(const Grid& grid, std::int64_t k) {
   return (k % count * (stride % count) + static_cast<std::int64_t>(mix(s.seed, 2) >> 40)) % count;
 }
 
+std::atomic<std::uint64_t> launched = 0;
+
+std::uint64_t launches() { return launched; }
+
 void run(const Grid& grid) {
   check(grid);
+  ++launched;
   const auto count = static_cast<std::int64_t>(grid.blocks.x) * grid.blocks.y * grid.blocks.z;
   if (schedule().kind == Schedule::Kind::os_threads) {
     for (std::int64_t k = 0; k < count; ++k) {

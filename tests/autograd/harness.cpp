@@ -219,6 +219,10 @@ Problems check_own_kernel(const Case& c) {
 }  // namespace
 
 Problems check_variants(const Case& c) {
+  return check_variants(c, [](const VariantInfo&) { return true; });
+}
+
+Problems check_variants(const Case& c, const std::function<bool(const VariantInfo&)>& wanted) {
   Problems problems;
   const Op& op = *c.sample.op;
   if (op.alias() >= 0) return problems;
@@ -226,7 +230,7 @@ Problems check_variants(const Case& c) {
   if (family.empty()) return check_own_kernel(c);
   const Backend reference{Device::cpu(), {{family, "reference"}}};
   for (const VariantInfo& info : all_variants()) {
-    if (info.family != family || !info.reason.empty()) continue;
+    if (info.family != family || !info.reason.empty() || !wanted(info)) continue;
     if (info.device == DeviceKind::emulated && too_long_to_emulate(c)) continue;
     for (DType dtype : {DType::f64, DType::f32, DType::bf16, DType::i64}) {
       if (!info.dtypes.contains(dtype)) continue;
@@ -317,34 +321,40 @@ std::vector<Tensor> recorded_on(const Case& c, Device device, DType dtype) {
 
 }  // namespace
 
-Problems check_devices(const Case& c) {
+Problems check_device(const Case& c, Device device) {
   Problems problems;
   const Types outputs = c.sample.op->infer(types_of(in_dtype(c.operands, DType::f32)));
   for (int o = 0; o < outputs.size(); ++o) {
     if (outputs[o].dtype == DType::f64) return problems;  // for the CPU's checks alone
   }
+  if (device.kind == DeviceKind::emulated && too_long_to_emulate(c)) return problems;
+  try {
+    const std::vector<Tensor> want = recorded_on(c, Device::cpu(), DType::f64);
+    const std::vector<Tensor> got = recorded_on(c, device, DType::f32);
+    for (std::size_t k = 0; k < want.size(); ++k) {
+      double scale = got[k].dtype() == DType::bf16 ? 100 : 1;
+      for (std::int64_t i = 0; i < want[k].elements(); ++i) {
+        if (std::isfinite(want[k].item(i))) scale = std::max(scale, std::abs(want[k].item(i)));
+      }
+      for (std::int64_t i = 0; i < want[k].elements(); ++i) {
+        const double x = got[k].item(i), y = want[k].item(i);
+        if ((std::isnan(x) && std::isnan(y)) || std::abs(x - y) <= 1e-4 * scale) continue;
+        problems.push_back(fmt::format("{}: result {} element {} is {}, on the CPU {}",
+                                       name_of(device.kind), k, i, x, y));
+        break;
+      }
+    }
+  } catch (const Error& error) {
+    problems.push_back(fmt::format("{}: {}", name_of(device.kind), error.what()));
+  }
+  return problems;
+}
+
+Problems check_devices(const Case& c) {
+  Problems problems;
   for (const Device device : {Device::emulated(), Device::cuda()}) {
     if (!why_unavailable(device.kind).empty()) continue;
-    if (device.kind == DeviceKind::emulated && too_long_to_emulate(c)) continue;
-    try {
-      const std::vector<Tensor> want = recorded_on(c, Device::cpu(), DType::f64);
-      const std::vector<Tensor> got = recorded_on(c, device, DType::f32);
-      for (std::size_t k = 0; k < want.size(); ++k) {
-        double scale = got[k].dtype() == DType::bf16 ? 100 : 1;
-        for (std::int64_t i = 0; i < want[k].elements(); ++i) {
-          if (std::isfinite(want[k].item(i))) scale = std::max(scale, std::abs(want[k].item(i)));
-        }
-        for (std::int64_t i = 0; i < want[k].elements(); ++i) {
-          const double x = got[k].item(i), y = want[k].item(i);
-          if ((std::isnan(x) && std::isnan(y)) || std::abs(x - y) <= 1e-4 * scale) continue;
-          problems.push_back(fmt::format("{}: result {} element {} is {}, on the CPU {}",
-                                         name_of(device.kind), k, i, x, y));
-          break;
-        }
-      }
-    } catch (const Error& error) {
-      problems.push_back(fmt::format("{}: {}", name_of(device.kind), error.what()));
-    }
+    for (std::string& problem : check_device(c, device)) problems.push_back(std::move(problem));
   }
   return problems;
 }

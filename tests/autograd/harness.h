@@ -2,9 +2,11 @@
 // that a check fails where it should.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "kernels/common/variant.h"
 #include "tests/autograd/op_cases.h"
 
 namespace tapescope {
@@ -19,7 +21,9 @@ using Problems = std::vector<std::string>;
 // (on a GPU and its emulator aligned ones are tried as well), and a second run must give the same
 // bits. On the emulator so must another order of threads, and samples of more than 2 MFLOP are left
 // out unless TAPESCOPE_FULL is set.
+// Where `wanted` says no, a variant is passed over.
 Problems check_variants(const Case& c);
+Problems check_variants(const Case& c, const std::function<bool(const VariantInfo&)>& wanted);
 
 // The vector-Jacobian product in f64 against central differences of fourth order, to 1e-6.
 Problems check_gradient(const Case& c);
@@ -29,6 +33,7 @@ Problems check_second_gradient(const Case& c);
 // The op and its gradient recorded on every other device there is, in f32, against the CPU in f64:
 // what its vector-Jacobian product appends must exist there too.
 Problems check_devices(const Case& c);
+Problems check_device(const Case& c, Device device);
 
 // What the op claims of itself.
 Problems check_rows_independent(const Case& c);  // c built with 7 rows

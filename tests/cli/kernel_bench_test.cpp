@@ -50,6 +50,25 @@ TEST(KernelBench, EveryFamilyRunsAndItsTableFits) {
   }
 }
 
+// What stays f32 beside bf16 (a norm's vectors, gradients of weights) has its room.
+TEST(KernelBench, EveryFamilyIsRightInBf16) {
+  std::set<std::string> families;
+  const auto right = [&](const std::string& family, const std::vector<std::string>& more) {
+    std::vector<std::string> words{family, "--dtype", "bf16", "--device"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Json all = bench(words);
+    for (const Json& row : all["kernels"]) {
+      EXPECT_LT(row["error"].get<double>(), 1e-2) << row;
+      families.insert(row["family"]);
+    }
+  };
+  right("all", {"emulated"});
+  EXPECT_EQ(families.size(), 18u);  // all but the optimisers, which have no bf16
+  right("conv2d_weight_gradient", {"cpu", "--shape", "2x7x7x3x8x5x2"});
+  right("batch_norm_training", {"cpu", "--shape", "1024x64"});
+  right("batch_norm_gradient", {"cpu", "--shape", "1024x64"});
+}
+
 TEST(KernelBench, ComparesWithAnEarlierDay) {
   TemporaryFolder folder;
   Json then = bench({"log_softmax", "--shape", "64x100", "--device", "cpu"});

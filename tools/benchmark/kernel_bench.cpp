@@ -27,7 +27,7 @@ std::vector<std::string_view> shapes_of(const Family& family, DeviceKind device)
 
 void bench_case(const KernelBenchRequest& request, const Case& c, bool asked_for,
                 KernelBench& bench) {
-  kernel_cases::Memory memory(c, request.device);
+  kernel_cases::Memory memory(c, request.device, kernel_cases::copies_in_turn(c, request.device));
   const double most = asked_for ? 1e12 : kMostFlopsOfLoops;
   const std::vector<Tensor> want = kernel_cases::reference_results(c, most);
   std::vector<Plan> plans;
@@ -45,7 +45,7 @@ void bench_case(const KernelBenchRequest& request, const Case& c, bool asked_for
     errors.push_back(error);
   }
   std::vector<std::function<void()>> calls;
-  for (const Plan& plan : plans) calls.push_back([&] { memory.run(plan); });
+  for (const Plan& plan : plans) calls.push_back([&] { memory.run_in_turn(plan); });
   const std::vector<double> seconds = kernel_cases::seconds_in_turns(
       memory.runtime(), calls, kRoundSeconds[request.device.kind == DeviceKind::emulated]);
   for (std::size_t i = 0; i < names.size(); ++i) {
