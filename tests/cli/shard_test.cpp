@@ -49,8 +49,9 @@ class ShardProgram : public ::testing::Test {
 
 TEST_F(ShardProgram, TrainsAsOnTheFolderBitForBit) {
   ASSERT_EQ(tapescope_program(train("data", "a")).status, 0);
-  for (const Words& more : {Words{}, Words{"--threads", "1", "--loader-threads", "3"},
-                            Words{"--cache", "memory"}, Words{"--on-bad-image", "skip"}}) {
+  for (const Words& more :
+       {Words{}, Words{"--threads", "1", "--loader-threads", "3"}, Words{"--cache", "memory"},
+        Words{"--on-bad-image", "skip"}, Words{"--ranks", "2"}, Words{"--ranks", "4"}}) {
     fs::remove_all(folder_ / "b");
     const Result trained = tapescope_program(train("shards", "b", more));
     ASSERT_EQ(trained.status, 0) << trained.err;
