@@ -99,7 +99,7 @@ def worker(name, mode, threads):
 
 def ours(bench, name, threads):
     """Seconds of a step, and the process's peak memory in MB."""
-    process = subprocess.Popen([bench, f"--benchmark_filter=train_step/{name}/", "--benchmark_format=json",
+    process = subprocess.Popen([bench, f"--benchmark_filter=train_step/{name}/[0-9]+/4/", "--benchmark_format=json",
                                 "--benchmark_min_time=0.5"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                text=True, env={**os.environ, "TAPESCOPE_THREADS": str(threads)})
     out = process.stdout.read()
