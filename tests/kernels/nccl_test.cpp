@@ -10,6 +10,7 @@
 #include "kernels/collectives/all_reduce.h"
 #include "kernels/collectives/device_link.h"
 #include "kernels/collectives/nccl_ranks.h"
+#include "tests/kernels/nccl_on_gpu.h"
 #include "tests/kernels/rank_bodies.h"
 #include "tests/kernels/rank_tests.h"
 #include "tests/says.h"
@@ -167,6 +168,11 @@ TEST(Nccl, ALibraryThatIsNoneSaysWhy) {
   EXPECT_SAYS(nccl::open_library("libno-such-nccl.so.2").why_missing,
               "libno-such-nccl.so.2 was not found");
   EXPECT_SAYS(nccl::open_library("libc.so.6").why_missing, "the library found has no nccl");
+}
+
+TEST(NcclOnAGpu, OneRankAloneAndInAGraph) {
+  if (const std::string why = why_no_nccl(); !why.empty()) GTEST_SKIP() << why;
+  for (const bool fast : {false, true}) check_nccl_on_gpu(fast);
 }
 
 }  // namespace
