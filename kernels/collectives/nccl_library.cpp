@@ -10,7 +10,7 @@ namespace tapescope::nccl {
 void Library::check(int status, const char* what) const {
   if (status == kSuccess) return;
   throw failure(
-      "[nccl] {} failed: {} ({}); run again with NCCL_DEBUG=INFO to learn which connection or "
+      "[nccl] {} failed: {} ({}); NCCL_DEBUG=INFO in the environment tells which connection or "
       "device it was",
       what, error_string(status), last_error(nullptr));
 }

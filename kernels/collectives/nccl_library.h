@@ -12,9 +12,9 @@ struct UniqueId {
   char bytes[128];
 };
 using Comm = void*;  // ncclComm_t; streams are cudaStream_t, which Queue::native() is
-constexpr int kSuccess = 0, kInvalidUsage = 5;         // ncclResult_t
-constexpr int kUint8 = 1, kFloat32 = 7;  // ncclDataType_t
-constexpr int kSum = 0;                                // ncclRedOp_t
+constexpr int kSuccess = 0, kInvalidUsage = 5;  // ncclResult_t
+constexpr int kUint8 = 1, kFloat32 = 7;         // ncclDataType_t
+constexpr int kSum = 0;                         // ncclRedOp_t
 
 struct Library {
   int (*get_version)(int*) = nullptr;

@@ -72,7 +72,6 @@ int ncclGetUniqueId(Id* id) {
 }
 // An id that names one GPU refuses more than one rank, as NCCL does.
 int ncclCommInitRank(Comm** comm, int ranks, Id id, int rank) {
-  last = "";
   if (std::string(id.bytes) == "one-gpu:1" && ranks > 1) {
     last = "Duplicate GPU detected : rank 0 and rank 1 both on CUDA device 1000";
     return 5;

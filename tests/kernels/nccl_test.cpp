@@ -106,6 +106,34 @@ TEST(Nccl, HostDataWithoutAnotherWay) {
   }
 }
 
+// Under a launcher of another transport: nothing says where to meet, rank 0's id is told through
+// it.
+TEST(Nccl, HostDataGoesTheLaunchersWay) {
+  constexpr int kRanks = 4;
+  const int descriptor = LocalWorld::create(kRanks);
+  const auto world = std::make_shared<LocalWorld>(descriptor, kRanks);
+  ::close(descriptor);
+  std::vector<std::string> wrong(kRanks);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < kRanks; ++rank) {
+    threads.emplace_back([&, rank] {
+      try {
+        const auto ranks =
+            join_nccl(fake(), join_local(world, rank, {.rank_timeout = 20}), {rank, kRanks, false, Device::emulated()});
+        expect(ranks->transport() == "nccl" && ranks->rank() == rank, "who this is");
+        mixed_calls(*ranks, 30);
+        const float first = sum_on_device(*ranks, 5, false)[0];
+        expect(same_bits(first, tree<float>(0, kRanks, 0, 1)), "the tree's bits");
+        ranks->barrier();
+      } catch (const std::exception& error) {
+        wrong[static_cast<std::size_t>(rank)] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& words : wrong) EXPECT_EQ(words, "");
+}
+
 TEST(Nccl, TwoRanksOnOneGpuAreRefused) {
   const Environment where(Variables{{"NCCL_COMM_ID", "one-gpu:1"}});
   const std::string words = message_of(Blame::usage, [] {
