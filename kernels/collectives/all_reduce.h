@@ -8,7 +8,8 @@
 namespace tapescope {
 
 // in: x {elements}, f32 or f64    out: the sum of all ranks' x; may be x
-// On a GPU the values go through the host. `ranks` null: one rank.
+// On a GPU the values go through the host, or, where the ranks have a DeviceLink and add f32, by it
+// and in the queue's order. `ranks` null: one rank.
 Plan all_reduce(Communicator* ranks, std::int64_t elements, DType dtype, Device device);
 
 }  // namespace tapescope

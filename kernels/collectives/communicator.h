@@ -11,6 +11,8 @@
 
 namespace tapescope {
 
+class DeviceLink;
+
 // One process's end. All ranks make the same calls in the same order; a call returns when the
 // process's own data may be read and written again. A rank that died (RankEnded, where the
 // transport can tell), or says nothing for longer than the time-out, is a failure on every other
@@ -18,7 +20,7 @@ namespace tapescope {
 class Communicator {
  public:
   virtual ~Communicator() = default;
-  virtual std::string_view transport() const = 0;  // "local", "mpi"
+  virtual std::string_view transport() const = 0;  // "local", "mpi", "nccl"
   virtual int rank() const = 0;
   virtual int size() const = 0;  // a power of two
 
@@ -30,6 +32,9 @@ class Communicator {
   virtual void all_gather(const void* own, std::span<const std::size_t> bytes, void* all) = 0;
   virtual void broadcast(void* data, std::size_t bytes, int root) = 0;
   virtual void barrier() = 0;
+
+  // What carries values from GPU to GPU; null: they go through the host, by the calls above.
+  virtual DeviceLink* device_link() { return nullptr; }
 
   // Spent in the calls above, waiting included.
   virtual double seconds() const = 0;

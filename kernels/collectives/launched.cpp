@@ -15,17 +15,18 @@ std::optional<int> number(const char* name) {
   return value ? std::optional<int>(static_cast<int>(*value)) : std::nullopt;
 }
 
-// One launcher's pair of variables.
+// One launcher's variables.
 struct Convention {
-  const char *by, *rank, *ranks, *transport;
+  const char *by, *rank, *ranks, *rank_of_machine, *transport;
 };
 
 constexpr Convention kConventions[] = {
-    {"tapescope --ranks", "TAPESCOPE_RANK", "TAPESCOPE_RANKS", "local"},
-    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpi"},
-    {"MPI (PMI)", "PMI_RANK", "PMI_SIZE", "mpi"},
-    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "mpi"},
-    {"torchrun", "RANK", "WORLD_SIZE", ""}};
+    {"tapescope --ranks", "TAPESCOPE_RANK", "TAPESCOPE_RANKS", "TAPESCOPE_RANK", "local"},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "mpi"},
+    {"MPI (PMI)", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "mpi"},
+    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "mpi"},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "nccl"}};
 
 // Whether srun started this process. The script of sbatch and the shell of salloc are steps too,
 // with numbers from the end (batch, extern, interactive), or none.
@@ -50,7 +51,8 @@ Launched launched() {
       throw usage_error("{} is {} and {} is {}; ranks are 0 to one less than their number",
                         names.rank, *rank, names.ranks, *ranks);
     }
-    Launched found{names.by, names.transport, *rank, *ranks, -1};
+    Launched found{names.by, names.transport, *rank, *ranks};
+    found.rank_of_machine = number(names.rank_of_machine).value_or(-1);
     if (found.transport == "local") {
       found.descriptor = number("TAPESCOPE_WORLD_FD").value_or(-1);
     }

@@ -7,9 +7,10 @@ namespace tapescope {
 
 struct Launched {
   std::string by;         // "tapescope --ranks", "Open MPI" ...; empty: nobody says anything
-  std::string transport;  // that its ranks can speak through; empty: none here
+  std::string transport;  // that its ranks speak through
   int rank = 0, ranks = 1;
-  int descriptor = -1;  // of transport "local": what the ranks share
+  int rank_of_machine = -1;  // among those of its machine; below 0: unknown
+  int descriptor = -1;       // of transport "local": what the ranks share
 };
 
 // The variables of our own launcher (TAPESCOPE_RANK, TAPESCOPE_RANKS, TAPESCOPE_WORLD_FD), of Open

@@ -12,9 +12,12 @@ namespace tapescope {
 
 struct WorldOptions {
   // "auto": what the launcher's ranks speak through. "local", "mpi": that, or a usage error.
-  // "none": each process is alone, whatever the environment says.
+  // "nccl": values on GPUs from GPU to GPU, host data by the launcher's own. "none": each process
+  // is alone, whatever the environment says.
   std::string transport = "auto";
-  double rank_timeout = 300;  // seconds that a rank may keep others waiting
+  double rank_timeout = 300;  // seconds that a rank may keep others waiting, on the host
+  // By "nccl": sums in the library's order, which is quicker, and gives other bits.
+  bool fast_all_reduce = false;
 };
 
 // Joins the ranks that this process was started with (launched.h) and takes this rank's share of

@@ -10,7 +10,7 @@
 #include "kernels/conv2d/add_to_rows.h"
 #include "kernels/cuda/cudnn_graph.h"
 #include "kernels/cuda/cudnn_library.h"
-#include "kernels/cuda/dynamic_library.h"
+#include "kernels/common/dynamic_library.h"
 
 namespace tapescope::cudnn {
 namespace {

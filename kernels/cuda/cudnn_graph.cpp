@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/cudnn_library.h"
-#include "kernels/cuda/dynamic_library.h"
+#include "kernels/common/dynamic_library.h"
 
 namespace tapescope::cuda {
 namespace {

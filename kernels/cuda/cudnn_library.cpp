@@ -1,7 +1,7 @@
 #include "kernels/cuda/cudnn_library.h"
 
 #include "engine/error.h"
-#include "kernels/cuda/dynamic_library.h"
+#include "kernels/common/dynamic_library.h"
 
 namespace tapescope::cuda {
 namespace {

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "kernels/cuda/cublas_library.h"
-#include "kernels/cuda/dynamic_library.h"
+#include "kernels/common/dynamic_library.h"
 
 namespace tapescope::cublas {
 namespace {

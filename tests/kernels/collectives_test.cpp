@@ -11,6 +11,7 @@
 #include <map>
 #include <thread>
 
+#include "engine/cuda_library.h"
 #include "kernels/collectives/launched.h"
 #include "kernels/collectives/local.h"
 #include "kernels/collectives/mpi_library.h"
@@ -18,6 +19,7 @@
 #include "kernels/collectives/tree.h"
 #include "kernels/collectives/world.h"
 #include "tests/kernels/rank_bodies.h"
+#include "tests/kernels/rank_tests.h"
 #include "tests/says.h"
 
 namespace tapescope {
@@ -50,19 +52,6 @@ const bool kIsNoRank = [] {
   if (const char* body = std::getenv(kBody)) std::exit(run_body(body));
   return true;
 }();
-
-class Environment {
- public:
-  explicit Environment(std::map<std::string, std::string> set) : set_(std::move(set)) {
-    for (const auto& [name, value] : set_) ::setenv(name.c_str(), value.c_str(), 1);
-  }
-  ~Environment() {
-    for (const auto& [name, value] : set_) ::unsetenv(name.c_str());
-  }
-
- private:
-  std::map<std::string, std::string> set_;
-};
 
 pid_t start(const std::vector<std::string>& words, int inherited = -1) {
   std::vector<char*> arguments;
@@ -161,17 +150,6 @@ TEST(Collectives, ARankThatIsSilentIsNamedByTheOthers) {
   EXPECT_EQ(status_of(ranks.processes[1]), 128 + SIGKILL);
 }
 
-template <class F>
-std::string message_of(Blame blame, F&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.blame(), blame) << error.what();
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 TEST(Collectives, RanksAtDifferentCallsAreRefused) {
   run_threads(2, [](Communicator& ranks) {
     double numbers[3] = {};
@@ -228,7 +206,6 @@ TEST(Collectives, TheNumberOfRanksIsAPowerOfTwo) {
   EXPECT_SAYS(message_of(Blame::usage, [] { LocalWorld::create(5000); }), "start 1024");
 }
 
-using Variables = std::map<std::string, std::string>;
 std::string told(const Variables& variables) {
   const Environment set(variables);
   const Launched found = launched();
@@ -242,7 +219,7 @@ TEST(Collectives, WhatLaunchersSay) {
   EXPECT_EQ(told({{"OMPI_COMM_WORLD_RANK", "3"}, {"OMPI_COMM_WORLD_SIZE", "4"}}),
             "Open MPI: 3 of 4 by 'mpi'");
   EXPECT_EQ(told({{"PMI_RANK", "0"}, {"PMI_SIZE", "8"}}), "MPI (PMI): 0 of 8 by 'mpi'");
-  EXPECT_EQ(told({{"RANK", "1"}, {"WORLD_SIZE", "2"}}), "torchrun: 1 of 2 by ''");
+  EXPECT_EQ(told({{"RANK", "1"}, {"WORLD_SIZE", "2"}}), "torchrun: 1 of 2 by 'nccl'");
   EXPECT_EQ(told({{"RANK", "1"}}), ": 0 of 1 by ''");  // some batch systems set it alone
   const Variables step = {{"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "2"}, {"SLURM_NTASKS", "4"}};
   EXPECT_EQ(told(step), "Slurm: 2 of 4 by 'mpi'");
@@ -286,8 +263,12 @@ TEST(Collectives, NeverSilentlyAlone) {
     none.transport = "none";
     EXPECT_EQ(join_world(none), nullptr);
   }
-  EXPECT_SAYS(refusal({{"RANK", "1"}, {"WORLD_SIZE", "2"}}),
-              "torchrun says that this is rank 1 of 2");
+  if (!why_no_cuda().empty()) {
+    const std::string words = refusal({{"RANK", "1"}, {"WORLD_SIZE", "2"}});
+    EXPECT_SAYS(words, "torchrun says that this is rank 1 of 2");
+    EXPECT_SAYS(words, "NCCL cannot be used here: no GPU: " + why_no_cuda());
+    EXPECT_SAYS(words, "start them by --ranks 2");
+  }
   EXPECT_SAYS(refusal({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "3"}}), "3 ranks");
   const Variables ours = {{"TAPESCOPE_RANK", "1"}, {"TAPESCOPE_RANKS", "2"}};
   EXPECT_SAYS(refusal(ours), "TAPESCOPE_WORLD_FD");
@@ -297,6 +278,11 @@ TEST(Collectives, NeverSilentlyAlone) {
   EXPECT_SAYS(refusal({}, options), "nothing started this process");
   options.transport = "tcp";
   EXPECT_SAYS(refusal({}, options), "unknown transport 'tcp'");
+  options.transport = "nccl";
+  EXPECT_SAYS(refusal({}, options), "start it by --ranks 4, torchrun, mpirun or srun");
+  if (!why_no_cuda().empty()) {
+    EXPECT_SAYS(refusal(ours, options), "leave out --transport");
+  }
   options = {};
   options.rank_timeout = 0;
   EXPECT_SAYS(refusal(ours, options), "time-out");
@@ -382,7 +368,9 @@ TEST(Collectives, TransportsSayWhyNot) {
     found.emplace(transport.name, transport);
   }
   EXPECT_TRUE(found.at("local").available);
-  EXPECT_SAYS(found.at("nccl").reason, "needs a CUDA build and libnccl");
+  if (!why_no_cuda().empty()) {
+    EXPECT_EQ(found.at("nccl").reason, "no GPU: " + why_no_cuda());
+  }
   if (found.at("mpi").available) return;
   EXPECT_SAYS(refusal({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}}),
               "MPI cannot be used: " + found.at("mpi").reason);

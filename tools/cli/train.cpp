@@ -47,7 +47,9 @@ std::string last_checkpoint(const std::string& out) {
 
 // This process's end of the ranks that share the training; null where it is the only one.
 std::unique_ptr<Communicator> join_ranks(TrainConfig& config, const CommandLine& line) {
-  std::unique_ptr<Communicator> ranks = join_world({.rank_timeout = config.rank_timeout});
+  std::unique_ptr<Communicator> ranks = join_world({.transport = config.transport,
+                                                    .rank_timeout = config.rank_timeout,
+                                                    .fast_all_reduce = config.fast_all_reduce});
   const int found = ranks != nullptr ? ranks->size() : 1;
   if (line.given("--ranks") && config.ranks != found) {
     throw usage_error(
@@ -55,6 +57,14 @@ std::unique_ptr<Communicator> join_ranks(TrainConfig& config, const CommandLine&
         "it out",
         config.ranks, found);
   }
+  const std::string_view by = ranks != nullptr ? ranks->transport() : "";
+  if (line.given("--fast-all-reduce") && by != "nccl") {
+    throw usage_error(
+        "--fast-all-reduce is of processes that speak through nccl{}; leave it out, or start "
+        "several with --transport nccl",
+        by.empty() ? ", and this is a single one" : fmt::format(", and these use {}", by));
+  }
+  config.fast_all_reduce = config.fast_all_reduce && by == "nccl";
   config.ranks = found;
   return ranks;
 }
@@ -67,7 +77,9 @@ int train(Options& options, const CommandLine& line) {
   if (config.threads < 0) {
     throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   }
-  if (!line.given("--ranks")) config.ranks = 1;  // a run goes on with any number
+  // A run goes on with any number, by any way.
+  if (!line.given("--ranks")) config.ranks = 1;
+  if (!line.given("--transport")) config.transport = "auto";
   if (config.ranks < 1) throw usage_error("--ranks is {}; it must be 1 or more", config.ranks);
   if (config.ranks > 1 && !options.plan && launched().ranks == 1) {
     return run_ranks({.ranks = static_cast<int>(std::min<std::int64_t>(config.ranks, INT_MAX)),
@@ -100,8 +112,9 @@ std::function<int()> setup(CommandLine& line) {
   auto options = std::make_shared<Options>();
   for_each_option(options->config, [&](std::string_view name, auto& value, std::string_view help) {
     if constexpr (std::is_same_v<decltype(value), bool&>) {
-      if (name == "allow-outside") {  // a flag, as every subcommand that opens data has it
-        line.flag("--allow-outside", value, std::string(help));
+      // Flags; the first as every subcommand that opens data has it.
+      if (name == "allow-outside" || name == "fast-all-reduce") {
+        line.flag("--" + std::string(name), value, std::string(help));
         return;
       }
     }

@@ -160,6 +160,7 @@ int run(const Options& options) {
   config.weights = "";
   if (onnx::names_onnx(config.model)) config.model = graph_path(options.run).string();
   config.threads = options.threads != 0 ? options.threads : config.threads;
+  config.fast_all_reduce = false;  // one process adds in the tree's order
   const TrainConfig as_stored = config;
   if (config.threads > 0) set_thread_count(static_cast<int>(config.threads));
   monitoring::ProgressLine out;

@@ -286,7 +286,9 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
   const std::vector<int> processors = allowed_processors();
   const Communicator* const ranks = run.setup.options.ranks;
   const std::string shared =
-      ranks != nullptr ? fmt::format("{} ranks ({}), ", ranks->size(), ranks->transport()) : "";
+      ranks != nullptr ? fmt::format("{} ranks ({}{}), ", ranks->size(), ranks->transport(),
+                                     config.fast_all_reduce ? ", sums in its order" : "")
+                       : "";
   out.line(fmt::format(
       "{} at {}x{}: {} parameters, {:.2f} GFLOP and {} per step; {}; lr {}, {}{} thread{} on "
       "processor{} {}",

@@ -214,7 +214,8 @@ bool may_change_on_resume(std::string_view option) {
                                                   "allow-outside",
                                                   "weights",
                                                   "ranks",
-                                                  "rank-timeout"};
+                                                  "rank-timeout",
+                                                  "transport"};
   return free.contains(option);
 }
 

@@ -40,6 +40,8 @@ struct TrainConfig {
   std::int64_t threads = 0, loader_threads = 2;  // 0 threads: all processors
   std::int64_t chunks = 0, ranks = 1;            // 0 chunks: chosen
   double rank_timeout = 300;                     // seconds
+  std::string transport = "auto";
+  bool fast_all_reduce = false;
   std::string kernel;                            // FAMILY=VARIANT[,FAMILY=VARIANT]
   std::string cache = "none", on_bad_image = "fail", exif = "apply";
   bool allow_outside = false;
@@ -84,6 +86,12 @@ void for_each_rank_option(Config& c, Visit& visit) {
         "torchrun say it themselves");
   visit("rank-timeout", c.rank_timeout,
         "seconds after which a process that says nothing ends the training");
+  visit("transport", c.transport,
+        "what processes speak through: auto (as they were started), local, mpi or nccl (a GPU "
+        "each, sums without the host)");
+  visit("fast-all-reduce", c.fast_all_reduce,
+        "with nccl: sums over processes in NCCL's own order; quicker, and no longer the bits of one "
+        "process");
 }
 
 // Calls visit(name, member, help) for each option, in the order in which help lists them.

@@ -1,4 +1,4 @@
-// Libraries that are used where they can be found: cuBLAS and cuDNN.
+// Libraries that are used where they can be found: cuBLAS, cuDNN, NCCL.
 #pragma once
 
 #include <initializer_list>

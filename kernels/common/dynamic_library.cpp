@@ -1,4 +1,4 @@
-#include "kernels/cuda/dynamic_library.h"
+#include "kernels/common/dynamic_library.h"
 
 #include <dlfcn.h>
 #include <glob.h>

@@ -1,0 +1,24 @@
+// What ranks with a GPU each say to each other from its memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/queue.h"
+
+namespace tapescope {
+
+// Work in the order of a queue: the host waits for nothing, so that a step with it can be captured
+// as a CUDA graph. All ranks make the same calls in the same order.
+class DeviceLink {
+ public:
+  virtual ~DeviceLink() = default;
+  // Whether sums are taken by sum_fast(): the user wants them so.
+  virtual bool fast() const = 0;
+  // all {ranks, bytes}: this rank's row is there; the others are filled in.
+  virtual void gather_rows(void* all, std::size_t bytes, const Queue& queue) = 0;
+  // out {count} = the sum of all ranks' `in`, in an order that the library chooses; may be `in`.
+  virtual void sum_fast(const float* in, float* out, std::int64_t count, const Queue& queue) = 0;
+};
+
+}  // namespace tapescope
