@@ -152,6 +152,14 @@ void name_options(std::vector<std::string> options) { options_of_command = std::
 int status_of(int (*command)(int argc, char** argv), int argc, char** argv) {
   try {
     return command(argc, argv);
+  } catch (...) {
+    return tell_error();
+  }
+}
+
+int tell_error() {
+  try {
+    throw;
   } catch (const ErrorWithRemedy& error) {
     return say(error, with_options(error));
   } catch (const RankEnded& error) {
