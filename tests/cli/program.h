@@ -34,16 +34,17 @@ inline const char* binary() {
   return set != nullptr ? set : TAPESCOPE_PROGRAM;
 }
 
-// A running program; its output goes to files, its input comes from `input` where there is one.
+// A running program, ours or another one in the path; its output goes to files, its input comes from
+// `input` where there is one.
 class Process {
  public:
   explicit Process(const std::vector<std::string>& arguments,
-                   const std::filesystem::path& input = {}) {
+                   const std::filesystem::path& input = {}, const char* program = binary()) {
     // Here and not in the child, which may be killed before it comes to it.
     for (const char* name : {"out", "err"}) std::ofstream(folder_ / name).flush();
     pid_ = ::fork();
     if (pid_ != 0) return;
-    std::vector<char*> words{const_cast<char*>(binary())};
+    std::vector<char*> words{const_cast<char*>(program)};
     for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
     words.push_back(nullptr);
     const auto redirect = [](const std::filesystem::path& path, int to) {
@@ -56,7 +57,7 @@ class Process {
       const rlimit limit{processor_seconds, processor_seconds + 1};
       ::setrlimit(RLIMIT_CPU, &limit);
     }
-    ::execv(binary(), words.data());
+    ::execvp(program, words.data());
     ::_exit(127);
   }
   // Ends programs that take longer, whatever else the machine does; 0: no limit.

@@ -20,6 +20,7 @@
 #include "kernels/collectives/world.h"
 #include "tests/kernels/rank_bodies.h"
 #include "tests/kernels/rank_tests.h"
+#include "tests/mpirun.h"
 #include "tests/says.h"
 
 namespace tapescope {
@@ -314,8 +315,7 @@ std::string why_no_mpirun() {
   return "MPI has threads that ThreadSanitizer knows nothing of";
 #endif
   if (!why_no_mpi().empty()) return why_no_mpi();
-  const bool found = std::system("mpirun --version 2>/dev/null | grep -q 'Open MPI'") == 0;
-  return found ? "" : "no mpirun of Open MPI (openmpi-bin)";
+  return has_mpirun() ? "" : "no mpirun of Open MPI (openmpi-bin)";
 }
 #define SKIP_WITHOUT_MPI() \
   if (const std::string why = why_no_mpirun(); !why.empty()) GTEST_SKIP() << why

@@ -62,6 +62,44 @@ std::string shown(const std::filesystem::path& path) {
   return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
 }
 
+std::vector<std::string> options_of_command;
+
+// What would set about a remedy, of any subcommand.
+std::vector<std::string> options_for(Remedy remedy) {
+  switch (remedy) {
+    case Remedy::smaller_step:
+      return {"--batch-size", "--image-size", "--width"};
+    case Remedy::larger_images:
+      return {"--image-size", "--model"};
+    case Remedy::fewer_threads:
+      return {"--threads"};
+    case Remedy::own_kernel:
+      return {"--kernel"};
+    case Remedy::cpu:
+      return {"--device cpu"};
+    case Remedy::leave_out:
+      return {"--on-bad-image skip"};
+    case Remedy::longer_wait:
+      return {"--rank-timeout"};
+  }
+  return {};
+}
+
+// The library says what would help, the command line which options do.
+std::string with_options(const ErrorWithRemedy& error) {
+  std::vector<std::string> options = options_for(error.remedy);
+  std::erase_if(options, [](const std::string& option) {
+    return std::find(options_of_command.begin(), options_of_command.end(),
+                     option.substr(0, option.find(' '))) == options_of_command.end();
+  });
+  if (options.empty()) return error.what();
+  return fmt::format("{} ({})", error.what(), fmt::join(options, ", "));
+}
+
+int say(const Error& error, const std::string& sentence) {
+  return say(error.blame() == Blame::usage ? 2 : 1, sentence);
+}
+
 }  // namespace
 
 void prepare_process() {
@@ -105,53 +143,19 @@ int end_output(int status) {
                                                   : "an earlier write failed"));
 }
 
-namespace {
-
-std::vector<std::string> options_of_command;
-
-// What would set about a remedy, of any subcommand.
-std::vector<std::string> options_for(Remedy remedy) {
-  switch (remedy) {
-    case Remedy::smaller_step:
-      return {"--batch-size", "--image-size", "--width"};
-    case Remedy::larger_images:
-      return {"--image-size", "--model"};
-    case Remedy::fewer_threads:
-      return {"--threads"};
-    case Remedy::own_kernel:
-      return {"--kernel"};
-    case Remedy::cpu:
-      return {"--device cpu"};
-    case Remedy::leave_out:
-      return {"--on-bad-image skip"};
-    case Remedy::longer_wait:
-      return {"--rank-timeout"};
-  }
-  return {};
-}
-
-// The library says what would help, the command line which options do.
-std::string with_options(const ErrorWithRemedy& error) {
-  std::vector<std::string> options = options_for(error.remedy);
-  std::erase_if(options, [](const std::string& option) {
-    return std::find(options_of_command.begin(), options_of_command.end(),
-                     option.substr(0, option.find(' '))) == options_of_command.end();
-  });
-  if (options.empty()) return error.what();
-  return fmt::format("{} ({})", error.what(), fmt::join(options, ", "));
-}
-
-int say(const Error& error, const std::string& sentence) {
-  return say(error.blame() == Blame::usage ? 2 : 1, sentence);
-}
-
-}  // namespace
-
 void name_options(std::vector<std::string> options) { options_of_command = std::move(options); }
 
 int status_of(int (*command)(int argc, char** argv), int argc, char** argv) {
   try {
     return command(argc, argv);
+  } catch (...) {
+    return tell_error();
+  }
+}
+
+int tell_error() {
+  try {
+    throw;
   } catch (const ErrorWithRemedy& error) {
     return say(error, with_options(error));
   } catch (const RankEnded& error) {

@@ -23,6 +23,9 @@ void name_options(std::vector<std::string> options);
 // Calls `command` and returns the exit status; every exception becomes a sentence on stderr.
 int status_of(int (*command)(int argc, char** argv), int argc, char** argv);
 
+// The same of the exception that is being handled, within a catch.
+int tell_error();
+
 // Makes SIGINT, SIGTERM and SIGHUP (a terminal that is closed, a connection that is lost) a wish
 // that `interrupted` tells. SIGHUP stays ignored where it was when the program began (nohup).
 void catch_interrupts();

@@ -11,6 +11,7 @@
 #include "tools/tasks/kit.h"
 #include "tools/tasks/training.h"
 #include "tools/training/ranks.h"
+#include "tools/training/shared_batch.h"
 #include "tools/training/stored_config.h"
 
 namespace tapescope::cli {
@@ -69,6 +70,13 @@ std::unique_ptr<Communicator> join_ranks(TrainConfig& config, const CommandLine&
   return ranks;
 }
 
+// The exit status after an error that all ranks meet: the first one tells of it, before the others
+// end, and mpirun ends all with the first that does. Our launcher may listen to any.
+int end_of_all(bool first, const Error& error) {
+  if (first || watched_by_launcher()) return tell_error();
+  return error.blame() == Blame::usage ? 2 : 1;
+}
+
 int train(Options& options, const CommandLine& line) {
   TrainConfig& config = options.config;
   expect_complete(options, line);
@@ -96,7 +104,14 @@ int train(Options& options, const CommandLine& line) {
       options.plan || !first ? nullptr : tasks::lock_run(config.out);
   if (ranks != nullptr) ranks->barrier();  // the run's folder is there
   monitoring::ProgressLine out(!first);
-  const auto training = tasks::prepare_training(config, options.request, out);
+  std::unique_ptr<tasks::PreparedTraining> training;
+  try {
+    training = tasks::prepare_training(config, options.request, out);
+  } catch (const Error& error) {
+    if (!same_on_all(ranks.get(), error.what())) throw;
+    return end_of_all(first, error);
+  }
+  same_on_all(ranks.get(), "");  // to those who ask
   if (options.plan) {
     const tasks::TrainingPlan plan = tasks::plan_of(*training);
     return print({plan.text, plan.json}, options.json);

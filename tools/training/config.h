@@ -82,8 +82,8 @@ void for_each_rank_option(Config& c, Visit& visit) {
         "pieces of a batch for sums over it, a power of two: as many processes, or fewer, make the "
         "same bits; 0: 4, on a GPU as many as there are processes");
   visit("ranks", c.ranks,
-        "processes that share each batch: started here, on this machine; those of mpirun, srun or "
-        "torchrun say it themselves");
+        "processes that share each batch: started here, on this machine; mpirun and srun start "
+        "theirs and need no --ranks; torchrun's variables alone are refused");
   visit("rank-timeout", c.rank_timeout,
         "seconds after which a process that says nothing ends the training");
   visit("transport", c.transport,

@@ -1,7 +1,10 @@
 #include "tools/training/shared_batch.h"
 
+#include <algorithm>
+
 #include "autograd/program/share.h"
 #include "engine/error.h"
+#include "engine/hash.h"
 #include "tools/training/environment.h"
 
 namespace tapescope {
@@ -11,6 +14,14 @@ bool any_of_ranks(Communicator* ranks, bool own) {
   double count = own ? 1 : 0;
   ranks->all_reduce(&count, 1, DType::f64);
   return count > 0;
+}
+
+bool same_on_all(Communicator* ranks, std::string_view text) {
+  if (ranks == nullptr) return true;
+  const std::uint64_t own = stable_hash(text);
+  std::vector<std::uint64_t> all(static_cast<std::size_t>(ranks->size()));
+  ranks->all_gather(&own, std::vector(all.size(), sizeof own), all.data());
+  return std::count(all.begin(), all.end(), own) == ranks->size();
 }
 
 Tensor gathered(const Tensor& own, const Batch& batch, Communicator& ranks) {

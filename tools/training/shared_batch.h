@@ -13,6 +13,9 @@ namespace tapescope {
 // Whether any rank says so; `ranks` null: the one there is.
 bool any_of_ranks(Communicator* ranks, bool own);
 
+// Whether all ranks say the same text, by its hash.
+bool same_on_all(Communicator* ranks, std::string_view text);
+
 // {own rows, ...} of each rank as {batch rows, ...}, on the CPU.
 Tensor gathered(const Tensor& own, const Batch& batch, Communicator& ranks);
 // The batch that the ranks share, put together, but for the tensor of this name.
