@@ -150,9 +150,8 @@ int run(const Options& options) {
     throw usage_error("'{}' has no recorded steps: the training ended before its first one",
                       printable(options.run));
   }
-  if (steps < options.steps && !options.json) {
+  if (steps < options.steps && !options.json)
     fmt::print(stderr, "the run has a record of its first {} steps\n", steps);
-  }
   // What changes no bit and takes time, or writes into the run.
   config.statistics_every = 0;
   config.watch_images = "";

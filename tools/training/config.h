@@ -42,7 +42,7 @@ struct TrainConfig {
   double rank_timeout = 300;                     // seconds
   std::string transport = "auto";
   bool fast_all_reduce = false;
-  std::string kernel;                            // FAMILY=VARIANT[,FAMILY=VARIANT]
+  std::string kernel;  // FAMILY=VARIANT[,FAMILY=VARIANT]
   std::string cache = "none", on_bad_image = "fail", exif = "apply";
   bool allow_outside = false;
 };
@@ -81,17 +81,19 @@ void for_each_rank_option(Config& c, Visit& visit) {
   visit("chunks", c.chunks,
         "pieces of a batch for sums over it, a power of two: as many processes, or fewer, make the "
         "same bits; 0: 4, on a GPU as many as there are processes");
-  visit("ranks", c.ranks,
-        "processes that share each batch: started here, on this machine; mpirun and srun start "
-        "theirs and need no --ranks; torchrun's variables alone are refused");
+  visit(
+      "ranks", c.ranks,
+      "processes that share each batch: started here, on this machine; mpirun, srun and, on GPUs, "
+      "torchrun start theirs and need no --ranks");
   visit("rank-timeout", c.rank_timeout,
         "seconds after which a process that says nothing ends the training");
   visit("transport", c.transport,
         "what processes speak through: auto (as they were started), local, mpi or nccl (a GPU "
         "each, sums without the host)");
-  visit("fast-all-reduce", c.fast_all_reduce,
-        "with nccl: sums over processes in NCCL's own order; quicker, and no longer the bits of one "
-        "process");
+  visit(
+      "fast-all-reduce", c.fast_all_reduce,
+      "with nccl: sums over processes in NCCL's own order; quicker, and no longer the bits of one "
+      "process");
 }
 
 // Calls visit(name, member, help) for each option, in the order in which help lists them.
