@@ -10,9 +10,22 @@ using namespace tapescope::testing;
 std::vector<float> dropped(const char* variant, const DropoutShape& s, const std::vector<float>& x,
                            std::int64_t step, std::int64_t first_row = 0) {
   auto y = poisoned(s.rows * s.row_elements);
-  run(prepare(dropout_variants(), variant, s), {x.data() + first_row * s.row_elements, &step},
-      {y.data()});
+  run(prepare(dropout_variants(), variant, s),
+      {x.data() + first_row * s.row_elements, &step, nullptr}, {y.data()});
   return y;
+}
+
+// A process that has rows 2 to 4 of a batch drops what one with all of them drops there.
+TEST(Dropout, RowsAreNumberedFromTheFirst) {
+  const std::int64_t step = 5, first = 2, elements = 37;
+  const std::vector<float> x(5 * elements, 1.0f);
+  for (const char* variant : {"simd", "reference"}) {
+    const auto all = dropped(variant, {DType::f32, 5, elements, 0.5, 42}, x, step);
+    auto some = poisoned(3 * elements);
+    run(prepare(dropout_variants(), variant, {DType::f32, 3, elements, 0.5, 42}),
+        {x.data(), &step, &first}, {some.data()});
+    EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin() + 2 * elements)) << variant;
+  }
 }
 
 // The published test vector of Philox4x32-10 (Random123's kat_vectors): all ones.
