@@ -25,7 +25,8 @@ void DeviceBench::row(const std::string& name, std::string_view result,
 namespace {
 
 constexpr const char* kUsage =
-    "usage: device_bench ops | shapes FAMILY | check OP... | kernels FAMILY... | step MODEL...\n"
+    "usage: device_bench ops | shapes FAMILY | check OP... | kernels FAMILY... | step MODEL... |\n"
+    "       nccl gathered|fast...\n"
     "  --device cuda|emulated  --dtype f32|bf16  --small  what the emulator can take\n"
     "  check, kernels: --own   without cuDNN and cuBLAS\n"
     "  kernels:        --best  the first own rung and the library only\n"
@@ -78,6 +79,7 @@ int run(int argc, char** argv) {
   const auto answer = what == "check"     ? check_op
                       : what == "kernels" ? time_kernels
                       : what == "step"    ? time_steps
+                      : what == "nccl"    ? check_nccl
                                           : nullptr;
   if (answer == nullptr || words.size() < 2) throw usage_error("{}", kUsage);
   for (std::size_t i = 1; i < words.size(); ++i) answer(bench, words[i]);

@@ -38,4 +38,7 @@ void time_kernels(DeviceBench& bench, const std::string& family);
 // Whole training steps of a model: forward, gradient, SGD. pytorch_steps.py has the same sizes.
 void time_steps(DeviceBench& bench, const std::string& model);
 
+// Sums of one rank by NCCL, "gathered" or "fast", alone and from a CUDA graph.
+void check_nccl(DeviceBench& bench, const std::string& sums);
+
 }  // namespace tapescope
