@@ -27,8 +27,10 @@ class Sharing {
     }
   }
 
-  void run() {
+  // False where a step cannot be cut, which only one process may live with.
+  bool run() {
     for (Step& step : std::exchange(program_.steps, {})) place(std::move(step));
+    return !whole_;
   }
 
  private:
@@ -62,7 +64,8 @@ class Sharing {
           "it in one process",
           step.path, describe(op));
     }
-    add(std::move(step), false);  // done on all rows, for there are no others
+    whole_ = true;
+    add(std::move(step), false);
   }
 
   static bool draws(const Op& op) {
@@ -91,7 +94,7 @@ class Sharing {
       const Var sum = record(sums, o).out();
       // How many elements make one: an operand's for each of the result's, or, of what is spread
       // out, the other way round.
-      const bool spread = o.size() > 1 && o[0].type().elements() < sum.type().elements();
+      const bool spread = !split_[at(step.operands[0])];
       const Var count = spread ? count_like(o[1], o[0]) : count_like(o[0], sum);
       return {div(sum, cast(count, sum.dtype()))};
     });
@@ -197,13 +200,15 @@ class Sharing {
   Communicator* ranks_;
   std::vector<bool> split_;  // by value: its rows are the batch's
   int first_row_ = -1;
+  bool whole_ = false;
 };
 
 }  // namespace
 
 void share_batch(LoweredProgram& program, const Backend& backend, const CompileOptions& options) {
   if (options.chunks == 1 && options.ranks == nullptr) return;
-  Sharing(program, backend, options).run();
+  LoweredProgram shared = program;
+  if (Sharing(shared, backend, options).run()) program = std::move(shared);
 }
 
 }  // namespace tapescope

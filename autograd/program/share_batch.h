@@ -13,7 +13,8 @@
 //   dropout                                        told which row of the batch its first one is
 //
 // So one, two or four processes make the same bits: the tree depends on the number of pieces alone
-// (Op::adds_rows, Op::without_average). Any other op is refused where the batch is shared, by name.
+// (Op::adds_rows, Op::without_average). Where there is any other op the batch is not cut: several
+// processes are refused, by the op's name.
 #pragma once
 
 #include "autograd/program/lower.h"

@@ -180,6 +180,35 @@ TEST(ShareBatch, AverageOverUnequalSharesIsThatOfAll) {
   });
 }
 
+// What is made of mixed rows may look like a batch, and its gradient like that of one.
+TEST(ShareBatch, OneProcessComputesWhatCannotBeCutAsItIs) {
+  const auto gradients = [](int chunks) {
+    Tape tape(Device::cpu(), Mode::training);
+    const Var x = tape.input("x", DType::f32, {4, 3});
+    const Var w = tape.input("w", DType::f32, {5, 3});
+    const Var y = linear(x, w);
+    const Var parts[] = {slice(y, 0, 2, 4), slice(y, 0, 0, 2)};
+    const Var loss = mean(square(concat(parts, 0)));
+    const Var outputs[] = {loss, tape.gradient(loss, {w})[0]};
+    return tape.compile(outputs, {}, {.chunks = chunks})
+        .run({{"x", noise({DType::f32, {4, 3}}, 1)}, {"w", noise({DType::f32, {5, 3}}, 2)}});
+  };
+  const std::vector<Tensor> whole = gradients(1), pieces = gradients(4);
+  for (std::size_t k = 0; k < whole.size(); ++k) EXPECT_EQ(bits(whole[k]), bits(pieces[k]));
+}
+
+// Recorded with one row, an average over rows is that of as many as there are.
+TEST(ShareBatch, AnAverageRecordedWithOneRowIsOverAll) {
+  Tape tape(Device::cpu(), Mode::training);
+  const Var x = tape.input("x", DType::f32, {1});
+  const Var loss = mean(square(x));
+  const Var outputs[] = {loss, tape.gradient(loss, {x})[0]};
+  Program program = tape.compile(outputs, {}, {.chunks = 2});
+  const std::vector<Tensor> out = program.run({{"x", Tensor::from<float>({4}, {1, 2, 3, 4})}});
+  EXPECT_EQ(out[0].item(), 7.5);
+  EXPECT_EQ(out[1].item(3), 2);
+}
+
 TEST(ShareBatch, WhatMixesRowsIsRefusedByName) {
   ThreadRanks ranks(2);
   try {
