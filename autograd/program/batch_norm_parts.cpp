@@ -14,7 +14,7 @@ namespace tapescope {
 namespace {
 
 struct Form {
-  Variants<BatchNormShape> (*variants)();
+  Variants<BatchNormShape> (*variants)() = nullptr;
   double epsilon = 0;
   bool residual = false;
   bool gradient = false;

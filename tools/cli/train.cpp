@@ -59,7 +59,7 @@ std::unique_ptr<Communicator> join_ranks(TrainConfig& config, const CommandLine&
         config.ranks, found);
   }
   const std::string_view by = ranks != nullptr ? ranks->transport() : "";
-  if (line.given("--fast-all-reduce") && by != "nccl") {
+  if (line.given("--fast-all-reduce") && config.fast_all_reduce && by != "nccl") {
     throw usage_error(
         "--fast-all-reduce is of processes that speak through nccl{}; leave it out, or start "
         "several with --transport nccl",
@@ -81,7 +81,8 @@ int train(Options& options, const CommandLine& line) {
   TrainConfig& config = options.config;
   expect_complete(options, line);
   if (options.request.resume) take_stored_options(config, line.all_given(), "--resume");
-  if (config.data.empty()) throw usage_error("--data is required: a folder of images, shards or IDX files");
+  if (config.data.empty())
+    throw usage_error("--data is required: a folder of images, shards or IDX files");
   if (config.threads < 0) {
     throw usage_error("--threads is {}; it must be 0 or more", config.threads);
   }

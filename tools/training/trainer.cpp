@@ -349,7 +349,7 @@ std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress&
   inputs.push_back({"learning_rate", learning_rate});
   inputs.push_back({"step", step_number});
   first_row.values<std::int64_t>()[0] = batch.first_row;
-  inputs.push_back({kFirstRow, first_row});
+  if (options.ranks != nullptr) inputs.push_back({kFirstRow, first_row});
   inputs = staging->stage(std::move(inputs));
   if (wants_statistics(progress)) now->statistics->before(inputs, batch);
   std::vector<Tensor> out =
