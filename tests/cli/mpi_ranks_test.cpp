@@ -19,6 +19,15 @@ class MpiRanksProgram : public TrainingOfRanks {
                        binary()};
     return Process(own + words, {}, "mpirun");
   }
+  // Where a rank was killed, mpirun of Open MPI 4.1 may wait for itself for ever, in
+  // PMIx_server_finalize: its ranks have ended, and it is ended too.
+  static Result end_of(Process& mpirun, const std::vector<pid_t>& ranks) {
+    if (!mpirun.ends_within(45)) {
+      EXPECT_EQ(left_of(ranks), std::vector<pid_t>{});
+      mpirun.signal(SIGKILL);
+    }
+    return mpirun.wait();
+  }
   static void expect_trained_by(int ranks, const Words& words) {
     const Result result = mpirun(ranks, words).wait();
     ASSERT_EQ(result.status, 0) << result.err;
@@ -47,7 +56,8 @@ TEST_F(MpiRanksProgram, ADetectorIsThatOfOneProcess) {
   }
 }
 
-// At any moment, a rank or the launcher: non-zero exit, none left, and others go on to the same end.
+// At any moment, a rank or the launcher: non-zero exit, none left, and others go on to the same
+// end.
 TEST_F(MpiRanksProgram, WhoIsKilledTakesTheOthersAlongAndNoWork) {
   const int kills = std::getenv("TAPESCOPE_FULL") != nullptr ? 30 : 4;
   expect_trained(resnet20("uninterrupted", 24) + Words{"--checkpoint-every", "3"});
@@ -63,7 +73,7 @@ TEST_F(MpiRanksProgram, WhoIsKilledTakesTheOthersAlongAndNoWork) {
     std::this_thread::sleep_for(std::chrono::milliseconds(random.below(1000)));
     const std::size_t victim = random.below(static_cast<std::uint32_t>(ranks));
     ::kill(k % 4 == 3 ? process.pid() : children[victim], SIGKILL);
-    const Result result = process.wait();
+    const Result result = end_of(process, children);
     EXPECT_EQ(left_of(children), std::vector<pid_t>{});
     words = {"train", "--resume", "--out", at("killed")};
     if (result.status == 0) break;  // it was at its end
@@ -78,15 +88,13 @@ TEST_F(MpiRanksProgram, ARankThatSaysNothingEndsAllAfterTheTimeOut) {
   const std::vector<pid_t> children = ranks_of(process, 2, "silent");
   ASSERT_EQ(children.size(), 2u);
   ::kill(children[1], SIGSTOP);
-  const auto began = std::chrono::steady_clock::now();
-  const Result result = process.wait();
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-  EXPECT_LT(took.count(), 30);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  EXPECT_EQ(left_of(children, 30), std::vector<pid_t>{});
+  const Result result = end_of(process, children);
   EXPECT_NE(result.status, 0);
   EXPECT_SAYS(result.err, "rank 0 of 2 in call ");
   EXPECT_SAYS(result.err, "has heard nothing from rank 1 for 3 s");
   EXPECT_SAYS(result.err, "(--rank-timeout)");
-  EXPECT_EQ(left_of(children), std::vector<pid_t>{});
 }
 
 int sentences(const Result& result) {

@@ -34,8 +34,8 @@ inline const char* binary() {
   return set != nullptr ? set : TAPESCOPE_PROGRAM;
 }
 
-// A running program, ours or another one in the path; its output goes to files, its input comes from
-// `input` where there is one.
+// A running program, ours or another one in the path; its output goes to files, its input comes
+// from `input` where there is one.
 class Process {
  public:
   explicit Process(const std::vector<std::string>& arguments,
@@ -65,6 +65,16 @@ class Process {
 
   void signal(int number) const { ::kill(pid_, number); }
   pid_t pid() const { return pid_; }
+  // Whether it ends within so many seconds; wait() tells how.
+  bool ends_within(double seconds) const {
+    for (double waited = 0; waited < seconds; waited += 0.01) {
+      siginfo_t info{};
+      ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+      if (info.si_pid == pid_) return true;
+      ::usleep(10'000);
+    }
+    return false;
+  }
   Result wait() {
     int status = 0;
     ::waitpid(pid_, &status, 0);

@@ -137,8 +137,8 @@ class TrainingOfRanks : public ::testing::Test {
     return {};
   }
   // Who of them runs, once they have had time to end; a zombie does not run.
-  static std::vector<pid_t> left_of(std::vector<pid_t> processes) {
-    for (int tries = 0; tries < 1000 && !processes.empty(); ++tries) {
+  static std::vector<pid_t> left_of(std::vector<pid_t> processes, int seconds = 10) {
+    for (int tries = 0; tries < 100 * seconds && !processes.empty(); ++tries) {
       if (tries > 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
       std::erase_if(processes, [](pid_t process) {
         std::ifstream file(fmt::format("/proc/{}/stat", process));
