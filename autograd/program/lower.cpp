@@ -118,6 +118,51 @@ class Lowering {
 
 }  // namespace
 
+std::vector<int> record_steps(const LoweredProgram& program, const Step& of, Device device,
+                              std::span<const int> operands, Recording record,
+                              const RecordedSteps& into) {
+  Tape scratch(device, Mode::evaluation);
+  std::unordered_map<const Node*, std::vector<int>> values_of;
+  std::vector<Var> inputs;
+  for (std::size_t i = 0; i < operands.size(); ++i) {
+    const Type& type = program.values[static_cast<std::size_t>(operands[i])].type;
+    inputs.push_back(scratch.input(fmt::format("{}", i), type.dtype, type.shape));
+    values_of[inputs.back().node] = {operands[i]};
+  }
+  const auto value_of = [&](const Var& var) {
+    return values_of.at(var.node)[static_cast<std::size_t>(var.output)];
+  };
+  const std::vector<Var> results = record(scratch, inputs);
+  if (results.empty()) return {};
+  Step made{nullptr, of.path, of.owner, of.node, {}, {}};
+  for (const Node* node : scratch.nodes()) {
+    if (values_of.contains(node)) continue;
+    if (const auto* constant = dynamic_cast<const ConstantOp*>(node->op.get())) {
+      values_of[node] = {into.constant(constant->value)};
+      continue;
+    }
+    made.op = node->op;
+    made.operands.clear();
+    made.outputs.clear();
+    for (const Var& operand : node->operands()) made.operands.push_back(value_of(operand));
+    for (int i = 0; i < node->output_count; ++i) {
+      made.outputs.push_back(into.output(node->out(i), results));
+    }
+    values_of[node] = made.outputs;
+    into.place(made);
+  }
+  std::vector<int> values;
+  for (const Var& result : results) values.push_back(value_of(result));
+  return values;
+}
+
+std::int64_t recorded_rows(const LoweredProgram& program) {
+  for (const auto& [name, type] : program.inputs) {
+    if (type.shape.rank() > 0 && type.shape[0] > 0) return type.shape[0];
+  }
+  return 0;
+}
+
 LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects,
                      const CompileOptions& options) {
   for (const Var& output : outputs) {

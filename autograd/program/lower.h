@@ -38,6 +38,24 @@ struct LoweredProgram {
   int guard = -1;  // a value, or none
 };
 
+// Records anew, on a tape of its own, what steps are to be: `record` is given Vars of the types of
+// `operands`, values of `program`. Each recorded node, in its order, becomes a step in the name of
+// `of`; constants are added to the program. `output` numbers an output, `place` takes the step.
+// Returns the values of what was recorded.
+using Recording = FunctionRef<std::vector<Var>(Tape&, std::span<const Var>)>;
+struct RecordedSteps {
+  FunctionRef<int(const Var& output, std::span<const Var> results)> output;
+  FunctionRef<int(Tensor)> constant;
+  FunctionRef<void(Step)> place;
+};
+std::vector<int> record_steps(const LoweredProgram& program, const Step& of, Device device,
+                              std::span<const int> operands, Recording record,
+                              const RecordedSteps& into);
+
+// The batch size on the tape, that of the first input with an axis: whatever input is as long has
+// the batch's rows. 0 where there is none.
+std::int64_t recorded_rows(const LoweredProgram& program);
+
 LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects,
                      const CompileOptions& options);
 

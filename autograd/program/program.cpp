@@ -37,12 +37,6 @@ struct Program::State {
   SpecialiseOptions options;
   Communicator* ranks = nullptr;
 
-  // What one rank sees all act upon: they run the same steps.
-  bool on_any_rank(bool own) const {
-    double count = own ? 1 : 0;
-    if (ranks != nullptr) ranks->all_reduce(&count, 1, DType::f64);
-    return count > 0;
-  }
   // Runs the steps; false where the guard or the observer ended it.
   bool execute(Specialised& s, std::span<Tensor> inputs, const Observer* observer);
   void run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const;
@@ -292,10 +286,7 @@ void Program::State::take_old_values(const Specialised& s) {
 }
 
 std::vector<Type> Program::State::types_for(std::int64_t batch) const {
-  std::int64_t recorded = 0;  // the batch size on the tape: that of the first input with an axis
-  for (const auto& [name, type] : program.inputs) {
-    if (type.shape.rank() > 0 && recorded == 0) recorded = type.shape[0];
-  }
+  const std::int64_t recorded = recorded_rows(program);
   std::vector<Type> types;
   for (const auto& [name, type] : program.inputs) {
     types.push_back(type);
@@ -347,7 +338,8 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
   std::vector<Type> types;
   const std::vector<Tensor> bound = state.bind(inputs, types);
   for (std::size_t i = 0; i < bound.size(); ++i) {
-    if (state.on_any_rank(!is_finite(bound[i].host()))) return state.program.inputs[i].first;
+    if (any_of_ranks(state.ranks, !is_finite(bound[i].host())))
+      return state.program.inputs[i].first;
   }
   for (const ParameterRef& parameter : state.program.parameters) {
     if (!is_finite(parameter->value.host())) return parameter->name;
@@ -359,7 +351,7 @@ std::string Program::first_non_finite(std::span<const NamedTensor> inputs) {
     for (std::size_t k = 0; k < step.outputs.size() && finite; ++k) {
       finite = is_finite(observed.output(static_cast<int>(k)));
     }
-    if (state.on_any_rank(!finite)) found = step.path;
+    if (any_of_ranks(state.ranks, !finite)) found = step.path;
     return found.empty();
   };
   run(inputs, look, false);

@@ -1,9 +1,6 @@
 #include "autograd/program/rewrite.h"
 
 #include <algorithm>
-#include <unordered_map>
-
-#include "autograd/leaf.h"
 
 namespace tapescope {
 
@@ -108,36 +105,18 @@ void Rewriter::substitute(int value, int by) {
 
 std::vector<int> Rewriter::ahead(int of, std::span<const int> values,
                                  FunctionRef<std::vector<Var>(std::span<const Var>)> record) {
-  Tape scratch(backend_.device, Mode::evaluation);
-  std::vector<Var> inputs;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    inputs.push_back(
-        scratch.input(fmt::format("{}", i), type(values[i]).dtype, type(values[i]).shape));
-  }
-  const std::vector<Var> results = record(inputs);
-  std::unordered_map<const Node*, std::vector<int>> values_of;
-  for (std::size_t i = 0; i < values.size(); ++i) values_of[inputs[i].node] = {values[i]};
-  for (const Node* node : scratch.nodes()) {
-    if (values_of.contains(node)) continue;
-    if (const auto* constant = dynamic_cast<const ConstantOp*>(node->op.get())) {
-      values_of[node] = {add_constant(constant->value)};
-      continue;
-    }
-    const int s = static_cast<int>(program_.steps.size());
-    Step made{node->op, step(of).path, step(of).owner, step(of).node, {}, {}};
-    for (const Var& operand : node->operands()) {
-      made.operands.push_back(values_of.at(operand.node)[at(operand.output)]);
-    }
-    for (const Type& type : node->types()) {
-      made.outputs.push_back(add({Value::Kind::computed, s, type}));
-    }
-    values_of[node] = made.outputs;
-    program_.steps.push_back(std::move(made));
-    read(s);
-  }
-  std::vector<int> made;
-  for (const Var& result : results) made.push_back(values_of.at(result.node)[at(result.output)]);
-  return made;
+  const Step named = step(of);
+  return record_steps(program_, named, backend_.device, values,
+                      [&](Tape&, std::span<const Var> inputs) { return record(inputs); },
+                      {[&](const Var& output, std::span<const Var>) {
+                         return add({Value::Kind::computed, static_cast<int>(program_.steps.size()),
+                                     output.type()});
+                       },
+                       [&](Tensor constant) { return add_constant(std::move(constant)); },
+                       [&](Step made) {
+                         program_.steps.push_back(std::move(made));
+                         read(static_cast<int>(program_.steps.size()) - 1);
+                       }});
 }
 
 namespace {

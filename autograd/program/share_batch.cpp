@@ -1,9 +1,7 @@
 #include "autograd/program/share_batch.h"
 
 #include <algorithm>
-#include <unordered_map>
 
-#include "autograd/leaf.h"
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "kernels/collectives/communicator.h"
@@ -15,12 +13,7 @@ class Sharing {
  public:
   Sharing(LoweredProgram& program, const Backend& backend, const CompileOptions& options)
       : program_(program), backend_(backend), chunks_(options.chunks), ranks_(options.ranks) {
-    // As Program::plan() has it: the first input with an axis has the batch, and whatever else is
-    // as long.
-    std::int64_t rows = -1;
-    for (const auto& [name, type] : program_.inputs) {
-      if (type.shape.rank() > 0 && rows < 0) rows = type.shape[0];
-    }
+    const std::int64_t rows = recorded_rows(program_);
     for (const Value& value : program_.values) {
       const Shape& shape = value.type.shape;
       split_.push_back(value.kind == Value::Kind::input && shape.rank() > 0 && shape[0] == rows);
@@ -100,55 +93,32 @@ class Sharing {
     });
   }
 
-  template <class Record>
-  bool expand(const Step& step, Record&& record) {
-    Tape scratch(backend_.device, Mode::evaluation);
-    std::unordered_map<const Node*, std::vector<int>> values_of;
-    std::vector<Var> inputs;
-    for (std::size_t k = 0; k < step.operands.size(); ++k) {
-      const Type& type = program_.values[at(step.operands[k])].type;
-      inputs.push_back(scratch.input(fmt::format("{}", k), type.dtype, type.shape));
-      values_of[inputs.back().node] = {step.operands[k]};
-    }
-    const std::vector<Var> results = record(scratch, inputs);
-    if (results.empty()) return false;
-    for (const Node* node : scratch.nodes()) {
-      if (values_of.contains(node)) continue;
-      if (const auto* constant = dynamic_cast<const ConstantOp*>(node->op.get())) {
-        program_.constants.push_back(constant->value);
-        values_of[node] = {
-            add_value({Value::Kind::constant, static_cast<int>(program_.constants.size()) - 1,
-                       constant->value.type()})};
-        continue;
+  bool expand(const Step& step, Recording record) {
+    // A result is the step's own value; others are new.
+    const auto output = [&](const Var& made, std::span<const Var> results) {
+      for (std::size_t i = 0; i < step.outputs.size(); ++i) {
+        if (results[i] == made) return step.outputs[i];
       }
-      Step made{node->op, step.path, step.owner, step.node, {}, {}};
-      for (const Var& operand : node->operands()) {
-        made.operands.push_back(values_of.at(operand.node)[at(operand.output)]);
-      }
-      for (int i = 0; i < node->output_count; ++i) {
-        made.outputs.push_back(output_of(step, results, *node, i));
-      }
-      values_of[node] = made.outputs;
-      place(std::move(made));
-    }
-    for (std::size_t i = 0; i < results.size(); ++i) {  // an operand itself
-      if (std::find(inputs.begin(), inputs.end(), results[i]) == inputs.end()) continue;
-      const int operand = values_of.at(results[i].node)[0];
+      return add_value({Value::Kind::computed, 0, made.type()});
+    };
+    const auto constant = [&](Tensor value) {
+      program_.constants.push_back(value);
+      return add_value(
+          {Value::Kind::constant, static_cast<int>(program_.constants.size()) - 1, value.type()});
+    };
+    const std::vector<int> results =
+        record_steps(program_, step, backend_.device, step.operands, record,
+                     {output, constant, [&](Step made) { place(std::move(made)); }});
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (results[i] == step.outputs[i]) continue;  // else it is an operand itself
       place({unary_op(Unary::identity, 0, 0),
              step.path,
              step.owner,
              step.node,
-             {operand},
+             {results[i]},
              {step.outputs[i]}});
     }
-    return true;
-  }
-  // A result is the step's own value; others are new.
-  int output_of(const Step& step, std::span<const Var> results, const Node& node, int output) {
-    for (std::size_t i = 0; i < step.outputs.size(); ++i) {
-      if (results[i].node == &node && results[i].output == output) return step.outputs[i];
-    }
-    return add_value({Value::Kind::computed, 0, node.types()[at(output)]});
+    return !results.empty();
   }
 
   // A sum over rows: by pieces, and then over the ranks.

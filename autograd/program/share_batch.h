@@ -4,9 +4,8 @@
 // has the batch's rows is *split*, everything else is the same on every process.
 //
 //   row n of the result depends on row n alone     done on the rows that the process has
-//   the result is a sum over rows                  done piece by piece, the pieces' results added
-//   as
-//                                                  a balanced tree, ((0 + 1) + (2 + 3)), which
+//   the result is a sum over rows                  done piece by piece, the results added as a
+//                                                  balanced tree, ((0 + 1) + (2 + 3)), which
 //                                                  all_reduce continues over the processes
 //   an average over rows                           that sum, divided by the count, a sum as well
 //   a batch normalisation                          its sums, then the rest of it

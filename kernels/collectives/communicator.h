@@ -40,4 +40,12 @@ class Communicator {
   virtual double seconds() const = 0;
 };
 
+// Whether any rank says so; `ranks` null: the one there is.
+inline bool any_of_ranks(Communicator* ranks, bool own) {
+  if (ranks == nullptr) return own;
+  double count = own ? 1 : 0;
+  ranks->all_reduce(&count, 1, DType::f64);
+  return count > 0;
+}
+
 }  // namespace tapescope

@@ -33,31 +33,35 @@ struct SquareOrBar {
   }
 };
 
-// A set of them in COCO's form: 48 to train with, 12 to validate and to test.
-inline void write_squares_and_bars(const std::filesystem::path& folder) {
+// `count` of them in COCO's form: FOLDER/images/SPLIT-NN.png and FOLDER/annotations/SPLIT.json.
+inline void write_squares_and_bars(const std::filesystem::path& folder, const std::string& split,
+                                   int count) {
   std::filesystem::create_directories(folder / "annotations");
   std::filesystem::create_directories(folder / "images");
+  nlohmann::json images = nlohmann::json::array(), annotations = nlohmann::json::array();
+  for (int i = 0; i < count; ++i) {
+    const auto& [picture, bar, x, y, w, h] = SquareOrBar(split, i);
+    const std::string name = fmt::format("{}-{:02}.png", split, i);
+    write_png(folder / "images" / name, picture);
+    images.push_back({{"id", i + 1}, {"file_name", name}, {"width", 64}, {"height", 48}});
+    annotations.push_back({{"id", i + 1},
+                           {"image_id", i + 1},
+                           {"category_id", bar ? 7 : 3},
+                           {"bbox", {x, y, w, h}},
+                           {"area", w * h},
+                           {"iscrowd", 0}});
+  }
+  put(folder / "annotations" / (split + ".json"),
+      nlohmann::json{
+          {"images", images},
+          {"annotations", annotations},
+          {"categories", {{{"id", 3}, {"name", "square"}}, {{"id", 7}, {"name", "bar"}}}}}
+          .dump());
+}
+// A whole set: 48 to train with, 12 to validate and to test.
+inline void write_squares_and_bars(const std::filesystem::path& folder) {
   for (const char* split : {"train", "val", "test"}) {
-    nlohmann::json images = nlohmann::json::array(), annotations = nlohmann::json::array();
-    const int count = std::string(split) == "train" ? 48 : 12;
-    for (int i = 0; i < count; ++i) {
-      const auto& [picture, bar, x, y, w, h] = SquareOrBar(split, i);
-      const std::string name = fmt::format("{}-{:02}.png", split, i);
-      write_png(folder / "images" / name, picture);
-      images.push_back({{"id", i + 1}, {"file_name", name}, {"width", 64}, {"height", 48}});
-      annotations.push_back({{"id", i + 1},
-                             {"image_id", i + 1},
-                             {"category_id", bar ? 7 : 3},
-                             {"bbox", {x, y, w, h}},
-                             {"area", w * h},
-                             {"iscrowd", 0}});
-    }
-    put(folder / "annotations" / (std::string(split) + ".json"),
-        nlohmann::json{
-            {"images", images},
-            {"annotations", annotations},
-            {"categories", {{{"id", 3}, {"name", "square"}}, {{"id", 7}, {"name", "bar"}}}}}
-            .dump());
+    write_squares_and_bars(folder, split, std::string_view(split) == "train" ? 48 : 12);
   }
 }
 

@@ -203,25 +203,7 @@ TEST_F(VerifyRun, WeightsAndFreezingAreTakenFromTheRun) {
 
 TEST(VerifyDetector, IsVerifiedAsWell) {
   const TemporaryFolder folder;
-  json images = json::array(), annotations = json::array();
-  std::filesystem::create_directories(folder / "images");
-  for (int i = 0; i < 12; ++i) {
-    const auto& [picture, bar, x, y, w, h] = SquareOrBar("train", i);
-    const std::string name = fmt::format("{:02}.png", i);
-    write_png(folder / "images" / name, picture);
-    images.push_back({{"id", i + 1}, {"file_name", name}, {"width", 64}, {"height", 48}});
-    annotations.push_back({{"id", i + 1},
-                           {"image_id", i + 1},
-                           {"category_id", bar ? 7 : 3},
-                           {"bbox", {x, y, w, h}},
-                           {"area", w * h},
-                           {"iscrowd", 0}});
-  }
-  put(folder / "annotations/train.json",
-      json{{"images", images},
-           {"annotations", annotations},
-           {"categories", {{{"id", 3}, {"name", "square"}}, {{"id", 7}, {"name", "bar"}}}}}
-          .dump());
+  write_squares_and_bars(folder.path(), "train", 12);
   ASSERT_EQ(tapescope_program({"train", "--data", folder.path(), "--model", "centre-detector",
                                "--width", "0.25", "--epochs", "2", "--batch-size", "4",
                                "--image-size", "64", "--out", folder / "run"})

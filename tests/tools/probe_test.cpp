@@ -8,6 +8,7 @@
 #include "engine/philox.h"
 #include "layers/models/zoo.h"
 #include "tests/says.h"
+#include "tests/tools/drawn_pictures.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
@@ -21,36 +22,6 @@ namespace {
 
 constexpr int kSide = 16;
 const ModelConfig kResnet{"resnet20", 2, 1, kSide, 0.25, 7};
-
-// Noise, brighter above (class 0) or below (class 1).
-class Noise final : public Dataset {
- public:
-  explicit Noise(std::int64_t size) {
-    for (std::int64_t i = 0; i < size; ++i) {
-      Image image(kSide, kSide, 1);
-      PhiloxStream random(static_cast<std::uint64_t>(i));
-      for (int y = 0; y < kSide; ++y) {
-        for (int x = 0; x < kSide; ++x) {
-          const bool bright = (y < kSide / 2) == (i % 2 == 0);
-          *image.at(y, x) = static_cast<std::uint8_t>(random.below(100) + (bright ? 120u : 0u));
-        }
-      }
-      images_.push_back(std::move(image));
-    }
-  }
-  std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
-  const std::vector<std::string>& classes() const override { return classes_; }
-  std::int64_t label(std::int64_t index) const override { return index % 2; }
-  std::string name(std::int64_t index) const override { return std::to_string(index); }
-  ImageView image(std::int64_t index) const override {
-    return view_of(images_[static_cast<std::size_t>(index)]);
-  }
-  int channels() const override { return 1; }
-
- private:
-  std::vector<Image> images_;
-  std::vector<std::string> classes_{"above", "below"};
-};
 
 struct Asked {
   std::string optimizer = "sgd", only = "head", factors = "";
@@ -75,7 +46,8 @@ std::vector<std::uint8_t> bytes_of(const Tensor& tensor) {
 // 17 pictures in batches of 4: 5 steps an epoch.
 Probed probe(const Asked& asked) {
   const TemporaryFolder folder;
-  const auto data = std::make_shared<Noise>(17), held_out = std::make_shared<Noise>(6);
+  const auto data = std::make_shared<Halves>(17, kSide),
+             held_out = std::make_shared<Halves>(6, kSide);
   const Pipeline plain({ToTensor{}}), flips({RandomHorizontalFlip{}, ToTensor{}});
   Probed result;
   std::vector<std::string> notices;
@@ -249,8 +221,8 @@ TEST(RateFactors, ScaleTheStepOfTheirParameters) {
     for (const ParameterRef& p : model->trained_parameters()) {
       for (const float v : p->value.values<float>()) values[p->name].push_back(v);
     }
-    Trainer trainer(*model, task, std::make_shared<Noise>(17), nullptr, Pipeline(), Pipeline(),
-                    options);
+    Trainer trainer(*model, task, std::make_shared<Halves>(17, kSide), nullptr, Pipeline(),
+                    Pipeline(), options);
     Progress progress;
     trainer.run(progress, {});
     for (const ParameterRef& p : model->trained_parameters()) {
@@ -302,7 +274,7 @@ TEST(Probe, OfEveryNetOfTheZooLearnsFromFeatures) {
     options.unfrozen = train_only(*model, "head", head_of(*model));
     const Classification task(config, {});
     const Pipeline pipeline({Resize{.height = side, .width = side}, ToTensor{}});
-    const auto data = std::make_shared<Noise>(4);
+    const auto data = std::make_shared<Halves>(4, kSide);
     std::string told;
     try {
       Trainer trainer(*model, task, data, data, pipeline, pipeline, options);

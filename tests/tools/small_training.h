@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/philox.h"
 #include "tests/autograd/thread_ranks.h"
+#include "tests/tools/drawn_pictures.h"
 #include "tests/tools/temporary_folder.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
@@ -14,36 +14,6 @@
 namespace tapescope {
 
 inline constexpr int kSide = 12;
-
-// Noise with a bright upper (class 0) or lower (class 1) half.
-class Halves : public Dataset {
- public:
-  explicit Halves(std::int64_t size) {
-    for (std::int64_t i = 0; i < size; ++i) {
-      Image image(kSide, kSide, 1);
-      PhiloxStream random(static_cast<std::uint64_t>(i));
-      for (int y = 0; y < kSide; ++y) {
-        for (int x = 0; x < kSide; ++x) {
-          const bool bright = (y < kSide / 2) == (i % 2 == 0);
-          *image.at(y, x) = static_cast<std::uint8_t>(random.below(100) + (bright ? 120u : 0u));
-        }
-      }
-      images_.push_back(std::move(image));
-    }
-  }
-  std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
-  const std::vector<std::string>& classes() const override { return classes_; }
-  std::int64_t label(std::int64_t index) const override { return index % 2; }
-  std::string name(std::int64_t index) const override { return std::to_string(index); }
-  ImageView image(std::int64_t index) const override {
-    return view_of(images_[static_cast<std::size_t>(index)]);
-  }
-  int channels() const override { return 1; }
-
- private:
-  std::vector<Image> images_;
-  std::vector<std::string> classes_{"upper", "lower"};
-};
 
 struct Prepared {
   std::string model = "lenet", optimizer = "sgd";

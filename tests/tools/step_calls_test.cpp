@@ -6,15 +6,16 @@
 #include "engine/philox.h"
 #include "kernels/emulator/execution.h"
 #include "layers/models/zoo.h"
+#include "tests/tools/drawn_pictures.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope {
 namespace {
 
 // Noise in two classes.
-class Noise : public Dataset {
+class Noise final : public DrawnPictures {
  public:
-  Noise(int side, int channels) : channels_(channels) {
+  Noise(int side, int channels) : DrawnPictures(channels, {"even", "odd"}) {
     PhiloxStream random(3);
     for (int i = 0; i < 14; ++i) {
       Image& image = images_.emplace_back(side, side, channels);
@@ -25,19 +26,6 @@ class Noise : public Dataset {
       }
     }
   }
-  std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
-  const std::vector<std::string>& classes() const override { return classes_; }
-  std::int64_t label(std::int64_t index) const override { return index % 2; }
-  std::string name(std::int64_t index) const override { return std::to_string(index); }
-  ImageView image(std::int64_t index) const override {
-    return view_of(images_[static_cast<std::size_t>(index)]);
-  }
-  int channels() const override { return channels_; }
-
- private:
-  int channels_;
-  std::vector<Image> images_;
-  std::vector<std::string> classes_{"even", "odd"};
 };
 
 struct Calls {

@@ -9,13 +9,6 @@
 
 namespace tapescope {
 
-bool any_of_ranks(Communicator* ranks, bool own) {
-  if (ranks == nullptr) return own;
-  double count = own ? 1 : 0;
-  ranks->all_reduce(&count, 1, DType::f64);
-  return count > 0;
-}
-
 bool same_on_all(Communicator* ranks, std::string_view text) {
   if (ranks == nullptr) return true;
   const std::uint64_t own = stable_hash(text);

@@ -10,9 +10,6 @@
 
 namespace tapescope {
 
-// Whether any rank says so; `ranks` null: the one there is.
-bool any_of_ranks(Communicator* ranks, bool own);
-
 // Whether all ranks say the same text, by its hash.
 bool same_on_all(Communicator* ranks, std::string_view text);
 
