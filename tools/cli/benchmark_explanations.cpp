@@ -7,14 +7,14 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct BenchmarkExplanationsArguments {
   RunOptions run;
   tasks::BenchmarkCommand command{.data = {.limit = 20}};
   std::string out;
   bool json = false;
 };
 
-int run(Options& options) {
+int run(BenchmarkExplanationsArguments& options) {
   InputFiles inputs = tasks::files_of(options.run);
   for (const std::string& path : {options.command.data.folder, options.command.masks}) {
     inputs.add(path);
@@ -31,8 +31,8 @@ int run(Options& options) {
   return print(answer, options.json);
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_benchmark_explanations(CommandLine& line) {
+  auto options = std::make_shared<BenchmarkExplanationsArguments>();
   options->run.add_with_model(line);
   options->run.add_allow_outside(line);
   options->command.options.request.methods =
@@ -61,6 +61,7 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kBenchmarkExplanations = {
     "benchmark-explanations", "which explanations of a run are good, method by metric",
-    "tapescope benchmark-explanations --run runs/flowers --data flowers --limit 10", setup};
+    "tapescope benchmark-explanations --run runs/flowers --data flowers --limit 10",
+    setup_benchmark_explanations};
 
 }  // namespace tapescope::cli

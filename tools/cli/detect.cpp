@@ -13,7 +13,7 @@ using Clock = std::chrono::steady_clock;
 using detection::Frame;
 using detection::FrameSink;
 
-struct Options {
+struct DetectArguments {
   RunOptions run;
   std::vector<std::string> sources;
   tasks::Finding finding;
@@ -24,7 +24,7 @@ double milliseconds(Clock::time_point from) {
   return std::chrono::duration<double, std::milli>(Clock::now() - from).count();
 }
 
-int run(const Options& options) {
+int run(const DetectArguments& options) {
   options.run.apply();
   detection::FrameSource source(options.sources);
   if (source.empty()) return 2;  // which was told
@@ -79,8 +79,8 @@ int run(const Options& options) {
   return status;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_detect(CommandLine& line) {
+  auto options = std::make_shared<DetectArguments>();
   options->run.add_with_model(line);
   options->run.add_precision(line);
   options->run.add_allow_outside(line);
@@ -126,6 +126,7 @@ std::function<int()> setup(CommandLine& line) {
 }  // namespace
 
 const Subcommand kDetect = {"detect", "boxes around the objects in pictures and videos",
-                            "tapescope detect --run runs/cells blood.jpg --out boxes", setup};
+                            "tapescope detect --run runs/cells blood.jpg --out boxes",
+                            setup_detect};
 
 }  // namespace tapescope::cli

@@ -4,22 +4,22 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct EvalArguments {
   RunOptions run;
   tasks::EvaluationRequest request;
   std::string on_bad_image = "fail";
   bool json = false;
 };
 
-int run(Options& options) {
+int run(EvalArguments& options) {
   options.run.apply();
   const auto run = tasks::open_run(options.run);
   options.request.data.on_bad_image = bad_image_from(options.on_bad_image);
   return print(run->evaluate(options.request, options.run.backend()), options.json);
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_eval(CommandLine& line) {
+  auto options = std::make_shared<EvalArguments>();
   options->run.add_with_model(line);
   options->run.add_precision(line);
   options->run.add_allow_outside(line);
@@ -52,6 +52,6 @@ std::function<int()> setup(CommandLine& line) {
 }  // namespace
 
 const Subcommand kEval = {"eval", "accuracy, per-class precision and recall, confusion matrix",
-                          "tapescope eval --run runs/flowers --data flowers --wrong", setup};
+                          "tapescope eval --run runs/flowers --data flowers --wrong", setup_eval};
 
 }  // namespace tapescope::cli

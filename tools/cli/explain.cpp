@@ -15,14 +15,14 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct ExplainArguments {
   RunOptions run;
   tasks::ExplainCommand command;
   tasks::OtherOptions other;
   bool json = false, list = false;
 };
 
-int list_methods(const Options& options) {
+int list_methods(const ExplainArguments& options) {
   std::vector<explain::Method> all;
   for (const auto& list :
        {explain::all_methods(), explain::particular_methods(), explain::other_methods()}) {
@@ -71,7 +71,7 @@ void expect_known_methods(const ExplanationRequest& request) {
 }
 
 // What `options` names is read, and is not written over.
-void expect_outputs_apart(const Options& options) {
+void expect_outputs_apart(const ExplainArguments& options) {
   InputFiles inputs = tasks::files_of(options.run);
   const tasks::ExplainCommand& command = options.command;
   for (const std::string& path :
@@ -83,7 +83,7 @@ void expect_outputs_apart(const Options& options) {
   expect_writable_folder("--out", command.out);
 }
 
-int explain_otherwise(const Options& options) {
+int explain_otherwise(const ExplainArguments& options) {
   const tasks::ExplainCommand& maps = options.command;
   if (maps.out.empty()) throw usage_error("--out is required: a folder for what is found");
   expect_outputs_apart(options);
@@ -96,7 +96,7 @@ int explain_otherwise(const Options& options) {
   return answer.status;
 }
 
-int run(Options& options) {
+int run(ExplainArguments& options) {
   if (options.list) return list_methods(options);
   tasks::ExplainCommand& command = options.command;
   ExplanationRequest& request = command.options.request;
@@ -139,8 +139,8 @@ int run(Options& options) {
   return explained.status;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_explain(CommandLine& line) {
+  auto options = std::make_shared<ExplainArguments>();
   options->run.add_with_model(line);
   options->run.add_precision(line);
   options->run.add_allow_outside(line);
@@ -175,6 +175,6 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kExplain = {
     "explain", "where in the picture the answer came from",
-    "tapescope explain --run runs/flowers rose.jpg --method grad-cam --out maps", setup};
+    "tapescope explain --run runs/flowers rose.jpg --method grad-cam --out maps", setup_explain};
 
 }  // namespace tapescope::cli

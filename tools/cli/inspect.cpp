@@ -40,7 +40,7 @@ std::unique_ptr<tasks::Run> ModelSource::open() const {
 
 namespace {
 
-std::function<int()> setup(CommandLine& line) {
+std::function<int()> setup_inspect(CommandLine& line) {
   return line.words({&kInspectStructure, &kInspectParameters, &kInspectActivations,
                      &kInspectTraining, &kInspectTape});
 }
@@ -49,6 +49,6 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kInspect = {"inspect", "a model's structure, parameters, activations and training",
                              "tapescope inspect structure --model resnet18 --image-size 224",
-                             setup};
+                             setup_inspect};
 
 }  // namespace tapescope::cli

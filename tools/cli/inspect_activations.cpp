@@ -15,7 +15,7 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct InspectActivationsArguments {
   RunOptions run;
   std::string data, split = "test", swap, out, layer;
   std::int64_t limit = 256, batch_size = 16, maps = 2;
@@ -55,7 +55,7 @@ std::string file_name(std::string path) {
 
 // Sheets of the first pictures' feature maps, of the pictures that each channel of --layer answers
 // to most, and a curve per activation function.
-void draw(const Options& options, const Model& model, const Backend& backend,
+void draw(const InspectActivationsArguments& options, const Model& model, const Backend& backend,
           const tasks::RunData& data, const std::vector<inspection::ActivationRow>& rows) {
   const std::filesystem::path folder = options.out;
   make_output_folder(folder);
@@ -105,7 +105,7 @@ void draw(const Options& options, const Model& model, const Backend& backend,
   }
 }
 
-int run(const Options& options) {
+int run(const InspectActivationsArguments& options) {
   if (!options.out.empty()) {
     InputFiles inputs = tasks::files_of(options.run);
     inputs.add(options.data);
@@ -164,8 +164,8 @@ int run(const Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_inspect_activations(CommandLine& line) {
+  auto options = std::make_shared<InspectActivationsArguments>();
   options->run.add_with_model(line);
   options->run.add_allow_outside(line);
   line.option("--data", options->data, "folder with the split").required();
@@ -191,6 +191,7 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kInspectActivations = {
     "activations", "what the activation functions do on a data set: dead units, saturation, ranks",
-    "tapescope inspect activations --run runs/flowers --data flowers --out activations", setup};
+    "tapescope inspect activations --run runs/flowers --data flowers --out activations",
+    setup_inspect_activations};
 
 }  // namespace tapescope::cli

@@ -10,7 +10,7 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct InspectParametersArguments {
   RunOptions run;
   bool channels = false, json = false;
   std::string out;
@@ -41,7 +41,7 @@ void draw_filters(const tasks::Run& run, const std::filesystem::path& folder) {
   fmt::print(stderr, "this model has no convolution larger than 1x1: no filters to draw\n");
 }
 
-int run(Options& options) {
+int run(InspectParametersArguments& options) {
   if (!options.out.empty()) {
     tasks::files_of(options.run)
         .expect_apart("--out", std::filesystem::path(options.out) / "filters.png");
@@ -57,8 +57,8 @@ int run(Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_inspect_parameters(CommandLine& line) {
+  auto options = std::make_shared<InspectParametersArguments>();
   options->run.add_with_model(line);
   line.flag("--channels", options->channels, "a row per output channel as well");
   line.option("--out", options->out, "folder: draws the first convolution's filters there");
@@ -70,6 +70,6 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kInspectParameters = {
     "parameters", "a row per tensor: moments, norms, ranks, distance from the initial values",
-    "tapescope inspect parameters --run runs/flowers --out filters", setup};
+    "tapescope inspect parameters --run runs/flowers --out filters", setup_inspect_parameters};
 
 }  // namespace tapescope::cli

@@ -7,7 +7,7 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct InspectStructureArguments {
   ModelSource source;
   bool json = false, time = false;
   std::int64_t batch_size = 1;
@@ -20,7 +20,7 @@ struct Read {
   inspection::Structure structure;
 };
 
-Read read(const ModelSource& source, const Options& options) {
+Read read(const ModelSource& source, const InspectStructureArguments& options) {
   const auto opened = source.open();
   inspection::StructureOptions structure_options{.backend = source.run.backend()};
   if (options.time) structure_options.measure_batch = options.batch_size;
@@ -30,7 +30,7 @@ Read read(const ModelSource& source, const Options& options) {
 }
 
 // A run directory or a model of the zoo at the same image size.
-ModelSource other_source(const Options& options) {
+ModelSource other_source(const InspectStructureArguments& options) {
   ModelSource other = options.source;
   const bool is_run = std::filesystem::is_directory(options.diff);
   other.run.run = is_run ? options.diff : "";
@@ -38,7 +38,7 @@ ModelSource other_source(const Options& options) {
   return other;
 }
 
-void expect_graph(const Options& options) {
+void expect_graph(const InspectStructureArguments& options) {
   inspection::column({}, options.colour_by);  // tells an unknown name
   if (!options.graph.ends_with(".svg") && !options.graph.ends_with(".dot")) {
     throw usage_error("--graph '{}' must end with .svg or .dot", options.graph);
@@ -49,7 +49,7 @@ void expect_graph(const Options& options) {
   expect_writable("--graph", options.graph);
 }
 
-int run(const Options& options) {
+int run(const InspectStructureArguments& options) {
   if (!options.graph.empty()) expect_graph(options);
   const Read mine = read(options.source, options);
   const inspection::Structure& structure = mine.structure;
@@ -74,8 +74,8 @@ int run(const Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_inspect_structure(CommandLine& line) {
+  auto options = std::make_shared<InspectStructureArguments>();
   options->source.add_to(line);
   line.flag("--time", options->time, "measure each node, forward and backward");
   line.option("--batch-size", options->batch_size, "images per run, with --time")
@@ -97,6 +97,6 @@ std::function<int()> setup(CommandLine& line) {
 const Subcommand kInspectStructure = {
     "structure", "a row per node and module: shapes, parameters, multiply-adds, bytes, times",
     "tapescope inspect structure --model resnet18 --image-size 224 --time --graph resnet18.svg",
-    setup};
+    setup_inspect_structure};
 
 }  // namespace tapescope::cli

@@ -13,7 +13,7 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct InspectTapeArguments {
   ModelSource source;
   bool gradient = false, program = false, fixed = false, json = false;
   std::string relevance, graph;
@@ -27,7 +27,8 @@ Var target_of(Tape& tape, Var output) {
 }
 
 // Appends what was asked for, and returns what a Program of the tape computes.
-std::vector<Var> append(Tape& tape, Var image, std::vector<Var> outputs, const Options& options) {
+std::vector<Var> append(Tape& tape, Var image, std::vector<Var> outputs,
+                        const InspectTapeArguments& options) {
   if (!options.gradient && options.relevance.empty()) return outputs;
   const Var target = target_of(tape, outputs[0]);
   const Var wrt[] = {image};
@@ -44,7 +45,7 @@ std::vector<Var> append(Tape& tape, Var image, std::vector<Var> outputs, const O
   return {tape.relevance(target, wrt, *composite)[0]};
 }
 
-int run(Options& options) {
+int run(InspectTapeArguments& options) {
   if (!options.graph.empty()) expect_writable("--graph", options.graph);
   const auto opened = options.source.open();
   const Backend backend = options.source.run.backend();
@@ -68,8 +69,8 @@ int run(Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_inspect_tape(CommandLine& line) {
+  auto options = std::make_shared<InspectTapeArguments>();
   options->source.add_to(line);
   const Option gradient = line.flag("--gradient", options->gradient,
                                     "append the gradient of a class's score by the picture");
@@ -89,6 +90,7 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kInspectTape = {
     "tape", "what is recorded, node by node: ops, types, and what was appended for which node",
-    "tapescope inspect tape --model lenet --relevance lrp-epsilon-plus --program", setup};
+    "tapescope inspect tape --model lenet --relevance lrp-epsilon-plus --program",
+    setup_inspect_tape};
 
 }  // namespace tapescope::cli

@@ -10,7 +10,7 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct InspectTrainingArguments {
   RunOptions run;
   std::string data;
   std::string on_bad_image = "fail";
@@ -20,7 +20,7 @@ struct Options {
 
 using Json = nlohmann::ordered_json;
 
-int run(const Options& options) {
+int run(const InspectTrainingArguments& options) {
   options.run.apply();
   const monitoring::History history = monitoring::read_history(options.run.run);
   const std::vector<monitoring::Finding> findings = monitoring::diagnose(history);
@@ -45,8 +45,8 @@ int run(const Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_inspect_training(CommandLine& line) {
+  auto options = std::make_shared<InspectTrainingArguments>();
   options->run.add_to(line);
   options->run.add_allow_outside(line);
   line.option(
@@ -71,6 +71,6 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kInspectTraining = {
     "training", "losses, gradients, updates, and what they say is wrong",
-    "tapescope inspect training --run runs/flowers --data flowers", setup};
+    "tapescope inspect training --run runs/flowers --data flowers", setup_inspect_training};
 
 }  // namespace tapescope::cli

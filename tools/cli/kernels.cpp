@@ -15,7 +15,7 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct KernelsArguments {
   std::string bench, shape, device = "auto", dtype = "f32", compare;
   double threshold = 1.1;
   long threads = 0;
@@ -102,7 +102,7 @@ int print_table() {
   return 0;
 }
 
-int bench(const Options& options) {
+int bench(const KernelsArguments& options) {
   if (options.threads > 0) set_thread_count(static_cast<int>(options.threads));
   benchmark::KernelBenchRequest request;
   request.families = comma_separated(options.bench);
@@ -120,7 +120,7 @@ int bench(const Options& options) {
   return comparison.slower ? 1 : 0;
 }
 
-int run(const Options& options) {
+int run(const KernelsArguments& options) {
   if (!options.bench.empty()) return bench(options);
   if (!options.shape.empty() || !options.compare.empty()) {
     throw usage_error("--shape and --compare are of --bench FAMILY");
@@ -128,8 +128,8 @@ int run(const Options& options) {
   return options.json ? print_json() : print_table();
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_kernels(CommandLine& line) {
+  auto options = std::make_shared<KernelsArguments>();
   line.flag("--json", options->json, "print one JSON object");
   line.option("--bench", options->bench, "FAMILY[,...] or all: time every variant, in turns");
   line.option("--shape", options->shape,
@@ -150,8 +150,8 @@ std::function<int()> setup(CommandLine& line) {
 
 }  // namespace
 
-const Subcommand kKernels = {"kernels",
-                             "list every kernel: family, device, variant, dtypes; or time them",
-                             "tapescope kernels --bench matmul --shape nn:256x256x256", setup};
+const Subcommand kKernels = {
+    "kernels", "list every kernel: family, device, variant, dtypes; or time them",
+    "tapescope kernels --bench matmul --shape nn:256x256x256", setup_kernels};
 
 }  // namespace tapescope::cli

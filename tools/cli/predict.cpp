@@ -12,7 +12,7 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct PredictArguments {
   RunOptions run;
   tasks::PredictionRequest request;
   std::string raw, out;
@@ -20,7 +20,7 @@ struct Options {
 };
 
 // Arrays in, arrays out, whatever the graph is of.
-int run_raw(const Options& options) {
+int run_raw(const PredictArguments& options) {
   if (!options.request.pictures.empty() || options.run.run.empty() || options.out.empty()) {
     throw usage_error("--raw goes with --model FILE.onnx and --out FOLDER, and without pictures");
   }
@@ -41,7 +41,7 @@ int run_raw(const Options& options) {
   return 0;
 }
 
-int run(Options& options) {
+int run(PredictArguments& options) {
   if (!options.raw.empty()) return run_raw(options);
   if (options.request.pictures.empty())
     throw usage_error("no picture given: name at least one file");
@@ -57,8 +57,8 @@ int run(Options& options) {
   return predicted.status;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_predict(CommandLine& line) {
+  auto options = std::make_shared<PredictArguments>();
   options->run.add_with_model(line);
   options->run.add_precision(line);
   options->run.add_allow_outside(line);
@@ -74,6 +74,7 @@ std::function<int()> setup(CommandLine& line) {
 }  // namespace
 
 const Subcommand kPredict = {"predict", "the most probable classes of pictures",
-                             "tapescope predict --run runs/flowers rose.jpg --top 3", setup};
+                             "tapescope predict --run runs/flowers rose.jpg --top 3",
+                             setup_predict};
 
 }  // namespace tapescope::cli

@@ -9,12 +9,12 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct ReportArguments {
   RunOptions run;
   tasks::ReportOptions report;
 };
 
-int run(const Options& options) {
+int run(const ReportArguments& options) {
   const tasks::ReportOptions& report = options.report;
   InputFiles inputs = tasks::files_of(options.run);
   // A report that an earlier call left beside the data is no data.
@@ -30,8 +30,8 @@ int run(const Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_report(CommandLine& line) {
+  auto options = std::make_shared<ReportArguments>();
   options->run.add_with_model(line);
   options->run.add_allow_outside(line);
   line.option("--data", options->report.data,
@@ -70,6 +70,6 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kReport = {
     "report", "a page of one file: curves, diagnosis, structure, activations, explanations",
-    "tapescope report --run runs/flowers --data flowers --out report.html", setup};
+    "tapescope report --run runs/flowers --data flowers --out report.html", setup_report};
 
 }  // namespace tapescope::cli

@@ -10,13 +10,13 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct ShardArguments {
   std::string data, out;
   std::int64_t megabytes = 256;
   bool json = false;
 };
 
-int run(const Options& options) {
+int run(const ShardArguments& options) {
   std::unique_ptr<monitoring::ProgressBar> bar;
   const ShardedData data =
       write_shards({options.data, options.out, options.megabytes << 20},
@@ -47,8 +47,8 @@ int run(const Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_shard(CommandLine& line) {
+  auto options = std::make_shared<ShardArguments>();
   line.option("--data", options->data,
               "folder of pictures in ImageFolder layout: a folder per class, in train, val and "
               "test where it has them")
@@ -68,6 +68,6 @@ std::function<int()> setup(CommandLine& line) {
 }  // namespace
 
 const Subcommand kShard = {"shard", "pack a folder of pictures into tar files, in its order",
-                           "tapescope shard --data flowers --out flowers-shards", setup};
+                           "tapescope shard --data flowers --out flowers-shards", setup_shard};
 
 }  // namespace tapescope::cli

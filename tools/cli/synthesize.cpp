@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct SynthesizeArguments {
   std::string out, rule = "shape";
   int size = 64, objects = 3, train = 1000, test = 50;
   std::uint64_t seed = 0;
@@ -24,7 +24,7 @@ struct Options {
 };
 
 // Pictures, masks and twins of one split; returns its COCO annotations.
-nlohmann::ordered_json write_split(const Options& options, synthesis::Rule rule,
+nlohmann::ordered_json write_split(const SynthesizeArguments& options, synthesis::Rule rule,
                                    const std::string& split, int a_class) {
   using nlohmann::ordered_json;
   ordered_json images = ordered_json::array(), annotations = ordered_json::array();
@@ -74,7 +74,7 @@ nlohmann::ordered_json write_split(const Options& options, synthesis::Rule rule,
   return {{"images", images}, {"annotations", annotations}, {"categories", categories}};
 }
 
-int run(const Options& options) {
+int run(const SynthesizeArguments& options) {
   const synthesis::Rule rule =
       options.rule == "shape" ? synthesis::Rule::shape : synthesis::Rule::colour;
   const fs::path out = options.out;
@@ -104,8 +104,8 @@ int run(const Options& options) {
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_synthesize(CommandLine& line) {
+  auto options = std::make_shared<SynthesizeArguments>();
   line.option("--out", options->out, "folder to write; must be new or empty").required();
   line.option("--rule", options->rule,
               "shape: the class is the red object's shape; colour: the circle's colour")
@@ -128,6 +128,6 @@ std::function<int()> setup(CommandLine& line) {
 
 const Subcommand kSynthesize = {"synthesize",
                                 "pictures whose class has a known cause, with masks and twins",
-                                "tapescope synthesize --out shapes", setup};
+                                "tapescope synthesize --out shapes", setup_synthesize};
 
 }  // namespace tapescope::cli

@@ -17,13 +17,13 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct TrainArguments {
   TrainConfig config;
   tasks::TrainingRequest request;
   bool plan = false, json = false;
 };
 
-void expect_complete(const Options& options, const CommandLine& line) {
+void expect_complete(const TrainArguments& options, const CommandLine& line) {
   const TrainConfig& config = options.config;
   if (config.out.empty() && !options.plan) {
     throw usage_error(
@@ -77,7 +77,7 @@ int end_of_all(bool first, const Error& error) {
   return error.blame() == Blame::usage ? 2 : 1;
 }
 
-int train(Options& options, const CommandLine& line) {
+int train(TrainArguments& options, const CommandLine& line) {
   TrainConfig& config = options.config;
   expect_complete(options, line);
   if (options.request.resume) take_stored_options(config, line.all_given(), "--resume");
@@ -124,8 +124,8 @@ int train(Options& options, const CommandLine& line) {
   return end.status;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_train(CommandLine& line) {
+  auto options = std::make_shared<TrainArguments>();
   for_each_option(options->config, [&](std::string_view name, auto& value, std::string_view help) {
     if constexpr (std::is_same_v<decltype(value), bool&>) {
       // Flags; the first as every subcommand that opens data has it.
@@ -160,6 +160,6 @@ std::function<int()> setup(CommandLine& line) {
 const Subcommand kTrain = {"train", "train a classifier on a folder of images, shards or IDX files",
                            "tapescope train --data flowers --model resnet18 --image-size 64 "
                            "--epochs 10 --out runs/flowers",
-                           setup};
+                           setup_train};
 
 }  // namespace tapescope::cli

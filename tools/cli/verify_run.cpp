@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct VerifyRunArguments {
   std::string run;
   std::int64_t steps = kRecordedSteps, threads = 0;
   bool json = false;
@@ -117,7 +117,7 @@ std::vector<std::string> changed_files(const std::filesystem::path& run,
   return changes;
 }
 
-void print(const Options& options, const Verdict& verdict) {
+void print(const VerifyRunArguments& options, const Verdict& verdict) {
   if (options.json) {
     Json json = {{"equal", verdict.first == 0}, {"steps", verdict.compared}};
     json["first_difference"] =
@@ -139,7 +139,7 @@ void print(const Options& options, const Verdict& verdict) {
   }
 }
 
-int run(const Options& options) {
+int run(const VerifyRunArguments& options) {
   if (options.run.empty()) throw usage_error("no run is named: verify-run RUN");
   const Environment then = read_environment(options.run);
   TrainConfig config;
@@ -178,8 +178,8 @@ int run(const Options& options) {
   return verdict.first == 0 ? 0 : 1;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_verify_run(CommandLine& line) {
+  auto options = std::make_shared<VerifyRunArguments>();
   line.option("run,--run", options->run, "run directory of `tapescope train`");
   line.option("--steps", options->steps, "how many steps to take again")
       .show_default()
@@ -195,6 +195,6 @@ std::function<int()> setup(CommandLine& line) {
 const Subcommand kVerifyRun = {
     "verify-run",
     "take a run's first steps again: are the losses the same, bit for bit, and if not, why",
-    "tapescope verify-run runs/flowers", setup};
+    "tapescope verify-run runs/flowers", setup_verify_run};
 
 }  // namespace tapescope::cli

@@ -6,19 +6,19 @@
 namespace tapescope::cli {
 namespace {
 
-struct Options {
+struct WeightsArguments {
   WeightsRequest request;
   bool json = false;
 };
 
-int run(const Options& options) {
+int run(const WeightsArguments& options) {
   const WeightsAnswer answer = describe_weights(options.request);
   fmt::print("{}", options.json ? answer.json + "\n" : answer.text);
   return 0;
 }
 
-std::function<int()> setup(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+std::function<int()> setup_weights(CommandLine& line) {
+  auto options = std::make_shared<WeightsArguments>();
   WeightsRequest& request = options->request;
   line.option("file", request.file, "safetensors, or PyTorch's .pt, .pth or .bin").required();
   line.flag("--all", request.all, "list every tensor, not a screen of them");
@@ -40,6 +40,7 @@ std::function<int()> setup(CommandLine& line) {
 }  // namespace
 
 const Subcommand kWeights = {"weights", "list what a file of weights holds, or write it anew",
-                             "tapescope weights resnet18.pth --out resnet18.safetensors", setup};
+                             "tapescope weights resnet18.pth --out resnet18.safetensors",
+                             setup_weights};
 
 }  // namespace tapescope::cli

@@ -8,6 +8,7 @@ namespace tapescope::onnx {
 // --- element-wise (ops_elementwise.cpp)
 // All operands in the layout of the largest, ready to be combined; `like` is what the result is.
 std::vector<Var> aligned(const Call& call, Value& like);
+inline Var logical_not(Var x) { return affine(x, -1, 1); }  // of ones and zeros
 void record_binary_op(Call& call);  // Add Sub Mul Div Pow, comparisons, And Or Xor
 void record_many_op(Call& call);    // Max Min Sum Mean
 void record_where(Call& call);

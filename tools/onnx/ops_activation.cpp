@@ -10,7 +10,6 @@ namespace {
 
 Var softsign(Var x) { return div(x, affine(abs(x), 1, 1)); }
 Var mish(Var x) { return mul(x, tanh(softplus(x))); }
-Var logical_not(Var x) { return affine(x, -1, 1); }
 
 // Hendrycks and Gimpel's approximation (arXiv 1606.08415).
 Var gelu_tanh(Var x) {

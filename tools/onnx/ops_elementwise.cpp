@@ -22,8 +22,6 @@ int lead_of(const Call& call) {
   return lead;
 }
 
-Var logical_not(Var x) { return affine(x, -1, 1); }
-
 Var binary(const std::string& op, Var a, Var b) {
   if (op == "Add") return add(a, b);
   if (op == "Sub") return sub(a, b);
