@@ -209,22 +209,47 @@ void finish(std::int64_t count, const OutputEpilogue& then, float* y) {
   }
 }
 
+// A block of channels of an output. Whole: of a tile that is not cut, with all channels of a block;
+// what is asked at each element otherwise takes longer than the transform.
+template <int Tile, void (*Axis)(const Vector*, Vector*), bool Whole, bool Residual>
+void output_block(const float* m, std::int64_t element, std::int64_t C, std::int64_t count,
+                  Vector shift, const OutputEpilogue& then, const float* residual, float* y,
+                  std::int64_t row_stride, std::int64_t rows, std::int64_t columns) {
+  const Vector least = Vector{} + then.least, most = Vector{} + then.most;
+  both_axes<Tile + 2, Tile, Axis>(
+      [&](int row, int column) { return load(m + (row * (Tile + 2) + column) * element); },
+      [&](int row, int column, Vector value) {
+        if (!Whole && (row >= rows || column >= columns)) return;
+        const std::int64_t at = row * row_stride + column * C;
+        value += shift;
+        if (Residual) value += Whole ? load(residual + at) : load(residual + at, count);
+        value = clamped(value, least, most);
+        if (Whole) {
+          store(y + at, value);
+        } else {
+          store(y + at, value, count);
+        }
+      });
+}
+
 template <int Tile, void (*Axis)(const Vector*, Vector*)>
 void transform_output(const float* m, std::int64_t element, std::int64_t C,
                       const OutputEpilogue& then, float* y, std::int64_t row_stride,
                       std::int64_t rows, std::int64_t columns) {
-  const Vector least = Vector{} + then.least, most = Vector{} + then.most;
   for (std::int64_t c = 0; c < C; c += kWidth) {
-    const Vector shift = then.bias != nullptr ? load(then.bias + c, C - c) : Vector{};
-    both_axes<Tile + 2, Tile, Axis>(
-        [&](int row, int column) { return load(m + (row * (Tile + 2) + column) * element + c); },
-        [&](int row, int column, Vector value) {
-          if (row >= rows || column >= columns) return;
-          const std::int64_t at = row * row_stride + column * C + c;
-          value += shift;
-          if (then.residual != nullptr) value += load(then.residual + at, C - c);
-          store(y + at, clamped(value, least, most), C - c);
-        });
+    const std::int64_t count = C - c;
+    const Vector shift = then.bias != nullptr ? load(then.bias + c, count) : Vector{};
+    const bool whole = rows == Tile && columns == Tile && count >= kWidth;
+    if (then.residual == nullptr) {
+      const auto block =
+          whole ? output_block<Tile, Axis, true, false> : output_block<Tile, Axis, false, false>;
+      block(m + c, element, C, count, shift, then, nullptr, y + c, row_stride, rows, columns);
+    } else {
+      const auto block =
+          whole ? output_block<Tile, Axis, true, true> : output_block<Tile, Axis, false, true>;
+      block(m + c, element, C, count, shift, then, then.residual + c, y + c, row_stride, rows,
+            columns);
+    }
   }
 }
 

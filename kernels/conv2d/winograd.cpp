@@ -28,8 +28,12 @@ struct Problem {
   std::int64_t padded_K() const { return padded(K, kernels->width); }
   std::int64_t padded_J() const { return padded(J, kernels->width); }
   std::int64_t elements() const { return transforms->elements; }
-  std::int64_t weight_floats() const { return elements() * K * padded_J(); }
-  std::int64_t scratch_floats() const { return elements() * block * (padded_K() + padded_J()); }
+  // Of transformed tiles, weights and products: from element to element.
+  std::int64_t v_element() const { return apart(block * padded_K()); }
+  std::int64_t u_element() const { return apart(K * padded_J()); }
+  std::int64_t m_element() const { return apart(block * padded_J()); }
+  std::int64_t weight_floats() const { return elements() * u_element(); }
+  std::int64_t scratch_floats() const { return elements() * (v_element() + m_element()); }
   Tiles tiles() const { return {N, P, Q, transforms->tile}; }
 };
 
@@ -54,12 +58,11 @@ void choose_block(Problem& p) {
 
 void transform_weights(const Problem& p, const float* w, float* u) {
   const std::int64_t columns = p.kernels->columns;
-  const std::int64_t element = p.K * p.padded_J();
   parallel_for(blocks(p.J, columns), [&](std::int64_t i) {
     const std::int64_t j = i * columns;
     p.transforms->weights(w + j * p.j_stride, p.K, std::min(columns, p.J - j),
                           std::min(columns, p.padded_J() - j), p.k_stride, p.j_stride, p.tap_stride,
-                          p.turned, u + j * p.K, element);
+                          p.turned, u + j * p.K, p.u_element());
   });
 }
 
@@ -69,7 +72,7 @@ void run_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
                float* scratch) {
   const WinogradKernels& kernels = *p.kernels;
   const std::int64_t padded_K = p.padded_K(), padded_J = p.padded_J(), width = kernels.width;
-  const std::int64_t v_element = p.block * padded_K, m_element = p.block * padded_J;
+  const std::int64_t v_element = p.v_element(), m_element = p.m_element();
   float* v = scratch;
   float* m = scratch + p.elements() * v_element;
   // Panels of nearly equal height waste no rows.
@@ -92,7 +95,7 @@ void run_block(const Problem& p, const Tiles& tiles, std::int64_t first, std::in
       for (std::int64_t panel = 0; panel < panels; ++panel) {
         const std::int64_t begin = panel_begin(panel), rows = panel_begin(panel + 1) - begin;
         kernels.multiply(rows, vectors, p.K, v + e * v_element + begin * padded_K,
-                         u + (e * padded_J + j) * p.K, m + e * m_element + begin * padded_J + j,
+                         u + e * p.u_element() + j * p.K, m + e * m_element + begin * padded_J + j,
                          padded_J);
       }
     }

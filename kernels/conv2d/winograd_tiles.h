@@ -18,6 +18,11 @@ inline std::int64_t padded(std::int64_t count, std::int64_t size) {
   return blocks(count, size) * size;
 }
 
+// How far apart the elements of a transformed tile lie that take so many floats each: an odd number
+// of cache lines. A transform touches one line of each of 36 elements; a power of two apart, all of
+// them would share one set of the cache.
+inline std::int64_t apart(std::int64_t floats) { return (blocks(floats, 16) | 1) * 16; }
+
 // f(worker, piece) for each piece, by whichever of `workers` is free: for pieces that need scratch
 // memory, of which there is one for each worker.
 template <class F>

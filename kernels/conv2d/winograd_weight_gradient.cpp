@@ -21,7 +21,9 @@ struct Problem {
 
   std::int64_t padded_I() const { return padded(I, kernels->width); }
   std::int64_t padded_O() const { return padded(O, kernels->width); }
-  std::int64_t sum_floats() const { return kElements * O * padded_I(); }
+  // Of the sums: from element to element.
+  std::int64_t m_element() const { return apart(O * padded_I()); }
+  std::int64_t sum_floats() const { return kElements * m_element(); }
   Tiles tiles() const { return Tiles(N, P, Q, kTile); }
   // The tiles of a piece's images; without pieces there is one, of all.
   RowRange tiles_of(std::int64_t piece) const {
@@ -55,8 +57,10 @@ struct Cut : Chunks {        // of tiles
   std::int64_t block = 1;    // tiles transformed at a time
   std::int64_t workers = 1;  // pieces of scratch memory: how many may run at once
 
+  std::int64_t v_element(const Problem& p) const { return apart(block * p.padded_I()); }
+  std::int64_t d_element(const Problem& p) const { return apart(block * p.padded_O()); }
   std::int64_t scratch_floats(const Problem& p) const {
-    return padded(kElements * block * (p.padded_I() + p.padded_O()), 16);
+    return kElements * (v_element(p) + d_element(p));
   }
   // Behind sums and scratch: partial gradients {O, levels - 1, 9, I}.
   std::int64_t level_floats(const Problem& p) const {
@@ -93,22 +97,23 @@ Cut cut_of(const Problem& p) {
 }
 
 // m {36, O, I} += the products of tiles [first, first + count), at most a block.
-void add_block(const Problem& p, std::int64_t block, std::int64_t first, std::int64_t count,
+void add_block(const Problem& p, const Cut& cut, std::int64_t first, std::int64_t count,
                const float* x, const float* dy, float* m, float* scratch) {
   const std::int64_t I = p.padded_I(), O = p.padded_O();
+  const std::int64_t v_element = cut.v_element(p), d_element = cut.d_element(p);
   float* v = scratch;                          // {36, block, I}
-  float* d = scratch + kElements * block * I;  // {36, block, O}
+  float* d = scratch + kElements * v_element;  // {36, block, O}
   // Inside a worker these loops run on its thread; where there is one worker, on all of them.
-  transform(p, p.tiles(), first, count, x, dy, v, block * I, d, block * O);
+  transform(p, p.tiles(), first, count, x, dy, v, v_element, d, d_element);
   parallel_for(kElements, [&](std::int64_t e) {
-    add_products(*p.kernels, count, d + e * block * O, O, p.O, v + e * block * I, I,
-                 m + e * p.O * I, I);
+    add_products(*p.kernels, count, d + e * d_element, O, p.O, v + e * v_element, I,
+                 m + e * p.m_element(), I);
   });
 }
 
 void run_chunks(const Problem& p, const Cut& cut, const float* x, const float* dy, float* dw,
                 float* workspace) {
-  const std::int64_t sum_floats = padded(p.sum_floats(), 16);
+  const std::int64_t sum_floats = p.sum_floats();
   float* scratch = workspace + cut.count() * sum_floats;
   float* levels = scratch + cut.workers * cut.scratch_floats(p);
   share_out(cut.workers, cut.count(), [&](std::int64_t worker, std::int64_t chunk) {
@@ -116,7 +121,7 @@ void run_chunks(const Problem& p, const Cut& cut, const float* x, const float* d
     std::fill_n(m, p.sum_floats(), 0.0f);
     const RowRange tiles = cut.chunks[static_cast<std::size_t>(chunk)];
     for (std::int64_t t = 0; t < tiles.count; t += cut.block) {
-      add_block(p, cut.block, tiles.first + t, std::min(cut.block, tiles.count - t), x, dy, m,
+      add_block(p, cut, tiles.first + t, std::min(cut.block, tiles.count - t), x, dy, m,
                 scratch + worker * cut.scratch_floats(p));
     }
   });
@@ -130,13 +135,13 @@ void run_chunks(const Problem& p, const Cut& cut, const float* x, const float* d
       float* const sums = workspace + cut.first_chunk[k] * sum_floats;
       const std::int64_t chunks = cut.first_chunk[k + 1] - cut.first_chunk[k];
       for (std::int64_t e = 0; e < kElements; ++e) {
-        float* to = sums + (e * p.O + o) * I;
+        float* to = sums + e * p.m_element() + o * I;
         for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
           const float* from = to + chunk * sum_floats;
           for (std::int64_t i = 0; i < I; ++i) to[i] += from[i];
         }
       }
-      p.kernels->transform_weight_gradient(sums + o * I, p.O * I, p.I, buffer(level));
+      p.kernels->transform_weight_gradient(sums + o * I, p.m_element(), p.I, buffer(level));
     };
     sum_pieces(cut.pieces(), make, [&](int to, int from) {
       for (std::int64_t i = 0; i < row; ++i) buffer(to)[i] += buffer(from)[i];
@@ -146,8 +151,8 @@ void run_chunks(const Problem& p, const Cut& cut, const float* x, const float* d
 
 Plan plan_of_chunks(const Problem& p) {
   Cut cut = cut_of(p);
-  const std::int64_t floats = cut.count() * padded(p.sum_floats(), 16) +
-                              cut.workers * cut.scratch_floats(p) + p.O * cut.level_floats(p);
+  const std::int64_t floats = cut.count() * p.sum_floats() + cut.workers * cut.scratch_floats(p) +
+                              p.O * cut.level_floats(p);
   return Plan("winograd", static_cast<std::size_t>(floats) * sizeof(float),
               [p, cut = std::move(cut)](const Queue&, const Buffers& b) {
                 run_chunks(p, cut, static_cast<const float*>(b.in[0]),
@@ -170,7 +175,8 @@ struct Blocks {
     workers = std::min<std::int64_t>(thread_count(), count_O * count_I);
   }
   static std::int64_t scratch_floats(const Problem& p) {  // sums {36, O, I} and levels {O, 9, I}
-    return kBlockO * kBlockI * (kElements + piece_levels(p.pieces) * kTaps);
+    return kElements * apart(kBlockO * kBlockI) +
+           kBlockO * kBlockI * piece_levels(p.pieces) * kTaps;
   }
 };
 
@@ -182,14 +188,16 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
   const std::int64_t level_floats = kBlockO * kTaps * kBlockI;
   const std::int64_t true_inputs = std::min(inputs, p.I - i), row = kTaps * true_inputs;
   float* const m = scratch;  // {36, outputs, inputs}
-  float* const levels = scratch + kElements * kBlockO * kBlockI;
+  float* const levels = scratch + kElements * apart(kBlockO * kBlockI);
+  const std::int64_t v_element = apart(all * I), d_element = apart(all * O);
+  const std::int64_t m_element = apart(outputs * inputs);
   const auto make = [&](std::int64_t piece, int level) {
     const RowRange tiles = p.tiles_of(piece);
-    std::fill_n(m, kElements * outputs * inputs, 0.0f);
+    std::fill_n(m, kElements * m_element, 0.0f);
     for (std::int64_t e = 0; e < kElements; ++e) {
-      const float* from_d = d + (e * all + tiles.first) * O + o;
-      const float* from_v = v + (e * all + tiles.first) * I + i;
-      float* to = m + e * outputs * inputs;
+      const float* from_d = d + e * d_element + tiles.first * O + o;
+      const float* from_v = v + e * v_element + tiles.first * I + i;
+      float* to = m + e * m_element;
       const std::int64_t panels = blocks(outputs, kernels.rows);
       for (std::int64_t j = 0; j < inputs; j += kernels.columns) {
         const std::int64_t vectors = std::min(kernels.columns, inputs - j) / kernels.width;
@@ -201,7 +209,7 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
       }
     }
     for (std::int64_t r = 0; r < outputs; ++r) {
-      kernels.transform_weight_gradient(m + r * inputs, outputs * inputs, true_inputs,
+      kernels.transform_weight_gradient(m + r * inputs, m_element, true_inputs,
                                         levels + level * level_floats + r * row);
     }
   };
@@ -221,16 +229,15 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
 Plan plan_of_blocks(const Problem& p) {
   const Blocks shape(p);
   const std::int64_t all = p.tiles().count();
-  const std::int64_t v_floats = kElements * all * p.padded_I(),
-                     d_floats = kElements * all * p.padded_O();
-  const std::int64_t floats = v_floats + d_floats + shape.workers * Blocks::scratch_floats(p);
+  const std::int64_t v_element = apart(all * p.padded_I()), d_element = apart(all * p.padded_O());
+  const std::int64_t floats =
+      kElements * (v_element + d_element) + shape.workers * Blocks::scratch_floats(p);
   return Plan("winograd", static_cast<std::size_t>(floats) * sizeof(float),
               [=](const Queue&, const Buffers& b) {
-                float *v = static_cast<float*>(b.workspace), *d = v + v_floats;
+                float *v = static_cast<float*>(b.workspace), *d = v + kElements * v_element;
                 transform(p, p.tiles(), 0, all, static_cast<const float*>(b.in[0]),
-                          static_cast<const float*>(b.in[1]), v, all * p.padded_I(), d,
-                          all * p.padded_O());
-                float* const scratch = d + d_floats;
+                          static_cast<const float*>(b.in[1]), v, v_element, d, d_element);
+                float* const scratch = d + kElements * d_element;
                 share_out(shape.workers, shape.count_O * shape.count_I,
                           [&](std::int64_t worker, std::int64_t block) {
                             const std::int64_t o = block / shape.count_I * kBlockO;
