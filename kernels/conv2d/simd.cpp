@@ -137,6 +137,12 @@ INLINE void transform_window(const float* image, std::int64_t H, std::int64_t W,
     const auto write = [&](int row, int column, Vector value) {
       store(v + (row * Side + column) * element, value);
     };
+    // The next tile's new pixels: rows are too far apart for the processor to foresee them.
+    for (int row = Size - 4; row < Size; ++row) {
+      for (int column = Size; column < Size + 4; ++column) {
+        __builtin_prefetch(window + (row * W + column) * C + c);
+      }
+    }
     if (inside && C - c >= kWidth) {
       both_axes<Size, Side, Axis>(
           [&](int row, int column) { return load(window + (row * W + column) * C + c); }, write);
