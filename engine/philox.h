@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 #include "engine/hash.h"
 
@@ -67,6 +68,8 @@ class PhiloxStream {
   }
   // Standard normal by Box-Muller. Host only: libm and CUDA differ in the last bit.
   double normal();
+  // The same, two of each pair of uniform numbers: half the time of many.
+  void normals(std::span<float> out);
 
  private:
   PhiloxKey key_;

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "engine/error.h"
+#include "engine/thread_pool.h"
 
 namespace tapescope::explain {
 namespace {
@@ -14,14 +15,16 @@ std::size_t row_length(const Tensor& tensor) {
   return rows > 0 ? static_cast<std::size_t>(tensor.elements() / rows) : 0;
 }
 
-// Element i of a tensor whose single row may stand for every sample. length: of a row.
-float shared_row(const Tensor& tensor, std::size_t i, std::size_t length) {
+// Row n of a tensor whose single row may stand for every sample.
+std::span<const float> shared_row(const Tensor& tensor, std::size_t n, std::size_t length) {
   const auto values = tensor.values<float>();
-  return values.size() == length ? values[i % length] : values[i];
+  return values.size() == length ? values : values.subspan(n * length, length);
 }
 
-// Calls read(k, gradient at point k) in order; `chunk` points share a run. Returns the gradient's
-// type for N samples.
+constexpr std::int64_t kRange = 1 << 13;  // elements that a thread sums at a time
+
+// Calls read(k, gradient at point k) in order; `chunk` points share a run, and are made on all
+// threads. Returns the gradient's type for N samples.
 Type stream(const Gradients& gradients, const Tensor& x, int count, int chunk,
             const std::function<void(int point, std::span<float> out)>& make,
             const std::function<void(int point, std::span<const float> gradient)>& read) {
@@ -32,10 +35,10 @@ Type stream(const Gradients& gradients, const Tensor& x, int count, int chunk,
     Shape shape = x.shape();
     shape[0] = x.shape()[0] * points;
     Tensor rows(Type{DType::f32, shape});
-    for (int m = 0; m < points; ++m) {
-      make(begin + m,
+    parallel_for(points, [&](std::int64_t m) {
+      make(begin + static_cast<int>(m),
            rows.values<float>().subspan(static_cast<std::size_t>(m) * elements, elements));
-    }
+    });
     const Tensor out = gradients(rows);
     type = out.type();
     type.shape[0] = x.shape()[0];
@@ -46,6 +49,27 @@ Type stream(const Gradients& gradients, const Tensor& x, int count, int chunk,
     }
   }
   return type;
+}
+
+// out = from + t (to - from).
+void point_between(const Tensor& from, const Tensor& to, float t, std::span<float> out) {
+  const std::size_t length = row_length(to);
+  for (std::size_t n = 0; n * length < out.size(); ++n) {
+    const auto a = shared_row(from, n, length), b = shared_row(to, n, length);
+    for (std::size_t i = 0; i < length; ++i) out[n * length + i] = a[i] + t * (b[i] - a[i]);
+  }
+}
+// to - from, element by element.
+std::vector<double> difference(const Tensor& to, const Tensor& from) {
+  const std::size_t length = row_length(to);
+  std::vector<double> result(to.values<float>().size());
+  for (std::size_t n = 0; n * length < result.size(); ++n) {
+    const auto a = shared_row(from, n, length), b = shared_row(to, n, length);
+    for (std::size_t i = 0; i < length; ++i) {
+      result[n * length + i] = static_cast<double>(b[i]) - a[i];
+    }
+  }
+  return result;
 }
 
 // f32 {N}: the largest of error(i) over each sample's elements.
@@ -89,16 +113,20 @@ std::vector<PathPoint> gauss_legendre(int n) {
 // Mean and spread of a stream of samples, element by element (Welford 1962).
 class Welford {
  public:
-  void add(std::size_t i, double value) {
-    const double difference = value - mean_[i];
-    mean_[i] += difference / count_;
-    squares_[i] += difference * (value - mean_[i]);
-  }
-  void begin(std::size_t elements) {
+  // Takes value(i) for i < elements, on all threads.
+  template <class F>
+  void add(std::size_t elements, F&& value) {
     if (count_++ == 0) {
       mean_.assign(elements, 0.0);
       squares_.assign(elements, 0.0);
     }
+    parallel_ranges(std::ssize(mean_), kRange, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        const double v = value(i), difference = v - mean_[i];
+        mean_[i] += difference / count_;
+        squares_[i] += difference * (v - mean_[i]);
+      }
+    });
   }
   double mean(std::size_t i) const { return mean_[i]; }
   double variance(std::size_t i) const { return squares_[i] / count_; }  // biased
@@ -119,26 +147,27 @@ struct PathMean {
 
 PathMean path_mean(const Gradients& gradients, const Tensor& x, const Tensor& baseline,
                    const std::vector<PathPoint>& points, int chunk) {
-  const std::size_t length = row_length(x);
   PathMean mean;
   mean.type = stream(
       gradients, x, static_cast<int>(points.size()), chunk,
       [&](int k, std::span<float> out) {
         const auto t = static_cast<float>(points[static_cast<std::size_t>(k)].position);
-        const auto to = x.values<float>();
-        for (std::size_t i = 0; i < out.size(); ++i) {
-          const float from = shared_row(baseline, i, length);
-          out[i] = from + t * (to[i] - from);
-        }
+        point_between(baseline, x, t, out);
       },
       [&](int k, std::span<const float> gradient) {
         mean.fine.resize(gradient.size());
         mean.coarse.resize(gradient.size());
         const PathPoint& point = points[static_cast<std::size_t>(k)];
-        for (std::size_t i = 0; i < gradient.size(); ++i) {
-          mean.fine[i] += point.weight * gradient[i];
-          mean.coarse[i] += point.coarse_weight * gradient[i];
-        }
+        parallel_ranges(std::ssize(gradient), kRange, [&](std::int64_t begin, std::int64_t end) {
+          const auto add = [&](double weight, std::vector<double>& sum) {
+            if (weight == 0) return;
+            for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+              sum[i] += weight * gradient[i];
+            }
+          };
+          add(point.weight, mean.fine);
+          add(point.coarse_weight, mean.coarse);
+        });
       });
   return mean;
 }
@@ -199,11 +228,8 @@ Estimate path_gradient(const Gradients& gradients, const Tensor& x, const Tensor
 // x - x' times the mean.
 static Estimate completed(const PathMean& mean, const Tensor& x, const Tensor& baseline,
                           std::size_t points) {
-  const std::size_t length = row_length(x);
-  const auto to = x.values<float>();
-  return scaled(mean, static_cast<int>(points), [&](std::size_t i) {
-    return static_cast<double>(to[i]) - shared_row(baseline, i, length);
-  });
+  const std::vector<double> change = difference(x, baseline);
+  return scaled(mean, static_cast<int>(points), [&](std::size_t i) { return change[i]; });
 }
 
 Estimate integrated_gradients(const Gradients& gradients, const Tensor& x, const Tensor& baseline,
@@ -227,15 +253,9 @@ Estimate integrated_gradients(const Gradients& gradients, const AffineStart& sta
 
 Estimate conductance(const Gradients& gradients, const Gradients& values, const Tensor& x,
                      const Tensor& baseline, int steps) {
-  const std::size_t length = row_length(x);
   const auto at = [&](double position) {
     Tensor point(x.type());
-    const auto t = static_cast<float>(position);
-    const auto to = x.values<float>();
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      const float from = shared_row(baseline, i, length);
-      point.values<float>()[i] = from + t * (to[i] - from);
-    }
+    point_between(baseline, x, static_cast<float>(position), point.values<float>());
     return point;
   };
   const int n = std::max(1, steps / 3) * 3;
@@ -276,10 +296,11 @@ Offset relative_noise(const Tensor& x, double level, std::uint64_t seed) {
   return [type = x.type(), length, deviation, seed](int draw) {
     PhiloxStream random = stream_of_draw(seed, draw);
     std::vector<float> normal(length);
-    for (float& v : normal) v = static_cast<float>(random.normal());
+    random.normals(normal);
     Tensor noise(type);
-    for (std::size_t i = 0; i < noise.values<float>().size(); ++i) {
-      noise.values<float>()[i] = deviation[i / length] * normal[i % length];
+    float* to = noise.values<float>().data();
+    for (const float scale : deviation) {
+      for (const float v : normal) *to++ = scale * v;
     }
     return noise;
   };
@@ -293,16 +314,18 @@ Estimate noise_mean(const Gradients& gradients, const Tensor& x, const Offset& o
       gradients, x, draws, chunk,
       [&](int k, std::span<float> out) {
         const Tensor noise = offset(k);
-        for (std::size_t i = 0; i < out.size(); ++i) {
-          out[i] = x.values<float>()[i] + shared_row(noise, i, length);
+        for (std::size_t n = 0; n * length < out.size(); ++n) {
+          const auto row = shared_row(noise, n, length);
+          for (std::size_t i = n * length; i < (n + 1) * length; ++i) {
+            out[i] = x.values<float>()[i] + row[i - n * length];
+          }
         }
       },
       [&](int, std::span<const float> gradient) {
-        statistics.begin(gradient.size());
-        for (std::size_t i = 0; i < gradient.size(); ++i) {
+        statistics.add(gradient.size(), [&](std::size_t i) {
           const double g = gradient[i];
-          statistics.add(i, what == NoiseMean::squared ? g * g : g);
-        }
+          return what == NoiseMean::squared ? g * g : g;
+        });
       });
   const bool variance = what == NoiseMean::variance;
   Estimate result;
@@ -324,7 +347,6 @@ Estimate expected_gradients(const Gradients& gradients, const Tensor& x,
                             const std::vector<Tensor>& baselines, int draws, std::uint64_t seed,
                             int chunk) {
   const auto count = static_cast<int>(baselines.size());
-  const std::size_t length = row_length(x);
   const int each = std::max(1, draws / count);
   const auto baseline_of = [&](int k) -> const Tensor& {
     return baselines[static_cast<std::size_t>(k % count)];
@@ -335,17 +357,11 @@ Estimate expected_gradients(const Gradients& gradients, const Tensor& x,
       [&](int k, std::span<float> out) {
         PhiloxStream random = stream_of_draw(seed, k);
         const auto t = static_cast<float>((k / count + random.uniform_f64()) / each);
-        for (std::size_t i = 0; i < out.size(); ++i) {
-          const float from = shared_row(baseline_of(k), i, length);
-          out[i] = from + t * (x.values<float>()[i] - from);
-        }
+        point_between(baseline_of(k), x, t, out);
       },
       [&](int k, std::span<const float> gradient) {
-        statistics.begin(gradient.size());
-        for (std::size_t i = 0; i < gradient.size(); ++i) {
-          const float from = shared_row(baseline_of(k), i, length);
-          statistics.add(i, (static_cast<double>(x.values<float>()[i]) - from) * gradient[i]);
-        }
+        const std::vector<double> change = difference(x, baseline_of(k));
+        statistics.add(gradient.size(), [&](std::size_t i) { return change[i] * gradient[i]; });
       });
   Estimate result;
   result.points = each * count;
