@@ -22,7 +22,7 @@ enum class Mode : std::uint8_t { training, evaluation };
 
 struct TapeOptions {
   std::uint64_t seed = 0;        // of dropout masks
-  KernelChoices kernels;         // variants asked for by name
+  KernelChoices kernels = {};    // variants asked for by name
   DType precision = DType::f32;  // or bf16: see more_ops/precision.h
 };
 

@@ -10,7 +10,7 @@ namespace tapescope {
 struct RanksRequest {
   int ranks = 2;
   // This program's own, its name first, where empty.
-  std::vector<std::string> arguments;
+  std::vector<std::string> arguments = {};
   // Where a training can go on; empty: nowhere yet. Asked where a rank was lost.
   std::function<std::string()> last_checkpoint;
   double grace_seconds = 10;  // from SIGTERM to SIGKILL, for ranks that others wait for in vain
