@@ -111,13 +111,14 @@ struct InputOfWeight {
 
   struct Row {
     const T* channel;
-    int h, w;  // of the tap, for output pixel (0, 0)
+    int pixel, h, w;  // of the tap, for output pixel (0, 0)
   };
   using Column = Digits;
   __device__ Row row(int outer) const {
     const int i = outer % s.I, tap = outer / s.I, r = tap / s.KW, c = tap % s.KW;
-    if (r >= s.KH) return {x, kNowhere, 0};
-    return {x + i, r * s.dilation_h - s.pad_h, c * s.dilation_w - s.pad_w};
+    if (r >= s.KH) return {x, 0, kNowhere, 0};
+    const int h = r * s.dilation_h - s.pad_h, w = c * s.dilation_w - s.pad_w;
+    return {x + i, h * s.W + w, h, w};
   }
   __device__ Column column(int k) const { return radix.of(k); }
   __device__ void advance(Column& k) const { radix.advance(k); }
@@ -127,8 +128,8 @@ struct InputOfWeight {
     return k.high < s.N && h < static_cast<unsigned>(s.H) && w < static_cast<unsigned>(s.W);
   }
   __device__ const T* at(const Row& row, const Column& k) const {
-    const int h = row.h + k.middle * s.stride_h, w = row.w + k.low * s.stride_w;
-    return moved(row.channel, (k.high * s.H + h) * s.W + w, s.I * static_cast<int>(sizeof(T)));
+    const int from = (k.high * s.H + k.middle * s.stride_h) * s.W + k.low * s.stride_w;
+    return moved(row.channel, row.pixel + from, s.I * static_cast<int>(sizeof(T)));
   }
 };
 
