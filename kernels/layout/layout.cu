@@ -219,6 +219,10 @@ Matrices matrices_of(const TransposeShape& s) {
   m.found = m.batch < 65536;
   return m;
 }
+bool last_axis_stays(const TransposeShape& s) {
+  const int last = s.in.rank() - 1;
+  return last >= 0 && s.permutation[static_cast<std::size_t>(last)] == last;
+}
 bool supports_tiled(const TransposeShape& s) { return matrices_of(s).found; }
 
 Plan transpose_by_tiles(const TransposeShape& s) {
@@ -296,11 +300,13 @@ constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
           .prepare = prepare};
 }
 template <class Shape>
-constexpr Variant<Shape> vectorized_row(Plan (*prepare)(const Shape&)) {
+constexpr Variant<Shape> vectorized_row(Plan (*prepare)(const Shape&),
+                                        bool (*supports)(const Shape&) = nullptr) {
   return {.name = "vectorized",
           .dtypes = kAny,
           .note = "16 bytes per thread where the last axis is whole packs of them",
-          .prepare = prepare};
+          .prepare = prepare,
+          .supports = supports};
 }
 
 }  // namespace
@@ -337,7 +343,7 @@ Rows<TransposeShape> transpose_variants() {
                "run along rows",
        .prepare = transpose_by_tiles,
        .supports = supports_tiled},
-      vectorized_row(transpose<true>),
+      vectorized_row(transpose<true>, last_axis_stays),
       naive_row(transpose<false>),
   };
   return rows;

@@ -232,7 +232,8 @@ ReduceState state_of(const ReduceShape& s) {
     r.width = width;
   }
   r.pieces = ceil_div(max<std::int64_t>(r.count, 1), kPiece);
-  if (r.columns && !keeps_rows) {  // enough blocks for each multiprocessor of an H100 to have four
+  // Where one block would take long: enough for each multiprocessor of an H100 to have four.
+  if (r.columns && !keeps_rows && r.results * r.count >= std::int64_t{1} << 18) {
     const dim3 block = columns_block(r.of_a_row, r.width);
     const std::int64_t across = ceil_div<std::int64_t>(r.results, block.x * r.width);
     const std::int64_t most = r.count / (4 * block.y);  // at least four rows a thread
