@@ -9,6 +9,7 @@
 //                               m of lane l gets row l / 4, columns 2 (l % 4) and the next, of the
 //                               matrix or of its transpose
 //   cp_async_16(to, from)       16 bytes from global to shared memory, past the registers
+//   cp_async_16_or_zero(to, from, there)   the same, or 16 zeros where nothing is there to be read
 //   cp_async_commit()           closes a group of the copies asked for since the last
 //   cp_async_wait<n>()          until all but the last n groups of this thread have arrived; other
 //                               threads see them after a barrier
@@ -64,6 +65,12 @@ __device__ __forceinline__ void cp_async_16(void* to, const void* from) {
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
 }
+__device__ __forceinline__ void cp_async_16_or_zero(void* to, const void* from, bool there) {
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
+               "r"(there ? 16 : 0)
+               : "memory");
+}
 __device__ __forceinline__ void cp_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
@@ -76,4 +83,13 @@ __device__ __forceinline__ void cp_async_wait() {
 
 #else
 #include "kernels/emulator/tensor_core.h"
+
+namespace tapescope::emulated {
+
+inline void cp_async_16_or_zero(void* to, const void* from, bool there) {
+  alignas(16) static constexpr unsigned char kZero[16] = {};
+  cp_async_16(to, there ? from : kZero);
+}
+
+}  // namespace tapescope::emulated
 #endif

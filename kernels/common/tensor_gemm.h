@@ -2,15 +2,15 @@
 //
 //   c[m, n] = sum_k A(m, k) * B(n, k)
 //
-// Operands are those of gemm.h. Tiles of A and B go from global to shared memory by cp.async, three
-// steps deep: while the tensor cores multiply one, the next two are on their way, and no register
-// holds them in between. A tile keeps its elements' own dtype and lies as the operand does: rows of
-// BK where neighbours in k lie together, rows of the outer index otherwise; ldmatrix turns the
-// second kind while it reads. Rows are padded so that the eight rows of a matrix start in different
-// banks.
+// Operands are those of gemm_operands.h. Tiles of A and B go from global to shared memory by
+// cp.async, three steps deep: while the tensor cores multiply one, the next two are on their way,
+// and no register holds them in between. A tile keeps its elements' own dtype and lies as the
+// operand does: rows of BK where neighbours in k lie together, rows of the outer index otherwise;
+// ldmatrix turns the second kind while it reads. Rows are padded so that the eight rows of a matrix
+// start in different banks.
 #pragma once
 
-#include "kernels/common/gemm.h"
+#include "kernels/common/gemm_operands.h"
 #include "kernels/common/tensor_core.h"
 
 namespace tapescope::TAPESCOPE_GPU {
@@ -42,60 +42,24 @@ struct TensorOperandTile {
   }
 };
 
-// One thread's share of bringing tiles in: the same places in every step.
-template <class Operand, int Outer, int threads, bool wide>
-class TensorTileLoader {
- public:
-  using Tile = TensorOperandTile<Operand, Outer>;
-  using T = typename Operand::T;
-  __device__ TensorTileLoader(const Operand& operand, int first)
-      : operand_(operand), first_(first) {
-    if constexpr (wide) {
-      TAPESCOPE_UNROLL
-      for (int l = 0; l < kLoads; ++l) rows_[l] = operand.row(first + outer_of(pack_of(l)));
+// Asks for the share's packs of the tile, Width elements each, and moves on.
+template <class Tile, int Width, class Share>
+__device__ __forceinline__ void ask_tile(Share& share, typename Tile::T* tile) {
+  constexpr int kApart = Share::kRowsApart * Tile::kPitch;  // from one pack to the next
+  typename Tile::T* const to = tile + Tile::at(share.outer_of(0), share.k_of(0));
+  TAPESCOPE_UNROLL
+  for (int l = 0; l < Share::kLoads; ++l) {
+    if (!share.has(l)) continue;
+    const bool inside = share.inside(l);
+    const auto* from = share.at(l);
+    if constexpr (Width == Tile::kWidth) {
+      cp_async_16_or_zero(to + l * kApart, from, inside);
+    } else {  // where 16 bytes do not lie together or not on 16 bytes
+      to[l * kApart] = inside ? *from : typename Tile::T{};
     }
   }
-
-  // Asks for the tile that begins at k0.
-  __device__ void load(int k0, T* tile) const {
-    if constexpr (wide) {
-      TAPESCOPE_UNROLL
-      for (int l = 0; l < kLoads; ++l) {
-        const int pack = pack_of(l);
-        if (kPacks % threads != 0 && pack >= kPacks) continue;
-        T* to = tile + Tile::at(outer_of(pack), k_of(pack));
-        const T* from = operand_.address(rows_[l], k0 + k_of(pack));
-        if (from != nullptr) {
-          cp_async_16(to, from);
-        } else {
-          store_pack(to, Pack<T, Tile::kWidth>{});
-        }
-      }
-    } else {  // element by element, where 16 bytes do not lie together or not on 16 bytes
-      for (int i = static_cast<int>(threadIdx.x); i < Outer * Tile::BK; i += threads) {
-        const int outer = Tile::kAlongK ? i / Tile::BK : i % Outer;
-        const int k = Tile::kAlongK ? i % Tile::BK : i / Outer;
-        const T* from = operand_.address(operand_.row(first_ + outer), k0 + k);
-        tile[Tile::at(outer, k)] = from != nullptr ? *from : static_cast<T>(0.0f);
-      }
-    }
-  }
-
- private:
-  static constexpr int kPacks = Outer * Tile::BK / Tile::kWidth;
-  static constexpr int kLoads = wide ? (kPacks + threads - 1) / threads : 1;
-  static constexpr int kPacksOfK = Tile::BK / Tile::kWidth, kPacksOfOuter = Outer / Tile::kWidth;
-  __device__ static int pack_of(int l) { return l * threads + static_cast<int>(threadIdx.x); }
-  __device__ static int outer_of(int pack) {
-    return Tile::kAlongK ? pack / kPacksOfK : pack % kPacksOfOuter * Tile::kWidth;
-  }
-  __device__ static int k_of(int pack) {
-    return Tile::kAlongK ? pack % kPacksOfK * Tile::kWidth : pack / kPacksOfOuter;
-  }
-  const Operand& operand_;
-  int first_;
-  typename Operand::Row rows_[kLoads];
-};
+  share.advance();
+}
 
 // The fragments of one warp, from shared memory. bf16: 16 of k at a time, by ldmatrix.
 template <class Tile>
@@ -150,45 +114,107 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[
   mma_m16n8k8_tf32(d, a, b);
 }
 
-// `store` and the pieces are those of gemm.h; `length` is a multiple of BK.
-template <class Tile, bool wide, class A, class B, class Store>
+// --- the way out ---
+//
+// A fragment's lane holds two neighbours of a row. Sixteen rows of every warp at a time pass
+// through shared memory, in two buffers that take turns, and leave in packs of 16 bytes.
+template <class Tile, class T>
+constexpr int kStorePitch = Tile::kBN + (sizeof(T) == 4 ? 8 : kPackWidth<T>);
+template <class Tile, class T>
+constexpr int kStoreRows = Tile::kWarpRows * 16;
+template <class Tile, class T>
+constexpr std::size_t kStoreBytes = 2 * kStoreRows<Tile, T>* kStorePitch<Tile, T> * sizeof(T);
+
+template <class Tile, class Store, int rows, int columns>
+__device__ void store_tile(const Store& store, const float (&sum)[rows][columns][4], int m0, int n0,
+                           int piece, unsigned char* shared) {
+  using T = typename Store::T;
+  constexpr int kWidth = kPackWidth<T>, kPitch = kStorePitch<Tile, T>;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % static_cast<int>(kWarp);
+  const int warp = thread / static_cast<int>(kWarp);
+  const int to_row = warp / Tile::kWarpColumns * 16 + lane / 4;
+  const int to_column = warp % Tile::kWarpColumns * Tile::kWarpN + lane % 4 * 2;
+  float bias[columns][2] = {};
+  if (store.bias != nullptr) {
+    TAPESCOPE_UNROLL
+    for (int j = 0; j < columns; ++j) {
+      const int n = n0 + to_column + j * 8;
+      if (n < store.N) bias[j][0] = store.bias[n];
+      if (n + 1 < store.N) bias[j][1] = store.bias[n + 1];
+    }
+  }
+  TAPESCOPE_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    T* const buffer = reinterpret_cast<T*>(shared) + i % 2 * kStoreRows<Tile, T> * kPitch;
+    TAPESCOPE_UNROLL
+    for (int j = 0; j < columns; ++j) {
+      TAPESCOPE_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const float pair[2] = {sum[i][j][half * 2] + bias[j][0],
+                               sum[i][j][half * 2 + 1] + bias[j][1]};
+        store_pack(buffer + (to_row + half * 8) * kPitch + to_column + j * 8, rounded<T>(pair));
+      }
+    }
+    __syncthreads();
+    constexpr int kPacksOfRow = Tile::kBN / kWidth;
+    TAPESCOPE_UNROLL
+    for (int pack = 0; pack < kStoreRows<Tile, T> * kPacksOfRow; pack += Tile::kThreads) {
+      const int at = pack + thread, row = at / kPacksOfRow, column = at % kPacksOfRow * kWidth;
+      static_assert(kStoreRows<Tile, T> * kPacksOfRow % Tile::kThreads == 0);
+      const int m = m0 + row / 16 * Tile::kWarpM + i * 16 + row % 16;
+      store_neighbours(store, m, n0 + column, piece,
+                       load_pack<T, kWidth>(buffer + row * kPitch + column));
+    }
+  }
+}
+
+// Pieces and parts are those of gemm.h; `length` is a multiple of BK.
+template <class Tile, bool wide, class Problem>
 __global__ void __launch_bounds__(Tile::kThreads)
-    tensor_gemm(A a, B b, Store store, int column_tiles, int K, int length) {
+    tensor_gemm(const __grid_constant__ Problem problem, int column_tiles, int length) {
+  using A = typename Problem::A;
+  using B = typename Problem::B;
   using T = typename A::T;
   using TileA = TensorOperandTile<A, Tile::kBM>;
   using TileB = TensorOperandTile<B, Tile::kBN>;
   constexpr int BK = kTensorBK<T>, kStep = sizeof(T) == 2 ? 16 : 8;  // k of one multiply-add
   constexpr int kRows = Tile::kWarpM / 16, kColumns = Tile::kWarpN / 8, kStages = Tile::kStages;
-  TAPESCOPE_DYNAMIC_SHARED(T, shared);
-  T* const tiles_a = shared;                               // {stages, ...}
-  T* const tiles_b = shared + kStages * TileA::kElements;  // {stages, ...}
+  constexpr int kWidth = wide ? kPackWidth<T> : 1, kStage = TileA::kElements + TileB::kElements;
+  TAPESCOPE_DYNAMIC_SHARED(T, shared);  // {stages, tile of A and tile of B}
+  const auto& p = problem.part(static_cast<int>(blockIdx.z));
   const int m0 = static_cast<int>(blockIdx.x) / column_tiles * Tile::kBM;
   const int n0 = static_cast<int>(blockIdx.x) % column_tiles * Tile::kBN;
-  const int warp = static_cast<int>(threadIdx.x / kWarp),
-            lane = static_cast<int>(threadIdx.x % kWarp);
+  if (m0 >= p.store.M) return;  // a smaller part than others
+  const int warp = static_cast<int>(threadIdx.x / kWarp);
   const int warp_m = warp / Tile::kWarpColumns * Tile::kWarpM;
   const int warp_n = warp % Tile::kWarpColumns * Tile::kWarpN;
-  const TensorTileLoader<A, Tile::kBM, Tile::kThreads, wide> load_a(a, m0);
-  const TensorTileLoader<B, Tile::kBN, Tile::kThreads, wide> load_b(b, n0);
-  const int begin = static_cast<int>(blockIdx.y) * length, end = begin + min(length, K - begin);
-  const int steps = (end - begin + BK - 1) / BK;
-  const auto ask = [&](int step) {
-    const int stage = step % kStages;
-    if (step < steps) {
-      load_a.load(begin + step * BK, tiles_a + stage * TileA::kElements);
-      load_b.load(begin + step * BK, tiles_b + stage * TileB::kElements);
+  const int piece = static_cast<int>(blockIdx.y);
+  const int begin = piece * length, end = begin + min(length, p.K - begin);
+  TileShare<A, Tile::kBM, BK, kWidth, Tile::kThreads> share_a(p.a, m0, begin);
+  TileShare<B, Tile::kBN, BK, kWidth, Tile::kThreads> share_b(p.b, n0, begin);
+  int to_ask = (end - begin + BK - 1) / BK;
+  const auto ask = [&](T* stage) {
+    if (to_ask > 0) {
+      ask_tile<TileA, kWidth>(share_a, stage);
+      ask_tile<TileB, kWidth>(share_b, stage + TileA::kElements);
     }
+    --to_ask;
     cp_async_commit();  // an empty group where there is nothing left, so that counts stay right
   };
-  for (int step = 0; step < kStages - 1; ++step) ask(step);
+  TAPESCOPE_UNROLL
+  for (int stage = 0; stage < kStages - 1; ++stage) ask(shared + stage * kStage);
 
   float sum[kRows][kColumns][4] = {};
-  for (int step = 0; step < steps; ++step) {
+  int reading = 0, asking = (kStages - 1) * kStage;  // stages take turns
+  const auto next = [](int stage) { return stage == (kStages - 1) * kStage ? 0 : stage + kStage; };
+  while (to_ask > 1 - kStages) {
     cp_async_wait<kStages - 2>();
     __syncthreads();  // everybody's copies are in, and everybody is done with the stage asked for
-    ask(step + kStages - 1);
-    const T* tile_a = tiles_a + step % kStages * TileA::kElements;
-    const T* tile_b = tiles_b + step % kStages * TileB::kElements;
+    ask(shared + asking);
+    asking = next(asking);
+    const T* tile_a = shared + reading;
+    const T* tile_b = tile_a + TileA::kElements;
+    reading = next(reading);
     TAPESCOPE_UNROLL
     for (int k = 0; k < BK; k += kStep) {
       unsigned x[kRows][4], y[kColumns][2];
@@ -212,47 +238,63 @@ __global__ void __launch_bounds__(Tile::kThreads)
     }
   }
   cp_async_wait<0>();
-  TAPESCOPE_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    TAPESCOPE_UNROLL
-    for (int j = 0; j < kColumns; ++j) {
-      TAPESCOPE_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        const int m = m0 + warp_m + i * 16 + lane / 4 + r / 2 * 8;
-        const int n = n0 + warp_n + j * 8 + lane % 4 * 2 + r % 2;
-        store(m, n, static_cast<int>(blockIdx.y), sum[i][j][r]);
-      }
-    }
-  }
+  __syncthreads();  // the stages are free
+  store_tile<Tile>(p.store, sum, m0, n0, piece, reinterpret_cast<unsigned char*>(shared));
 }
 
 using SmallTensorTile = TensorTile<64, 64, 2, 2>;    // a warp 32 x 32
+using NarrowTensorTile = TensorTile<128, 32, 4, 1>;  // the same, for few columns
 using LargeTensorTile = TensorTile<128, 128, 2, 4>;  // a warp 64 x 32
 
-template <class Tile, bool wide, class A, class B, class Store>
-void launch_tensor_tile(const Queue& queue, const A& a, const B& b, const Store& store, int M,
-                        int N, int K, int pieces, int length) {
+// The tile that a product {M, N} is cut into: the one whose blocks take least, in rounds of one a
+// multiprocessor. Where the sum over k is cut as well (into as many pieces as fill the last round)
+// all rounds are full. An H100's multiprocessors are reckoned with on every machine: how a sum is
+// cut, and so its bits, does not depend on the machine.
+enum class TensorTiles { small, narrow, large };
+constexpr std::int64_t kMultiprocessors = 132;
+inline TensorTiles tensor_tile_for(std::int64_t M, std::int64_t N, bool cut = false) {
+  constexpr double kSmallCost =
+      0.36;  // of the large tile's: a quarter, but operands are read twice
+  const auto rounds = [&](std::int64_t rows, std::int64_t columns) {
+    const std::int64_t tiles = ceil_div(M, rows) * ceil_div(N, columns);
+    return static_cast<double>(cut ? tiles : ceil_div(tiles, kMultiprocessors));
+  };
+  if (N <= NarrowTensorTile::kBN) return TensorTiles::narrow;
+  const double large = rounds(LargeTensorTile::kBM, LargeTensorTile::kBN);
+  return large <= kSmallCost * rounds(SmallTensorTile::kBM, SmallTensorTile::kBN)
+             ? TensorTiles::large
+             : TensorTiles::small;
+}
+
+template <class Tile, bool wide, class Problem>
+void launch_tensor_tile(const Queue& queue, Problem problem, int pieces, int length) {
+  using A = typename Problem::A;
+  using B = typename Problem::B;
   constexpr std::size_t kShared =
       sizeof(typename A::T) * Tile::kStages *
       (TensorOperandTile<A, Tile::kBM>::kElements + TensorOperandTile<B, Tile::kBN>::kElements);
   static_assert(kShared <= kMaxSharedBytes);
-  const int column_tiles = ceil_div(N, Tile::kBN);
-  const dim3 grid(static_cast<unsigned>(ceil_div(M, Tile::kBM) * column_tiles),
-                  static_cast<unsigned>(pieces));
-  launch<tensor_gemm<Tile, wide, A, B, Store>>(queue, grid, Tile::kThreads, kShared, a, b, store,
-                                               column_tiles, K, length);
+  static_assert(kShared >= kStoreBytes<Tile, typename Problem::Store::T>);
+  problem.step(kTensorBK<typename A::T>);
+  const int column_tiles = ceil_div(problem.store.N, Tile::kBN);
+  const dim3 grid(static_cast<unsigned>(ceil_div(problem.rows(), Tile::kBM) * column_tiles),
+                  static_cast<unsigned>(pieces), static_cast<unsigned>(problem.parts()));
+  launch<tensor_gemm<Tile, wide, Problem>>(queue, grid, Tile::kThreads, kShared, problem,
+                                           column_tiles, length);
 }
 
-// The tile is chosen by the number of columns; `wide` says that 16 bytes lie together and aligned.
-template <class A, class B, class Store>
-void launch_tensor_gemm(const Queue& queue, bool wide, const A& a, const B& b, const Store& store,
-                        int M, int N, int K, int pieces = 1, int length = 0x7fffffff) {
+// `wide` says that 16 bytes of operands lie together and aligned.
+template <class Problem>
+void launch_tensor_gemm(const Queue& queue, bool wide, TensorTiles tile, const Problem& problem,
+                        int pieces = 1, int length = 0x7fffffff) {
   if (!wide) {
-    launch_tensor_tile<SmallTensorTile, false>(queue, a, b, store, M, N, K, pieces, length);
-  } else if (N < LargeTensorTile::kBN) {
-    launch_tensor_tile<SmallTensorTile, true>(queue, a, b, store, M, N, K, pieces, length);
+    launch_tensor_tile<SmallTensorTile, false>(queue, problem, pieces, length);
+  } else if (tile == TensorTiles::narrow) {
+    launch_tensor_tile<NarrowTensorTile, true>(queue, problem, pieces, length);
+  } else if (tile == TensorTiles::small) {
+    launch_tensor_tile<SmallTensorTile, true>(queue, problem, pieces, length);
   } else {
-    launch_tensor_tile<LargeTensorTile, true>(queue, a, b, store, M, N, K, pieces, length);
+    launch_tensor_tile<LargeTensorTile, true>(queue, problem, pieces, length);
   }
 }
 

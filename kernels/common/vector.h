@@ -28,4 +28,31 @@ __device__ __forceinline__ void store_pack(T* to, const Pack<T, n>& pack) {
   *reinterpret_cast<Pack<T, n>*>(to) = pack;
 }
 
+// n floats rounded to T; two of bf16 by one instruction.
+template <class T, int n>
+__device__ __forceinline__ Pack<T, n> rounded(const float (&x)[n]) {
+  Pack<T, n> pack;
+#if defined(__CUDACC__)
+  if constexpr (sizeof(T) == 2 && n % 2 == 0) {
+    TAPESCOPE_UNROLL
+    for (int i = 0; i < n; i += 2) {
+      unsigned pair;
+      asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(x[i + 1]), "f"(x[i]));
+      __builtin_memcpy(&pack.values[i], &pair, 4);
+    }
+  } else
+#endif
+  {
+    TAPESCOPE_UNROLL
+    for (int i = 0; i < n; ++i) pack[i] = static_cast<T>(x[i]);
+  }
+  return pack;
+}
+// And back.
+template <class T, int n>
+__device__ __forceinline__ void widened(const Pack<T, n>& pack, float (&x)[n]) {
+  TAPESCOPE_UNROLL
+  for (int i = 0; i < n; ++i) x[i] = static_cast<float>(pack[i]);
+}
+
 }  // namespace tapescope::TAPESCOPE_GPU

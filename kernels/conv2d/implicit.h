@@ -1,14 +1,15 @@
 // The three convolutions as matrix products, for any rung that can multiply. A rung is
 //
-//   Rung{queue, pieces}, .wide        where it runs, how a long sum is cut, wide loads or not
-//   rung(a, b, store, M, N, K)        multiplies; see kernels/common/gemm.h
-//   kName<T>, kRows, kColumns, kStep<T>    its name, its tile, what pieces are multiples of
+//   Rung{queue}, .pieces, .wide   where it runs, how a long sum is cut, wide loads or not
+//   rung(problem)                 multiplies; see kernels/common/gemm_operands.h
+//   kName<T>                      its name
+//   pieces_for<T>(shape)          how it would cut the weight gradient
 //
 // The weight gradient adds up over all pixels of the batch: pieces of that sum go to different
 // blocks, and a second launch adds them in their order. No atomics, the same bits every time.
 #pragma once
 
-#include "kernels/conv2d/operands.h"
+#include "kernels/conv2d/implicit_phases.h"
 
 namespace tapescope::TAPESCOPE_GPU {
 
@@ -17,21 +18,30 @@ const T* in(const Buffers& b, int i) {
   return static_cast<const T*>(b.in[i]);
 }
 
-// `go(a, b, store, M, N, K)` multiplies.
+// `go(problem)` multiplies.
 template <class T, class Go>
 void forward(const Conv& s, bool bias, const Buffers& b, Go&& go) {
   const int M = s.N * s.P * s.Q, K = s.KH * s.KW * s.I;
   if (M == 0 || s.O == 0) return;
   const float* values = bias ? in<float>(b, 2) : nullptr;  // {O}
-  go(InputOfOutput<T>{in<T>(b, 0), s}, MatrixAlongK<T>{in<T>(b, 1), s.O, K, K},
-     StoreMatrix<T>{static_cast<T*>(b.out[0]), values, M, s.O}, M, s.O, K);
+  const Windows<T> x{
+      in<T>(b, 0), s.H,        s.W,        s.N,          s.P,          s.Q,  -s.pad_h,
+      -s.pad_w,    s.stride_h, s.stride_w, s.dilation_h, s.dilation_w, s.KH, Radix{s.KW, s.I}};
+  const MatrixAlongK<T> w{in<T>(b, 1), s.O, K, K};
+  const StoreMatrix<T> y{static_cast<T*>(b.out[0]), values, M, s.O};
+  go(Product<Windows<T>, MatrixAlongK<T>, StoreMatrix<T>>{x, w, y, K});
 }
 template <class T, class Go>
 void data_gradient(const Conv& s, const Buffers& b, Go&& go) {
-  const int M = s.N * s.H * s.W, K = s.KH * s.KW * s.O;
-  if (M == 0 || s.I == 0) return;
-  go(OutputOfInput<T>{in<T>(b, 0), s}, WeightOfInput<T>{in<T>(b, 1), s},
-     StoreMatrix<T>{static_cast<T*>(b.out[0]), nullptr, M, s.I}, M, s.I, K);
+  if (s.N * s.H * s.W == 0 || s.I == 0) return;
+  const DataGradient<T> phases{in<T>(b, 0), in<T>(b, 1), static_cast<T*>(b.out[0]), s};
+  if (phases.parts() > 1) {
+    go(phases);
+  } else {  // the same without what has to be found out in the kernel
+    const auto all = phases.part(0);
+    const StoreMatrix<T> dx{all.store.dx, nullptr, all.store.M, s.I};
+    go(Product<Windows<T>, WeightOfInput<T>, StoreMatrix<T>>{all.a, all.b, dx, all.K});
+  }
 }
 template <class T, class Go>
 void weight_gradient(const Conv& s, const Buffers& b, const Pieces& pieces, const Queue& queue,
@@ -40,13 +50,15 @@ void weight_gradient(const Conv& s, const Buffers& b, const Pieces& pieces, cons
   if (s.O == 0 || N == 0) return;
   float* dw = static_cast<float*>(b.out[0]);  // {O,KH,KW,I}
   const MatrixAlongOuter<T> dy{in<T>(b, 1), s.O, K, s.O};
-  const InputOfWeight<T> x{in<T>(b, 0), s};
+  const InputOfWeight<T> x{in<T>(b, 0), s, Radix{max(s.P, 1), max(s.Q, 1)}};
   if (pieces.count == 1) {
-    go(dy, x, StoreMatrix<float>{dw, nullptr, s.O, N}, s.O, N, K);
+    const StoreMatrix<float> all{dw, nullptr, s.O, N};
+    go(Product<MatrixAlongOuter<T>, InputOfWeight<T>, StoreMatrix<float>>{dy, x, all, K});
     return;
   }
   float* partial = static_cast<float*>(b.workspace);  // {pieces, O, KH * KW * I}
-  go(dy, x, StorePieces{partial, s.O, N}, s.O, N, K);
+  const StorePieces parts{partial, s.O, N};
+  go(Product<MatrixAlongOuter<T>, InputOfWeight<T>, StorePieces>{dy, x, parts, K});
   const std::int64_t n = std::int64_t{s.O} * N;
   launch<sum_pieces<float>>(queue, blocks_for(n, 256), 256, 0, static_cast<const float*>(partial),
                             dw, n, pieces.count);
@@ -75,13 +87,15 @@ Plan data_gradient_plan(const Conv2dShape& shape) {
 }
 template <class Rung, class T>
 Plan weight_gradient_plan(const Conv2dShape& shape) {
-  const Pieces pieces = pieces_of(shape, Rung::kRows, Rung::kColumns, Rung::template kStep<T>);
+  const Pieces pieces = Rung::template pieces_for<T>(shape);
   const std::int64_t weights = shape.O * shape.KH * shape.KW * shape.I;
   const std::size_t workspace =
       pieces.count > 1 ? static_cast<std::size_t>(pieces.count * weights) * sizeof(float) : 0;
   return Plan(Rung::template kName<T>, workspace,
               [s = conv_of(shape), pieces](const Queue& queue, const Buffers& b) {
-                Rung rung{queue, pieces};
+                Rung rung{queue};
+                rung.pieces = pieces;
+                rung.cut = true;
                 rung.wide = s.I % kPackWidth<T> == 0 && s.O % kPackWidth<T> == 0 && both_aligned(b);
                 weight_gradient<T>(s, b, pieces, queue, rung);
               });

@@ -6,38 +6,49 @@
 //   implicit_gemm: 4 x 4 or 8 x 8 results per thread in registers, 16-byte loads where channels and
 //                  alignment allow: four to eight times the arithmetic for each read of shared
 //                  memory, which `tiled` waits for.
+#include "kernels/common/gemm.h"
 #include "kernels/conv2d/implicit.h"
 
 namespace tapescope::TAPESCOPE_GPU {
 namespace {
 
 // How a rung multiplies: one result per thread, or blocks of registers.
+template <class Tile>
+Pieces pieces_by(const Conv2dShape& s) {
+  const std::int64_t tiles =
+      ceil_div<std::int64_t>(s.O, Tile::kBM) * ceil_div<std::int64_t>(s.KH * s.KW * s.I, Tile::kBN);
+  return pieces_of(s, tiles, 512, Tile::kBK);
+}
 struct Tiled {
   template <class T>
   static constexpr std::string_view kName = "tiled";
   template <class T>
-  static constexpr int kStep = ScalarTile::kBK;
-  static constexpr int kRows = ScalarTile::kBM, kColumns = ScalarTile::kBN;
+  static Pieces pieces_for(const Conv2dShape& s) {
+    return pieces_by<ScalarTile>(s);
+  }
   const Queue& queue;
   Pieces pieces{1, 0x7fffffff};
   bool wide = false;  // this rung reads element by element
-  template <class A, class B, class Store>
-  void operator()(const A& a, const B& b, const Store& store, int M, int N, int K) const {
-    launch_gemm<ScalarTile, 1>(queue, a, b, store, M, N, K, pieces.count, pieces.length);
+  bool cut = false;
+  template <class Problem>
+  void operator()(const Problem& problem) const {
+    launch_gemm<ScalarTile, 1>(queue, problem, pieces.count, pieces.length);
   }
 };
 struct Blocked {
   template <class T>
   static constexpr std::string_view kName = "implicit_gemm";
   template <class T>
-  static constexpr int kStep = SmallTile::kBK;
-  static constexpr int kRows = SmallTile::kBM, kColumns = SmallTile::kBN;
+  static Pieces pieces_for(const Conv2dShape& s) {
+    return pieces_by<SmallTile>(s);
+  }
   const Queue& queue;
   Pieces pieces{1, 0x7fffffff};
   bool wide = false;
-  template <class A, class B, class Store>
-  void operator()(const A& a, const B& b, const Store& store, int M, int N, int K) const {
-    launch_blocked_gemm(queue, wide, a, b, store, M, N, K, pieces.count, pieces.length);
+  bool cut = false;
+  template <class Problem>
+  void operator()(const Problem& problem) const {
+    launch_blocked_gemm(queue, wide, problem, pieces.count, pieces.length);
   }
 };
 

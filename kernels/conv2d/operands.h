@@ -1,5 +1,5 @@
 // Convolution as a matrix product (implicit GEMM: the matrices are never in memory): where their
-// elements lie. See kernels/common/gemm.h for what an operand is.
+// elements lie. See kernels/common/gemm_operands.h for what an operand is.
 //
 //   forward:          y [npq, o]   = sum over (r, s, i) of x  [npq, rsi] * w [o, rsi]
 //   data gradient:    dx[nhw, i]   = sum over (r, s, o) of dy [nhw, rso] * w [i, rso]
@@ -8,80 +8,94 @@
 // A pack of neighbouring elements never leaves a pixel, because channels are a multiple of it.
 #pragma once
 
-#include "kernels/common/gemm.h"
+#include "kernels/common/gemm_operands.h"
 #include "kernels/conv2d/rungs.h"
 
 namespace tapescope::TAPESCOPE_GPU {
 
-// x as forward's A: outer is an output pixel, k a tap and input channel.
-template <class Element>
-struct InputOfOutput {
-  using T = Element;
-  static constexpr bool kAlongK = true;
-  const T* x;  // {N,H,W,I}
-  Conv s;
-
-  struct Row {
-    const T* image;  // null past the end
-    int h, w;        // of tap (0, 0)
-  };
-  __device__ Row row(int pixel) const {
-    if (pixel >= s.N * s.P * s.Q) return {nullptr, 0, 0};
-    const int q = pixel % s.Q, p = pixel / s.Q % s.P;
-    return {x + std::int64_t{pixel / s.Q / s.P} * s.H * s.W * s.I, p * s.stride_h - s.pad_h,
-            q * s.stride_w - s.pad_w};
-  }
-  __device__ const T* address(const Row& row, int k) const {
-    const int i = k % s.I, tap = k / s.I, r = tap / s.KW, c = tap % s.KW;
-    const int h = row.h + r * s.dilation_h, w = row.w + c * s.dilation_w;
-    if (row.image == nullptr || r >= s.KH || h < 0 || h >= s.H || w < 0 || w >= s.W) return nullptr;
-    return row.image + (std::int64_t{h} * s.W + w) * s.I + i;
+// k as a number of three digits, (high, middle, low): a tap's row, its column and a channel, or an
+// image, a row and a column. The next step's is found by adding with carry: no division.
+struct Digits {
+  int high, middle, low;
+};
+struct Radix {
+  int middles, lows;      // middle < middles, low < lows
+  Digits by = {0, 0, 0};  // what a step adds
+  constexpr Digits of(int k) const { return {k / lows / middles, k / lows % middles, k % lows}; }
+  __device__ void advance(Digits& d) const {
+    d.low += by.low;
+    d.middle += by.middle + (d.low >= lows ? 1 : 0);
+    d.low -= d.low >= lows ? lows : 0;
+    d.high += by.high + (d.middle >= middles ? 1 : 0);
+    d.middle -= d.middle >= middles ? middles : 0;
   }
 };
 
-// dy as the data gradient's A: outer is an input pixel, k a tap and output channel.
+constexpr int kNowhere = -(1 << 30);  // a row that no tap brings into an image
+
+// The windows of an image as rows of a matrix: outer is a window, k a tap and channel. Window
+// (p, q) begins at pixel first + p * stride, its taps lie `apart` pixels apart. Forward's A, and
+// with dy as the image the data gradient's.
 template <class Element>
-struct OutputOfInput {
+struct Windows {
   using T = Element;
   static constexpr bool kAlongK = true;
-  const T* dy;  // {N,P,Q,O}
-  Conv s;
+  const T* x;  // {N, H, W, C}
+  int H, W;
+  int N, P, Q;  // windows
+  int first_h, first_w, stride_h, stride_w, apart_h, apart_w;
+  int taps_h;
+  Radix radix;  // of taps_w, C
+  constexpr void step(int BK) { radix.by = radix.of(BK); }
 
   struct Row {
-    const T* image;
-    int h, w;  // with the padding added
+    int pixel, h, w;  // of tap (0, 0), which may lie outside
   };
-  __device__ Row row(int pixel) const {
-    if (pixel >= s.N * s.H * s.W) return {nullptr, 0, 0};
-    const int w = pixel % s.W, h = pixel / s.W % s.H;
-    return {dy + std::int64_t{pixel / s.W / s.H} * s.P * s.Q * s.O, h + s.pad_h, w + s.pad_w};
+  using Column = Digits;
+  __device__ Row row(int window) const {
+    if (window >= N * P * Q) return {0, kNowhere, 0};
+    const int q = window % Q, p = window / Q % P, n = window / Q / P;
+    const int h = first_h + p * stride_h, w = first_w + q * stride_w;
+    return {(n * H + h) * W + w, h, w};
   }
-  __device__ const T* address(const Row& row, int k) const {
-    const int o = k % s.O, tap = k / s.O, r = tap / s.KW, c = tap % s.KW;
-    if (row.image == nullptr || r >= s.KH) return nullptr;
-    // Tap (r, c) of output pixel (p, q) reads this pixel where p * stride is `up`.
-    const int up = row.h - r * s.dilation_h, left = row.w - c * s.dilation_w;
-    if (up < 0 || left < 0) return nullptr;
-    const int p = up / s.stride_h, q = left / s.stride_w;
-    if (p * s.stride_h != up || q * s.stride_w != left || p >= s.P || q >= s.Q) return nullptr;
-    return row.image + (std::int64_t{p} * s.Q + q) * s.O + o;
+  __device__ Column column(int k) const { return radix.of(k); }
+  __device__ void advance(Column& k) const { radix.advance(k); }
+  __device__ bool inside(const Row& row, const Column& k) const {
+    const auto h = static_cast<unsigned>(row.h + k.high * apart_h);
+    const auto w = static_cast<unsigned>(row.w + k.middle * apart_w);
+    return k.high < taps_h && h < static_cast<unsigned>(H) && w < static_cast<unsigned>(W);
+  }
+  __device__ const T* at(const Row& row, const Column& k) const {
+    return moved(x + k.low, row.pixel + (k.high * apart_h * W + k.middle * apart_w),
+                 radix.lows * static_cast<int>(sizeof(T)));
   }
 };
 
-// w as the data gradient's B: outer is an input channel, k a tap and output channel.
+// w as the data gradient's B: outer is an input channel, k a tap and output channel. Taps are those
+// from `first` on, `apart` apart in {KH, KW}.
 template <class Element>
 struct WeightOfInput {
   using T = Element;
   static constexpr bool kAlongK = false;
-  const T* w;  // {O,KH,KW,I}
-  Conv s;
+  const T* w;   // {O,KH,KW,I}
+  int I, taps;  // KH * KW
+  int first, apart_h, apart_w;
+  int taps_h;
+  Radix radix;  // of taps_w, O
+  constexpr void step(int BK) { radix.by = radix.of(BK); }
 
-  using Row = const T*;
-  __device__ Row row(int i) const { return i < s.I ? w + i : nullptr; }
-  __device__ const T* address(Row row, int k) const {
-    const int o = k % s.O, tap = k / s.O, taps = s.KH * s.KW;
-    if (row == nullptr || tap >= taps) return nullptr;
-    return row + (std::int64_t{o} * taps + tap) * s.I;
+  struct Row {
+    const T* channel;
+    int end;  // taps_h, or 0 past the last channel
+  };
+  using Column = Digits;
+  __device__ Row row(int i) const { return i < I ? Row{w + i, taps_h} : Row{w, 0}; }
+  __device__ Column column(int k) const { return radix.of(k); }
+  __device__ void advance(Column& k) const { radix.advance(k); }
+  __device__ bool inside(const Row& row, const Column& k) const { return k.high < row.end; }
+  __device__ const T* at(const Row& row, const Column& k) const {
+    return moved(row.channel, k.low * taps + (k.high * apart_h + k.middle * apart_w + first),
+                 I * static_cast<int>(sizeof(T)));
   }
 };
 
@@ -92,23 +106,30 @@ struct InputOfWeight {
   static constexpr bool kAlongK = false;
   const T* x;  // {N,H,W,I}
   Conv s;
+  Radix radix;  // of P, Q
+  constexpr void step(int BK) { radix.by = radix.of(BK); }
 
   struct Row {
     const T* channel;
-    int h, w;  // of the tap, for output pixel (0, 0)
+    int pixel, h, w;  // of the tap, for output pixel (0, 0)
   };
+  using Column = Digits;
   __device__ Row row(int outer) const {
     const int i = outer % s.I, tap = outer / s.I, r = tap / s.KW, c = tap % s.KW;
-    if (r >= s.KH) return {nullptr, 0, 0};
-    return {x + i, r * s.dilation_h - s.pad_h, c * s.dilation_w - s.pad_w};
+    if (r >= s.KH) return {x, 0, kNowhere, 0};
+    const int h = r * s.dilation_h - s.pad_h, w = c * s.dilation_w - s.pad_w;
+    return {x + i, h * s.W + w, h, w};
   }
-  __device__ const T* address(const Row& row, int pixel) const {
-    const int q = pixel % s.Q, p = pixel / s.Q % s.P, n = pixel / s.Q / s.P;
-    const int h = row.h + p * s.stride_h, w = row.w + q * s.stride_w;
-    if (row.channel == nullptr || n >= s.N || h < 0 || h >= s.H || w < 0 || w >= s.W) {
-      return nullptr;
-    }
-    return row.channel + ((std::int64_t{n} * s.H + h) * s.W + w) * s.I;
+  __device__ Column column(int k) const { return radix.of(k); }
+  __device__ void advance(Column& k) const { radix.advance(k); }
+  __device__ bool inside(const Row& row, const Column& k) const {
+    const auto h = static_cast<unsigned>(row.h + k.middle * s.stride_h);
+    const auto w = static_cast<unsigned>(row.w + k.low * s.stride_w);
+    return k.high < s.N && h < static_cast<unsigned>(s.H) && w < static_cast<unsigned>(s.W);
+  }
+  __device__ const T* at(const Row& row, const Column& k) const {
+    const int from = (k.high * s.H + k.middle * s.stride_h) * s.W + k.low * s.stride_w;
+    return moved(row.channel, row.pixel + from, s.I * static_cast<int>(sizeof(T)));
   }
 };
 
@@ -118,14 +139,11 @@ struct InputOfWeight {
 struct Pieces {
   int count, length;
 };
-inline Pieces pieces_of(const Conv2dShape& s, int tile_rows, int tile_columns, int steps) {
+// `tiles` of dw, of which `slots` run side by side.
+inline Pieces pieces_of(const Conv2dShape& s, std::int64_t tiles, std::int64_t slots, int steps) {
   const std::int64_t pixels = max<std::int64_t>(s.N * s.P() * s.Q(), 1);
-  const std::int64_t tiles =
-      max<std::int64_t>(ceil_div<std::int64_t>(s.O, tile_rows) *
-                            ceil_div<std::int64_t>(s.KH * s.KW * s.I, tile_columns),
-                        1);
-  std::int64_t count =
-      min<std::int64_t>(ceil_div<std::int64_t>(512, tiles), ceil_div<std::int64_t>(pixels, 512));
+  const std::int64_t most = ceil_div<std::int64_t>(pixels, 512);
+  std::int64_t count = min<std::int64_t>(slots / max<std::int64_t>(tiles, 1), most);
   count = max<std::int64_t>(count, 1);
   const std::int64_t length = ceil_div(ceil_div(pixels, count), std::int64_t{steps}) * steps;
   return {static_cast<int>(max<std::int64_t>(1, ceil_div(pixels, length))),

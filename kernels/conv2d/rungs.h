@@ -26,7 +26,10 @@ inline bool conv_is_depthwise(const Conv2dShape& s) {
   return s.groups > 1 && s.groups == s.I && s.groups == s.O && s.KH * s.KW <= 256 &&
          conv_fits_int(s);
 }
-inline bool conv_is_dense(const Conv2dShape& s) { return s.groups == 1 && conv_fits_int(s); }
+// The data gradient's phases, one for each place within a stride, are a grid's third extent.
+inline bool conv_is_dense(const Conv2dShape& s) {
+  return s.groups == 1 && conv_fits_int(s) && s.stride_h * s.stride_w < 65536;
+}
 
 // The output position at which input position `at` is read by tap `k`; -1 where there is none.
 __device__ inline int reader(int at, int k, int stride, int pad, int dilation, int outputs) {

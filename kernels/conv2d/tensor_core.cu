@@ -13,15 +13,34 @@ namespace {
 struct TensorCore {
   template <class T>
   static constexpr std::string_view kName = sizeof(T) == 2 ? "tensor_core" : "tensor_core_tf32";
+  // As many pieces as fill the multiprocessors once: two large tiles fit on one, four of the
+  // others.
   template <class T>
-  static constexpr int kStep = kTensorBK<T>;
-  static constexpr int kRows = SmallTensorTile::kBM, kColumns = SmallTensorTile::kBN;
+  static Pieces pieces_for(const Conv2dShape& s) {
+    const std::int64_t M = s.O, N = s.KH * s.KW * s.I;
+    const auto by = [&]<class Tile>(std::int64_t side_by_side) {
+      const std::int64_t tiles =
+          ceil_div<std::int64_t>(M, Tile::kBM) * ceil_div<std::int64_t>(N, Tile::kBN);
+      return pieces_of(s, tiles, side_by_side * kMultiprocessors, kTensorBK<T>);
+    };
+    switch (tensor_tile_for(M, N, true)) {
+      case TensorTiles::large:
+        return by.template operator()<LargeTensorTile>(2);
+      case TensorTiles::narrow:
+        return by.template operator()<NarrowTensorTile>(4);
+      case TensorTiles::small:
+        break;
+    }
+    return by.template operator()<SmallTensorTile>(4);
+  }
   const Queue& queue;
   Pieces pieces{1, 0x7fffffff};
   bool wide = false;
-  template <class A, class B, class Store>
-  void operator()(const A& a, const B& b, const Store& store, int M, int N, int K) const {
-    launch_tensor_gemm(queue, wide, a, b, store, M, N, K, pieces.count, pieces.length);
+  bool cut = false;  // whether the sum over k may be
+  template <class Problem>
+  void operator()(const Problem& problem) const {
+    launch_tensor_gemm(queue, wide, tensor_tile_for(problem.rows(), problem.store.N, cut), problem,
+                       pieces.count, pieces.length);
   }
 };
 

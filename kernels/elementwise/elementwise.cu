@@ -6,12 +6,14 @@
 //               that move data, and enough bytes in flight to fill the memory's pipe
 //
 // Operands that broadcast are read through an index that is computed from the merged loops of
-// broadcast.h; a scalar operand or one that is repeated whole costs nothing beside the read.
+// broadcast.h, by multiplications in place of divisions; a scalar operand or one that is repeated
+// whole costs nothing beside the read.
 #include "kernels/elementwise/elementwise.h"
 
 #include <memory>
 
 #include "kernels/common/gpu.h"
+#include "kernels/common/gpu_divisor.h"
 #include "kernels/common/vector.h"
 
 namespace tapescope::TAPESCOPE_GPU {
@@ -75,12 +77,11 @@ __global__ void unary_vectorized(const T* x, T* y, std::int64_t n, float p0, flo
   constexpr int kWidth = kPackWidth<T>;
   const std::int64_t at = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * kWidth;
   if (at + kWidth <= n) {
-    auto v = load_pack<T, kWidth>(x + at);
+    float values[kWidth];
+    widened(load_pack<T, kWidth>(x + at), values);
     TAPESCOPE_UNROLL
-    for (int k = 0; k < kWidth; ++k) {
-      v[k] = static_cast<T>(F::apply(static_cast<float>(v[k]), p0, p1));
-    }
-    store_pack(y + at, v);
+    for (int k = 0; k < kWidth; ++k) values[k] = F::apply(values[k], p0, p1);
+    store_pack(y + at, rounded<T>(values));
   } else {
     for (std::int64_t i = at; i < n; ++i) {
       y[i] = static_cast<T>(F::apply(static_cast<float>(x[i]), p0, p1));
@@ -89,18 +90,21 @@ __global__ void unary_vectorized(const T* x, T* y, std::int64_t n, float p0, flo
 }
 
 // How two operands are read along the result's merged axes.
-using Loops = BroadcastLoops<2>;
+struct Loops {
+  int rank;
+  Divisor extent[Shape::kMaxRank];
+  std::int64_t stride[2][Shape::kMaxRank];
+};
 struct Places {
   std::int64_t a, b;
 };
 __device__ Places places_of(std::int64_t i, const Loops& loops) {
   Places at{0, 0};
-  for (int axis = loops.rank - 1; axis > 0; --axis) {
-    const auto k = static_cast<std::size_t>(axis);
-    const std::int64_t p = i % loops.extent[k];
-    i /= loops.extent[k];
-    at.a += p * loops.stride[0][k];
-    at.b += p * loops.stride[1][k];
+  for (int k = loops.rank - 1; k > 0; --k) {
+    const auto p = loops.extent[k](i);
+    i = p.quotient;
+    at.a += p.rest * loops.stride[0][k];
+    at.b += p.rest * loops.stride[1][k];
   }
   if (loops.rank > 0) {  // what is left lies along the first axis: no division where it is alone
     at.a += i * loops.stride[0][0];
@@ -128,10 +132,10 @@ __global__ void binary_vectorized(const T* a, const T* b, T* y, std::int64_t n, 
   constexpr int kWidth = kPackWidth<T>;
   const std::int64_t at = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * kWidth;
   if (at >= n) return;
-  const auto last = static_cast<std::size_t>(loops.rank - 1);
+  const int last = loops.rank - 1;
   const bool repeat_a = loops.stride[0][last] == 0, repeat_b = loops.stride[1][last] == 0;
   const Places from = places_of(at, loops);
-  Pack<T, kWidth> u, v, result;
+  Pack<T, kWidth> u, v;
   if (repeat_a) {
     for (int k = 0; k < kWidth; ++k) u[k] = a[from.a];
   } else {
@@ -142,12 +146,12 @@ __global__ void binary_vectorized(const T* a, const T* b, T* y, std::int64_t n, 
   } else {
     v = load_pack<T, kWidth>(b + from.b);
   }
+  float values[kWidth];
   TAPESCOPE_UNROLL
   for (int k = 0; k < kWidth; ++k) {
-    result[k] =
-        static_cast<T>(F::apply(static_cast<float>(u[k]), static_cast<float>(v[k]), p0, p1));
+    values[k] = F::apply(static_cast<float>(u[k]), static_cast<float>(v[k]), p0, p1);
   }
-  store_pack(y + at, result);
+  store_pack(y + at, rounded<T>(values));
 }
 
 // --- host ---
@@ -217,11 +221,11 @@ struct BinaryState {
 // Whether a pack never passes the end of the last axis, and each operand moves along it by 1 or 0.
 bool runs_in_packs(const Loops& loops, int width) {
   if (loops.rank == 0) return false;
-  const auto last = static_cast<std::size_t>(loops.rank - 1);
-  if (loops.extent[last] % width != 0) return false;
-  for (std::size_t k = 0; k < 2; ++k) {
+  const int last = loops.rank - 1;
+  if (loops.extent[last].by() % width != 0) return false;
+  for (int k = 0; k < 2; ++k) {
     if (loops.stride[k][last] > 1) return false;
-    for (std::size_t axis = 0; axis < last; ++axis) {
+    for (int axis = 0; axis < last; ++axis) {
       // Where a pack starts in an operand that it is loaded from.
       if (loops.stride[k][last] == 1 && loops.stride[k][axis] % width != 0) return false;
     }
@@ -229,14 +233,22 @@ bool runs_in_packs(const Loops& loops, int width) {
   return true;
 }
 
+Loops loops_of(const BinaryShape& s) {
+  const auto merged = broadcast_loops<2>(s.out(), {&s.a, &s.b});
+  Loops loops = {};
+  loops.rank = merged.rank;
+  for (int a = 0; a < merged.rank; ++a) {
+    const auto i = static_cast<std::size_t>(a);
+    loops.extent[a] = Divisor(merged.extent[i]);
+    for (std::size_t k = 0; k < 2; ++k) loops.stride[k][a] = merged.stride[k][i];
+  }
+  return loops;
+}
+
 template <class T, bool wide>
 Plan binary_plan(const BinaryShape& s) {
-  BinaryState state{s.out().elements(),
-                    broadcast_loops<2>(s.out(), {&s.a, &s.b}),
-                    s.function,
-                    static_cast<float>(s.p0),
-                    static_cast<float>(s.p1),
-                    false};
+  BinaryState state{s.out().elements(),       loops_of(s), s.function, static_cast<float>(s.p0),
+                    static_cast<float>(s.p1), false};
   state.packs = wide && runs_in_packs(state.loops, kPackWidth<T>);
   return Plan(wide ? "vectorized" : "naive", 0,
               [state = std::make_unique<BinaryState>(state)](const Queue& queue, const Buffers& b) {
@@ -245,9 +257,8 @@ Plan binary_plan(const BinaryShape& s) {
                 const T* a_ = static_cast<const T*>(b.in[0]);  // as the loops say
                 const T* b_ = static_cast<const T*>(b.in[1]);
                 T* y = static_cast<T*>(b.out[0]);  // {n}
-                const auto last = static_cast<std::size_t>(s.loops.rank - 1);
-                const auto ready = [&](const T* p, std::size_t k) {
-                  return s.loops.stride[k][last] == 0 || aligned(p, 16);
+                const auto ready = [&](const T* p, int k) {
+                  return s.loops.stride[k][s.loops.rank - 1] == 0 || aligned(p, 16);
                 };
                 if (s.packs && aligned(y, 16) && ready(a_, 0) && ready(b_, 1)) {
                   binary_kernel<T>(s.function)(queue, a_, b_, y, s.n, s.loops, s.p0, s.p1);

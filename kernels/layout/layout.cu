@@ -2,14 +2,19 @@
 //
 //   naive: pad, slice and transpose are one kernel: one thread per element of the result, which
 //          finds its source by one division per axis. concat is a copy of rows for each operand.
+//   vectorized: the same for 16 bytes at a time, where the last axis stays and is whole packs of
+//          them: a pack is then an element like any other
 //   tiled: a transpose that swaps two groups of neighbouring axes is a matrix transpose. Tiles pass
-//          through shared memory, so that both reads and writes run along rows; the tile's rows are
-//          one element longer than its columns, so that a column lies in 32 different banks.
+//          through shared memory, so that both reads and writes run along rows, of 128 bytes (two
+//          elements of 2 bytes a lane); the tile's rows are 4 bytes longer than its columns, so
+//          that a column lies in 32 different banks.
 #include "kernels/layout/layout.h"
 
 #include <memory>
 
 #include "kernels/common/gpu.h"
+#include "kernels/common/gpu_divisor.h"
+#include "kernels/common/vector.h"
 #include "kernels/layout/element.h"
 
 namespace tapescope::TAPESCOPE_GPU {
@@ -23,7 +28,8 @@ constexpr int kTile = 32, kTileRows = 8;
 struct Strided {
   int rank = 0;
   std::int64_t elements = 0, base = 0;  // of y; into x
-  std::int64_t extent[Shape::kMaxRank], stride[Shape::kMaxRank];
+  Divisor extent[Shape::kMaxRank];
+  std::int64_t stride[Shape::kMaxRank];
   std::int64_t low[Shape::kMaxRank], high[Shape::kMaxRank];
 };
 
@@ -32,7 +38,8 @@ Strided strided(const Shape& out) {
   s.rank = out.rank();
   s.elements = out.elements();
   for (int a = 0; a < out.rank(); ++a) {
-    s.extent[a] = s.high[a] = out[a];
+    s.extent[a] = Divisor(out[a]);
+    s.high[a] = out[a];
     s.low[a] = 0;
   }
   return s;
@@ -41,14 +48,14 @@ Strided strided(const Shape& out) {
 std::int64_t stride_of(const Shape& shape, int a) { return shape.elements(a + 1, shape.rank()); }
 
 template <class T>
-__global__ void copy_strided(const T* x, T* y, Strided s, T fill) {
+__global__ void copy_strided(const T* x, T* y, const __grid_constant__ Strided s, T fill) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= s.elements) return;
   std::int64_t rest = i, from = s.base;
   bool inside = true;
   for (int a = s.rank - 1; a >= 0; --a) {
-    const std::int64_t p = rest % s.extent[a];
-    rest /= s.extent[a];
+    const auto [quotient, p] = s.extent[a](rest);
+    rest = quotient;
     inside = inside && p >= s.low[a] && p < s.high[a];
     from += p * s.stride[a];
   }
@@ -57,78 +64,134 @@ __global__ void copy_strided(const T* x, T* y, Strided s, T fill) {
 
 // Row o of x, `run` elements long, to y + o * y_stride.
 template <class T>
-__global__ void copy_rows(const T* x, T* y, std::int64_t outer, std::int64_t run,
+__global__ void copy_rows(const T* x, T* y, std::int64_t outer, Divisor run,
                           std::int64_t y_stride) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < outer * run) y[i / run * y_stride + i % run] = x[i];
+  if (i >= outer * run.by()) return;
+  const auto [row, at] = run(i);
+  y[row * y_stride + at] = x[i];
 }
 
-// x: {batch, rows, columns}, y: {batch, columns, rows}. A block of 32 x 8 threads per tile.
-template <class T>
+// x: {batch, rows, columns}, y: {batch, columns, rows}. A block of 32 x 8 threads per tile; a lane
+// has `Pair` neighbours, of which rows and columns are whole numbers.
+template <class T, int Pair>
 __global__ void transpose_tiled(const T* x, T* y, std::int64_t rows, std::int64_t columns,
                                 std::int64_t column_tiles) {
-  TAPESCOPE_SHARED(T, tile, [kTile][kTile + 1]);
-  const std::int64_t row0 = blockIdx.x / column_tiles * kTile;
-  const std::int64_t column0 = blockIdx.x % column_tiles * kTile;
+  constexpr int kSide = kTile * Pair;
+  TAPESCOPE_SHARED(T, tile, [kSide][kSide + Pair]);
+  const std::int64_t row0 = blockIdx.x / column_tiles * kSide;
+  const std::int64_t column0 = blockIdx.x % column_tiles * kSide;
   const std::int64_t matrix = std::int64_t{blockIdx.y} * rows * columns;
-  for (int r = static_cast<int>(threadIdx.y); r < kTile; r += kTileRows) {
-    const std::int64_t row = row0 + r, column = column0 + threadIdx.x;
-    if (row < rows && column < columns) tile[r][threadIdx.x] = x[matrix + row * columns + column];
+  const int lane = static_cast<int>(threadIdx.x) * Pair;
+  for (int r = static_cast<int>(threadIdx.y); r < kSide; r += kTileRows) {
+    const std::int64_t row = row0 + r, column = column0 + lane;
+    if (row < rows && column < columns) {
+      store_pack(&tile[r][lane], load_pack<T, Pair>(x + matrix + row * columns + column));
+    }
   }
   __syncthreads();
-  for (int c = static_cast<int>(threadIdx.y); c < kTile; c += kTileRows) {
-    const std::int64_t column = column0 + c, row = row0 + threadIdx.x;
-    if (row < rows && column < columns) y[matrix + column * rows + row] = tile[threadIdx.x][c];
+  for (int c = static_cast<int>(threadIdx.y); c < kSide; c += kTileRows) {
+    const std::int64_t column = column0 + c, row = row0 + lane;
+    if (row >= rows || column >= columns) continue;
+    Pack<T, Pair> pack;
+    TAPESCOPE_UNROLL
+    for (int k = 0; k < Pair; ++k) pack[k] = tile[lane + k][c];
+    store_pack(y + matrix + column * rows + row, pack);
   }
 }
 
 // --- host ---
 
-Plan strided_plan(DType dtype, const Strided& s, double value = 0) {
+using Chunk = Pack<std::uint32_t, 4>;  // 16 bytes, whatever they mean
+
+// The same copy in chunks of `width` elements; false where they do not stay together.
+bool in_chunks(Strided& s, std::int64_t width) {
+  const int last = s.rank - 1;
+  if (last < 0 || s.stride[last] != 1 || s.base % width != 0) return false;
+  for (int a = 0; a < last; ++a) {
+    if (s.stride[a] % width != 0) return false;
+    s.stride[a] /= width;
+  }
+  for (std::int64_t x : {s.extent[last].by(), s.low[last], s.high[last]}) {
+    if (x % width != 0) return false;
+  }
+  s.extent[last] = Divisor(s.extent[last].by() / width);
+  s.low[last] /= width;
+  s.high[last] /= width;
+  s.base /= width;
+  s.elements /= width;
+  return true;
+}
+
+template <class T>
+void copy(const Queue& queue, const Strided& s, const Buffers& b, T fill) {
+  launch<copy_strided<T>>(queue, blocks_for(s.elements, kThreads), kThreads, 0,
+                          static_cast<const T*>(b.in[0]), static_cast<T*>(b.out[0]), s, fill);
+}
+
+// `wide`: by chunks where that can be.
+Plan strided_plan(DType dtype, const Strided& s, bool wide, double value = 0) {
   return with_element(dtype, [&](auto t) {
     using T = decltype(t);
     // A plan holds little: what is large is held by pointer.
-    return Plan("naive", 0,
-                [s = std::make_unique<Strided>(s), fill = element_of<T>(dtype, value)](
-                    const Queue& queue, const Buffers& b) {
-                  if (s->elements == 0) return;
-                  launch<copy_strided<T>>(queue, blocks_for(s->elements, kThreads), kThreads, 0,
-                                          static_cast<const T*>(b.in[0]), static_cast<T*>(b.out[0]),
-                                          *s, fill);
+    struct State {
+      Strided elements, chunks;
+      bool chunked;
+    };
+    auto state = std::make_unique<State>(State{s, s, false});
+    constexpr int kWidth = kPackWidth<T>;
+    state->chunked = wide && kWidth > 1 && s.elements > 0 && in_chunks(state->chunks, kWidth);
+    return Plan(wide ? "vectorized" : "naive", 0,
+                [state = std::move(state), fill = element_of<T>(dtype, value)](const Queue& queue,
+                                                                               const Buffers& b) {
+                  if (state->elements.elements == 0) return;
+                  if (state->chunked && aligned(b.in[0], 16) && aligned(b.out[0], 16)) {
+                    Chunk chunk;
+                    for (int k = 0; k < kWidth; ++k) {
+                      __builtin_memcpy(reinterpret_cast<char*>(&chunk) + k * sizeof(T), &fill,
+                                       sizeof(T));
+                    }
+                    copy(queue, state->chunks, b, chunk);
+                  } else {
+                    copy(queue, state->elements, b, fill);
+                  }
                 });
   });
 }
 
+template <bool wide>
 Plan pad(const PadShape& s) {
   check(s);
-  Strided copy = strided(s.out());
+  Strided copied = strided(s.out());
   for (int a = 0; a < s.in.rank(); ++a) {
     const auto i = static_cast<std::size_t>(a);
-    copy.stride[a] = stride_of(s.in, a);
-    copy.low[a] = s.before[i];
-    copy.high[a] = s.before[i] + s.in[a];
-    copy.base -= s.before[i] * copy.stride[a];
+    copied.stride[a] = stride_of(s.in, a);
+    copied.low[a] = s.before[i];
+    copied.high[a] = s.before[i] + s.in[a];
+    copied.base -= s.before[i] * copied.stride[a];
   }
-  return strided_plan(s.dtype, copy, s.value);
+  return strided_plan(s.dtype, copied, wide, s.value);
 }
 
+template <bool wide>
 Plan slice(const SliceShape& s) {
   check(s);
-  Strided copy = strided(s.out());
+  Strided copied = strided(s.out());
   for (int a = 0; a < s.in.rank(); ++a) {
-    copy.stride[a] = stride_of(s.in, a);
-    copy.base += s.start[static_cast<std::size_t>(a)] * copy.stride[a];
+    copied.stride[a] = stride_of(s.in, a);
+    copied.base += s.start[static_cast<std::size_t>(a)] * copied.stride[a];
   }
-  return strided_plan(s.dtype, copy);
+  return strided_plan(s.dtype, copied, wide);
 }
 
+template <bool wide>
 Plan transpose(const TransposeShape& s) {
   check(s);
-  Strided copy = strided(s.out());
+  Strided copied = strided(s.out());
   for (int a = 0; a < s.in.rank(); ++a) {
-    copy.stride[a] = stride_of(s.in, s.permutation[static_cast<std::size_t>(a)]);
+    copied.stride[a] = stride_of(s.in, s.permutation[static_cast<std::size_t>(a)]);
   }
-  return strided_plan(s.dtype, copy);
+  return strided_plan(s.dtype, copied, wide);
 }
 
 // A transpose as matrices: the first axes stay, and two groups behind them change places.
@@ -156,6 +219,10 @@ Matrices matrices_of(const TransposeShape& s) {
   m.found = m.batch < 65536;
   return m;
 }
+bool last_axis_stays(const TransposeShape& s) {
+  const int last = s.in.rank() - 1;
+  return last >= 0 && s.permutation[static_cast<std::size_t>(last)] == last;
+}
 bool supports_tiled(const TransposeShape& s) { return matrices_of(s).found; }
 
 Plan transpose_by_tiles(const TransposeShape& s) {
@@ -164,35 +231,63 @@ Plan transpose_by_tiles(const TransposeShape& s) {
     using T = decltype(t);
     return Plan("tiled", 0, [m = matrices_of(s)](const Queue& queue, const Buffers& b) {
       if (m.batch * m.rows * m.columns == 0) return;
-      const std::int64_t column_tiles = ceil_div<std::int64_t>(m.columns, kTile);
-      const std::int64_t tiles = ceil_div<std::int64_t>(m.rows, kTile) * column_tiles;
-      launch<transpose_tiled<T>>(queue,
-                                 dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(m.batch)),
-                                 dim3(kTile, kTileRows), 0, static_cast<const T*>(b.in[0]),
-                                 static_cast<T*>(b.out[0]), m.rows, m.columns, column_tiles);
+      const T* x = static_cast<const T*>(b.in[0]);
+      T* y = static_cast<T*>(b.out[0]);
+      const auto go = [&]<int Pair>() {
+        const std::int64_t column_tiles = ceil_div<std::int64_t>(m.columns, kTile * Pair);
+        const std::int64_t tiles = ceil_div<std::int64_t>(m.rows, kTile * Pair) * column_tiles;
+        const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(m.batch));
+        launch<transpose_tiled<T, Pair>>(queue, grid, dim3(kTile, kTileRows), 0, x, y, m.rows,
+                                         m.columns, column_tiles);
+      };
+      if constexpr (sizeof(T) == 2) {
+        if (m.rows % 2 == 0 && m.columns % 2 == 0 && aligned(x, 4) && aligned(y, 4)) {
+          return go.template operator()<2>();
+        }
+      }
+      go.template operator()<1>();
     });
   });
 }
 
+// The rows of x to y: `run` bytes each, to `total` bytes apart; by chunks where `wide` allows.
+template <class T>
+void copy_operand(const Queue& queue, bool wide, const void* x, char* y, std::int64_t outer,
+                  std::int64_t run, std::int64_t total) {
+  const auto go = [&]<class Unit>(Unit) {
+    const std::int64_t size = sizeof(Unit), units = outer * run / size;
+    launch<copy_rows<Unit>>(queue, blocks_for(units, kThreads), kThreads, 0,
+                            static_cast<const Unit*>(x), reinterpret_cast<Unit*>(y), outer,
+                            Divisor(run / size), total / size);
+  };
+  if (wide && run % 16 == 0 && total % 16 == 0 && aligned(x, 16) && aligned(y, 16)) {
+    go(Chunk{});
+  } else {
+    go(T{});
+  }
+}
+
+template <bool wide>
 Plan concat(const ConcatShape& s) {
   return with_element(s.dtype, [&](auto t) {
     using T = decltype(t);
-    std::vector<std::int64_t> extents(s.extents.begin(), s.extents.end());
-    return Plan("naive", 0,
-                [extents = std::move(extents), outer = s.outer, inner = s.inner](const Queue& queue,
-                                                                                 const Buffers& b) {
-                  std::int64_t total = 0;
-                  for (std::int64_t extent : extents) total += extent * inner;
-                  T* y = static_cast<T*>(b.out[0]);  // {outer, sum of extents, inner}
-                  for (std::size_t k = 0; k < extents.size(); ++k) {
-                    const std::int64_t run = extents[k] * inner;
-                    if (outer * run > 0) {
-                      launch<copy_rows<T>>(queue, blocks_for(outer * run, kThreads), kThreads, 0,
-                                           static_cast<const T*>(b.in[k]), y, outer, run, total);
-                    }
-                    y += run;
-                  }
-                });
+    std::vector<std::int64_t> runs;  // bytes of a row
+    std::int64_t total = 0;
+    for (std::int64_t extent : s.extents) {
+      runs.push_back(extent * s.inner * static_cast<std::int64_t>(sizeof(T)));
+      total += runs.back();
+    }
+    return Plan(
+        wide ? "vectorized" : "naive", 0,
+        [runs = std::move(runs), total, outer = s.outer](const Queue& queue, const Buffers& b) {
+          char* y = static_cast<char*>(b.out[0]);  // {outer, sum of extents, inner}
+          for (std::size_t k = 0; k < runs.size(); ++k) {
+            if (outer * runs[k] > 0) {
+              copy_operand<T>(queue, wide, b.in[k], y, outer, runs[k], total);
+            }
+            y += runs[k];
+          }
+        });
   });
 }
 
@@ -204,26 +299,38 @@ constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
           .note = "one thread per element of the result",
           .prepare = prepare};
 }
+template <class Shape>
+constexpr Variant<Shape> vectorized_row(Plan (*prepare)(const Shape&),
+                                        bool (*supports)(const Shape&) = nullptr) {
+  return {.name = "vectorized",
+          .dtypes = kAny,
+          .note = "16 bytes per thread where the last axis is whole packs of them",
+          .prepare = prepare,
+          .supports = supports};
+}
 
 }  // namespace
 
 Rows<PadShape> pad_variants() {
   static constexpr Variant<PadShape> rows[] = {
-      naive_row(pad),
+      vectorized_row(pad<true>),
+      naive_row(pad<false>),
   };
   return rows;
 }
 
 Rows<SliceShape> slice_variants() {
   static constexpr Variant<SliceShape> rows[] = {
-      naive_row(slice),
+      vectorized_row(slice<true>),
+      naive_row(slice<false>),
   };
   return rows;
 }
 
 Rows<ConcatShape> concat_variants() {
   static constexpr Variant<ConcatShape> rows[] = {
-      naive_row(concat),
+      vectorized_row(concat<true>),
+      naive_row(concat<false>),
   };
   return rows;
 }
@@ -232,10 +339,12 @@ Rows<TransposeShape> transpose_variants() {
   static constexpr Variant<TransposeShape> rows[] = {
       {.name = "tiled",
        .dtypes = kAny,
-       .note = "32 x 32 tiles through shared memory: reads and writes both run along rows",
+       .note = "tiles of 32 x 32 (64 x 64 of 2 bytes) through shared memory: reads and writes both "
+               "run along rows",
        .prepare = transpose_by_tiles,
        .supports = supports_tiled},
-      naive_row(transpose),
+      vectorized_row(transpose<true>, last_axis_stays),
+      naive_row(transpose<false>),
   };
   return rows;
 }

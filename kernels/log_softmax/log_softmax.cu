@@ -9,7 +9,8 @@
 //               short rows do not leave most of a block idle. Largest value and sum are found in
 //               one pass (the sum is rescaled when a larger value comes), so a row is read twice,
 //               not thrice.
-//   vectorized: 16 bytes per load, and the row stays in registers: it is read once.
+//   vectorized: 16 bytes per load, and the row stays in registers: it is read once. Of rows of at
+//               most 64 columns a warp takes two or eight, so that its lanes are not idle.
 #include "kernels/log_softmax/log_softmax.h"
 
 #include "kernels/common/gpu.h"
@@ -130,10 +131,13 @@ __device__ float shuffled(float t, int lanes) { return __shfl_xor_sync(kFullMask
 __device__ Normaliser shuffled(Normaliser t, int lanes) {
   return {shuffled(t.largest, lanes), shuffled(t.sum, lanes)};
 }
-template <class F>
+// Over `Lanes` neighbouring lanes; all of the warp call it.
+template <class F, int Lanes = static_cast<int>(kWarp)>
 __device__ typename F::Total warp_total(typename F::Total total) {
   TAPESCOPE_UNROLL
-  for (int lanes = 16; lanes > 0; lanes /= 2) total = F::merge(total, shuffled(total, lanes));
+  for (int lanes = Lanes / 2; lanes > 0; lanes /= 2) {
+    total = F::merge(total, shuffled(total, lanes));
+  }
   return F::finish(total);
 }
 
@@ -188,6 +192,32 @@ __global__ void vectorized(const T* a, const T* b, T* y, std::int64_t rows, std:
   }
 }
 
+// `Lanes` lanes per row, which has at most four columns for each of them.
+constexpr int kColumnsOfLane = 4;
+template <class F, class T, int Lanes>
+__global__ void narrow(const T* a, const T* b, T* y, std::int64_t rows, std::int64_t C) {
+  const std::int64_t row = (std::int64_t{blockIdx.x} * kBlock + threadIdx.x) / Lanes;
+  const int lane = static_cast<int>(threadIdx.x) % Lanes;
+  const std::int64_t first = row * C;
+  float u[kColumnsOfLane], v[kColumnsOfLane];
+  typename F::Total total = F::identity();
+  const int columns = row < rows ? static_cast<int>(C) : 0;  // all lanes go on to the shuffles
+  TAPESCOPE_UNROLL
+  for (int k = 0; k < kColumnsOfLane; ++k) {
+    const int c = k * Lanes + lane;
+    if (c >= columns) continue;
+    u[k] = static_cast<float>(a[first + c]);
+    v[k] = second<F>(b, first + c);
+    F::add(total, u[k], v[k]);
+  }
+  total = warp_total<F, Lanes>(total);
+  TAPESCOPE_UNROLL
+  for (int k = 0; k < kColumnsOfLane; ++k) {
+    const int c = k * Lanes + lane;
+    if (c < columns) y[first + c] = static_cast<T>(F::result(total, u[k], v[k]));
+  }
+}
+
 // --- host ---
 
 enum class Rung { naive, shared, warp, vectorized };
@@ -206,6 +236,13 @@ void run(Rung rung, const Queue& queue, const SoftmaxShape& s, const Buffers& bu
   if (rung == Rung::shared) {
     launch<shared<F, T>>(queue, dim3(static_cast<unsigned>(s.rows)), kBlock, 0, a, b, y, s.C);
     return;
+  }
+  if (rung == Rung::vectorized && s.C <= 16 * kColumnsOfLane) {
+    const auto go = [&]<int Lanes>() {
+      launch<narrow<F, T, Lanes>>(queue, blocks_for(s.rows * Lanes, kBlock), kBlock, 0, a, b, y,
+                                  s.rows, s.C);
+    };
+    return s.C <= 4 * kColumnsOfLane ? go.template operator()<4>() : go.template operator()<16>();
   }
   const dim3 grid(static_cast<unsigned>(ceil_div(s.rows, kRowsPerBlock)));
   constexpr int kWidth = kPackWidth<T>;

@@ -11,6 +11,7 @@
 //   tensor_core: tensor_core.cu
 #include "kernels/matmul/matmul.h"
 
+#include "kernels/common/gemm.h"
 #include "kernels/common/tensor_gemm.h"
 #include "kernels/matmul/rungs.h"
 
@@ -108,11 +109,7 @@ Plan vectorized_plan(const MatmulShape& s) {
     if (s.M * s.N == 0) return;
     const MatmulPointers<T> p(s, buffers);
     const bool wide = in_packs(s, p);
-    const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
-    with_operands(s, p, [&](const auto& a, const auto& b) {
-      with_store(
-          s, p, [&](const auto& store) { launch_blocked_gemm(queue, wide, a, b, store, M, N, K); });
-    });
+    with_product(s, p, [&](const auto& product) { launch_blocked_gemm(queue, wide, product); });
   });
 }
 

@@ -1,16 +1,16 @@
 // What the matrix product's rungs share, and those that have files of their own.
 #pragma once
 
-#include "kernels/common/gemm.h"
+#include "kernels/common/gemm_operands.h"
 #include "kernels/matmul/matmul.h"
 
 namespace tapescope::TAPESCOPE_GPU {
 
 constexpr DTypes kMatmulDTypes{DType::f32, DType::bf16};
 
-// Rows, columns and depth are counted in int on the device.
+// Rows, columns and depth are counted in int on the device, and so are the bytes of a row.
 inline bool matmul_fits_int(const MatmulShape& s) {
-  constexpr std::int64_t kMost = 0x7fffffff - 256;
+  constexpr std::int64_t kMost = 0x1fffffff;
   return s.M < kMost && s.N < kMost && s.K < kMost;
 }
 
@@ -48,6 +48,19 @@ void with_store(const MatmulShape& s, const MatmulPointers<T>& p, F&& f) {
   } else {
     f(StoreMatrix<T>{p.c, p.bias, M, N});
   }
+}
+
+// Calls f with the product as gemm.h wants it.
+template <class T, class F>
+void with_product(const MatmulShape& s, const MatmulPointers<T>& p, F&& f) {
+  with_operands(s, p, [&](const auto& a, const auto& b) {
+    with_store(s, p, [&](const auto& store) {
+      using A = std::remove_cvref_t<decltype(a)>;
+      using B = std::remove_cvref_t<decltype(b)>;
+      using Store = std::remove_cvref_t<decltype(store)>;
+      f(Product<A, B, Store>{a, b, store, static_cast<int>(s.K)});
+    });
+  });
 }
 
 // Whether 16 bytes of both operands lie together and aligned.

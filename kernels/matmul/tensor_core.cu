@@ -12,11 +12,8 @@ Plan plan_of(const MatmulShape& s, std::string_view name) {
   return Plan(name, 0, [s](const Queue& queue, const Buffers& buffers) {
     if (s.M * s.N == 0) return;
     const MatmulPointers<T> p(s, buffers);
-    const int M = static_cast<int>(s.M), N = static_cast<int>(s.N), K = static_cast<int>(s.K);
-    with_operands(s, p, [&](const auto& a, const auto& b) {
-      with_store(s, p, [&](const auto& store) {
-        launch_tensor_gemm(queue, in_packs(s, p), a, b, store, M, N, K);
-      });
+    with_product(s, p, [&](const auto& product) {
+      launch_tensor_gemm(queue, in_packs(s, p), tensor_tile_for(s.M, s.N), product);
     });
   });
 }
