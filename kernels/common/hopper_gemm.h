@@ -2,13 +2,14 @@
 //
 //   c[m, n] = sum_k A(m, k) * B(n, k)
 //
-// A block of three warpgroups stays for the whole launch and takes one tile of 128 x Columns after
-// the other. The first warpgroup is the producer: one of its threads asks for copies by tensor map,
-// 64 of k at a time, into a ring of stages in shared memory. The other two are consumers: each
-// multiplies 64 rows of the tile, straight from shared memory, and holds its sums in registers. A
-// stage has two mbarriers: `full` ends a phase when the copies' bytes are there, `empty` when all
-// eight warps of the consumers are done with them. So no thread computes an address in the loop
-// over k, and the producer runs ahead into the next tile while the consumers write this one.
+// A block of three warpgroups stays for the whole launch and takes one tile of results, 128 x 256
+// at the most, after the other. The first warpgroup is the producer: one of its threads asks for
+// copies by tensor map, 64 of k at a time, into a ring of stages in shared memory. The other two
+// are consumers: each multiplies half of the tile, straight from shared memory, and holds its sums
+// in registers. A stage has two mbarriers: `full` ends a phase when the copies' bytes are there,
+// `empty` when all eight warps of the consumers are done with them. So no thread computes an
+// address in the loop over k, and the producer runs ahead into the next tile while the consumers
+// write this one.
 //
 // An operand is
 //   kAlongK                 whether neighbours in k lie together in memory, or those in m (or n)
@@ -23,15 +24,17 @@
 
 namespace tapescope::TAPESCOPE_GPU {
 
-template <int Columns>
+// Rows x Columns results. Of 128 rows each consumer has 64; of 64, each has half of the columns.
+template <int Rows, int Columns>
 struct HopperTile {
-  static constexpr int kRows = 128, kColumns = Columns, kDepth = 64;
-  static constexpr int kBytesOfA = kRows / 64 * kSwizzledBlock;
+  static constexpr int kRows = Rows, kColumns = Columns, kDepth = 64;
+  static constexpr int kConsumerColumns = Rows == 128 ? Columns : Columns / 2;
+  static constexpr int kBytesOfA = Rows / 64 * kSwizzledBlock;
   static constexpr int kStageBytes = kBytesOfA + Columns / 64 * kSwizzledBlock;
-  // As many as fit: 4 of 48 KiB, 7 of 32, 8 of 24.
+  // As many as fit: 4 of 48 KiB (128 x 256), 5 of 40, 7 of 32, 8 of 24.
   static constexpr int kStages = min(8, static_cast<int>(kHopperSharedBytes - 1024) / kStageBytes);
   static constexpr std::size_t kShared = kStages * (kStageBytes + 2 * sizeof(Mbarrier));
-  static_assert(kShared <= kHopperSharedBytes);
+  static_assert((Rows == 128 || Rows == 64) && kShared <= kHopperSharedBytes);
 };
 constexpr unsigned kHopperThreads = 3 * kWarpGroup;
 // Registers of a thread: 128 x (40 + 232 + 232) are the multiprocessor's 64 Ki. The sums of a
@@ -114,22 +117,33 @@ __device__ __forceinline__ void transpose_quad(unsigned (&x)[4]) {
   }
 }
 
+// Which row of c takes row m of the product.
+struct EveryRow {
+  __device__ std::int64_t operator()(int m) const { return m; }
+};
+
 // What becomes of a consumer's sums: c {M, N} of C, with an optional bias {N}; N is a multiple of 8
-// and c aligned to 16. Pieces of a sum lie one behind the other.
-template <class C>
+// and c aligned to 16.
+template <class C, class RowOf = EveryRow>
 struct TileStore {
   C* c;
   const float* bias;
   int M, N;
+  RowOf row_of = {};
 
   // d: results of the 64 rows from m, the columns from n, as wgmma leaves them.
   template <int registers>
-  __device__ void operator()(int m, int n, int piece, const float (&d)[registers]) const {
+  __device__ void operator()(int m, int n, int /*piece*/, const float (&d)[registers]) const {
     const int thread = static_cast<int>(threadIdx.x % kWarpGroup), quad = thread % 4;
-    const int row = m + thread / 32 * 16 + thread % 32 / 4;
+    C* rows[2];  // a thread has results of two, null past the end
+    TAPESCOPE_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int row = m + thread / 32 * 16 + thread % 32 / 4 + half * 8;
+      rows[half] = row < M ? c + row_of(row) * N : nullptr;
+    }
     TAPESCOPE_UNROLL
     for (int g = 0; g < registers / 16; ++g) {  // 32 columns: four times 8, of each two are ours
-      float y[2][8];                            // of two rows
+      float y[2][8];
       TAPESCOPE_UNROLL
       for (int j = 0; j < 4; ++j) {
         const int column = n + g * 32 + j * 8 + quad * 2;
@@ -142,29 +156,28 @@ struct TileStore {
         }
       }
       TAPESCOPE_UNROLL
-      for (int half = 0; half < 2; ++half) write(row + half * 8, n + g * 32, piece, y[half], quad);
+      for (int half = 0; half < 2; ++half) write(rows[half], n + g * 32, y[half], quad);
     }
   }
 
  private:
   // A lane's two columns of each of four groups of 8.
-  __device__ void write(int m, int n, int piece, const float (&y)[8], int quad) const {
-    C* const to = c + (std::int64_t{piece} * M + m) * N;
+  __device__ void write(C* row, int n, const float (&y)[8], int quad) const {
     if constexpr (sizeof(C) == 2) {  // each lane collects one group: 16 bytes
       unsigned pairs[4];
       TAPESCOPE_UNROLL
       for (int j = 0; j < 4; ++j) pairs[j] = pack_bf16(y[j * 2], y[j * 2 + 1]);
       transpose_quad(pairs);
       const int column = n + quad * 8;
-      if (m < M && column < N) {
-        *reinterpret_cast<uint4*>(to + column) = {pairs[0], pairs[1], pairs[2], pairs[3]};
+      if (row != nullptr && column < N) {
+        *reinterpret_cast<uint4*>(row + column) = {pairs[0], pairs[1], pairs[2], pairs[3]};
       }
     } else {  // the four lanes' 8 bytes are a sector
       TAPESCOPE_UNROLL
       for (int j = 0; j < 4; ++j) {
         const int column = n + j * 8 + quad * 2;
-        if (m < M && column < N) {
-          *reinterpret_cast<float2*>(to + column) = {y[j * 2], y[j * 2 + 1]};
+        if (row != nullptr && column < N) {
+          *reinterpret_cast<float2*>(row + column) = {y[j * 2], y[j * 2 + 1]};
         }
       }
     }
@@ -194,6 +207,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     if (threadIdx.x != 0) return;
     for (int tile = first; tile < tiles.count(); tile += step_of_tiles) {
       const TilePlace place = tiles.place<Tile>(tile);
+      if (place.first_step >= place.last_step) continue;  // a sum of nothing
       auto from_a = a.place(place.m, place.first_step);
       auto from_b = b.place(place.n, place.first_step);
       for (int step = place.first_step; step < place.last_step; ++step) {
@@ -210,35 +224,39 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   claim_registers<kConsumerRegisters>();
   const int consumer = static_cast<int>(threadIdx.x / kWarpGroup) - 1;
   const bool tells = threadIdx.x % kWarp == 0;
+  // This consumer's half of a tile, and where it begins in a stage.
+  const int own_rows = Tile::kRows == 128 ? consumer * 64 : 0;
+  const int own_columns = Tile::kRows == 128 ? 0 : consumer * Tile::kConsumerColumns;
+  const auto own_a = static_cast<unsigned>(own_rows / 64 * kSwizzledBlock);
+  const auto own_b = static_cast<unsigned>(own_columns / 64 * kSwizzledBlock);
   for (int tile = first; tile < tiles.count(); tile += step_of_tiles) {
     const TilePlace place = tiles.place<Tile>(tile);
-    float d[Tile::kColumns / 2];
-    int before = at.stage;
+    float d[Tile::kConsumerColumns / 2] = {};
+    int before = -1;
     for (int step = place.first_step; step < place.last_step; ++step) {
       mbarrier_wait(full + at.stage, at.round);
       const unsigned from = shared_address(stages + at.stage * Tile::kStageBytes);
-      const std::uint64_t tile_a =
-          matrix_descriptor<A::kAlongK>(from + static_cast<unsigned>(consumer * kSwizzledBlock));
-      const std::uint64_t tile_b = matrix_descriptor<B::kAlongK>(from + Tile::kBytesOfA);
+      const std::uint64_t tile_a = matrix_descriptor<A::kAlongK>(from + own_a);
+      const std::uint64_t tile_b = matrix_descriptor<B::kAlongK>(from + Tile::kBytesOfA + own_b);
       keep_in_registers(d);
       wgmma_fence();
       TAPESCOPE_UNROLL
       for (unsigned k = 0; k < Tile::kDepth / 16; ++k) {
-        wgmma_bf16<Tile::kColumns, !A::kAlongK, !B::kAlongK>(
+        wgmma_bf16<Tile::kConsumerColumns, !A::kAlongK, !B::kAlongK>(
             d, tile_a + k * kDescriptorStep<A::kAlongK>, tile_b + k * kDescriptorStep<B::kAlongK>,
-            step > place.first_step || k > 0);
+            true);
       }
       wgmma_commit();
       // While these multiply, those of the step before are done, and so is their stage.
       wgmma_wait<1>();
-      if (step > place.first_step && tells) mbarrier_arrive(empty + before);
+      if (before >= 0 && tells) mbarrier_arrive(empty + before);
       before = at.stage;
       at.advance();
     }
     wgmma_wait<0>();
     keep_in_registers(d);
-    if (tells) mbarrier_arrive(empty + before);
-    store(place.m + consumer * 64, place.n, place.piece, d);
+    if (before >= 0 && tells) mbarrier_arrive(empty + before);
+    store(place.m + own_rows, place.n + own_columns, place.piece, d);
   }
 #endif
 }
@@ -246,9 +264,8 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 template <class Tile, class A, class B, class Store>
 void launch_hopper_tile(const Queue& queue, const A& a, const B& b, const Store& store, int M,
                         int N, int steps, int pieces) {
-  const int steps_of_piece = ceil_div(steps, pieces);
-  const TileGrid tiles{ceil_div(M, Tile::kRows), ceil_div(N, Tile::kColumns),
-                       ceil_div(steps, steps_of_piece), steps, steps_of_piece};
+  const TileGrid tiles{ceil_div(M, Tile::kRows), ceil_div(N, Tile::kColumns), pieces, steps,
+                       ceil_div(steps, pieces)};
   launch_on_hopper<hopper_gemm<Tile, A, B, Store>>(
       queue, static_cast<unsigned>(min(tiles.count(), multiprocessors())), kHopperThreads,
       Tile::kShared, a, b, store, tiles);

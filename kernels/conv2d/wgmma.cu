@@ -11,171 +11,11 @@
 //   Pieces of
 //                     the sum go to different blocks and are added in their order by a second
 //                     launch
-#include "kernels/common/hopper_gemm.h"
 #include "kernels/conv2d/implicit.h"
+#include "kernels/conv2d/window_operands.h"
 
 namespace tapescope::TAPESCOPE_GPU {
 namespace {
-
-// The windows of images, and the taps in them, in the order of k: channels, 64 at a time, fastest.
-struct WindowWalk {
-  int P, Q, stride_h, stride_w, pad_h, pad_w;  // windows an image, and where they lie
-  int C, taps_h, taps_w, dilation_h, dilation_w;
-
-  struct Window {
-    int w, h, n;
-  };
-  __device__ Window window(int pixel) const {
-    const int q = pixel % Q, p = pixel / Q % P;
-    return {q * stride_w - pad_w, p * stride_h - pad_h, pixel / Q / P};
-  }
-  struct Tap {
-    int c, s, r;
-  };
-  __device__ int chunks() const { return (C + 63) / 64; }
-  __device__ Tap tap(int number) const {  // of 64 channels of a tap
-    const int tap = number / chunks();
-    return {number % chunks() * 64, tap % taps_w, tap / taps_w};
-  }
-  __device__ void next(Tap& at) const {
-    at.c += 64;
-    if (at.c < C) return;
-    at.c = 0;
-    if (++at.s < taps_w) return;
-    at.s = 0;
-    ++at.r;
-  }
-};
-
-// A of forward and of the data gradient: outer is a window.
-struct WindowRows {
-  static constexpr bool kAlongK = true;
-  TensorMap map;  // copies of 128 windows
-  WindowWalk walk;
-
-  struct Place {
-    WindowWalk::Window window;
-    WindowWalk::Tap tap;
-  };
-  __device__ Place place(int pixel, int step) const { return {walk.window(pixel), walk.tap(step)}; }
-  __device__ void load(unsigned char* to, Mbarrier* full, Place& at) const {
-    copy_pixels(to, map, full, at.tap.c, at.window.w, at.window.h, at.window.n,
-                at.tap.s * walk.dilation_w, at.tap.r * walk.dilation_h);
-    walk.next(at.tap);
-  }
-};
-
-// w {O, taps, I} as B of forward: outer is an output channel, k a tap and input channel.
-struct WeightRows {
-  static constexpr bool kAlongK = true;
-  TensorMap map;
-  int channels;  // I
-
-  struct Place {
-    int outer, tap, c;
-  };
-  __device__ Place place(int outer, int step) const {
-    const int chunks = (channels + 63) / 64;
-    return {outer, step / chunks, step % chunks * 64};
-  }
-  __device__ void load(unsigned char* to, Mbarrier* full, Place& at) const {
-    copy_tile(to, map, full, at.c, at.tap, at.outer);
-    at.c += 64;
-    if (at.c >= channels) at.c = 0, ++at.tap;
-  }
-};
-
-// The same as B of the data gradient: outer is an input channel, k a tap, from the last one on, and
-// output channel.
-template <int Blocks>
-struct WeightColumns {
-  static constexpr bool kAlongK = false;
-  TensorMap map;
-  int channels, taps;  // O
-
-  struct Place {
-    int outer, tap, c;
-  };
-  __device__ Place place(int outer, int step) const {
-    const int chunks = (channels + 63) / 64;
-    return {outer, taps - 1 - step / chunks, step % chunks * 64};
-  }
-  __device__ void load(unsigned char* to, Mbarrier* full, Place& at) const {
-    TAPESCOPE_UNROLL
-    for (int b = 0; b < Blocks; ++b) {
-      copy_tile(to + b * kSwizzledBlock, map, full, at.outer + b * 64, at.tap, at.c);
-    }
-    at.c += 64;
-    if (at.c >= channels) at.c = 0, --at.tap;
-  }
-};
-
-// x as B of the weight gradient: outer is a tap and channel, 64 channels a block (the last of a tap
-// is filled up with zeros), k a window.
-template <int Blocks>
-struct WindowColumns {
-  static constexpr bool kAlongK = false;
-  TensorMap map;  // copies of 64 windows
-  WindowWalk walk;
-  int images;
-
-  struct Place {
-    int q, p, n;
-    WindowWalk::Tap taps[Blocks];
-  };
-  __device__ Place place(int outer, int step) const {
-    const int pixel = step * 64;
-    Place at{pixel % walk.Q, pixel / walk.Q % walk.P, pixel / walk.Q / walk.P, {}};
-    at.taps[0] = walk.tap(outer / 64);
-    TAPESCOPE_UNROLL
-    for (int b = 1; b < Blocks; ++b) {
-      at.taps[b] = at.taps[b - 1];
-      walk.next(at.taps[b]);
-    }
-    return at;
-  }
-  __device__ void load(unsigned char* to, Mbarrier* full, Place& at) const {
-    TAPESCOPE_UNROLL
-    for (int b = 0; b < Blocks; ++b) {
-      const WindowWalk::Tap& tap = at.taps[b];
-      const bool past = tap.r >= walk.taps_h;  // an image that is not there is zero
-      copy_pixels(to + b * kSwizzledBlock, map, full, tap.c, at.q * walk.stride_w - walk.pad_w,
-                  at.p * walk.stride_h - walk.pad_h, past ? images : at.n,
-                  past ? 0 : tap.s * walk.dilation_w, past ? 0 : tap.r * walk.dilation_h);
-    }
-    at.q += 64;
-    while (at.q >= walk.Q) {
-      at.q -= walk.Q;
-      if (++at.p == walk.P) at.p = 0, ++at.n;
-    }
-  }
-};
-
-// dw {O, taps, C}, or pieces of it one behind the other, of columns that are blocks of 64 channels.
-struct WeightStore {
-  float* dw;
-  int O, taps, C;
-
-  template <int registers>
-  __device__ void operator()(int m, int n, int piece, const float (&d)[registers]) const {
-    const int thread = static_cast<int>(threadIdx.x % kWarpGroup), quad = thread % 4;
-    const int row = m + thread / 32 * 16 + thread % 32 / 4, blocks = (C + 63) / 64;
-    TAPESCOPE_UNROLL
-    for (int g = 0; g < registers / 32; ++g) {  // 64 columns
-      const int block = n / 64 + g, tap = block / blocks, c0 = block % blocks * 64;
-      if (tap >= taps) return;
-      TAPESCOPE_UNROLL
-      for (int i = 0; i < 32; i += 2) {
-        const int o = row + i / 2 % 2 * 8, c = c0 + i / 4 * 8 + quad * 2;
-        if (o >= O || c >= C) continue;
-        float* const to = dw + ((std::int64_t{piece} * O + o) * taps + tap) * C + c;
-        *reinterpret_cast<float2*>(to) = {d[g * 32 + i], d[g * 32 + i + 1]};
-      }
-    }
-  }
-};
-
-// --- host ---
 
 int chunks_of(int channels) { return ceil_div(channels, 64); }
 
@@ -183,19 +23,37 @@ WindowWalk forward_walk(const Conv& s) {
   return {s.P, s.Q,  s.stride_h, s.stride_w,   s.pad_h,     s.pad_w,
           s.I, s.KH, s.KW,       s.dilation_h, s.dilation_w};
 }
-// dx is the windows of dy that are padded by what a kernel reaches further than its own padding.
-WindowWalk data_gradient_walk(const Conv& s) {
-  return {s.H,
-          s.W,
-          1,
-          1,
-          s.dilation_h * (s.KH - 1) - s.pad_h,
-          s.dilation_w * (s.KW - 1) - s.pad_w,
-          s.O,
-          s.KH,
-          s.KW,
-          s.dilation_h,
-          s.dilation_w};
+// One axis of the data gradient: of the inputs `phase`, phase + stride, ... the windows of dy, and
+// the taps that reach them: last, last - step, ...
+struct Axis {
+  int count, taps, last, step, pad;
+};
+Axis axis_of(int extent, int kernel, int stride, int pad, int dilation, int phase) {
+  // dx is the windows of dy that are padded by what a kernel reaches further than its own padding.
+  if (stride == 1) return {extent, kernel, kernel - 1, 1, dilation * (kernel - 1) - pad};
+  const int first = (phase + pad) % stride;
+  const int taps = first < kernel ? ceil_div(kernel - first, stride) : 0;
+  return {phase < extent ? ceil_div(extent - phase, stride) : 0, taps, first + stride * (taps - 1),
+          stride, taps - 1 - (phase + pad - first) / stride};
+}
+struct Phase {
+  Axis h, w;
+  int first_h, first_w;                                      // of dx
+  bool empty() const { return h.taps == 0 || w.taps == 0; }  // no tap reaches it: dx is zero there
+  WindowWalk walk(const Conv& s) const {
+    return {h.count, w.count, 1, 1, h.pad, w.pad, s.O, h.taps, w.taps, s.dilation_h, s.dilation_w};
+  }
+};
+// Calls f(phase) for those that have pixels.
+template <class F>
+void for_each_phase(const Conv& s, F&& f) {
+  for (int h = 0; h < s.stride_h; ++h) {
+    for (int w = 0; w < s.stride_w; ++w) {
+      const Phase phase{axis_of(s.H, s.KH, s.stride_h, s.pad_h, s.dilation_h, h),
+                        axis_of(s.W, s.KW, s.stride_w, s.pad_w, s.dilation_w, w), h, w};
+      if (phase.h.count > 0 && phase.w.count > 0) f(phase);
+    }
+  }
 }
 Windows windows_of(const WindowWalk& w, int N, int H, int W) {
   return {N, H, W, w.C, w.P, w.Q, w.stride_h, w.stride_w, w.pad_h, w.pad_w};
@@ -215,6 +73,25 @@ void require_aligned(const Buffers& b) {
     throw failure("[conv2d] wgmma writes 16 bytes at a time: align to 16");
 }
 
+void run_phase(const Queue& queue, const Conv& s, const Phase& phase, const Buffers& b) {
+  const int M = s.N * phase.h.count * phase.w.count;
+  const int steps = phase.h.taps * phase.w.taps * chunks_of(s.O);
+  const WindowWalk walk = phase.walk(s);
+  // Where no tap reaches nothing is copied, and any map will do.
+  const Windows windows = phase.empty() ? Windows{s.N, s.P, s.Q, s.O, s.P, s.Q, 1, 1, 0, 0}
+                                        : windows_of(walk, s.N, s.P, s.Q);
+  const WindowRows dy{tensor_map(windows_view(b.in[0], windows, 128)), walk};
+  const PhaseRows rows{phase.h.count, phase.w.count, s.H,           s.W,
+                       s.stride_h,    s.stride_w,    phase.first_h, phase.first_w};
+  const TileStore<bf16, PhaseRows> dx{static_cast<bf16*>(b.out[0]), nullptr, M, s.I, rows};
+  const TensorMap w = tensor_map(stack_view(b.in[1], s.O, s.KH * s.KW, s.I, 64));
+  with_hopper_columns(hopper_columns(M, s.I), [&]<int Columns> {
+    const WeightColumns<Columns / 64> weights{
+        w, s.O, s.KW, phase.h.last, phase.w.last, phase.h.step, phase.w.step, phase.w.taps};
+    launch_hopper_tile<HopperTile<128, Columns>>(queue, dy, weights, dx, M, s.I, steps, 1);
+  });
+}
+
 // How many pieces the weight gradient's sum is cut into: those that take the least time. A tile of
 // 128 x 256 takes a step of 64 pixels in some 1,000 clocks; to write it out and, of several pieces,
 // to read it again costs as much as 9 steps each.
@@ -230,13 +107,24 @@ int pieces_of_sum(int tiles, int steps) {
   return ceil_div(steps, ceil_div(steps, best));  // none of them empty
 }
 struct WeightGradientPlan {
-  int columns, steps, pieces;
+  int rows, columns, steps, pieces;
 };
 WeightGradientPlan plan_weight_gradient(const Conv& s) {
-  const int N = s.KH * s.KW * chunks_of(s.I) * 64, columns = N <= 64 ? 64 : N <= 128 ? 128 : 256;
-  const int steps = ceil_div(s.N * s.P * s.Q, 64);
-  const int tiles = ceil_div(s.O, 128) * ceil_div(N, columns);
-  return {columns, steps, steps == 0 ? 1 : pieces_of_sum(tiles, steps)};
+  const int N = s.KH * s.KW * chunks_of(s.I) * 64, columns = N <= 128 ? 128 : 256;
+  const int rows = s.O <= 64 ? 64 : 128, steps = ceil_div(s.N * s.P * s.Q, 64);
+  const int tiles = ceil_div(s.O, rows) * ceil_div(N, columns);
+  return {rows, columns, steps, steps == 0 ? 1 : pieces_of_sum(tiles, steps)};
+}
+template <int Rows, int Columns>
+void run_weight_gradient(const Queue& queue, const Conv& s, const WeightGradientPlan& plan,
+                         const Buffers& b, float* dw) {
+  const WindowWalk walk = forward_walk(s);
+  const int taps = s.KH * s.KW;
+  const WindowColumns<Columns / 64> x{
+      tensor_map(windows_view(b.in[0], windows_of(walk, s.N, s.H, s.W), 64)), walk, s.N};
+  launch_hopper_tile<HopperTile<Rows, Columns>>(
+      queue, mapped_matrix<false, Rows / 64>(b.in[1], s.O, std::int64_t{s.N} * s.P * s.Q), x,
+      WeightStore{dw, s.O, taps, s.I}, s.O, taps * chunks_of(s.I) * 64, plan.steps, plan.pieces);
 }
 
 }  // namespace
@@ -247,42 +135,39 @@ bool conv_fits_wgmma(const Conv2dShape& shape) {
 }
 bool conv_data_gradient_fits_wgmma(const Conv2dShape& shape) {
   const Conv s = conv_of(shape);
-  return sizes_fit(shape) && s.stride_h == 1 && s.stride_w == 1 &&
-         maps_fit(data_gradient_walk(s), s.P, s.Q);
+  bool fits = sizes_fit(shape) && (s.stride_h == 1 || s.dilation_h == 1) &&
+              (s.stride_w == 1 || s.dilation_w == 1);
+  if (!fits) return false;
+  for_each_phase(s, [&](const Phase& phase) {
+    fits = fits && (phase.empty() || maps_fit(phase.walk(s), s.P, s.Q));
+  });
+  return fits;
 }
 
 Plan conv2d_wgmma(const Conv2dShape& shape) {
-  return Plan(
-      "wgmma", 0, [s = conv_of(shape), bias = shape.bias](const Queue& queue, const Buffers& b) {
-        const int M = s.N * s.P * s.Q, taps = s.KH * s.KW;
-        if (M == 0) return;
-        require_aligned(b);
-        const WindowWalk walk = forward_walk(s);
-        const WindowRows x{tensor_map(windows_view(b.in[0], windows_of(walk, s.N, s.H, s.W), 128)),
-                           walk};
-        const TileStore<bf16> y{static_cast<bf16*>(b.out[0]), bias ? in<float>(b, 2) : nullptr, M,
-                                s.O};
-        with_hopper_columns(hopper_columns(M, s.O), [&]<int Columns> {
-          const WeightRows w{tensor_map(stack_view(b.in[1], s.O, taps, s.I, Columns)), s.I};
-          launch_hopper_tile<HopperTile<Columns>>(queue, x, w, y, M, s.O, taps * chunks_of(s.I), 1);
-        });
-      });
+  return Plan("wgmma", 0,
+              [s = conv_of(shape), bias = shape.bias](const Queue& queue, const Buffers& b) {
+                const int M = s.N * s.P * s.Q, taps = s.KH * s.KW;
+                if (M == 0) return;
+                require_aligned(b);
+                const WindowWalk walk = forward_walk(s);
+                const WindowRows x{
+                    tensor_map(windows_view(b.in[0], windows_of(walk, s.N, s.H, s.W), 128)), walk};
+                const TileStore<bf16> y{static_cast<bf16*>(b.out[0]),
+                                        bias ? in<float>(b, 2) : nullptr, M, s.O};
+                with_hopper_columns(hopper_columns(M, s.O), [&]<int Columns> {
+                  const WeightRows w{tensor_map(stack_view(b.in[1], s.O, taps, s.I, Columns)), s.I};
+                  launch_hopper_tile<HopperTile<128, Columns>>(queue, x, w, y, M, s.O,
+                                                               taps * chunks_of(s.I), 1);
+                });
+              });
 }
 
 Plan conv2d_data_gradient_wgmma(const Conv2dShape& shape) {
   return Plan("wgmma", 0, [s = conv_of(shape)](const Queue& queue, const Buffers& b) {
-    const int M = s.N * s.H * s.W, taps = s.KH * s.KW;
-    if (M == 0) return;
+    if (s.N == 0) return;
     require_aligned(b);
-    const WindowWalk walk = data_gradient_walk(s);
-    const WindowRows dy{tensor_map(windows_view(b.in[0], windows_of(walk, s.N, s.P, s.Q), 128)),
-                        walk};
-    const TileStore<bf16> dx{static_cast<bf16*>(b.out[0]), nullptr, M, s.I};
-    with_hopper_columns(hopper_columns(M, s.I), [&]<int Columns> {
-      const WeightColumns<Columns / 64> w{tensor_map(stack_view(b.in[1], s.O, taps, s.I, 64)), s.O,
-                                          taps};
-      launch_hopper_tile<HopperTile<Columns>>(queue, dy, w, dx, M, s.I, taps * chunks_of(s.O), 1);
-    });
+    for_each_phase(s, [&](const Phase& phase) { run_phase(queue, s, phase, b); });
   });
 }
 
@@ -294,25 +179,21 @@ Plan conv2d_weight_gradient_wgmma(const Conv2dShape& shape) {
   return Plan("wgmma", workspace,
               [s = conv_of(shape), plan, weights](const Queue& queue, const Buffers& b) {
                 auto* const dw = static_cast<float*>(b.out[0]);
-                auto* const partial = static_cast<float*>(plan.pieces > 1 ? b.workspace : b.out[0]);
-                const int taps = s.KH * s.KW, N = taps * chunks_of(s.I) * 64;
+                auto* const sums = plan.pieces > 1 ? static_cast<float*>(b.workspace) : dw;
                 if (plan.steps > 0) {
                   require_aligned(b);
-                  const WindowWalk walk = forward_walk(s);
-                  const TensorMap x =
-                      tensor_map(windows_view(b.in[0], windows_of(walk, s.N, s.H, s.W), 64));
-                  const auto dy =
-                      mapped_matrix<false, 2>(b.in[1], s.O, std::int64_t{s.N} * s.P * s.Q);
-                  with_hopper_columns(plan.columns, [&]<int Columns> {
-                    const WindowColumns<Columns / 64> windows{x, walk, s.N};
-                    launch_hopper_tile<HopperTile<Columns>>(queue, dy, windows,
-                                                            WeightStore{partial, s.O, taps, s.I},
-                                                            s.O, N, plan.steps, plan.pieces);
-                  });
+                  if (plan.rows == 64) {
+                    plan.columns == 128 ? run_weight_gradient<64, 128>(queue, s, plan, b, sums)
+                                        : run_weight_gradient<64, 256>(queue, s, plan, b, sums);
+                  } else {
+                    plan.columns == 128 ? run_weight_gradient<128, 128>(queue, s, plan, b, sums)
+                                        : run_weight_gradient<128, 256>(queue, s, plan, b, sums);
+                  }
+                  if (plan.pieces == 1) return;
                 }
-                if (plan.steps > 0 && plan.pieces == 1) return;
+                // Of no image the sum is zero.
                 launch<sum_pieces<float>>(queue, blocks_for(weights, 256), 256, 0,
-                                          static_cast<const float*>(partial), dw, weights,
+                                          static_cast<const float*>(sums), dw, weights,
                                           plan.steps > 0 ? plan.pieces : 0);
               });
 }
