@@ -164,20 +164,19 @@ struct TileStore {
   // A lane's two columns of each of four groups of 8.
   __device__ void write(C* row, int n, const float (&y)[8], int quad) const {
     if constexpr (sizeof(C) == 2) {  // each lane collects one group: 16 bytes
-      unsigned pairs[4];
+      Pack<unsigned, 4> pairs;
       TAPESCOPE_UNROLL
       for (int j = 0; j < 4; ++j) pairs[j] = pack_bf16(y[j * 2], y[j * 2 + 1]);
-      transpose_quad(pairs);
+      transpose_quad(pairs.values);
       const int column = n + quad * 8;
-      if (row != nullptr && column < N) {
-        *reinterpret_cast<uint4*>(row + column) = {pairs[0], pairs[1], pairs[2], pairs[3]};
-      }
+      if (row != nullptr && column < N)
+        store_pack(reinterpret_cast<unsigned*>(row + column), pairs);
     } else {  // the four lanes' 8 bytes are a sector
       TAPESCOPE_UNROLL
       for (int j = 0; j < 4; ++j) {
         const int column = n + j * 8 + quad * 2;
         if (row != nullptr && column < N) {
-          *reinterpret_cast<float2*>(row + column) = {y[j * 2], y[j * 2 + 1]};
+          store_pack(row + column, Pack<float, 2>{{y[j * 2], y[j * 2 + 1]}});
         }
       }
     }

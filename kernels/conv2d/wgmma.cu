@@ -121,7 +121,7 @@ void run_weight_gradient(const Queue& queue, const Conv& s, const WeightGradient
   const WindowWalk walk = forward_walk(s);
   const int taps = s.KH * s.KW;
   const WindowColumns<Columns / 64> x{
-      tensor_map(windows_view(b.in[0], windows_of(walk, s.N, s.H, s.W), 64)), walk, s.N};
+      tensor_map(windows_view(b.in[0], windows_of(walk, s.N, s.H, s.W), 64)), walk};
   launch_hopper_tile<HopperTile<Rows, Columns>>(
       queue, mapped_matrix<false, Rows / 64>(b.in[1], s.O, std::int64_t{s.N} * s.P * s.Q), x,
       WeightStore{dw, s.O, taps, s.I}, s.O, taps * chunks_of(s.I) * 64, plan.steps, plan.pieces);

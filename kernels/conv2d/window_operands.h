@@ -114,7 +114,6 @@ struct WindowColumns {
   static constexpr bool kAlongK = false;
   TensorMap map;  // copies of 64 windows
   WindowWalk walk;
-  int images;
 
   struct Place {
     int q, p, n;
@@ -134,11 +133,11 @@ struct WindowColumns {
   __device__ void load(unsigned char* to, Mbarrier* full, Place& at) const {
     TAPESCOPE_UNROLL
     for (int b = 0; b < Blocks; ++b) {
+      // Past the last tap any will do: nobody takes what becomes of it.
       const WindowWalk::Tap& tap = at.taps[b];
-      const bool past = tap.r >= walk.taps_h;  // an image that is not there is zero
       copy_pixels(to + b * kSwizzledBlock, map, full, tap.c, at.q * walk.stride_w - walk.pad_w,
-                  at.p * walk.stride_h - walk.pad_h, past ? images : at.n,
-                  past ? 0 : tap.s * walk.dilation_w, past ? 0 : tap.r * walk.dilation_h);
+                  at.p * walk.stride_h - walk.pad_h, at.n, tap.s * walk.dilation_w,
+                  min(tap.r, walk.taps_h - 1) * walk.dilation_h);
     }
     at.q += 64;
     while (at.q >= walk.Q) {
@@ -176,7 +175,7 @@ struct WeightStore {
         const int o = row + i / 2 % 2 * 8, c = c0 + i / 4 * 8 + quad * 2;
         if (o >= O || c >= C) continue;
         float* const to = dw + ((std::int64_t{piece} * O + o) * taps + tap) * C + c;
-        *reinterpret_cast<float2*>(to) = {d[g * 32 + i], d[g * 32 + i + 1]};
+        store_pack(to, Pack<float, 2>{{d[g * 32 + i], d[g * 32 + i + 1]}});
       }
     }
   }

@@ -122,6 +122,7 @@ TEST_F(WgmmaRungs, MatrixProduct) {
     }
   }
   product<bf16>(3, 1000, 128, false, true, true, run);     // a classifier
+  product<bf16>(130, 4160, 64, false, true, false, run);   // three bands of columns
   product<bf16>(390, 264, 1000, false, true, false, run);  // more steps than stages, tiles in turn
 }
 
