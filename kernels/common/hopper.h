@@ -45,10 +45,12 @@
 
 #include "kernels/common/hopper_wgmma.h"
 
-// Dynamic shared memory in bytes, aligned to the swizzle's pattern.
+// Dynamic shared memory in bytes, aligned to the swizzle's pattern: elsewhere descriptors would
+// mean something else.
 #define TAPESCOPE_SWIZZLED_SHARED(name)                                       \
   extern __shared__ __align__(1024) unsigned char tapescope_swizzled_bytes[]; \
-  unsigned char* const name = tapescope_swizzled_bytes
+  unsigned char* const name = tapescope_swizzled_bytes;                       \
+  if (shared_address(name) % 1024 != 0) __trap()
 
 namespace tapescope::cuda {
 

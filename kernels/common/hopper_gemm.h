@@ -11,12 +11,10 @@
 // address in the loop over k, and the producer runs ahead into the next tile while the consumers
 // write this one.
 //
-// An operand is
-//   kAlongK                 whether neighbours in k lie together in memory, or those in m (or n)
-//   Place place(int m, int step)    where a tile begins that starts at m, and at step * 64 of k
-//   load(to, full, place)   asks for the next 64 of k, in blocks of 64 x 64 (hopper.h), and moves
-//   on
-// and zero past its ends.
+// An operand is zero past its ends, and has
+//   kAlongK                       whether neighbours in k lie together in memory, or those in m (n)
+//   Place place(int m, int step)  where the copies of a tile begin: at m, and at step * 64 of k
+//   load(to, full, place)         asks for the next 64 of k, blocks of 64 x 64, and moves on
 #pragma once
 
 #include "kernels/common/gemm.h"

@@ -4,13 +4,12 @@
 // whether it lies inside.
 //
 //   forward:          windows of x [npq, tap i] * w [o, tap i], 64 channels of a tap a step
-//   data gradient:    windows of dy [nhw, tap o] * w [i, tap o], taps from the last to the first;
-//   the
-//                     weights are read as they lie, and turned by the multiplication. Stride 1
-//   weight gradient:  dy [o, npq] * windows of x [tap i, npq], both turned; 64 pixels a step.
-//   Pieces of
-//                     the sum go to different blocks and are added in their order by a second
-//                     launch
+//   data gradient:    windows of dy [nhw, tap o] * w [i, tap o], taps from the last to the first.
+//                     The weights are read as they lie, and turned by the multiplication. With a
+//                     stride dx is interleaved images, each with the taps that reach it: as many
+//                     problems of stride 1, and no multiplication by zeros between dy's pixels
+//   weight gradient:  dy [o, npq] * windows of x [tap i, npq], both turned, 64 pixels a step.
+//                     Pieces of the sum go to different blocks; a second launch adds them in order
 #include "kernels/conv2d/implicit.h"
 #include "kernels/conv2d/window_operands.h"
 
@@ -69,8 +68,9 @@ bool sizes_fit(const Conv2dShape& s) {
          s.Q() > 0;
 }
 void require_aligned(const Buffers& b) {
-  if (!aligned(b.out[0], 16))
-    throw failure("[conv2d] wgmma writes 16 bytes at a time: align to 16");
+  if (!aligned(b.out[0], 16)) {
+    throw failure("[conv2d] wgmma writes 16 bytes at a time: align the result to 16");
+  }
 }
 
 void run_phase(const Queue& queue, const Conv& s, const Phase& phase, const Buffers& b) {
