@@ -17,9 +17,9 @@ void run_product(const Queue& queue, const MatmulShape& s, const MatmulPointers<
   const int M = static_cast<int>(s.M), N = static_cast<int>(s.N);
   const int steps = static_cast<int>(ceil_div<std::int64_t>(s.K, 64));
   with_hopper_columns(hopper_columns(M, N), [&]<int Columns> {
-    launch_hopper_tile<HopperTile<128, Columns>>(queue, mapped_matrix<a_along_k, 2>(p.a, s.M, s.K),
-                                            mapped_matrix<b_along_k, Columns / 64>(p.b, s.N, s.K),
-                                            store, M, N, steps, 1);
+    launch_hopper_tile<HopperTile<128, Columns>>(
+        queue, mapped_matrix<a_along_k, 2>(p.a, s.M, s.K),
+        mapped_matrix<b_along_k, Columns / 64>(p.b, s.N, s.K), store, M, N, steps, 1);
   });
 }
 
