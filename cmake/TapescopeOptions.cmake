@@ -141,8 +141,9 @@ if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE AND TARGET CUDA::cudart_sta
   tapescope_part(CUDA TRUE "")
   set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
   if(NOT CMAKE_CUDA_ARCHITECTURES)
-    # Machine code for Ampere and Hopper, and PTX that later devices compile for themselves.
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "CUDA architectures")
+    # Machine code for Ampere and Hopper, with what Hopper alone has (90a), and PTX that later devices
+    # compile for themselves.
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 90-virtual CACHE STRING "CUDA architectures")
   endif()
   # Static libraries become part of the CUDA library.
   set(CMAKE_POSITION_INDEPENDENT_CODE ON)

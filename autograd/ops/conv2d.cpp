@@ -210,6 +210,8 @@ const Case kCases[] = {
     {"depthwise", {3, 5, 5, 3}, {3, 3, 3, 1}, {.pad_h = 1, .pad_w = 1, .groups = 3}},
     {"depthwise 5x3", {3, 8, 9, 85}, {85, 5, 3, 1}, {2, 3, 3, 1, 1, 2, 85}},
     {"channels", {3, 9, 9, 17}, {33, 3, 3, 17}, {.pad_h = 1, .pad_w = 1}},
+    {"packs", {3, 5, 5, 32}, {40, 3, 3, 32}, {.pad_h = 1, .pad_w = 1}},
+    {"packs, strided", {3, 6, 7, 72}, {32, 2, 3, 72}, {.stride_h = 2, .stride_w = 2, .pad_w = 1}},
     {"empty batch", {0, 5, 5, 2}, {3, 3, 3, 2}, {}},
 };
 

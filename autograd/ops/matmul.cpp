@@ -126,6 +126,7 @@ std::vector<Sample> matmul_samples() {
       add_case(3, 5, 7);
       add_case(3, 1, 1);
       add_case(3, 33, 300);
+      add_case(8, 72, 136);  // whole packs of bf16, as wgmma wants them
     }
   }
   const auto plain = std::make_shared<Matmul>(false, true);

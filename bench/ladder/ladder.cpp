@@ -60,7 +60,7 @@ void print(const Chapter& chapter) {
   std::vector<kernel_cases::CaseVariant> rungs = c.variants(DeviceKind::emulated);
   std::reverse(rungs.begin(), rungs.end());
   std::stable_partition(rungs.begin(), rungs.end(), [](const kernel_cases::CaseVariant& v) {
-    return !v.name.starts_with("tensor_core");
+    return !v.name.starts_with("tensor_core") && v.name != "wgmma";
   });
   for (const kernel_cases::CaseVariant& rung : rungs) {
     const emulator::Counters n = counted(rung, memory);

@@ -1,4 +1,5 @@
 // Which convolution runs on a GPU, best first.
+#include "kernels/common/hopper.h"
 #include "kernels/common/tensor_gemm.h"
 #include "kernels/conv2d/rungs.h"
 
@@ -6,6 +7,18 @@ namespace tapescope::TAPESCOPE_GPU {
 namespace {
 
 using Prepare = Plan (*)(const Conv2dShape&);
+using Supports = bool (*)(const Conv2dShape&);
+
+Variant<Conv2dShape> wgmma_row(Prepare prepare, Supports supports) {
+  return {.name = "wgmma",
+          .dtypes = {DType::bf16},
+          .note =
+              "Hopper: TMA walks over the windows and fills a ring of stages, warpgroups multiply "
+              "from there",
+          .reason = hopper_reason(),
+          .prepare = prepare,
+          .supports = supports};
+}
 
 constexpr Variant<Conv2dShape> tensor_core_row(Prepare prepare) {
   return {.name = "tensor_core",
@@ -54,33 +67,33 @@ constexpr Variant<Conv2dShape> tensor_core_tf32_row(Prepare prepare) {
           .supports = conv_is_dense};
 }
 
-template <Prepare tensor_core, Prepare implicit_gemm, Prepare tiled, Prepare depthwise,
-          Prepare naive>
+template <Prepare wgmma, Supports fits_wgmma, Prepare tensor_core, Prepare implicit_gemm,
+          Prepare tiled, Prepare depthwise, Prepare naive>
 Rows<Conv2dShape> ladder() {
-  static constexpr Variant<Conv2dShape> rows[] = {tensor_core_row(tensor_core),
-                                                  implicit_gemm_row(implicit_gemm),
-                                                  tiled_row(tiled),
-                                                  depthwise_row(depthwise),
-                                                  naive_row(naive),
-                                                  tensor_core_tf32_row(tensor_core)};
+  static const Variant<Conv2dShape> rows[] = {
+      wgmma_row(wgmma, fits_wgmma),     tensor_core_row(tensor_core),
+      implicit_gemm_row(implicit_gemm), tiled_row(tiled),
+      depthwise_row(depthwise),         naive_row(naive),
+      tensor_core_tf32_row(tensor_core)};
   return rows;
 }
 
 }  // namespace
 
 Rows<Conv2dShape> conv2d_variants() {
-  return ladder<conv2d_tensor_core, conv2d_implicit_gemm, conv2d_tiled, conv2d_depthwise,
-                conv2d_naive>();
+  return ladder<conv2d_wgmma, conv_fits_wgmma, conv2d_tensor_core, conv2d_implicit_gemm,
+                conv2d_tiled, conv2d_depthwise, conv2d_naive>();
 }
 Rows<Conv2dShape> conv2d_data_gradient_variants() {
-  return ladder<conv2d_data_gradient_tensor_core, conv2d_data_gradient_implicit_gemm,
+  return ladder<conv2d_data_gradient_wgmma, conv_data_gradient_fits_wgmma,
+                conv2d_data_gradient_tensor_core, conv2d_data_gradient_implicit_gemm,
                 conv2d_data_gradient_tiled, conv2d_data_gradient_depthwise,
                 conv2d_data_gradient_naive>();
 }
 Rows<Conv2dShape> conv2d_weight_gradient_variants() {
-  return ladder<conv2d_weight_gradient_tensor_core, conv2d_weight_gradient_implicit_gemm,
-                conv2d_weight_gradient_tiled, conv2d_weight_gradient_depthwise,
-                conv2d_weight_gradient_naive>();
+  return ladder<conv2d_weight_gradient_wgmma, conv_fits_wgmma, conv2d_weight_gradient_tensor_core,
+                conv2d_weight_gradient_implicit_gemm, conv2d_weight_gradient_tiled,
+                conv2d_weight_gradient_depthwise, conv2d_weight_gradient_naive>();
 }
 
 }  // namespace tapescope::TAPESCOPE_GPU

@@ -58,5 +58,11 @@ Plan conv2d_weight_gradient_implicit_gemm(const Conv2dShape& shape);
 Plan conv2d_tensor_core(const Conv2dShape& shape);
 Plan conv2d_data_gradient_tensor_core(const Conv2dShape& shape);
 Plan conv2d_weight_gradient_tensor_core(const Conv2dShape& shape);
+// wgmma.cu; bf16 on Hopper, channels in whole packs
+Plan conv2d_wgmma(const Conv2dShape& shape);
+Plan conv2d_data_gradient_wgmma(const Conv2dShape& shape);
+Plan conv2d_weight_gradient_wgmma(const Conv2dShape& shape);
+bool conv_fits_wgmma(const Conv2dShape& shape);  // forward, and the weight gradient
+bool conv_data_gradient_fits_wgmma(const Conv2dShape& shape);
 
 }  // namespace tapescope::TAPESCOPE_GPU

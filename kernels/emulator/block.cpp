@@ -1,9 +1,11 @@
 #include "kernels/emulator/block.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/error.h"
 #include "engine/hash.h"
+#include "kernels/emulator/async.h"
 #include "kernels/emulator/counters.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -16,9 +18,10 @@
 namespace tapescope::emulator {
 namespace {
 
-constexpr std::size_t kRedZone = 64;                  // bytes behind each shared array
-constexpr unsigned char kRedMark = 0xA7;              // what they hold
-constexpr std::size_t kMemory = 2 * kMaxSharedBytes;  // room for the arrays and their red zones
+constexpr std::size_t kRedZone = 64;            // bytes behind each shared array
+constexpr unsigned char kRedMark = 0xA7;        // what they hold
+constexpr std::size_t kWindow = 256 << 10;      // room for the arrays and their red zones
+constexpr std::size_t kWindowAlignment = 1024;  // eight rows of the widest swizzle
 char dynamic_key;
 
 std::string_view file_name(const char* path) {
@@ -38,6 +41,7 @@ std::string where(const Thread& thread) {
       return "is still running";
     case Thread::State::barrier:
     case Thread::State::collective:
+    case Thread::State::condition:
       break;
   }
   return fmt::format("waits in {}", describe(thread.site));
@@ -48,6 +52,28 @@ std::string name_of(const Thread& thread) {
 }
 
 }  // namespace
+
+Block::Block(bool concurrent) : concurrent_(concurrent) {}
+Block::~Block() = default;
+
+Async& Block::async() {
+  const auto lock = locked();
+  if (async_ == nullptr) async_ = std::make_unique<Async>(*this);
+  return *async_;
+}
+
+bool Block::land_copies(std::uint64_t round, bool stuck) {
+  return async_ != nullptr && async_->land(round, stuck);
+}
+
+unsigned char* Block::shared_bytes(unsigned address, std::size_t bytes) {
+  unsigned char* const from = window_ + address;
+  const auto lock = locked();
+  for (const Array& array : arrays_) {
+    if (from >= array.data && from + bytes <= array.data + array.bytes) return from;
+  }
+  return nullptr;
+}
 
 void Block::fault(const Thread& thread, const std::string& text) const {
   throw failure("[{}] block ({}, {}, {}) {}: {}", grid_->kernel, index_.x, index_.y, index_.z,
@@ -70,17 +96,24 @@ void Block::begin(const Grid& grid, std::int64_t number) {
     thread.block = this;
     thread.copies.clear();
     thread.groups = 0;
+    thread.phases.clear();
     thread.state = Thread::State::ready;
   }
   arrays_.clear();
   used_ = static_bytes_ = 0;
-  if (memory_.empty()) memory_.resize(kMemory);
+  if (memory_.empty()) {
+    memory_.resize(kWindow + kWindowAlignment);
+    const auto start = reinterpret_cast<std::uintptr_t>(memory_.data());
+    window_ = memory_.data() + (kWindowAlignment - start % kWindowAlignment) % kWindowAlignment;
+  }
+  if (async_ != nullptr) async_->begin();
   ASAN_POISON_MEMORY_REGION(memory_.data(), memory_.size());
 }
 
 void Block::end() {
   if (counting) end_block();
   ASAN_UNPOISON_MEMORY_REGION(memory_.data(), memory_.size());
+  if (async_ != nullptr) async_->end();
   for (const Array& array : arrays_) {
     for (std::size_t i = 0; i < kRedZone; ++i) {
       if (array.data[array.bytes + i] == kRedMark) continue;
@@ -98,11 +131,10 @@ void* Block::take(const void* key, std::size_t bytes, std::size_t alignment, con
   }
   // 16 at least: vectors and cp.async want it, and CUDA gives it to whole arrays.
   const std::size_t step = std::max<std::size_t>(alignment, 16);
-  const auto base = reinterpret_cast<std::uintptr_t>(memory_.data());
-  used_ = (base + used_ + step - 1) / step * step - base;
-  unsigned char* data = memory_.data() + used_;
+  used_ = (used_ + step - 1) / step * step;  // the window is aligned to the widest
+  unsigned char* data = window_ + used_;
   used_ += bytes + kRedZone;
-  if (used_ > memory_.size()) {
+  if (used_ > kWindow) {
     fault(*current, fmt::format("shared array '{}' of {} bytes does not fit", name, bytes));
   }
   arrays_.push_back({key, data, bytes, name});
@@ -124,10 +156,10 @@ void* Block::shared(const void* key, std::size_t bytes, std::size_t alignment, c
                                 "allows {}, more must be dynamic",
                                 name, static_bytes_, kMaxStaticShared));
   }
-  if (static_bytes_ + grid_->dynamic_shared_bytes > kMaxSharedBytes) {
+  if (static_bytes_ + grid_->dynamic_shared_bytes > grid_->shared_limit) {
     fault(*current, fmt::format("{} bytes of shared memory and {} dynamic ones are more than the "
                                 "{} a block may have",
-                                static_bytes_, grid_->dynamic_shared_bytes, kMaxSharedBytes));
+                                static_bytes_, grid_->dynamic_shared_bytes, grid_->shared_limit));
   }
   return take(key, bytes, alignment, name);
 }
@@ -186,6 +218,20 @@ void Block::explain_deadlock() const {
                                     : ""));
     }
   }
+  // One waits because another does: all of them are told, each kind once.
+  const Thread* first = nullptr;
+  std::vector<std::string> told;
+  std::string text;
+  for (const Thread& thread : threads_) {
+    if (thread.state != Thread::State::condition) continue;
+    const std::string why = fmt::format("{} for ever: {}", where(thread),
+                                        thread.condition.missing(thread.condition.data));
+    if (std::find(told.begin(), told.end(), why) != told.end()) continue;
+    told.push_back(why);
+    text += first == nullptr ? why : fmt::format("; {} {}", name_of(thread), why);
+    if (first == nullptr) first = &thread;
+  }
+  if (first != nullptr) fault(*first, text);
   for (const Thread& thread : threads_) {
     if (thread.state != Thread::State::barrier) continue;
     for (const Thread& other : threads_) {

@@ -124,6 +124,12 @@ void count_access(const void* address, std::size_t bytes, bool write, const void
                             static_cast<std::uint32_t>(bytes), write, shared});
 }
 
+void count_bulk_read(const void* address, std::size_t bytes) {
+  const auto first = reinterpret_cast<std::uintptr_t>(address);
+  trace.seen.bytes_read += bytes;
+  trace.seen.sectors_read += (first + bytes - 1) / kSector - first / kSector + 1;
+}
+
 void count_collective(const char* what) {
   const std::string_view name(what);
   if (name.starts_with("ldmatrix")) return;  // its lanes' accesses are counted

@@ -52,6 +52,8 @@ class Block;
 inline bool counting = false;
 // One access of the running thread at the program's place `at`.
 void count_access(const void* address, std::size_t bytes, bool write, const void* at);
+// What a copy by tensor map reads of global memory in one row.
+void count_bulk_read(const void* address, std::size_t bytes);
 void count_collective(const char* what);
 void count_barrier();
 // What happens between them is the emulator's own work.

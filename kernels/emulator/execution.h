@@ -18,9 +18,10 @@ struct dim3 {
 };
 
 constexpr unsigned kWarpSize = 32;
-constexpr unsigned kMaxThreads = 1024;              // a block
-constexpr std::size_t kMaxSharedBytes = 99 << 10;   // a block: what every GPU since sm_80 offers
-constexpr std::size_t kMaxStaticShared = 48 << 10;  // declared with a fixed size
+constexpr unsigned kMaxThreads = 1024;                 // a block
+constexpr std::size_t kMaxSharedBytes = 99 << 10;      // a block: what every GPU since sm_80 offers
+constexpr std::size_t kHopperSharedBytes = 227 << 10;  // a block: what sm_90 offers
+constexpr std::size_t kMaxStaticShared = 48 << 10;     // declared with a fixed size
 
 // In which order the threads of a block run between two points where they meet, and the blocks of
 // a grid. A correct kernel gives the same bits in all of them.
@@ -44,6 +45,7 @@ struct Grid {
   dim3 blocks, threads;
   std::size_t dynamic_shared_bytes;
   FunctionRef<void()> body;  // the kernel: called once per thread
+  std::size_t shared_limit = kMaxSharedBytes;
 };
 // Runs all of it before returning. Throws a failure that names kernel, block and thread where the
 // execution model is violated.

@@ -73,6 +73,7 @@ class FiberBlock final : public Block {
   void run(const Grid& grid, std::int64_t number);
   void barrier(Thread& self, Site site) override;
   void collective(Thread& self, Site site, unsigned mask, void* data, Combine combine) override;
+  void wait(Thread& self, Site site, const Condition& condition) override;
 
  private:
   struct Fiber {
@@ -149,6 +150,15 @@ void FiberBlock::collective(Thread& self, Site site, unsigned mask, void* data, 
   if (abandoning_) throw Abandoned();
 }
 
+void FiberBlock::wait(Thread& self, Site site, const Condition& condition) {
+  if (condition.met(condition.data)) return;
+  self.state = Thread::State::condition;
+  self.site = site;
+  self.condition = condition;
+  suspend(self);
+  if (abandoning_) throw Abandoned();
+}
+
 // Unwinds every thread that still waits.
 void FiberBlock::abandon() {
   abandoning_ = true;
@@ -176,6 +186,9 @@ void FiberBlock::run(const Grid& grid, std::int64_t number) {
     std::size_t at_barrier = 0;
     for (unsigned i : order_) {
       Thread& thread = threads()[i];
+      if (thread.state == Thread::State::condition && thread.condition.met(thread.condition.data)) {
+        thread.state = Thread::State::ready;
+      }
       if (thread.state == Thread::State::ready) {
         progress = true;
         resume(thread);
@@ -185,6 +198,11 @@ void FiberBlock::run(const Grid& grid, std::int64_t number) {
     for (const Thread& thread : threads()) {
       alive += thread.state != Thread::State::done;
       at_barrier += thread.state == Thread::State::barrier;
+    }
+    try {
+      if (!error_ && alive > 0) progress |= land_copies(round_, !progress);
+    } catch (...) {
+      error_ = std::current_exception();
     }
     if (!error_ && alive > 0) {
       // Every thread has come: go on.

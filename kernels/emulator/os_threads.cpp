@@ -97,6 +97,21 @@ class ThreadBlock final : public Block {
     if (!released) explain_deadlock();
   }
 
+  // No lock and no signal: they would order threads that the condition itself does not.
+  void wait(Thread& self, Site site, const Condition& condition) override {
+    const auto began = std::chrono::steady_clock::now();
+    for (auto pause = std::chrono::microseconds(20); !condition.met(condition.data);) {
+      if (abandoning_) throw Abandoned();
+      if (std::chrono::steady_clock::now() - began > kPatience) {
+        self.site = site;
+        fault(self, std::string("waits in ") + site.what +
+                        " for ever: " + condition.missing(condition.data));
+      }
+      std::this_thread::sleep_for(pause);
+      pause = std::min(pause * 2, std::chrono::microseconds(4000));
+    }
+  }
+
  private:
   struct Warp {
     std::mutex mutex;

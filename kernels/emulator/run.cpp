@@ -61,9 +61,9 @@ void check(const Grid& g) {
         "2^31, y and z below 65536",
         g.kernel, g.blocks.x, g.blocks.y, g.blocks.z);
   }
-  if (g.dynamic_shared_bytes > kMaxSharedBytes) {
+  if (g.dynamic_shared_bytes > g.shared_limit) {
     throw failure("[{}] {} bytes of dynamic shared memory are more than the {} a block may have",
-                  g.kernel, g.dynamic_shared_bytes, kMaxSharedBytes);
+                  g.kernel, g.dynamic_shared_bytes, g.shared_limit);
   }
 }
 

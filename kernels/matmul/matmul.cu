@@ -9,9 +9,11 @@
 //   vectorized: 4 x 4 or 8 x 8 results per thread, in registers: 16 or 64 multiply-adds for 8 or 16
 //               reads. Tiles are loaded 16 bytes at a time. See kernels/common/gemm.h.
 //   tensor_core: tensor_core.cu
+//   wgmma:       wgmma.cu
 #include "kernels/matmul/matmul.h"
 
 #include "kernels/common/gemm.h"
+#include "kernels/common/hopper.h"
 #include "kernels/common/tensor_gemm.h"
 #include "kernels/matmul/rungs.h"
 
@@ -121,7 +123,15 @@ Plan prepare(const MatmulShape& s) {
 }  // namespace
 
 Rows<MatmulShape> matmul_variants() {
-  static constexpr Variant<MatmulShape> rows[] = {
+  static const Variant<MatmulShape> rows[] = {
+      {.name = "wgmma",
+       .dtypes = {DType::bf16},
+       .note =
+           "Hopper: TMA fills a ring of stages, warpgroups multiply from there: no thread computes "
+           "an address",
+       .reason = hopper_reason(),
+       .prepare = matmul_wgmma,
+       .supports = matmul_fits_wgmma},
       {.name = "tensor_core",
        .dtypes = {DType::bf16},
        .note = "mma on bf16, tiles three steps deep by cp.async: no register waits for memory",

@@ -73,5 +73,8 @@ bool in_packs(const MatmulShape& s, const MatmulPointers<T>& p) {
 
 // tensor_core.cu: bf16, or f32 as tf32.
 Plan matmul_tensor_core(const MatmulShape& shape);
+// wgmma.cu: bf16 on Hopper.
+Plan matmul_wgmma(const MatmulShape& shape);
+bool matmul_fits_wgmma(const MatmulShape& shape);
 
 }  // namespace tapescope::TAPESCOPE_GPU

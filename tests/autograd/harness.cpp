@@ -240,8 +240,9 @@ Problems check_variants(const Case& c, const std::function<bool(const VariantInf
           fmt::format("{} {} {}: ", name_of(info.device), info.name, name_of(dtype));
       Problems found;
       std::vector<Tensor> got;
-      const bool library = info.name == "cudnn" || info.name == "cublas";
-      const std::size_t shift = library ? 0 : 1;  // libraries ask for aligned operands
+      // Libraries and tensor maps ask for aligned operands.
+      const bool aligned = info.name == "cudnn" || info.name == "cublas" || info.name == "wgmma";
+      const std::size_t shift = aligned ? 0 : 1;
       try {
         got = run(op, operands, backend, shift, &found);
       } catch (const Error& error) {

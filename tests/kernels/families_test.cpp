@@ -12,7 +12,7 @@ namespace {
 
 TEST(Families, ATableIsNotReadAsAnotherFamilysType) {
   const auto tables = gpu_tables(DeviceKind::emulated);
-  EXPECT_EQ(find_variants<MatmulShape>(tables, "matmul").rows.size(), 5u);
+  EXPECT_EQ(find_variants<MatmulShape>(tables, "matmul").rows.size(), 6u);
   EXPECT_TRUE(find_variants<MatmulShape>(tables, "no such family").rows.empty());
   try {
     gpu_variants<MatmulShape>(DeviceKind::emulated, "conv2d");
