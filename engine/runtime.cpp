@@ -50,6 +50,10 @@ class HostRuntime final : public DeviceRuntime {
   void record_event(void*, const Queue&) override {}
   void wait_for_event(void*, const Queue&) override {}
   void wait_for_event(void*) override {}
+  void begin_recording(const Queue&) override { throw failure("the CPU records no work"); }
+  void* end_recording(const Queue&) override { return nullptr; }
+  void free_recording(void*) override {}
+  void run_recording(void*, const Queue&) override {}
 };
 
 }  // namespace
@@ -60,6 +64,21 @@ DeviceRuntime& DeviceRuntime::of(Device device) {
   if (device.kind == DeviceKind::emulated) return emulated_runtime(cpu);
   static DeviceRuntime* const cuda = cuda_runtime();
   return *cuda;
+}
+
+RecordedWork::RecordedWork(DeviceRuntime& runtime, const Queue& queue, FunctionRef<void()> work)
+    : runtime_(&runtime) {
+  runtime.begin_recording(queue);
+  try {
+    work();
+  } catch (...) {
+    try {
+      runtime.free_recording(runtime.end_recording(queue));
+    } catch (const Error&) {  // the first failure says more
+    }
+    throw;
+  }
+  recording_ = runtime.end_recording(queue);
 }
 
 }  // namespace tapescope

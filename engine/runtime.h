@@ -6,6 +6,7 @@
 
 #include "engine/device.h"
 #include "engine/queue.h"
+#include "engine/thread_pool.h"
 
 namespace tapescope {
 
@@ -38,8 +39,13 @@ class DeviceRuntime {
   // Waits until all of the queue's work is done.
   virtual void wait(const Queue& queue) = 0;
 
- protected:  // what an Event is made of
+ protected:  // what an Event and RecordedWork are made of
   friend class Event;
+  friend class RecordedWork;
+  virtual void begin_recording(const Queue& queue) = 0;
+  virtual void* end_recording(const Queue& queue) = 0;  // null where it failed
+  virtual void free_recording(void* recording) = 0;
+  virtual void run_recording(void* recording, const Queue& queue) = 0;
   virtual void* make_event() = 0;
   virtual void free_event(void* event) = 0;
   virtual void record_event(void* event, const Queue& queue) = 0;
@@ -63,6 +69,24 @@ class Event {
  private:
   DeviceRuntime* runtime_;
   void* event_;
+};
+
+// Work of a queue, asked for once and then run as a whole, with the addresses that it was asked for
+// with (on a GPU: a CUDA graph). Not on the CPU.
+class RecordedWork {
+ public:
+  // What this thread asks of `queue` within `work`, none of which is done now. A failure where it
+  // waits, takes memory, or copies from or to pageable memory of the host.
+  RecordedWork(DeviceRuntime& runtime, const Queue& queue, FunctionRef<void()> work);
+  ~RecordedWork() { runtime_->free_recording(recording_); }
+  RecordedWork(const RecordedWork&) = delete;
+  RecordedWork& operator=(const RecordedWork&) = delete;
+
+  void run(const Queue& queue) const { runtime_->run_recording(recording_, queue); }
+
+ private:
+  DeviceRuntime* runtime_;
+  void* recording_ = nullptr;
 };
 
 }  // namespace tapescope

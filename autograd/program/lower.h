@@ -35,7 +35,8 @@ struct LoweredProgram {
     int value;
   };
   std::vector<Assignment> assignments;
-  int guard = -1;  // a value, or none
+  int guard = -1;   // a value, or none
+  int halted = -1;  // a parameter of its own, i64 {}, not 0 once the guard was not finite: effects.h
 };
 
 // Records anew, on a tape of its own, what steps are to be: `record` is given Vars of the types of

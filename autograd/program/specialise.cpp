@@ -4,6 +4,7 @@
 #include <set>
 
 #include "autograd/program/memory_plan.h"
+#include "autograd/program/update_op.h"
 
 namespace tapescope {
 namespace {
@@ -282,25 +283,33 @@ class Specialiser {
   }
 
   // Whether step s may run at the same time as the steps of one op before it, from `first` on: it
-  // writes parameters in place, and nothing of theirs but scalars.
+  // writes parameters in place, and nothing of theirs.
   bool joins(int first, int s) const {
     const Step &a = program_.steps[at(first)], &b = program_.steps[at(s)];
-    if (b.op->name() != a.op->name() || b.operands.size() != a.operands.size()) return false;
+    const auto* update = dynamic_cast<const UpdateOp*>(a.op.get());
+    if (update == nullptr || b.op->name() != a.op->name() ||
+        b.operands.size() != a.operands.size()) {
+      return false;
+    }
     if (result_.steps[at(s)].plan.workspace_bytes() > 0) return false;
     for (int output : b.outputs) {
       if (result_.places[at(output)].kind != Place::Kind::parameter) return false;
     }
-    for (std::size_t i = 0; i < b.operands.size(); ++i) {
-      if (result_.types[at(b.operands[i])].shape.rank() == 0 && b.operands[i] != a.operands[i]) {
-        return false;  // another learning rate or step
-      }
-      for (int t = first; t < s; ++t) {
-        for (int output : program_.steps[at(t)].outputs) {
-          if (root_[at(b.operands[i])] == root_[at(output)]) return false;
-        }
-      }
+    for (std::size_t i = at(update->common_operands_from()); i < b.operands.size(); ++i) {
+      if (b.operands[i] != a.operands[i]) return false;  // another learning rate
+    }
+    for (int t = first; t < s; ++t) {
+      if (reads_result_of(s, t) || reads_result_of(t, s)) return false;
     }
     return true;
+  }
+  bool reads_result_of(int s, int t) const {
+    for (int operand : program_.steps[at(s)].operands) {
+      for (int output : program_.steps[at(t)].outputs) {
+        if (root_[at(operand)] == root_[at(output)]) return true;
+      }
+    }
+    return false;
   }
 
   // Runs of steps that are one kernel: the updates of all parameters.
@@ -311,19 +320,15 @@ class Specialiser {
       int end = first + 1;
       while (end < count && joins(first, end)) ++end;
       if (end - first < 2) continue;
-      std::vector<const Op*> others;
-      std::vector<std::int64_t> elements;
+      std::vector<UpdateOp::Joined> steps;
       for (int s = first; s < end; ++s) {
         const Step& step = program_.steps[at(s)];
-        if (s > first) others.push_back(step.op.get());
-        elements.push_back(result_.types[at(step.outputs[0])].elements());
+        steps.push_back({step.op.get(), types_of(step.operands)});
       }
       ReadyStep& ready = result_.steps[at(first)];
       const int pitch = result_.steps[at(first + 1)].first_operand - ready.first_operand;
-      const Op& op = *program_.steps[at(first)].op;
-      ready.joined =
-          op.prepare_joined(others, elements, pitch,
-                            result_.types[at(program_.steps[at(first)].outputs[0])].dtype, backend);
+      const auto& op = static_cast<const UpdateOp&>(*program_.steps[at(first)].op);
+      ready.joined = op.prepare_joined(steps, pitch, backend);
       if (ready.joined) ready.joined_steps = end - first;
       first = end - 1;
     }

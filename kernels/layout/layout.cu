@@ -1,7 +1,7 @@
 // Kernels that move elements, on a GPU. Elements are plain bits of 1, 2, 4 or 8 bytes.
 //
 //   naive: pad, slice and transpose are one kernel: one thread per element of the result, which
-//          finds its source by one division per axis. concat is a copy of rows for each operand.
+//          finds its source by one division per axis. concat is one kernel for all its operands.
 //   tiled: a transpose that swaps two groups of neighbouring axes is a matrix transpose. Tiles pass
 //          through shared memory, so that both reads and writes run along rows; the tile's rows are
 //          one element longer than its columns, so that a column lies in 32 different banks.
@@ -55,12 +55,24 @@ __global__ void copy_strided(const T* x, T* y, Strided s, T fill) {
   y[i] = inside ? x[from] : fill;
 }
 
-// Row o of x, `run` elements long, to y + o * y_stride.
+// The operands of a concat side by side: row o of y is row o of each. Columns first[k] to
+// first[k + 1] of y come from x[k].
+constexpr int kMostParts = 16;
+struct Parts {
+  const void* x[kMostParts];
+  std::int64_t first[kMostParts + 1] = {};
+  int count = 0;
+};
 template <class T>
-__global__ void copy_rows(const T* x, T* y, std::int64_t outer, std::int64_t run,
-                          std::int64_t y_stride) {
+__global__ void join_rows(const __grid_constant__ Parts parts, T* y, std::int64_t outer) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < outer * run) y[i / run * y_stride + i % run] = x[i];
+  const std::int64_t row = parts.first[parts.count];
+  if (i >= outer * row) return;
+  const std::int64_t o = i / row, column = i % row;
+  int k = 0;
+  while (parts.first[k + 1] <= column) ++k;
+  const std::int64_t run = parts.first[k + 1] - parts.first[k];
+  y[i] = static_cast<const T*>(parts.x[k])[o * run + column - parts.first[k]];
 }
 
 // x: {batch, rows, columns}, y: {batch, columns, rows}. A block of 32 x 8 threads per tile.
@@ -175,26 +187,26 @@ Plan transpose_by_tiles(const TransposeShape& s) {
 }
 
 Plan concat(const ConcatShape& s) {
+  Parts parts;
+  for (std::int64_t extent : s.extents) {
+    parts.first[parts.count + 1] = parts.first[parts.count] + extent * s.inner;
+    ++parts.count;
+  }
   return with_element(s.dtype, [&](auto t) {
     using T = decltype(t);
-    std::vector<std::int64_t> extents(s.extents.begin(), s.extents.end());
     return Plan("naive", 0,
-                [extents = std::move(extents), outer = s.outer, inner = s.inner](const Queue& queue,
-                                                                                 const Buffers& b) {
-                  std::int64_t total = 0;
-                  for (std::int64_t extent : extents) total += extent * inner;
-                  T* y = static_cast<T*>(b.out[0]);  // {outer, sum of extents, inner}
-                  for (std::size_t k = 0; k < extents.size(); ++k) {
-                    const std::int64_t run = extents[k] * inner;
-                    if (outer * run > 0) {
-                      launch<copy_rows<T>>(queue, blocks_for(outer * run, kThreads), kThreads, 0,
-                                           static_cast<const T*>(b.in[k]), y, outer, run, total);
-                    }
-                    y += run;
-                  }
+                [all = std::make_unique<Parts>(parts), outer = s.outer](const Queue& queue,
+                                                                        const Buffers& b) {
+                  Parts parts = *all;
+                  const std::int64_t n = outer * parts.first[parts.count];
+                  if (n == 0) return;
+                  for (int k = 0; k < parts.count; ++k) parts.x[k] = b.in[k];
+                  launch<join_rows<T>>(queue, blocks_for(n, kThreads), kThreads, 0, parts,
+                                       static_cast<T*>(b.out[0]), outer);
                 });
   });
 }
+bool supports_concat(const ConcatShape& s) { return s.extents.size() <= kMostParts; }
 
 constexpr DTypes kAny{DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8};
 template <class Shape>
@@ -223,7 +235,11 @@ Rows<SliceShape> slice_variants() {
 
 Rows<ConcatShape> concat_variants() {
   static constexpr Variant<ConcatShape> rows[] = {
-      naive_row(concat),
+      {.name = "naive",
+       .dtypes = kAny,
+       .note = "one thread per element of the result, whichever operand it is from",
+       .prepare = concat,
+       .supports = supports_concat},
   };
   return rows;
 }
