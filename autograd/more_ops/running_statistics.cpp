@@ -9,8 +9,8 @@
 namespace tapescope {
 namespace {
 
-// operands: running_mean, running_variance, batches, mean, variance, and x, of which the shape alone
-// is read, or, where it is `counted`, how many values a channel there were
+// operands: running_mean, running_variance, batches, mean, variance, and x, of which the shape
+// alone is read, or, where it is `counted`, how many values a channel there were
 class RunningUpdate final : public UpdateOp {
  public:
   RunningUpdate(double momentum, bool counted) : momentum_(momentum), counted_(counted) {}
@@ -35,8 +35,8 @@ class RunningUpdate final : public UpdateOp {
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
     const RunningNorm norm = norm_of(t);
-    return prepare_from(running_statistics_variants(), {t[0].dtype, momentum_, {&norm, 1}, 0, halts_},
-                        t[0].dtype, backend);
+    return prepare_from(running_statistics_variants(),
+                        {t[0].dtype, momentum_, {&norm, 1}, 0, halts_}, t[0].dtype, backend);
   }
   Plan prepare_joined(std::span<const Joined> steps, std::int64_t pitch,
                       const Backend& backend) const override {
@@ -48,10 +48,9 @@ class RunningUpdate final : public UpdateOp {
       }
       norms.push_back(op.norm_of(step.operands));
     }
-    return gpu_plan<RunningStatisticsShape>("running_statistics",
-                                            {steps[0].operands[0].dtype, momentum_, norms, pitch,
-                                             halts_},
-                                            steps[0].operands[0].dtype, backend);
+    return gpu_plan<RunningStatisticsShape>(
+        "running_statistics", {steps[0].operands[0].dtype, momentum_, norms, pitch, halts_},
+        steps[0].operands[0].dtype, backend);
   }
   int common_operands_from() const override { return 6; }
   OpRef that_halts() const override {
@@ -88,9 +87,8 @@ class RunningUpdate final : public UpdateOp {
  private:
   RunningNorm norm_of(std::span<const Type> t) const {
     const std::int64_t C = t[0].elements();
-    const double n = counted_ || C == 0
-                         ? 0
-                         : static_cast<double>(t[5].elements()) / static_cast<double>(C);
+    const double n =
+        counted_ || C == 0 ? 0 : static_cast<double>(t[5].elements()) / static_cast<double>(C);
     return {C, n, counted_};
   }
   double momentum_;

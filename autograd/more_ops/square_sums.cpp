@@ -88,14 +88,13 @@ class SquareSums final : public SumOfSquares {
       tensor.square = prepare_from(unary_variants(), squared, dtype, backend);
       tensor.sum = prepare_from(reduce_variants(), summed, dtype, backend);
       all->squares_bytes = std::max(all->squares_bytes, x.bytes());
-      workspace = std::max(
-          {workspace, tensor.square.workspace_bytes(), tensor.sum.workspace_bytes()});
+      workspace =
+          std::max({workspace, tensor.square.workspace_bytes(), tensor.sum.workspace_bytes()});
     }
     all->squares_bytes = (all->squares_bytes + kAlignment - 1) / kAlignment * kAlignment;
     const std::size_t bytes = all->squares_bytes + workspace;
-    return Plan("one_by_one", bytes, [all = std::move(all)](const Queue& queue, const Buffers& b) {
-      (*all)(queue, b);
-    });
+    return Plan("one_by_one", bytes,
+                [all = std::move(all)](const Queue& queue, const Buffers& b) { (*all)(queue, b); });
   }
   bool adds_rows() const override { return true; }
   std::vector<Var> decompose(Tape&, std::span<const Var> o) const override {

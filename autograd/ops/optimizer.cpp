@@ -112,7 +112,7 @@ class AdamWUpdate final : public OptimizerOp {
     return prepare_from(adamw_variants(), shape(t[0]), t[0].dtype, backend);
   }
   AdamwShape shape(const Type& w) const {
-    return {w.dtype,          w.elements(),           options_.beta1, options_.beta2,
+    return {w.dtype,          w.elements(),          options_.beta1, options_.beta2,
             options_.epsilon, options_.weight_decay, halts_};
   }
   Plan prepare_joined(std::span<const Joined> steps, std::int64_t pitch,

@@ -103,8 +103,8 @@ void guard_on_device(LoweredProgram& program, const Backend& backend) {
     step.operands.push_back(next);
   }
   const Step& of = program.steps[at_index(program.values[at_index(program.guard)].source)];
-  const Step halt{std::make_shared<Halt>(), of.path, of.owner, of.node, {program.guard, halted},
-                  {next}};
+  const Step halt{std::make_shared<Halt>(), of.path, of.owner, of.node,
+                  {program.guard, halted},  {next}};
   program.steps.insert(program.steps.begin() + first, halt);
   program.assignments.push_back({program.halted, next});
   program.guard = -1;

@@ -35,8 +35,9 @@ struct LoweredProgram {
     int value;
   };
   std::vector<Assignment> assignments;
-  int guard = -1;   // a value, or none
-  int halted = -1;  // a parameter of its own, i64 {}, not 0 once the guard was not finite: effects.h
+  int guard = -1;  // a value, or none
+  // A parameter of its own, i64 {}: not 0 once the guard was not finite (effects.h).
+  int halted = -1;
 };
 
 // Records anew, on a tape of its own, what steps are to be: `record` is given Vars of the types of

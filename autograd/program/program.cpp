@@ -8,6 +8,7 @@
 #include "autograd/program/packed_weights.h"
 #include "autograd/program/specialise.h"
 #include "autograd/program/under_way.h"
+#include "engine/environment.h"
 #include "engine/remedy.h"
 #include "engine/runtime.h"
 #include "kernels/collectives/communicator.h"
@@ -21,6 +22,11 @@ bool is_finite(const Tensor& tensor) {  // on the CPU
     if (!std::isfinite(tensor.item(i))) return false;
   }
   return true;
+}
+
+// TAPESCOPE_RECORD_RUNS=0: a fault on a device is then told by the kernel that it is in.
+bool recording_is_wanted() {
+  return number_from_environment("TAPESCOPE_RECORD_RUNS", 0, 1).value_or(1) == 1;
 }
 
 }  // namespace
@@ -93,7 +99,7 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        options.keep_on_device ? tape.device() : Device::cpu(),
                        {options.join_steps, options.keep_fixed && !options.arena, true},
                        options.ranks,
-                       options.record_runs}) {}
+                       options.record_runs && recording_is_wanted()}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;

@@ -31,8 +31,8 @@ Landing::~Landing() {
 Landing& UnderWay::land(DeviceRuntime& runtime, std::span<const Type> types) {
   std::unique_ptr<Landing>& landing = landings_[next_];
   next_ = 1 - next_;
-  if (landing == nullptr || !std::equal(types.begin(), types.end(), landing->types().begin(),
-                                        landing->types().end())) {
+  if (landing == nullptr ||
+      !std::equal(types.begin(), types.end(), landing->types().begin(), landing->types().end())) {
     landing = std::make_unique<Landing>(runtime, types);
   }
   runs_.push_back({landing.get(), {}});
@@ -54,11 +54,10 @@ std::vector<Tensor> UnderWay::take(bool& halted) {
   return std::move(run.outputs);
 }
 
-void Recordings::run(DeviceRuntime& runtime, const Queue& queue,
-                     std::vector<const void*> addresses, FunctionRef<void()> work) {
-  const auto found = std::find_if(seen_.begin(), seen_.end(), [&](const Seen& seen) {
-    return seen.addresses == addresses;
-  });
+void Recordings::run(DeviceRuntime& runtime, const Queue& queue, std::vector<const void*> addresses,
+                     FunctionRef<void()> work) {
+  const auto found = std::find_if(seen_.begin(), seen_.end(),
+                                  [&](const Seen& seen) { return seen.addresses == addresses; });
   if (found == seen_.end()) {
     if (seen_.size() == kMost) seen_.pop_back();
     seen_.insert(seen_.begin(), {std::move(addresses), nullptr});

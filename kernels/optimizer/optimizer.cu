@@ -104,7 +104,8 @@ Plan prepare_adamw(const AdamwShape& s) {
                 const void* pointers[] = {in(0), in(1), in(2), in(3), out(0), out(1), out(2)};
                 if (wide && n % 4 == 0 && all_aligned(pointers, 7)) {
                   launch<adamw<4>>(queue, blocks_for(n / 4, kThreads), kThreads, 0, in(0), in(1),
-                                   in(2), in(3), in(4), step, out(0), out(1), out(2), n, values, halted);
+                                   in(2), in(3), in(4), step, out(0), out(1), out(2), n, values,
+                                   halted);
                 } else {
                   launch<adamw<1>>(queue, blocks_for(n, kThreads), kThreads, 0, in(0), in(1), in(2),
                                    in(3), in(4), step, out(0), out(1), out(2), n, values, halted);

@@ -27,8 +27,8 @@ std::string said_by(F&& call) {
 }
 
 ParameterRef vector_on(Device device, std::string name, std::vector<float> values) {
-  const Tensor host =
-      Tensor::from<float>({static_cast<std::int64_t>(values.size())}, std::span<const float>(values));
+  const Tensor host = Tensor::from<float>({static_cast<std::int64_t>(values.size())},
+                                          std::span<const float>(values));
   return std::make_shared<Parameter>(std::move(name), host.to(device), Parameter::Kind::weight);
 }
 
@@ -45,9 +45,9 @@ struct Training {
     tape.assign(w, next.parameter);
     tape.assign(u, next.velocity);
     const BatchNormResult norm = batch_norm_training(x, tape.parameter(w), tape.parameter(w));
-    const RunningStatistics kept = running_statistics(
-        {tape.pending(mean), tape.pending(variance), tape.pending(batches)}, norm.mean,
-        norm.variance, x, 0.1);
+    const RunningStatistics kept =
+        running_statistics({tape.pending(mean), tape.pending(variance), tape.pending(batches)},
+                           norm.mean, norm.variance, x, 0.1);
     tape.assign(mean, kept.mean);
     tape.assign(variance, kept.variance);
     tape.assign(batches, kept.batches);
@@ -82,8 +82,8 @@ struct Training {
   ParameterRef w = vector_on(device, "w", {1, -2, 0.5f}), u = vector_on(device, "u", {0, 0, 0});
   ParameterRef mean = vector_on(device, "mean", {0, 0, 0});
   ParameterRef variance = vector_on(device, "variance", {1, 1, 1});
-  ParameterRef batches = std::make_shared<Parameter>(
-      "batches", Tensor::scalar_i64(0).to(device), Parameter::Kind::buffer);
+  ParameterRef batches = std::make_shared<Parameter>("batches", Tensor::scalar_i64(0).to(device),
+                                                     Parameter::Kind::buffer);
   std::unique_ptr<Program> program;
   std::array<Tensor, 2> slots, rates;
   std::size_t started = 0;
@@ -91,7 +91,9 @@ struct Training {
 
 std::vector<float> losses_of(Training& training, std::initializer_list<float> values) {
   std::vector<float> losses;
-  const auto finish = [&] { losses.push_back(training.program->finish().at(0).values<float>()[0]); };
+  const auto finish = [&] {
+    losses.push_back(training.program->finish().at(0).values<float>()[0]);
+  };
   bool ahead = false;
   for (float value : values) {
     training.start(value);
@@ -169,7 +171,8 @@ TEST(UnderWay, WhatADeviceCannotRecordIsRefused) {
   float pageable[4] = {};
   Tensor there = Tensor::zeros({DType::f32, {4}}, Device::emulated());
   EXPECT_SAYS(record([&] { runtime.wait(queue); }), "a wait cannot be recorded");
-  EXPECT_SAYS(record([&] { runtime.copy(pageable, there.data(), 16, queue); }), "a copy that waits");
+  EXPECT_SAYS(record([&] { runtime.copy(pageable, there.data(), 16, queue); }),
+              "a copy that waits");
   EXPECT_SAYS(record([&] { runtime.free(runtime.allocate(1 << 20)); }), "taking memory");
   EXPECT_EQ(record([&] { runtime.fill_zero(there.data(), 16, queue); }), "");
 }

@@ -1,5 +1,5 @@
-// Training steps on their way through a device: one is asked for while the one before it still runs,
-// and is read a step late. On the CPU a step is done when it was asked for.
+// Training steps on their way through a device: one is asked for while the one before it still
+// runs, and is read a step late. On the CPU a step is done when it was asked for.
 #pragma once
 
 #include <deque>

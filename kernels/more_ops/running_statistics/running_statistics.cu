@@ -69,8 +69,7 @@ Plan prepare(const RunningStatisticsShape& s) {
               [all = std::move(all), keep = static_cast<float>(1 - s.momentum),
                take = static_cast<float>(s.momentum), pitch = s.pitch,
                can_halt = s.can_halt](const Queue& queue, const Buffers& b) {
-                const auto* halted =
-                    can_halt ? static_cast<const std::int64_t*>(b.in[6]) : nullptr;
+                const auto* halted = can_halt ? static_cast<const std::int64_t*>(b.in[6]) : nullptr;
                 for (std::size_t begin = 0; begin < all->size(); begin += kMost) {
                   const std::size_t end = std::min(all->size(), begin + kMost);
                   Norms norms;

@@ -17,7 +17,7 @@ namespace tapescope {
 // The vectors of one batch normalisation.
 struct RunningNorm {
   std::int64_t C = 0;
-  double n = 0;           // values a channel
+  double n = 0;            // values a channel
   bool n_is_read = false;  // n is an operand instead
 };
 struct RunningStatisticsShape {
@@ -29,8 +29,9 @@ struct RunningStatisticsShape {
   // On a GPU: norm 0 has an operand behind n, halted {} i64. Where it is not 0 nothing is written.
   bool can_halt = false;
 };
-// in: running_mean {C}, running_variance {C}, batches {} i64, mean {C}, variance {C}, and n {} where
-// it is read (else anything)    out: the new running_mean, running_variance, batches; may be the old
+// in: running_mean {C}, running_variance {C}, batches {} i64, mean {C}, variance {C}, and n {}
+// where it is read (else anything)    out: the new running_mean, running_variance, batches; may be
+// the old
 Variants<RunningStatisticsShape> running_statistics_variants();
 
 }  // namespace tapescope

@@ -1,5 +1,5 @@
-// The sum of squares of each of several tensors, and the sum of a vector in its order: what the norm
-// of all gradients together is made of.
+// The sum of squares of each of several tensors, and the sum of a vector in its order: what the
+// norm of all gradients together is made of.
 #pragma once
 
 #include <span>
