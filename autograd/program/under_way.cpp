@@ -65,7 +65,16 @@ void Recordings::run(DeviceRuntime& runtime, const Queue& queue, std::vector<con
   }
   std::rotate(seen_.begin(), found, found + 1);
   Seen& seen = seen_.front();
-  if (seen.work == nullptr) seen.work = std::make_unique<RecordedWork>(runtime, queue, work);
+  if (seen.work == nullptr) {
+    try {
+      seen.work = std::make_unique<RecordedWork>(runtime, queue, work);
+    } catch (const Error& error) {
+      throw Error(error.blame(),
+                  fmt::format("{} (while a run was recorded, which TAPESCOPE_RECORD_RUNS=0 leaves "
+                              "out)",
+                              error.what()));
+    }
+  }
   seen.work->run(queue);
 }
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/runtime.h"
+#include "engine/recorded_work.h"
 #include "engine/tensor.h"
 
 namespace tapescope {

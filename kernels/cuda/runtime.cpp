@@ -82,9 +82,9 @@ class CudaRuntime final : public DeviceRuntime {
     check(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "wait");
   }
 
-  // Only this thread's calls are part of it, and others may go on taking memory.
+  // Relaxed: what this and other threads ask of other streams meanwhile is none of its business.
   void begin_recording(const Queue& queue) override {
-    check(cudaStreamBeginCapture(stream(queue), cudaStreamCaptureModeThreadLocal), "graph capture");
+    check(cudaStreamBeginCapture(stream(queue), cudaStreamCaptureModeRelaxed), "graph capture");
   }
   void* end_recording(const Queue& queue) override {
     cudaGraph_t graph = nullptr;

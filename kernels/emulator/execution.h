@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "engine/emulated_runtime.h"
+#include "engine/thread_pool.h"
 
 namespace tapescope::emulator {
 

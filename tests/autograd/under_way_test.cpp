@@ -9,7 +9,7 @@
 #include "autograd/program/program.h"
 #include "autograd/tape.h"
 #include "engine/emulated_runtime.h"
-#include "engine/runtime.h"
+#include "engine/recorded_work.h"
 #include "tests/says.h"
 
 namespace tapescope {
