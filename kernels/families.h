@@ -14,6 +14,7 @@
 #include "kernels/log_softmax/nll.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/more_ops/cast/cast.h"
+#include "kernels/more_ops/cast/many.h"
 #include "kernels/more_ops/gather/gather.h"
 #include "kernels/more_ops/layer_norm/layer_norm.h"
 #include "kernels/more_ops/running_statistics/running_statistics.h"
@@ -30,6 +31,7 @@
   F(conv2d, Conv2dShape) F(conv2d_data_gradient, Conv2dShape) \
   F(conv2d_weight_gradient, Conv2dShape) CPU_ONLY(conv2d_fused, FusedConv2dShape) \
   F(unary, UnaryShape) F(binary, BinaryShape) F(cast, CastShape) \
+  GPU_ONLY(cast_many, CastManyShape) \
   F(reduce, ReduceShape) F(broadcast_like, BroadcastShape) \
   F(log_softmax, SoftmaxShape) F(softmax, SoftmaxShape) \
   F(log_softmax_nll, SoftmaxShape) F(log_softmax_nll_gradient, SoftmaxShape) \

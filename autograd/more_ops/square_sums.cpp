@@ -3,7 +3,7 @@
 
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
-#include "autograd/program/update_op.h"
+#include "autograd/program/joined_op.h"
 #include "autograd/tape.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/reduce/reduce.h"

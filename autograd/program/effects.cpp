@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "autograd/program/update_op.h"
+#include "autograd/program/joined_op.h"
 #include "kernels/optimizer/many.h"
 
 namespace tapescope {
@@ -57,6 +57,18 @@ class Halt final : public Op {
 };
 
 }  // namespace
+
+void put_copies_first(LoweredProgram& program, const Backend& backend) {
+  if (backend.device.kind == DeviceKind::cpu) return;
+  std::stable_partition(program.steps.begin(), program.steps.end(), [&](const Step& step) {
+    return dynamic_cast<const JoinedOp*>(step.op.get()) != nullptr &&
+           dynamic_cast<const UpdateOp*>(step.op.get()) == nullptr &&
+           std::all_of(step.operands.begin(), step.operands.end(), [&](int value) {
+             return program.values[at_index(value)].kind == Value::Kind::parameter;
+           });
+  });
+  number_steps(program);
+}
 
 void put_effects_last(LoweredProgram& program) {
   const std::vector<bool> effects = effect_steps(program);

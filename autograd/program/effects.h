@@ -1,10 +1,14 @@
-// The steps that make a Program's effects: they come last, and on a device a guard can keep all of
-// them from happening without the host.
+// Which steps of a Program come first, and which last; and how a guard keeps a device from making
+// its effects without the host.
 #pragma once
 
 #include "autograd/program/lower.h"
 
 namespace tapescope {
+
+// On a GPU: what JoinedOps make of parameters alone, the bf16 copies of weights, ahead of all else,
+// so that it can be one kernel. It is kept until its last reader, two bytes a weight.
+void put_copies_first(LoweredProgram& program, const Backend& backend);
 
 // Steps whose results are new values of parameters, and nothing else, behind all others, in their
 // order. So nothing has changed where a guard ends the run, and neighbours can be one kernel.

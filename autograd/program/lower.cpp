@@ -174,6 +174,7 @@ LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& ef
   LoweredProgram program = Lowering(tape, options).lower(tape, outputs, effects);
   run_passes(program, tape.backend(), options);
   share_batch(program, tape.backend(), options);
+  put_copies_first(program, tape.backend());
   put_effects_last(program);
   guard_on_device(program, tape.backend());
   return program;

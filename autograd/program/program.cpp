@@ -241,7 +241,8 @@ void Program::start(std::span<const NamedTensor> inputs) {
   std::vector<Tensor> bound = state.bind(inputs, types);
   Specialised& s = state.ready(types);
   if (!state.goes_alone(s)) {
-    runs.put(run(inputs));
+    const bool halted = runs.came_to_nothing() && !state.program.outputs.empty();
+    runs.put(halted ? std::vector<Tensor>() : run(inputs));
     return;
   }
   state.point(s, bound);

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "autograd/program/joined_op.h"
 #include "autograd/program/memory_plan.h"
-#include "autograd/program/update_op.h"
 
 namespace tapescope {
 namespace {
@@ -283,23 +283,43 @@ class Specialiser {
   }
 
   // Whether step s may run at the same time as the steps of one op before it, from `first` on: it
-  // writes parameters in place, and nothing of theirs.
+  // writes parameters in place, or memory that no one else has meanwhile, and nothing of theirs.
   bool joins(int first, int s) const {
     const Step &a = program_.steps[at(first)], &b = program_.steps[at(s)];
-    const auto* update = dynamic_cast<const UpdateOp*>(a.op.get());
-    if (update == nullptr || b.op->name() != a.op->name() ||
+    const auto* joined = dynamic_cast<const JoinedOp*>(a.op.get());
+    if (joined == nullptr || b.op->name() != a.op->name() ||
         b.operands.size() != a.operands.size()) {
       return false;
     }
     if (result_.steps[at(s)].plan.workspace_bytes() > 0) return false;
-    for (int output : b.outputs) {
-      if (result_.places[at(output)].kind != Place::Kind::parameter) return false;
+    if (dynamic_cast<const UpdateOp*>(joined) != nullptr ? !writes_in_place(s)
+                                                         : !stands_alone(first, s)) {
+      return false;
     }
-    for (std::size_t i = at(update->common_operands_from()); i < b.operands.size(); ++i) {
+    for (std::size_t i = at(joined->common_operands_from()); i < b.operands.size(); ++i) {
       if (b.operands[i] != a.operands[i]) return false;  // another learning rate
     }
     for (int t = first; t < s; ++t) {
       if (reads_result_of(s, t) || reads_result_of(t, s)) return false;
+    }
+    return true;
+  }
+  bool writes_in_place(int s) const {
+    const std::vector<int>& out = program_.steps[at(s)].outputs;
+    return std::all_of(out.begin(), out.end(), [&](int value) {
+      return result_.places[at(value)].kind == Place::Kind::parameter;
+    });
+  }
+  // It reads nothing that is in the arena, and what the steps before it wrote there is still
+  // wanted: from `first` to s no memory changes hands.
+  bool stands_alone(int first, int s) const {
+    for (int operand : program_.steps[at(s)].operands) {
+      if (result_.places[at(operand)].kind == Place::Kind::arena) return false;
+    }
+    for (int t = first; t < s; ++t) {
+      for (int output : program_.steps[at(t)].outputs) {
+        if (last_[at(root_[at(output)])] < s) return false;
+      }
     }
     return true;
   }
@@ -312,7 +332,8 @@ class Specialiser {
     return false;
   }
 
-  // Runs of steps that are one kernel: the updates of all parameters.
+  // Runs of steps that are one kernel: the updates of all parameters, the bf16 copies of all
+  // weights.
   void join_steps(const Backend& backend) {
     const int count = static_cast<int>(program_.steps.size());
     for (int first = 0; first < count; ++first) {
@@ -320,14 +341,14 @@ class Specialiser {
       int end = first + 1;
       while (end < count && joins(first, end)) ++end;
       if (end - first < 2) continue;
-      std::vector<UpdateOp::Joined> steps;
+      std::vector<JoinedOp::Joined> steps;
       for (int s = first; s < end; ++s) {
         const Step& step = program_.steps[at(s)];
         steps.push_back({step.op.get(), types_of(step.operands)});
       }
       ReadyStep& ready = result_.steps[at(first)];
       const int pitch = result_.steps[at(first + 1)].first_operand - ready.first_operand;
-      const auto& op = static_cast<const UpdateOp&>(*program_.steps[at(first)].op);
+      const auto& op = static_cast<const JoinedOp&>(*program_.steps[at(first)].op);
       ready.joined = op.prepare_joined(steps, pitch, backend);
       if (ready.joined) ready.joined_steps = end - first;
       first = end - 1;

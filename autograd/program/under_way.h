@@ -38,6 +38,10 @@ class UnderWay {
   std::size_t count() const { return runs_.size(); }
   // Where the results of one run more are to be copied, of these types.
   Landing& land(DeviceRuntime& runtime, std::span<const Type> types);
+  // Whether the last of them is done and returned nothing: its guard was not finite.
+  bool came_to_nothing() const {
+    return !runs_.empty() && runs_.back().landing == nullptr && runs_.back().outputs.empty();
+  }
   // One run more, which is done.
   void put(std::vector<Tensor> outputs) { runs_.push_back({nullptr, std::move(outputs)}); }
   // What the first of them gave, on the CPU, once it is there; `halted` as the run told it.

@@ -40,13 +40,17 @@ StartedStep StepRunner::finish() {
   started_.pop_front();
   if (!looked_at_) step.outputs = program_->finish();
   if (!step.outputs.empty()) return step;
-  started_.clear();
-  program_->abandon();
+  abandon();
   throw failure(
       "the loss is not finite at step {} of epoch {} (learning rate {:.3g}): the first value to go "
       "wrong is that of '{}'; the parameters and checkpoints are from before this step: try a "
       "smaller --lr or --clip-gradient 1",
       step.index + 1, step.epoch + 1, step.rate, program_->first_non_finite(step.inputs));
+}
+
+void StepRunner::abandon() {
+  started_.clear();
+  if (program_ != nullptr) program_->abandon();
 }
 
 void refuse_single_values(Program& step, std::int64_t images, std::int64_t batch_size) {

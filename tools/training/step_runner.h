@@ -36,6 +36,8 @@ class StepRunner {
   // The outputs of the first that is under way. A loss that is not finite is a failure that names
   // the step and the first node whose value is not finite; whatever was under way changes nothing.
   StartedStep finish();
+  // Steps that are under way, of a training that broke off, are waited for and forgotten.
+  void abandon();
 
  private:
   const Task& task_;

@@ -462,6 +462,7 @@ bool Trainer::run_epoch(Running& run) {
 bool Trainer::run(Progress& progress, const TrainerEvents& events) {
   State& s = *state_;
   Running run{progress, events};
+  s.runner->abandon();
   for (; progress.epoch < s.options.epochs; ++progress.epoch, progress.batch = 0) {
     s.enter(progress, events);
     const Clock::time_point began = Clock::now();

@@ -1,19 +1,15 @@
-// An op whose results replace what parameters hold: an optimiser's step, running statistics.
+// Ops of which a Program's neighbouring steps can be one kernel.
 #pragma once
 
 #include "autograd/op.h"
 
 namespace tapescope {
 
-class UpdateOp : public Op {
+class JoinedOp : public Op {
  public:
-  // The same op with one operand more, `halted` {} i64, for GPUs: where it is not 0 nothing is
-  // written, and what was to be replaced in place stays.
-  virtual OpRef that_halts() const = 0;
-
-  // Steps of a Program as one kernel, in place: this op's first, all of one name. The pointers of
-  // one lie `pitch` behind those of the one before. An empty plan where the device has no such
-  // kernel, or where it cannot take these together.
+  // Steps of a Program as one kernel: this op's first, all of one name. The pointers of one lie
+  // `pitch` behind those of the one before. An empty plan where the device has no such kernel, or
+  // where it cannot take these together.
   struct Joined {
     const Op* op;
     std::vector<Type> operands;
@@ -22,6 +18,15 @@ class UpdateOp : public Op {
                               const Backend& backend) const = 0;
   // Operands from this one on are the same for all of them: a learning rate, `halted`.
   virtual int common_operands_from() const = 0;
+};
+
+// Its results replace what parameters hold: an optimiser's step, running statistics. Joined only
+// where all do so in place.
+class UpdateOp : public JoinedOp {
+ public:
+  // The same op with one operand more, `halted` {} i64, for GPUs: where it is not 0 nothing is
+  // written, and what was to be replaced in place stays.
+  virtual OpRef that_halts() const = 0;
 };
 
 // A variant of a family that only GPUs have; an empty plan where there is none.
