@@ -286,7 +286,10 @@ Var concat(std::span<const Var> parts, int axis) {
 Var packed(std::span<const Var> parts) {
   constexpr std::size_t kMostParts = kMostOperands - 1;
   std::vector<Var> flat;
-  for (const Var& part : parts) flat.push_back(reshape_all(part, {part.shape().elements()}));
+  for (const Var& part : parts) {
+    if (!part) throw usage_error("[packed] operand {} is missing", flat.size());
+    flat.push_back(reshape_all(part, {part.shape().elements()}));
+  }
   while (flat.size() > 1) {
     std::vector<Var> joined;
     for (std::size_t i = 0; i < flat.size(); i += kMostParts) {
