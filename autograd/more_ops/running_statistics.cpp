@@ -72,8 +72,9 @@ class RunningUpdate final : public UpdateOp {
   // With a count of its own, which processes that share a batch add up; that one in elementary ops.
   std::vector<Var> decompose(Tape& tape, std::span<const Var> o) const override {
     if (!counted_) {
+      const Var n = cast(count_like(o[5], o[0]), o[0].dtype());
       const Node& node = record(std::make_shared<RunningUpdate>(momentum_, true),
-                                {o[0], o[1], o[2], o[3], o[4], count_like(o[5], o[0])});
+                                {o[0], o[1], o[2], o[3], o[4], n});
       return {node.out(0), node.out(1), node.out(2)};
     }
     const Var one = tape.scalar(1, o[0].dtype());
