@@ -168,14 +168,6 @@ class Op {
   virtual OpRef without_padding() const { return nullptr; }
   virtual double padding_value() const { return 0; }
 
-  // Neighbouring steps of a Program as one kernel, in place: this op's, and those of `others`, all
-  // of one name. `elements` counts each one's, this op's first; the pointers of one lie `pitch`
-  // behind those of the one before. An empty plan where the device has no such kernel.
-  virtual Plan prepare_joined(std::span<const Op* const> others,
-                              std::span<const std::int64_t> elements, std::int64_t pitch,
-                              DType dtype, const Backend& backend) const {
-    return (void)others, (void)elements, (void)pitch, (void)dtype, (void)backend, Plan();
-  }
   // A leaf (input, parameter, constant) has no kernel.
   virtual bool is_leaf() const { return false; }
 };

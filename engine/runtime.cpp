@@ -50,6 +50,10 @@ class HostRuntime final : public DeviceRuntime {
   void record_event(void*, const Queue&) override {}
   void wait_for_event(void*, const Queue&) override {}
   void wait_for_event(void*) override {}
+  void begin_recording(const Queue&) override { throw failure("the CPU records no work"); }
+  void* end_recording(const Queue&) override { return nullptr; }
+  void free_recording(void*) override {}
+  void run_recording(void*, const Queue&) override {}
 };
 
 }  // namespace

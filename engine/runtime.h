@@ -38,8 +38,13 @@ class DeviceRuntime {
   // Waits until all of the queue's work is done.
   virtual void wait(const Queue& queue) = 0;
 
- protected:  // what an Event is made of
+ protected:  // what an Event and RecordedWork are made of
   friend class Event;
+  friend class RecordedWork;
+  virtual void begin_recording(const Queue& queue) = 0;
+  virtual void* end_recording(const Queue& queue) = 0;  // null where it failed
+  virtual void free_recording(void* recording) = 0;
+  virtual void run_recording(void* recording, const Queue& queue) = 0;
   virtual void* make_event() = 0;
   virtual void free_event(void* event) = 0;
   virtual void record_event(void* event, const Queue& queue) = 0;

@@ -14,8 +14,11 @@
 #include "kernels/log_softmax/nll.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/more_ops/cast/cast.h"
+#include "kernels/more_ops/cast/many.h"
 #include "kernels/more_ops/gather/gather.h"
 #include "kernels/more_ops/layer_norm/layer_norm.h"
+#include "kernels/more_ops/running_statistics/running_statistics.h"
+#include "kernels/more_ops/square_sums/square_sums.h"
 #include "kernels/more_ops/upsample/upsample.h"
 #include "kernels/optimizer/many.h"
 #include "kernels/optimizer/optimizer.h"
@@ -28,13 +31,14 @@
   F(conv2d, Conv2dShape) F(conv2d_data_gradient, Conv2dShape) \
   F(conv2d_weight_gradient, Conv2dShape) CPU_ONLY(conv2d_fused, FusedConv2dShape) \
   F(unary, UnaryShape) F(binary, BinaryShape) F(cast, CastShape) \
+  GPU_ONLY(cast_many, CastManyShape) \
   F(reduce, ReduceShape) F(broadcast_like, BroadcastShape) \
   F(log_softmax, SoftmaxShape) F(softmax, SoftmaxShape) \
   F(log_softmax_nll, SoftmaxShape) F(log_softmax_nll_gradient, SoftmaxShape) \
   F(log_softmax_gradient, SoftmaxShape) F(softmax_gradient, SoftmaxShape) \
   F(batch_norm_training, BatchNormShape) F(batch_norm_inference, BatchNormShape) \
   F(batch_norm_gradient, BatchNormShape) F(batch_norm_relu_training, BatchNormShape) \
-  F(batch_norm_relu_gradient, BatchNormShape) \
+  F(batch_norm_relu_gradient, BatchNormShape) F(running_statistics, RunningStatisticsShape) \
   F(layer_norm, LayerNormShape) F(layer_norm_gradient, LayerNormShape) \
   F(dropout, DropoutShape) F(relu_dropout, DropoutShape) \
   F(pad, PadShape) F(slice, SliceShape) F(concat, ConcatShape) F(transpose, TransposeShape) \
@@ -43,6 +47,7 @@
   F(gather_rows_element, GatherShape) F(scatter_rows_element, GatherShape) \
   F(sgd, SgdShape) F(adamw, AdamwShape) \
   GPU_ONLY(sgd_many, SgdManyShape) GPU_ONLY(adamw_many, AdamwManyShape) \
+  GPU_ONLY(square_sums, SquareSumsShape) F(sum_in_order, SumInOrderShape) GPU_ONLY(halt, HaltShape) \
   F(matmul, MatmulShape) \
   F(max_pool2d, Pool2dShape) F(max_pool2d_scatter, Pool2dShape) \
   F(max_pool2d_gather, Pool2dShape) F(avg_pool2d, Pool2dShape) \

@@ -62,18 +62,12 @@ Var BatchNorm2d::forward(Var x) const {
     return batch_norm_inference(x, scale, shift, mean, variance, options_.epsilon);
   }
   const BatchNormResult result = batch_norm_training(x, scale, shift, options_.epsilon);
-  // Of n values, the unbiased variance is n / (n - 1) times the biased one. n is the size of the
-  // batch at hand, which a Program may change: it is counted on the tape.
-  const Var one = tape.scalar(1);
-  const Var rows = count_like(x, scale);
-  const Var unbiased = div(rows, maximum(sub(rows, one), one));
-  const auto blend = [&](const ParameterRef& running, Var batch) {
-    const Var kept = affine(tape.pending(running), 1 - options_.momentum);
-    tape.assign(running, add(kept, affine(batch, options_.momentum)));
-  };
-  blend(running_mean_, result.mean);
-  blend(running_var_, mul(result.variance, unbiased));
-  tape.assign(num_batches_tracked_, increment(tape.pending(num_batches_tracked_)));
+  const RunningStatistics running = running_statistics(
+      {tape.pending(running_mean_), tape.pending(running_var_), tape.pending(num_batches_tracked_)},
+      result.mean, result.variance, x, options_.momentum);
+  tape.assign(running_mean_, running.mean);
+  tape.assign(running_var_, running.variance);
+  tape.assign(num_batches_tracked_, running.batches);
   return result.y;
 }
 

@@ -1,14 +1,17 @@
 // Conversion between dtypes. The gradient is converted back.
 #include "kernels/more_ops/cast/cast.h"
 
+#include "kernels/more_ops/cast/many.h"
+
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
+#include "autograd/program/joined_op.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
 namespace {
 
-class Cast final : public Op {
+class Cast final : public JoinedOp {
  public:
   explicit Cast(DType dtype) : dtype_(dtype) {}
   std::string_view name() const override { return "cast"; }
@@ -19,6 +22,18 @@ class Cast final : public Op {
     return prepare_from(cast_variants(), {t[0].dtype, dtype_, t[0].elements()}, t[0].dtype,
                         backend);
   }
+  Plan prepare_joined(std::span<const Joined> steps, std::int64_t pitch,
+                      const Backend& backend) const override {
+    std::vector<std::int64_t> n;
+    for (const Joined& step : steps) {
+      const auto& op = static_cast<const Cast&>(*step.op);
+      if (op.dtype_ != DType::bf16 || step.operands[0].dtype != DType::f32) return {};
+      n.push_back(step.operands[0].elements());
+    }
+    if (backend.choices.contains("cast")) return {};
+    return gpu_plan<CastManyShape>("cast_many", {n, pitch}, DType::f32, backend);
+  }
+  int common_operands_from() const override { return 1; }
   void vjp(Vjp& v) const override {
     if (is_floating(v.operand(0).dtype()))
       v.give(0, cast(v.wide_cotangent(), v.operand(0).dtype()));

@@ -283,6 +283,24 @@ Var concat(std::span<const Var> parts, int axis) {
   return record<Concat>(alike, axis);
 }
 
+Var packed(std::span<const Var> parts) {
+  constexpr std::size_t kMostParts = kMostOperands - 1;
+  std::vector<Var> flat;
+  for (const Var& part : parts) {
+    if (!part) throw usage_error("[packed] operand {} is missing", flat.size());
+    flat.push_back(reshape_all(part, {part.shape().elements()}));
+  }
+  while (flat.size() > 1) {
+    std::vector<Var> joined;
+    for (std::size_t i = 0; i < flat.size(); i += kMostParts) {
+      const std::size_t count = std::min(kMostParts, flat.size() - i);
+      joined.push_back(count == 1 ? flat[i] : concat(std::span(flat).subspan(i, count), 0));
+    }
+    flat = std::move(joined);
+  }
+  return flat.at(0);
+}
+
 Var concat_part(Var whole, std::span<const Var> parts, int axis, int part) {
   std::vector<Var> operands{whole};
   operands.insert(operands.end(), parts.begin(), parts.end());

@@ -60,12 +60,23 @@ Var pad(Var x, std::span<const std::int64_t> before, std::span<const std::int64_
         double value = 0);
 Var slice(Var x, int axis, std::int64_t begin, std::int64_t end);  // [begin, end) of the axis
 Var concat(std::span<const Var> parts, int axis);  // 1 to 15 parts
+Var packed(std::span<const Var> parts);  // all elements of all parts, any number of them: {n}
 // What `parts[part]` contributed to `whole = concat(parts, axis)`; of the parts only the shapes are
 // read, so a batch that was joined along axis 0 can be taken apart at any batch size.
 Var concat_part(Var whole, std::span<const Var> parts, int axis, int part);
 Var upsample_nearest(Var x, std::int64_t factor);                       // {N,H,W,C}
 Var upsample_bilinear(Var x, std::int64_t height, std::int64_t width);  // half-pixel centres
 Var cast(Var x, DType dtype);
+
+// --- what a training step keeps account of (running_statistics.cpp, square_sums.cpp); no gradient
+struct RunningStatistics {
+  Var mean, variance, batches;  // {C}, {C}, i64 {}
+};
+// `old` after a batch x {N,...,C} with this mean and biased variance: kernels/more_ops.
+RunningStatistics running_statistics(const RunningStatistics& old, Var mean, Var variance, Var x,
+                                     double momentum);
+Var square_sums(std::span<const Var> xs);  // {n}: the sum of squares of each, any number of them
+Var sum_in_order(Var x);                   // {n} -> {}: ((x0 + x1) + x2) + ...
 
 // --- processes (all_reduce.cpp)
 // The sum over all ranks, f32 or f64, the same bits on each: kernels/collectives/communicator.h.

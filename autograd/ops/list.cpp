@@ -12,7 +12,7 @@
   OP(transpose) OP(pad) OP(slice) OP(slice_like) OP(pad_like) OP(concat) OP(concat_part) \
   OP(upsample_nearest) OP(upsample_bilinear) OP(upsample_nearest_gradient) OP(upsample_bilinear_gradient) \
   OP(max_pool2d) OP(max_pool2d_relu) OP(max_pool2d_scatter) OP(max_pool2d_gather) OP(avg_pool2d) \
-  OP(avg_pool2d_gradient) OP(all_reduce)
+  OP(avg_pool2d_gradient) OP(running_statistics) OP(square_sums) OP(sum_in_order) OP(all_reduce)
 // clang-format on
 
 namespace tapescope {

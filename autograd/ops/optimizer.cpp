@@ -5,26 +5,13 @@
 
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
+#include "autograd/program/joined_op.h"
 #include "autograd/tape.h"
 
 namespace tapescope {
 namespace {
 
-// The first variant of a family that only GPUs have; an empty plan where there is none, or where
-// kernels were chosen by name.
-template <class Shape>
-Plan joined_plan(std::string_view family, const Shape& shape, DType dtype, const Backend& backend) {
-  if (backend.device.kind == DeviceKind::cpu || backend.choices.contains("sgd") ||
-      backend.choices.contains("adamw")) {
-    return {};
-  }
-  for (const Variant<Shape>& variant : gpu_variants<Shape>(backend.device.kind, family)) {
-    if (variant.reason.empty() && variant.dtypes.contains(dtype)) return variant.prepare(shape);
-  }
-  return {};
-}
-
-class OptimizerOp : public Op {
+class OptimizerOp : public UpdateOp {
  public:
   // parameter, gradient and `states` moments of one type; then scalars of the same dtype, then step
   Types check(std::span<const Type> t, std::size_t states) const {
@@ -45,6 +32,15 @@ class OptimizerOp : public Op {
   RelevanceClass relevance_class(unsigned) const override { return RelevanceClass::stop; }
   Footprint footprint() const override { return {}; }
   bool rows_independent() const override { return false; }
+
+ protected:
+  // The kernel of all, unless kernels were chosen by name.
+  template <class ManyShape>
+  static Plan joined(std::string_view family, const ManyShape& shape, const Backend& backend) {
+    if (backend.choices.contains("sgd") || backend.choices.contains("adamw")) return {};
+    return gpu_plan(family, shape, shape.tensors[0].dtype, backend);
+  }
+  bool halts_ = false;
 };
 
 class SgdUpdate final : public OptimizerOp {
@@ -59,26 +55,29 @@ class SgdUpdate final : public OptimizerOp {
   Types infer(std::span<const Type> t) const override { return check(t, 1); }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    return prepare_from(
-        sgd_variants(),
-        {t[0].dtype, t[0].elements(), options_.momentum, options_.nesterov, options_.weight_decay},
-        t[0].dtype, backend);
+    return prepare_from(sgd_variants(), shape(t[0]), t[0].dtype, backend);
   }
-  SgdShape shape(std::int64_t n, DType dtype) const {
-    return {dtype, n, options_.momentum, options_.nesterov, options_.weight_decay};
+  SgdShape shape(const Type& w) const {
+    return {w.dtype,           w.elements(),          options_.momentum,
+            options_.nesterov, options_.weight_decay, halts_};
   }
-  Plan prepare_joined(std::span<const Op* const> others, std::span<const std::int64_t> elements,
-                      std::int64_t pitch, DType dtype, const Backend& backend) const override {
+  Plan prepare_joined(std::span<const Joined> steps, std::int64_t pitch,
+                      const Backend& backend) const override {
     std::vector<SgdShape> tensors;
-    for (std::size_t k = 0; k < elements.size(); ++k) {
-      const auto& op = k == 0 ? *this : static_cast<const SgdUpdate&>(*others[k - 1]);
-      tensors.push_back(op.shape(elements[k], dtype));
-      if (tensors[k].momentum != tensors[0].momentum ||
-          tensors[k].nesterov != tensors[0].nesterov) {
+    for (const Joined& step : steps) {
+      tensors.push_back(static_cast<const SgdUpdate&>(*step.op).shape(step.operands[0]));
+      if (tensors.back().momentum != options_.momentum ||
+          tensors.back().nesterov != options_.nesterov) {
         return {};
       }
     }
-    return joined_plan<SgdManyShape>("sgd_many", {tensors, pitch}, dtype, backend);
+    return joined<SgdManyShape>("sgd_many", {tensors, pitch}, backend);
+  }
+  int common_operands_from() const override { return 3; }
+  OpRef that_halts() const override {
+    auto op = std::make_shared<SgdUpdate>(*this);
+    op->halts_ = true;
+    return op;
   }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return memory_cost(t, outputs, 3);
@@ -110,26 +109,29 @@ class AdamWUpdate final : public OptimizerOp {
   }
   Plan prepare(std::span<const Type> t, std::span<const Type>,
                const Backend& backend) const override {
-    return prepare_from(adamw_variants(),
-                        {t[0].dtype, t[0].elements(), options_.beta1, options_.beta2,
-                         options_.epsilon, options_.weight_decay},
-                        t[0].dtype, backend);
+    return prepare_from(adamw_variants(), shape(t[0]), t[0].dtype, backend);
   }
-  AdamwShape shape(std::int64_t n, DType dtype) const {
-    return {dtype, n, options_.beta1, options_.beta2, options_.epsilon, options_.weight_decay};
+  AdamwShape shape(const Type& w) const {
+    return {w.dtype,          w.elements(),          options_.beta1, options_.beta2,
+            options_.epsilon, options_.weight_decay, halts_};
   }
-  Plan prepare_joined(std::span<const Op* const> others, std::span<const std::int64_t> elements,
-                      std::int64_t pitch, DType dtype, const Backend& backend) const override {
+  Plan prepare_joined(std::span<const Joined> steps, std::int64_t pitch,
+                      const Backend& backend) const override {
     std::vector<AdamwShape> tensors;
-    for (std::size_t k = 0; k < elements.size(); ++k) {
-      const auto& op = k == 0 ? *this : static_cast<const AdamWUpdate&>(*others[k - 1]);
-      tensors.push_back(op.shape(elements[k], dtype));
-      if (tensors[k].beta1 != tensors[0].beta1 || tensors[k].beta2 != tensors[0].beta2 ||
-          tensors[k].eps != tensors[0].eps) {
+    for (const Joined& step : steps) {
+      tensors.push_back(static_cast<const AdamWUpdate&>(*step.op).shape(step.operands[0]));
+      if (tensors.back().beta1 != options_.beta1 || tensors.back().beta2 != options_.beta2 ||
+          tensors.back().eps != options_.epsilon) {
         return {};
       }
     }
-    return joined_plan<AdamwManyShape>("adamw_many", {tensors, pitch}, dtype, backend);
+    return joined<AdamwManyShape>("adamw_many", {tensors, pitch}, backend);
+  }
+  int common_operands_from() const override { return 4; }
+  OpRef that_halts() const override {
+    auto op = std::make_shared<AdamWUpdate>(*this);
+    op->halts_ = true;
+    return op;
   }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return memory_cost(t, outputs, 5);

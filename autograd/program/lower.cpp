@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "autograd/leaf.h"
+#include "autograd/program/effects.h"
 #include "autograd/program/passes.h"
 #include "autograd/program/share_batch.h"
 #include "autograd/reach.h"
@@ -173,6 +174,9 @@ LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& ef
   LoweredProgram program = Lowering(tape, options).lower(tape, outputs, effects);
   run_passes(program, tape.backend(), options);
   share_batch(program, tape.backend(), options);
+  put_copies_first(program, tape.backend());
+  put_effects_last(program);
+  guard_on_device(program, tape.backend());
   return program;
 }
 

@@ -36,6 +36,8 @@ struct LoweredProgram {
   };
   std::vector<Assignment> assignments;
   int guard = -1;  // a value, or none
+  // A parameter of its own, i64 {}: not 0 once the guard was not finite (effects.h).
+  int halted = -1;
 };
 
 // Records anew, on a tape of its own, what steps are to be: `record` is given Vars of the types of

@@ -1,11 +1,14 @@
 #include "autograd/program/program.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <map>
 
 #include "autograd/program/packed_weights.h"
 #include "autograd/program/specialise.h"
+#include "autograd/program/under_way.h"
+#include "engine/environment.h"
 #include "engine/remedy.h"
 #include "engine/runtime.h"
 #include "kernels/collectives/communicator.h"
@@ -19,6 +22,11 @@ bool is_finite(const Tensor& tensor) {  // on the CPU
     if (!std::isfinite(tensor.item(i))) return false;
   }
   return true;
+}
+
+// TAPESCOPE_RECORD_RUNS=0: a fault on a device is then told by the kernel that it is in.
+bool recording_is_wanted() {
+  return number_from_environment("TAPESCOPE_RECORD_RUNS", 0, 1).value_or(1) == 1;
 }
 
 }  // namespace
@@ -36,6 +44,9 @@ struct Program::State {
   Device output_device;
   SpecialiseOptions options;
   Communicator* ranks = nullptr;
+  bool record_runs = true;
+  UnderWay under_way = {};  // of these two the recordings go first
+  Recordings recordings = {};
 
   // Runs the steps; false where the guard or the observer ended it.
   bool execute(Specialised& s, std::span<Tensor> inputs, const Observer* observer);
@@ -54,6 +65,16 @@ struct Program::State {
   std::vector<Type> types_for(std::int64_t batch) const;
   void copy(void* to, const void* from, std::size_t bytes) const {
     DeviceRuntime::of(backend.device).copy(to, from, bytes, queue);
+  }
+  bool goes_alone(const Specialised& s) const;
+  // Everything that a run reads and writes, and where its results go.
+  std::vector<const void*> addresses(const Specialised& s, Landing& landing) const;
+  // Not 0 once the guard was not finite, on a device that makes the effects itself.
+  Tensor& halted() const {
+    return program.parameters[static_cast<std::size_t>(program.halted)]->value;
+  }
+  void go_on() const {
+    DeviceRuntime::of(backend.device).fill_zero(halted().data(), halted().bytes(), queue);
   }
   // A copy of a value, on the CPU or wherever outputs go.
   Tensor value(const Specialised& s, int index, std::span<Tensor> inputs, Device device) {
@@ -77,7 +98,8 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        {},
                        options.keep_on_device ? tape.device() : Device::cpu(),
                        {options.join_steps, options.keep_fixed && !options.arena, true},
-                       options.ranks}) {}
+                       options.ranks,
+                       options.record_runs && recording_is_wanted()}) {}
 Program::Program(Program&&) noexcept = default;
 Program& Program::operator=(Program&&) noexcept = default;
 Program::~Program() = default;
@@ -186,8 +208,81 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs, const Obse
   for (int value : state.program.outputs) {
     outputs.push_back(state.value(s, value, bound, state.output_device));
   }
-  if (effects) state.apply_effects(s, bound);
+  if (!effects) return outputs;
+  if (state.program.halted >= 0 && state.halted().host().item() != 0) {
+    state.go_on();
+    return {};
+  }
+  state.apply_effects(s, bound);
   return outputs;
+}
+
+// --- runs under way
+
+// Whether the device can be left alone with a run: nothing of it is decided on the host.
+bool Program::State::goes_alone(const Specialised& s) const {
+  return backend.device.kind != DeviceKind::cpu && s.guard_step < 0 && ranks == nullptr &&
+         output_device.kind == DeviceKind::cpu &&
+         std::all_of(s.assigned_in_place.begin(), s.assigned_in_place.end(),
+                     [](bool in_place) { return in_place; });
+}
+
+std::vector<const void*> Program::State::addresses(const Specialised& s, Landing& landing) const {
+  std::vector<const void*> all = {&s, s.arena, landing.halted()};
+  for (int slot : s.external_slots) all.push_back(s.pointers[static_cast<std::size_t>(slot)]);
+  return all;
+}
+
+void Program::start(std::span<const NamedTensor> inputs) {
+  State& state = *state_;
+  UnderWay& runs = state.under_way;
+  if (runs.count() == 2) throw usage_error("[start] two runs are under way: finish() one first");
+  std::vector<Type> types;
+  std::vector<Tensor> bound = state.bind(inputs, types);
+  Specialised& s = state.ready(types);
+  if (!state.goes_alone(s)) {
+    const bool halted = runs.came_to_nothing() && !state.program.outputs.empty();
+    runs.put(halted ? std::vector<Tensor>() : run(inputs));
+    return;
+  }
+  state.point(s, bound);
+  std::vector<Type> outputs;
+  for (int value : state.program.outputs) {
+    outputs.push_back(s.types[static_cast<std::size_t>(value)]);
+  }
+  Landing& landing = runs.land(DeviceRuntime::of(state.backend.device), outputs);
+  const auto work = [&] {
+    state.execute(s, bound, nullptr);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const Place& place = s.places[static_cast<std::size_t>(state.program.outputs[i])];
+      state.copy(landing.at(i), state.address(place, bound), outputs[i].bytes());
+    }
+    if (state.program.halted >= 0) {
+      state.copy(landing.halted(), state.halted().data(), sizeof(std::int64_t));
+    }
+  };
+  if (state.record_runs) {
+    state.recordings.run(DeviceRuntime::of(state.backend.device), state.queue,
+                         state.addresses(s, landing), work);
+  } else {
+    work();
+  }
+  landing.ended.record(state.queue);
+  state.apply_effects(s, bound);
+}
+
+std::vector<Tensor> Program::finish() {
+  State& state = *state_;
+  if (state.under_way.count() == 0) throw usage_error("[finish] no run was started");
+  bool halted = false;
+  std::vector<Tensor> outputs = state.under_way.take(halted);
+  if (!halted) return outputs;
+  if (state.under_way.count() == 0) state.go_on();  // those behind it are to have no effects
+  return {};
+}
+
+void Program::abandon() {
+  while (state_->under_way.count() > 0) finish();
 }
 
 bool Program::State::execute(Specialised& s, std::span<Tensor> inputs, const Observer* observer) {

@@ -31,14 +31,17 @@ struct CompileOptions {
   // it (Winograd's transformed weights, four times their size): for Programs that are run often and
   // change no parameter. The bits are the same. Without effect where `arena` is given.
   bool keep_fixed = false;
+  // On a device, start() records a run's work when it is asked for with the same addresses again,
+  // and from then on asks for all of it at once (engine/runtime.h). The bits are the same.
+  bool record_runs = true;
   // Passes that are left out, by name, or "all": see passes.h.
   std::vector<std::string> without = {};
   // How sums over the batch's rows are made, and who shares it: share_batch.h. Inputs are then
   // what this rank has of the batch; all ranks run the same Programs in the same order.
   int chunks = 1;  // pieces of this rank: a power of two
   Communicator* ranks = nullptr;
-  // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
-  // later and returns nothing.
+  // A floating scalar. Where it is not finite, run() applies no effects and returns nothing. On the
+  // CPU it ends there; a device that makes all effects itself (effects.h) goes on without them.
   Var guard = {};
 };
 
@@ -101,6 +104,16 @@ class Program {
   // says no the run ends, with no outputs. Without `effects` no parameter changes.
   std::vector<Tensor> run(std::span<const NamedTensor> inputs, Observer observer,
                           bool effects = true);
+
+  // run() in two halves, so that a device has work while the host looks at the run before: what is
+  // asked for by start() is had from finish(), in the order of the starts; at most two are under
+  // way. Inputs must stay as they are until their run is finished. After a guard that was not
+  // finite, runs that were started before that was told by finish() have no effects either, and
+  // their finish() returns nothing. On the CPU start() does it all.
+  void start(std::span<const NamedTensor> inputs);
+  std::vector<Tensor> finish();
+  // Runs that were started and not finished are waited for and forgotten.
+  void abandon();
 
   // What this Program reads: names and recorded types.
   const std::vector<std::pair<std::string, Type>>& inputs() const;

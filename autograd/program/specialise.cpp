@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "autograd/program/joined_op.h"
 #include "autograd/program/memory_plan.h"
 
 namespace tapescope {
@@ -282,28 +283,57 @@ class Specialiser {
   }
 
   // Whether step s may run at the same time as the steps of one op before it, from `first` on: it
-  // writes parameters in place, and nothing of theirs but scalars.
+  // writes parameters in place, or memory that no one else has meanwhile, and nothing of theirs.
   bool joins(int first, int s) const {
     const Step &a = program_.steps[at(first)], &b = program_.steps[at(s)];
-    if (b.op->name() != a.op->name() || b.operands.size() != a.operands.size()) return false;
-    if (result_.steps[at(s)].plan.workspace_bytes() > 0) return false;
-    for (int output : b.outputs) {
-      if (result_.places[at(output)].kind != Place::Kind::parameter) return false;
+    const auto* joined = dynamic_cast<const JoinedOp*>(a.op.get());
+    if (joined == nullptr || b.op->name() != a.op->name() ||
+        b.operands.size() != a.operands.size()) {
+      return false;
     }
-    for (std::size_t i = 0; i < b.operands.size(); ++i) {
-      if (result_.types[at(b.operands[i])].shape.rank() == 0 && b.operands[i] != a.operands[i]) {
-        return false;  // another learning rate or step
-      }
-      for (int t = first; t < s; ++t) {
-        for (int output : program_.steps[at(t)].outputs) {
-          if (root_[at(b.operands[i])] == root_[at(output)]) return false;
-        }
+    if (result_.steps[at(s)].plan.workspace_bytes() > 0) return false;
+    if (dynamic_cast<const UpdateOp*>(joined) != nullptr ? !writes_in_place(s)
+                                                         : !stands_alone(first, s)) {
+      return false;
+    }
+    for (std::size_t i = at(joined->common_operands_from()); i < b.operands.size(); ++i) {
+      if (b.operands[i] != a.operands[i]) return false;  // another learning rate
+    }
+    for (int t = first; t < s; ++t) {
+      if (reads_result_of(s, t) || reads_result_of(t, s)) return false;
+    }
+    return true;
+  }
+  bool writes_in_place(int s) const {
+    const std::vector<int>& out = program_.steps[at(s)].outputs;
+    return std::all_of(out.begin(), out.end(), [&](int value) {
+      return result_.places[at(value)].kind == Place::Kind::parameter;
+    });
+  }
+  // It reads nothing that is in the arena, and what the steps before it wrote there is still
+  // wanted: from `first` to s no memory changes hands.
+  bool stands_alone(int first, int s) const {
+    for (int operand : program_.steps[at(s)].operands) {
+      if (result_.places[at(operand)].kind == Place::Kind::arena) return false;
+    }
+    for (int t = first; t < s; ++t) {
+      for (int output : program_.steps[at(t)].outputs) {
+        if (last_[at(root_[at(output)])] < s) return false;
       }
     }
     return true;
   }
+  bool reads_result_of(int s, int t) const {
+    for (int operand : program_.steps[at(s)].operands) {
+      for (int output : program_.steps[at(t)].outputs) {
+        if (root_[at(operand)] == root_[at(output)]) return true;
+      }
+    }
+    return false;
+  }
 
-  // Runs of steps that are one kernel: the updates of all parameters.
+  // Runs of steps that are one kernel: the updates of all parameters, the bf16 copies of all
+  // weights.
   void join_steps(const Backend& backend) {
     const int count = static_cast<int>(program_.steps.size());
     for (int first = 0; first < count; ++first) {
@@ -311,19 +341,15 @@ class Specialiser {
       int end = first + 1;
       while (end < count && joins(first, end)) ++end;
       if (end - first < 2) continue;
-      std::vector<const Op*> others;
-      std::vector<std::int64_t> elements;
+      std::vector<JoinedOp::Joined> steps;
       for (int s = first; s < end; ++s) {
         const Step& step = program_.steps[at(s)];
-        if (s > first) others.push_back(step.op.get());
-        elements.push_back(result_.types[at(step.outputs[0])].elements());
+        steps.push_back({step.op.get(), types_of(step.operands)});
       }
       ReadyStep& ready = result_.steps[at(first)];
       const int pitch = result_.steps[at(first + 1)].first_operand - ready.first_operand;
-      const Op& op = *program_.steps[at(first)].op;
-      ready.joined =
-          op.prepare_joined(others, elements, pitch,
-                            result_.types[at(program_.steps[at(first)].outputs[0])].dtype, backend);
+      const auto& op = static_cast<const JoinedOp&>(*program_.steps[at(first)].op);
+      ready.joined = op.prepare_joined(steps, pitch, backend);
       if (ready.joined) ready.joined_steps = end - first;
       first = end - 1;
     }

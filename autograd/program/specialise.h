@@ -40,7 +40,7 @@ struct Specialised {
   // The parameters that the fixed steps' results in the arena are of; empty: they are to be made.
   std::vector<std::pair<std::uint64_t, const void*>> fixed_of;
   MemoryPlan memory;
-  int guard_step = -1;  // after this step the guard is looked at
+  int guard_step = -1;  // after this step the host looks at the guard
 };
 
 struct SpecialiseOptions {

@@ -112,7 +112,11 @@ void launch([[maybe_unused]] const Queue& queue, dim3 grid, dim3 block, std::siz
     throw failure("[{}] cannot be launched: {}", name, cudaGetErrorString(error));
   }
 #else
-  emulator::run({name, grid, block, shared_bytes, [&] { kernel(args...); }});
+  const auto run = [=] {
+    emulator::run({name, grid, block, shared_bytes, [&] { kernel(args...); }});
+  };
+  if (RecordedCalls* recorded = emulated_recording()) return recorded->push_back(run);
+  run();
 #endif
 }
 

@@ -82,6 +82,26 @@ class CudaRuntime final : public DeviceRuntime {
     check(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "wait");
   }
 
+  // Relaxed: what this and other threads ask of other streams meanwhile is none of its business.
+  void begin_recording(const Queue& queue) override {
+    check(cudaStreamBeginCapture(stream(queue), cudaStreamCaptureModeRelaxed), "graph capture");
+  }
+  void* end_recording(const Queue& queue) override {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream(queue), &graph), "graph capture");
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    check(error, "graph instantiation");
+    return executable;
+  }
+  void free_recording(void* recording) override {
+    if (recording != nullptr) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording));
+  }
+  void run_recording(void* recording, const Queue& queue) override {
+    check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), stream(queue)), "graph launch");
+  }
+
   static cudaStream_t stream(const Queue& queue) {
     return static_cast<cudaStream_t>(queue.native());
   }

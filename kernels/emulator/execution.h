@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "engine/emulated_runtime.h"
 #include "engine/thread_pool.h"
 
 namespace tapescope::emulator {
@@ -52,5 +53,7 @@ struct Grid {
 void run(const Grid& grid);
 // How often it was called.
 std::uint64_t launches();
+// Where it is set, `run` adds each kernel's name. Not for several threads that launch.
+extern std::vector<std::string_view>* launched_kernels;
 
 }  // namespace tapescope::emulator

@@ -87,9 +87,12 @@ std::atomic<std::uint64_t> launched = 0;
 
 std::uint64_t launches() { return launched; }
 
+std::vector<std::string_view>* launched_kernels = nullptr;
+
 void run(const Grid& grid) {
   check(grid);
   ++launched;
+  if (launched_kernels != nullptr) launched_kernels->push_back(grid.kernel);
   const auto count = static_cast<std::int64_t>(grid.blocks.x) * grid.blocks.y * grid.blocks.z;
   if (schedule().kind == Schedule::Kind::os_threads) {
     for (std::int64_t k = 0; k < count; ++k) {

@@ -1,7 +1,7 @@
 // Kernels that move elements, on a GPU. Elements are plain bits of 1, 2, 4 or 8 bytes.
 //
 //   naive: pad, slice and transpose are one kernel: one thread per element of the result, which
-//          finds its source by one division per axis. concat is a copy of rows for each operand.
+//          finds its source by one division per axis. concat is one kernel for all its operands.
 //   vectorized: the same for 16 bytes at a time, where the last axis stays and is whole packs of
 //          them: a pack is then an element like any other
 //   tiled: a transpose that swaps two groups of neighbouring axes is a matrix transpose. Tiles pass
@@ -62,14 +62,24 @@ __global__ void copy_strided(const T* x, T* y, const __grid_constant__ Strided s
   y[i] = inside ? x[from] : fill;
 }
 
-// Row o of x, `run` elements long, to y + o * y_stride.
+// The operands of a concat side by side: row o of y is row o of each. Columns first[k] to
+// first[k + 1] of y come from x[k].
+constexpr int kMostParts = 16;
+struct Parts {
+  const void* x[kMostParts];
+  std::int64_t first[kMostParts + 1] = {};
+  int count = 0;
+};
 template <class T>
-__global__ void copy_rows(const T* x, T* y, std::int64_t outer, Divisor run,
-                          std::int64_t y_stride) {
+__global__ void join_rows(const __grid_constant__ Parts parts, T* y, std::int64_t outer,
+                          Divisor row) {
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= outer * run.by()) return;
-  const auto [row, at] = run(i);
-  y[row * y_stride + at] = x[i];
+  if (i >= outer * row.by()) return;
+  const auto [o, column] = row(i);
+  int k = 0;
+  while (parts.first[k + 1] <= column) ++k;
+  const std::int64_t run = parts.first[k + 1] - parts.first[k];
+  y[i] = static_cast<const T*>(parts.x[k])[o * run + column - parts.first[k]];
 }
 
 // x: {batch, rows, columns}, y: {batch, columns, rows}. A block of 32 x 8 threads per tile; a lane
@@ -250,54 +260,51 @@ Plan transpose_by_tiles(const TransposeShape& s) {
   });
 }
 
-// The rows of x to y: `run` bytes each, to `total` bytes apart; by chunks where `wide` allows.
-template <class T>
-void copy_operand(const Queue& queue, bool wide, const void* x, char* y, std::int64_t outer,
-                  std::int64_t run, std::int64_t total) {
-  const auto go = [&]<class Unit>(Unit) {
-    const std::int64_t size = sizeof(Unit), units = outer * run / size;
-    launch<copy_rows<Unit>>(queue, blocks_for(units, kThreads), kThreads, 0,
-                            static_cast<const Unit*>(x), reinterpret_cast<Unit*>(y), outer,
-                            Divisor(run / size), total / size);
-  };
-  if (wide && run % 16 == 0 && total % 16 == 0 && aligned(x, 16) && aligned(y, 16)) {
-    go(Chunk{});
-  } else {
-    go(T{});
-  }
-}
-
 template <bool wide>
 Plan concat(const ConcatShape& s) {
+  Parts parts;
+  for (std::int64_t extent : s.extents) {
+    parts.first[parts.count + 1] = parts.first[parts.count] + extent * s.inner;
+    ++parts.count;
+  }
   return with_element(s.dtype, [&](auto t) {
     using T = decltype(t);
-    std::vector<std::int64_t> runs;  // bytes of a row
-    std::int64_t total = 0;
-    for (std::int64_t extent : s.extents) {
-      runs.push_back(extent * s.inner * static_cast<std::int64_t>(sizeof(T)));
-      total += runs.back();
-    }
     return Plan(
         wide ? "vectorized" : "naive", 0,
-        [runs = std::move(runs), total, outer = s.outer](const Queue& queue, const Buffers& b) {
-          char* y = static_cast<char*>(b.out[0]);  // {outer, sum of extents, inner}
-          for (std::size_t k = 0; k < runs.size(); ++k) {
-            if (outer * runs[k] > 0) {
-              copy_operand<T>(queue, wide, b.in[k], y, outer, runs[k], total);
-            }
-            y += runs[k];
+        [all = std::make_unique<Parts>(parts), outer = s.outer](const Queue& queue,
+                                                                const Buffers& b) {
+          Parts parts = *all;
+          bool whole = wide && aligned(b.out[0], 16);
+          for (int k = 0; k < parts.count; ++k) {
+            parts.x[k] = b.in[k];
+            whole = whole && aligned(b.in[k], 16) && parts.first[k + 1] * sizeof(T) % 16 == 0;
+          }
+          const auto go = [&]<class Unit>(Unit) {
+            for (std::int64_t& first : parts.first) first = first * sizeof(T) / sizeof(Unit);
+            const std::int64_t n = outer * parts.first[parts.count];
+            if (n == 0) return;
+            launch<join_rows<Unit>>(queue, blocks_for(n, kThreads), kThreads, 0, parts,
+                                    static_cast<Unit*>(b.out[0]), outer, Divisor(n / outer));
+          };
+          if (whole) {
+            go(Chunk{});
+          } else {
+            go(T{});
           }
         });
   });
 }
+bool supports_concat(const ConcatShape& s) { return s.extents.size() <= kMostParts; }
 
 constexpr DTypes kAny{DType::f32, DType::bf16, DType::f64, DType::i64, DType::u8};
 template <class Shape>
-constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&)) {
+constexpr Variant<Shape> naive_row(Plan (*prepare)(const Shape&),
+                                   bool (*supports)(const Shape&) = nullptr) {
   return {.name = "naive",
           .dtypes = kAny,
           .note = "one thread per element of the result",
-          .prepare = prepare};
+          .prepare = prepare,
+          .supports = supports};
 }
 template <class Shape>
 constexpr Variant<Shape> vectorized_row(Plan (*prepare)(const Shape&),
@@ -329,8 +336,8 @@ Rows<SliceShape> slice_variants() {
 
 Rows<ConcatShape> concat_variants() {
   static constexpr Variant<ConcatShape> rows[] = {
-      vectorized_row(concat<true>),
-      naive_row(concat<false>),
+      vectorized_row(concat<true>, supports_concat),
+      naive_row(concat<false>, supports_concat),
   };
   return rows;
 }

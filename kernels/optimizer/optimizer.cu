@@ -19,7 +19,8 @@ constexpr unsigned kThreads = 256;
 // w, g, u, next_w, next_u: {n}; u and next_u may be null where there is no momentum. lr: {}
 template <int Width>
 __global__ void sgd(const float* w, const float* g, const float* u, const float* lr, float* next_w,
-                    float* next_u, std::int64_t n, Sgd s) {
+                    float* next_u, std::int64_t n, Sgd s, const std::int64_t* halted) {
+  if (halted != nullptr && *halted != 0) return;
   const std::int64_t at = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * Width;
   if (at >= n) return;
   auto weight = load_pack<float, Width>(w + at);
@@ -37,7 +38,8 @@ __global__ void sgd(const float* w, const float* g, const float* u, const float*
 template <int Width>
 __global__ void adamw(const float* w, const float* g, const float* m, const float* v,
                       const float* lr, const std::int64_t* step, float* next_w, float* next_m,
-                      float* next_v, std::int64_t n, Adamw s) {
+                      float* next_v, std::int64_t n, Adamw s, const std::int64_t* halted) {
+  if (halted != nullptr && *halted != 0) return;
   TAPESCOPE_SHARED(AdamwStep, now, [1]);
   if (threadIdx.x == 0) now[0] = adamw_step(s, *lr, *step);
   __syncthreads();
@@ -69,8 +71,9 @@ template <bool wide>
 Plan prepare_sgd(const SgdShape& s) {
   const Sgd values = sgd_of(s);
   return Plan(wide ? "vectorized" : "naive", 0,
-              [values, n = s.n](const Queue& queue, const Buffers& b) {
+              [values, n = s.n, can_halt = s.can_halt](const Queue& queue, const Buffers& b) {
                 if (n == 0) return;
+                const auto* halted = halted_of(b, can_halt ? 4 : -1);
                 const float *w = static_cast<const float*>(b.in[0]),
                             *g = static_cast<const float*>(b.in[1]),
                             *u = static_cast<const float*>(b.in[2]),
@@ -80,10 +83,10 @@ Plan prepare_sgd(const SgdShape& s) {
                 const void* pointers[] = {w, g, values.momentum != 0 ? u : nullptr, next_w, next_u};
                 if (wide && n % 4 == 0 && all_aligned(pointers, 5)) {
                   launch<sgd<4>>(queue, blocks_for(n / 4, kThreads), kThreads, 0, w, g, u, lr,
-                                 next_w, next_u, n, values);
+                                 next_w, next_u, n, values, halted);
                 } else {
                   launch<sgd<1>>(queue, blocks_for(n, kThreads), kThreads, 0, w, g, u, lr, next_w,
-                                 next_u, n, values);
+                                 next_u, n, values, halted);
                 }
               });
 }
@@ -92,18 +95,20 @@ template <bool wide>
 Plan prepare_adamw(const AdamwShape& s) {
   const Adamw values = adamw_of(s);
   return Plan(wide ? "vectorized" : "naive", 0,
-              [values, n = s.n](const Queue& queue, const Buffers& b) {
+              [values, n = s.n, can_halt = s.can_halt](const Queue& queue, const Buffers& b) {
                 if (n == 0) return;
+                const auto* halted = halted_of(b, can_halt ? 6 : -1);
                 const auto in = [&](int k) { return static_cast<const float*>(b.in[k]); };
                 const auto out = [&](int k) { return static_cast<float*>(b.out[k]); };
                 const auto* step = static_cast<const std::int64_t*>(b.in[5]);
                 const void* pointers[] = {in(0), in(1), in(2), in(3), out(0), out(1), out(2)};
                 if (wide && n % 4 == 0 && all_aligned(pointers, 7)) {
                   launch<adamw<4>>(queue, blocks_for(n / 4, kThreads), kThreads, 0, in(0), in(1),
-                                   in(2), in(3), in(4), step, out(0), out(1), out(2), n, values);
+                                   in(2), in(3), in(4), step, out(0), out(1), out(2), n, values,
+                                   halted);
                 } else {
                   launch<adamw<1>>(queue, blocks_for(n, kThreads), kThreads, 0, in(0), in(1), in(2),
-                                   in(3), in(4), step, out(0), out(1), out(2), n, values);
+                                   in(3), in(4), step, out(0), out(1), out(2), n, values, halted);
                 }
               });
 }

@@ -20,6 +20,7 @@ struct SgdShape {
   double momentum = 0;  // 0: the momentum buffer is neither read nor written and may be null
   bool nesterov = false;
   double weight_decay = 0;
+  bool can_halt = false;  // on a GPU, an operand behind the others: kernels/optimizer/many.h
 };
 // in: w {n}, g {n}, u {n} or null, lr {}    out: w' {n}, u' {n} or null. All of one dtype.
 Variants<SgdShape> sgd_variants();
@@ -28,6 +29,7 @@ struct AdamwShape {
   DType dtype = DType::f32;
   std::int64_t n = 0;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.01;
+  bool can_halt = false;
 };
 // in: w {n}, g {n}, m {n}, v {n}, lr {}, step {} i64    out: w' {n}, m' {n}, v' {n}
 Variants<AdamwShape> adamw_variants();

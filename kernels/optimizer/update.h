@@ -51,4 +51,9 @@ __device__ __forceinline__ void adamw_element(float& w, float g, float& m, float
   w = now.shrink * w - now.rate * m / (sqrt(v) / now.root + now.eps);
 }
 
+// Operand k of a step that can halt; null where k is negative, since the step cannot.
+inline const std::int64_t* halted_of(const Buffers& b, int k) {
+  return k < 0 ? nullptr : static_cast<const std::int64_t*>(b.in[k]);
+}
+
 }  // namespace tapescope::TAPESCOPE_GPU

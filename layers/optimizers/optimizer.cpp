@@ -59,14 +59,8 @@ Effects Optimizer::update(std::span<const ParameterRef> parameters,
   Tape& tape = used.front().tape();
   const Tape::Scope in(tape, "optimizer");
   const Var learning_rate = tape.input("learning_rate", DType::f32, {});
-  gradient_squares_.clear();
-  Var total;
-  for (const Var& gradient : used) {
-    const Var squares = sum(square(gradient));
-    gradient_squares_.push_back(squares);
-    total = total ? add(total, squares) : squares;
-  }
-  gradient_norm_ = sqrt(total);
+  gradient_squares_ = square_sums(used);
+  gradient_norm_ = sqrt(sum_in_order(gradient_squares_));
   if (config_.clip_gradient > 0) {
     // min(1, clip / norm), with PyTorch's 1e-6 beside the norm.
     const Var clip = tape.scalar(config_.clip_gradient), one = tape.scalar(1);

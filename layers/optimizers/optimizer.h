@@ -39,16 +39,15 @@ class Optimizer {
   void forget();
   // The gradients' global norm before clipping, of the last update(); for the history.
   Var gradient_norm() const { return gradient_norm_; }
-  // Each trained parameter's sum of squares of its gradient, in order: scalars.
-  const std::vector<Var>& gradient_squares() const { return gradient_squares_; }
+  // Each trained parameter's sum of squares of its gradient, in order: a vector.
+  Var gradient_squares() const { return gradient_squares_; }
 
  private:
   ParameterRef state(const Parameter& parameter, std::string_view name);
   double rate_factor(const Parameter& parameter) const;
   OptimizerConfig config_;
   std::vector<ParameterRef> states_;
-  Var gradient_norm_;
-  std::vector<Var> gradient_squares_;
+  Var gradient_norm_, gradient_squares_;
 };
 
 }  // namespace tapescope

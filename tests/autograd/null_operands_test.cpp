@@ -87,6 +87,13 @@ const Call kCalls[] = {
     {"pad", 1, [](V v) { pad(v[0], kPad, kPad); }},
     {"slice", 1, [](V v) { slice(v[0], 1, 0, 1); }},
     {"concat", 2, [](V v) { concat(v, 1); }},
+    {"packed", 2, [](V v) { packed(v); }},
+    {"square_sums", 2, [](V v) { square_sums(v); }},
+    {"sum_in_order", 1, [](V v) { sum_in_order(v[0]); }},
+    {"running_statistics", 6,
+     [](V v) {
+       running_statistics({v[0], v[1], v[2]}, v[3], v[4], v[5], 0.1);
+     }},
     {"concat_part", 2, [](V v) { concat_part(v[0], v.subspan(1), 1, 0); }},
     {"upsample_nearest", 1, [](V v) { upsample_nearest(v[0], 2); }},
     {"upsample_bilinear", 1, [](V v) { upsample_bilinear(v[0], 2, 2); }},
@@ -148,8 +155,9 @@ TEST(NullOperands, NoFunctionIsLeftOut) {
     std::ifstream file(std::string(TAPESCOPE_SOURCE_DIR "/") + name);
     ASSERT_TRUE(file.good()) << name;
     for (std::string line; std::getline(file, line);) {
-      for (const std::string start : {"Var ", "BatchNormResult ", "SgdResult ", "AdamWResult ",
-                                      "TAPESCOPE_UNARY(", "TAPESCOPE_BINARY("}) {
+      for (const std::string start :
+           {"Var ", "BatchNormResult ", "SgdResult ", "AdamWResult ", "RunningStatistics ",
+            "TAPESCOPE_UNARY(", "TAPESCOPE_BINARY("}) {
         if (!line.starts_with(start) || line.find('(') == std::string::npos) continue;
         line.erase(0, start.size());
         declared.insert(line.substr(0, line.find_first_of("(,")));

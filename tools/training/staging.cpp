@@ -30,7 +30,8 @@ std::vector<NamedTensor> Staging::stage(std::vector<NamedTensor> inputs) {
   slot.copied.wait();      // the host may write the pinned memory again
   slot.used.hold(copies);  // and the copies the device's
   for (NamedTensor& input : inputs) {
-    Buffer& buffer = slot.buffers[std::string(input.name)];
+    const auto entry = slot.buffers.try_emplace(std::string(input.name)).first;
+    Buffer& buffer = entry->second;
     const std::size_t bytes = input.value.bytes();
     if (buffer.capacity < bytes) {
       runtime_.free_pinned(buffer.pinned);
@@ -50,7 +51,7 @@ std::vector<NamedTensor> Staging::stage(std::vector<NamedTensor> inputs) {
     }
     std::memcpy(buffer.pinned, input.value.data(), bytes);
     runtime_.copy(buffer.device.data(), buffer.pinned, bytes, copies);
-    input.value = buffer.device;
+    input = {entry->first, buffer.device};
   }
   slot.copied.record(copies);
   slot.copied.hold(runtime_.compute_queue());

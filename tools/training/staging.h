@@ -21,7 +21,8 @@ class Staging {
   Staging& operator=(const Staging&) = delete;
 
   // The same tensors on the device. Copies are asked for, not waited for: whatever is put in the
-  // compute queue after this call sees them. They are good until the call after the next.
+  // compute queue after this call sees them. They, and their names, are good until the call after
+  // the next.
   std::vector<NamedTensor> stage(std::vector<NamedTensor> inputs);
   // The work that reads the last staged tensors is in the compute queue now.
   void done();

@@ -17,22 +17,6 @@ std::vector<double> square_roots(const Tensor& squares, std::int64_t begin, std:
 
 }  // namespace
 
-Var packed(Tape& tape, std::span<const Var> scalars) {
-  constexpr std::size_t kMostParts = 15;
-  const Tape::Scope in(tape, "packed");
-  std::vector<Var> parts;
-  for (const Var& scalar : scalars) parts.push_back(reshape_all(scalar, {1}));
-  while (parts.size() > 1) {
-    std::vector<Var> joined;
-    for (std::size_t i = 0; i < parts.size(); i += kMostParts) {
-      const std::size_t count = std::min(kMostParts, parts.size() - i);
-      joined.push_back(count == 1 ? parts[i] : concat(std::span(parts).subspan(i, count), 0));
-    }
-    parts = std::move(joined);
-  }
-  return parts[0];
-}
-
 struct StepStatistics::State {
   std::vector<ParameterRef> parameters;
   std::vector<std::string> names, input_names;
@@ -55,11 +39,7 @@ StepStatistics::StepStatistics(const Model& model, const Task& task,
     Tape tape(how.device, Mode::training, {how.seed, how.kernels, how.precision});
     const NamedVars inputs = task.inputs(tape, how.batch_size);
     const Var loss = mean(task.loss(inputs, model(inputs)).samples);
-    std::vector<Var> squares;
-    for (const Var& gradient : tape.gradient(loss, s.parameters)) {
-      squares.push_back(sum(square(gradient)));
-    }
-    const Var outputs[] = {packed(tape, squares)};
+    const Var outputs[] = {square_sums(tape.gradient(loss, s.parameters))};
     CompileOptions from_cuts = options;
     // The first half of a batch is what half of its pieces are, or half of the ranks have.
     const std::int64_t shares = how.ranks != nullptr ? how.ranks->size() : 2;
@@ -69,7 +49,7 @@ StepStatistics::StepStatistics(const Model& model, const Task& task,
     s.half = std::make_unique<Program>(tape.compile(outputs, {}, from_cuts));
   }
   Tape tape(how.device, Mode::evaluation, {how.seed, how.kernels});
-  std::vector<Var> updates, weights;
+  std::vector<Var> updates, weights;  // one at a time: each is as large as its parameter
   for (std::size_t i = 0; i < s.parameters.size(); ++i) {
     const ParameterRef& parameter = s.parameters[i];
     s.names.push_back(parameter->name);
@@ -80,7 +60,7 @@ StepStatistics::StepStatistics(const Model& model, const Task& task,
     weights.push_back(sum(square(old)));
   }
   updates.insert(updates.end(), weights.begin(), weights.end());
-  const Var outputs[] = {packed(tape, updates)};
+  const Var outputs[] = {packed(updates)};
   s.compare = std::make_unique<Program>(tape.compile(outputs, {}, options));
 }
 
@@ -119,7 +99,7 @@ void StepStatistics::before(std::span<const NamedTensor> inputs, const Batch& ba
       std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
-StatisticsRecord StepStatistics::after(const Tensor& squares) {
+StatisticsRecord StepStatistics::after(std::span<const double> squares) {
   const auto began = std::chrono::steady_clock::now();
   State& s = *state_;
   const auto count = static_cast<std::int64_t>(s.parameters.size());
@@ -130,7 +110,8 @@ StatisticsRecord StepStatistics::after(const Tensor& squares) {
   const Tensor compared = s.compare->run(inputs)[0];
   inputs.clear();
   s.old_values.clear();
-  s.record.gradient = square_roots(squares, 0, count);
+  s.record.gradient.clear();
+  for (double square : squares) s.record.gradient.push_back(std::sqrt(square));
   s.record.update = square_roots(compared, 0, count);
   s.record.weight = square_roots(compared, count, 2 * count);
   s.record.seconds =

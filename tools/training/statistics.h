@@ -27,9 +27,6 @@ struct StatisticsRecord {
 
 struct TrainerOptions;
 
-// The scalars as one vector, in order.
-Var packed(Tape& tape, std::span<const Var> scalars);
-
 class StepStatistics {
  public:
   // Of `parameters`, trained so. Shares `arena` with the step's Program, and is given the same
@@ -44,11 +41,10 @@ class StepStatistics {
   // Bytes in use between before() and after(), beyond the arena.
   std::size_t bytes() const;
 
-  // Around a step: `inputs` are what it is about to be run with, on the device; `squares` begins
-  // with the packed sums of squares of its gradients, on the host. step and epoch are left to the
-  // caller.
+  // Around a step: `inputs` are what it is about to be run with, on the device; `squares` are
+  // the sums of squares of its gradients, one for each name. step and epoch are left to the caller.
   void before(std::span<const NamedTensor> inputs, const Batch& batch);
-  StatisticsRecord after(const Tensor& squares);
+  StatisticsRecord after(std::span<const double> squares);
 
  private:
   struct State;

@@ -5,10 +5,9 @@
 #include <cmath>
 #include <optional>
 
-#include "autograd/program/share.h"
 #include "tools/training/evaluator.h"
 #include "tools/training/features.h"
-#include "tools/training/staging.h"
+#include "tools/training/step_runner.h"
 
 namespace tapescope {
 namespace {
@@ -28,10 +27,22 @@ struct Trainer::Phase {
   std::string told;                                                    // why so, in a sentence
   std::unique_ptr<Program> features;  // from the picture to what the two hold
   std::unique_ptr<Loader> train, validation;
-  // Outputs: loss, gradient norm, packed squares of gradients and then terms.
+  // Its output is one vector, a copy for the host: loss, gradient norm, terms, and the sum of
+  // squares of each gradient.
   std::unique_ptr<Program> step;
+  std::vector<std::int64_t> followed;  // where in it those of State::followed are
   std::unique_ptr<StepStatistics> statistics;
   std::unique_ptr<Evaluator> evaluator;
+};
+
+// What one call of run() counts beside the Progress.
+struct Trainer::Running {
+  Progress& progress;
+  const TrainerEvents& events;
+  Clock::time_point logged = Clock::now();
+  std::int64_t images_logged = 0;
+  EpochRecord record = {};
+  std::int64_t images = 0;  // of this epoch, since this call
 };
 
 struct Trainer::State {
@@ -51,40 +62,48 @@ struct Trainer::State {
   std::vector<Phase> phases = {};
   Phase* now = nullptr;
   std::vector<std::string> term_names = {};
-  std::unique_ptr<Staging> staging = {};
-
+  std::unique_ptr<StepRunner> runner = {};
   std::size_t peak = 0;
-  Tensor learning_rate = Tensor::scalar(0), step_number = Tensor::scalar_i64(0);
-  Tensor first_row = Tensor::scalar_i64(0);
 
   void add_phase(const Model& model, std::int64_t first_epoch, std::int64_t epochs);
   void keep_features(const Model& model, Phase& phase, Tape& tape, std::span<const Var> cut);
   void add_loaders(Phase& phase) const;
   Phase& enter(const Progress& progress, const TrainerEvents& events);
-  bool wants_statistics(const Progress& progress) const {
+  bool wants_statistics(std::int64_t step) const {
     if (!now->statistics) return false;
     // At least once per epoch, at its end.
     const std::int64_t batches = now->train->batches();
-    const bool ends = batches < options.statistics_every && progress.step % batches == batches - 1;
-    return ends || progress.step % options.statistics_every == 0;
+    const bool ends = batches < options.statistics_every && step % batches == batches - 1;
+    return ends || step % options.statistics_every == 0;
+  }
+  bool checkpoint_due(std::int64_t steps_done) const {
+    return options.checkpoint_every > 0 && steps_done % options.checkpoint_every == 0;
+  }
+  // Whether the next step may begin before this one, counted from 0, was read: nothing looks at the
+  // parameters after it.
+  bool may_be_read_late(std::int64_t step, bool ends_epoch, const TrainerEvents& events) const {
+    return runner->reads_late() && !ends_epoch && events.profile == nullptr &&
+           !wants_statistics(step) && !checkpoint_due(step + 1) && !ranks_look_after(step + 1);
+  }
+  bool ranks_look_after(std::int64_t steps_done) const {
+    constexpr std::int64_t kLookEvery = 100;  // steps
+    return options.ranks != nullptr && steps_done % kLookEvery == 0;
   }
   // Steps before the phase: its schedule and its optimiser's moments begin at 0.
   std::int64_t steps_before() const { return now->first_epoch * now->train->batches(); }
-  std::vector<Tensor> run_step(const Batch& batch, const Progress& progress, double rate,
-                               StepProfile* profile);
-  StepRecord count(const std::vector<Tensor>& out, std::int64_t images, Progress& progress,
+  void start_step(const Batch& batch, const Progress& progress, const TrainerEvents& events);
+  StepRecord count(const StartedStep& step, Progress& progress,
                    std::optional<StatisticsRecord>& told);
+  bool settle(Running& run);
   void judge(Progress& progress, EpochRecord& record);
   // Whether any rank wants to stop; now and then, whether all still have the same parameters.
   bool ranks_agree(const Progress& progress, bool stop) const {
-    constexpr std::int64_t kLookEvery = 100;  // steps
-    if (options.ranks != nullptr && progress.step % kLookEvery == 0) {
+    if (ranks_look_after(progress.step)) {
       expect_alike(followed, *options.ranks, progress.step);
     }
     return any_of_ranks(options.ranks, stop);
   }
-  // The terms at the end of a step's packed output.
-  std::vector<NamedNumber> terms_of(const Tensor& packed) const;
+  static constexpr std::int64_t kFirstTerm = 2;  // in a step's output
 };
 
 namespace {
@@ -93,30 +112,6 @@ std::shared_ptr<const SampleSource> source_of(std::shared_ptr<const Dataset> dat
                                               Pipeline pipeline) {
   if (data == nullptr) return nullptr;
   return std::make_shared<ImageSource>(std::move(data), std::move(pipeline));
-}
-
-// Batch normalisation over one value gives zero, whatever the value: nothing is learnt from such a
-// batch, and the running variance is told that there is none.
-void refuse_single_values(Program& step, std::int64_t images, std::int64_t batch_size) {
-  const std::int64_t last = images % batch_size;
-  const std::int64_t smallest =
-      images < batch_size || last == 0 ? std::min(images, batch_size) : last;
-  if (smallest != 1) return;
-  for (const StepInfo& info : step.steps(1)) {
-    if (info.op->name() != "batch_norm_training" && info.op->name() != "batch_norm_relu") continue;
-    const Shape& x = info.operands[0].shape;
-    if (x.elements() != x[x.rank() - 1]) continue;
-    throw usage_error(
-        "'{}' would normalise a batch of one value per channel: {}; choose another --batch-size, "
-        "or "
-        "a larger --image-size",
-        info.path,
-        batch_size == 1 || images == 1
-            ? "--batch-size is 1 and the image is 1x1 there"
-            : fmt::format("{} training images in batches of {} leave one alone, and the image is "
-                          "1x1 there",
-                          images, batch_size));
-  }
 }
 
 }  // namespace
@@ -149,7 +144,7 @@ Trainer::Trainer(const Model& model, const Task& task, std::shared_ptr<const Sam
     s.phases[1].schedule.peak *= options.unfreeze_factor;
   }
   s.now = &s.phases[0];
-  s.staging = std::make_unique<Staging>(options.device);
+  s.runner = std::make_unique<StepRunner>(task, options.device, options.ranks != nullptr);
 }
 
 // Records and compiles what an epoch of the phase needs, with the parameters that are trained now.
@@ -190,18 +185,18 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
     compile.cuts = cut;
     for (const Var& feature : cut) cut_paths.push_back(feature.path());
   }
-  // In one vector: one copy to the host, however many there are.
-  std::vector<Var> told;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    if (std::find(followed.begin(), followed.end(), parameters[i]) == followed.end()) continue;
-    told.push_back(optimizer.gradient_squares()[i]);
-  }
+  std::vector<Var> told = {loss, optimizer.gradient_norm()};
   term_names.clear();
   for (const Term& term : of_samples.terms) {
     told.push_back(mean(term.samples));
     term_names.push_back(term.name);
   }
-  const Var outputs[] = {loss, optimizer.gradient_norm(), packed(tape, told)};
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (std::find(followed.begin(), followed.end(), parameters[i]) == followed.end()) continue;
+    phase.followed.push_back(static_cast<std::int64_t>(told.size() + i));
+  }
+  told.push_back(optimizer.gradient_squares());
+  const Var outputs[] = {packed(told)};
   phase.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
   refuse_single_values(*phase.step, phase.train->samples(), options.batch_size);
   const Backend backend{options.device, options.kernels, options.precision};
@@ -341,62 +336,69 @@ std::int64_t Trainer::steps_per_epoch() const { return state_->phases[0].train->
 
 Optimizer& Trainer::optimizer() { return state_->optimizer; }
 
-std::vector<Tensor> Trainer::State::run_step(const Batch& batch, const Progress& progress,
-                                             double rate, StepProfile* profile) {
-  learning_rate.values<float>()[0] = static_cast<float>(rate);
-  step_number.values<std::int64_t>()[0] = progress.step - steps_before();
-  std::vector<NamedTensor> inputs = task.feed(batch);
-  inputs.push_back({"learning_rate", learning_rate});
-  inputs.push_back({"step", step_number});
-  first_row.values<std::int64_t>()[0] = batch.first_row;
-  if (options.ranks != nullptr) inputs.push_back({kFirstRow, first_row});
-  inputs = staging->stage(std::move(inputs));
-  if (wants_statistics(progress)) now->statistics->before(inputs, batch);
-  std::vector<Tensor> out =
-      profile != nullptr ? profile->run(*now->step, inputs, batch.rows()) : now->step->run(inputs);
-  staging->done();
-  if (out.empty()) {
-    throw failure(
-        "the loss is not finite at step {} of epoch {} (learning rate {:.3g}): the first value to "
-        "go wrong is that of '{}'; the parameters and checkpoints are from before this step: try a "
-        "smaller --lr or --clip-gradient 1",
-        progress.step + 1, progress.epoch + 1, rate, now->step->first_non_finite(inputs));
-  }
-  return out;
+void Trainer::State::start_step(const Batch& batch, const Progress& progress,
+                                const TrainerEvents& events) {
+  const std::int64_t index = progress.step + runner->under_way(), number = index - steps_before();
+  StartedStep step = runner->feed(batch, now->schedule.at(number), number);
+  step.index = index;
+  step.epoch = progress.epoch;
+  step.with_statistics = wants_statistics(index);
+  if (step.with_statistics) now->statistics->before(step.inputs, batch);
+  runner->start(*now->step, std::move(step), events.profile);
 }
 
-std::vector<NamedNumber> Trainer::State::terms_of(const Tensor& packed) const {
-  const auto count = static_cast<std::int64_t>(term_names.size());
-  std::vector<NamedNumber> terms;
-  for (std::int64_t i = 0; i < count; ++i) {
-    terms.push_back(
-        {term_names[static_cast<std::size_t>(i)], packed.item(packed.elements() - count + i)});
-  }
-  return terms;
-}
-
-// Counts a step over `images` that has just run. `told` gets its statistics, where they are due.
-StepRecord Trainer::State::count(const std::vector<Tensor>& out, std::int64_t images,
-                                 Progress& progress, std::optional<StatisticsRecord>& told) {
+// Counts a step that has ended. `told` gets its statistics, where they are due.
+StepRecord Trainer::State::count(const StartedStep& step, Progress& progress,
+                                 std::optional<StatisticsRecord>& told) {
+  const Tensor& out = step.outputs[0];
   StepRecord record;
-  record.loss = out[0].item();
-  record.terms = terms_of(out[2]);
-  const auto rows = static_cast<double>(images);
+  record.loss = out.item(0);
+  record.gradient_norm = out.item(1);
+  record.learning_rate = step.rate;
+  for (std::size_t i = 0; i < term_names.size(); ++i) {
+    const double term = out.item(kFirstTerm + static_cast<std::int64_t>(i));
+    record.terms.push_back({term_names[i], term});
+  }
+  const auto rows = static_cast<double>(step.images);
   for (std::size_t i = 0; i < progress.term_sums.size(); ++i) {
     progress.term_sums[i] += record.terms[i].value * rows;
   }
   progress.loss_sum += record.loss * rows;
-  progress.images += images;
-  const bool with_statistics = wants_statistics(progress);
+  progress.images += step.images;
   record.step = ++progress.step;
   record.epoch = progress.epoch + 1;
   ++progress.batch;
-  if (with_statistics) {
-    told = now->statistics->after(out[2]);
+  if (step.with_statistics) {
+    std::vector<double> squares;
+    for (std::int64_t at : now->followed) squares.push_back(out.item(at));
+    told = now->statistics->after(squares);
     told->step = record.step;
     told->epoch = record.epoch;
   }
   return record;
+}
+
+// Reads the first step under way, and tells of it. True where the training is to stop.
+bool Trainer::State::settle(Running& run) {
+  Progress& progress = run.progress;
+  const TrainerEvents& events = run.events;
+  const StartedStep done = runner->finish();
+  std::optional<StatisticsRecord> statistics;
+  StepRecord step = count(done, progress, statistics);
+  run.images += done.images;
+  run.images_logged += done.images;
+  if (statistics) {
+    run.record.statistics_seconds += statistics->seconds;
+    if (events.statistics) events.statistics(*statistics);
+  }
+  if (events.tick) events.tick(progress, step.loss, step.terms);
+  if (events.step && (progress.step % options.log_every == 0 || progress.step == 1)) {
+    step.images_per_second = static_cast<double>(run.images_logged) / seconds_since(run.logged);
+    events.step(step);
+    run.logged = Clock::now();
+    run.images_logged = 0;
+  }
+  return ranks_agree(progress, events.stop && events.stop());
 }
 
 // Means of the training steps, the validation, and whether it is the best so far.
@@ -422,61 +424,54 @@ void Trainer::State::judge(Progress& progress, EpochRecord& record) {
   record.best = progress.best.judge(record.epoch, score, images);
 }
 
-void Trainer::tell_batch(const Batch& batch, const Progress& progress,
-                         const TrainerEvents& events) {
+void Trainer::tell_batch(const Batch& batch, std::int64_t step, const TrainerEvents& events) {
   Communicator* const ranks = state_->options.ranks;
   if (ranks == nullptr) {
     if (events.batch) events.batch(batch);
-  } else if (progress.step < static_cast<std::int64_t>(kRecordedSteps)) {
+  } else if (step < static_cast<std::int64_t>(kRecordedSteps)) {
     const Batch whole = whole_batch(batch, *ranks);
     if (events.batch) events.batch(whole);
   }
 }
 
+// The rest of an epoch's steps; false where the training stops among them.
+bool Trainer::run_epoch(Running& run) {
+  State& s = *state_;
+  Progress& progress = run.progress;
+  Loader& loader = *s.now->train;
+  loader.start(progress.epoch, progress.batch);
+  for (Batch batch;;) {
+    const Clock::time_point waiting = Clock::now();
+    if (!loader.next(batch)) return true;
+    run.record.data_wait_seconds += seconds_since(waiting);
+    const std::int64_t ahead = s.runner->under_way(), index = progress.step + ahead;
+    tell_batch(batch, index, run.events);
+    const bool ends_epoch = progress.batch + ahead + 1 == loader.batches();
+    s.start_step(batch, progress, run.events);
+    bool stop = s.runner->under_way() == 2 && s.settle(run);
+    if (stop || !s.may_be_read_late(index, ends_epoch, run.events)) {
+      while (s.runner->under_way() > 0) stop = s.settle(run) || stop;
+      if ((stop || (s.checkpoint_due(progress.step) && !ends_epoch)) && run.events.save) {
+        run.events.save(progress, false, false);
+      }
+    }
+    if (stop) return false;
+  }
+}
+
 bool Trainer::run(Progress& progress, const TrainerEvents& events) {
   State& s = *state_;
-  Clock::time_point logged = Clock::now();
-  std::int64_t images_logged = 0;
+  Running run{progress, events};
+  s.runner->abandon();
   for (; progress.epoch < s.options.epochs; ++progress.epoch, progress.batch = 0) {
-    Phase& phase = s.enter(progress, events);
+    s.enter(progress, events);
     const Clock::time_point began = Clock::now();
-    EpochRecord record;
-    std::int64_t images = 0;  // of this epoch, since this call
+    run.record = {};
+    run.images = 0;
     if (progress.images == 0) progress.term_sums.assign(s.term_names.size(), 0);
-    phase.train->start(progress.epoch, progress.batch);
-    for (Batch batch;;) {
-      const Clock::time_point waiting = Clock::now();
-      if (!phase.train->next(batch)) break;
-      record.data_wait_seconds += seconds_since(waiting);
-      tell_batch(batch, progress, events);
-      const double rate = phase.schedule.at(progress.step - s.steps_before());
-      const std::vector<Tensor> out = s.run_step(batch, progress, rate, events.profile);
-      std::optional<StatisticsRecord> statistics;
-      StepRecord step = s.count(out, batch.all_rows, progress, statistics);
-      images += batch.all_rows;
-      images_logged += batch.all_rows;
-      if (statistics) {
-        record.statistics_seconds += statistics->seconds;
-        if (events.statistics) events.statistics(*statistics);
-      }
-      if (events.tick) events.tick(progress, step.loss, step.terms);
-      if (events.step && (progress.step % s.options.log_every == 0 || progress.step == 1)) {
-        step.learning_rate = rate;
-        step.gradient_norm = out[1].item();
-        step.images_per_second = static_cast<double>(images_logged) / seconds_since(logged);
-        events.step(step);
-        logged = Clock::now();
-        images_logged = 0;
-      }
-      const bool stop = s.ranks_agree(progress, events.stop && events.stop());
-      const bool epoch_ends = progress.batch == steps_per_epoch();
-      if (stop || (s.options.checkpoint_every > 0 && !epoch_ends &&
-                   progress.step % s.options.checkpoint_every == 0)) {
-        if (events.save) events.save(progress, false, false);
-      }
-      if (stop) return false;
-    }
-    record.images_per_second = static_cast<double>(images) / seconds_since(began);
+    if (!run_epoch(run)) return false;
+    EpochRecord& record = run.record;
+    record.images_per_second = static_cast<double>(run.images) / seconds_since(began);
     if (s.peak == 0) s.peak = Allocator::of(s.options.device).use().peak;
     s.judge(progress, record);
     record.seconds = seconds_since(began);
@@ -487,8 +482,8 @@ bool Trainer::run(Progress& progress, const TrainerEvents& events) {
       next.batch = 0;
       events.save(next, record.best, true);
     }
-    logged = Clock::now();
-    images_logged = 0;
+    run.logged = Clock::now();
+    run.images_logged = 0;
   }
   return true;
 }

@@ -136,9 +136,11 @@ class Trainer {
   Optimizer& optimizer();
 
  private:
-  void tell_batch(const Batch& batch, const Progress& progress, const TrainerEvents& events);
   struct Phase;
+  struct Running;
   struct State;
+  void tell_batch(const Batch& batch, std::int64_t step, const TrainerEvents& events);
+  bool run_epoch(Running& run);
   std::unique_ptr<State> state_;
 };
 
