@@ -203,6 +203,7 @@ bool Program::State::execute(Specialised& s, std::span<Tensor> inputs, const Obs
                             packed_for(step, in[1], kept)};
       const bool joined = step.joined && observer == nullptr;
       run_step(i, joined ? step.joined : step.plan, buffers);
+      if (ranks != nullptr) ranks->advance();
       if (joined) i += static_cast<std::size_t>(step.joined_steps) - 1;
     }
     if (observer != nullptr) {

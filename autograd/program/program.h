@@ -37,6 +37,9 @@ struct CompileOptions {
   // what this rank has of the batch; all ranks run the same Programs in the same order.
   int chunks = 1;  // pieces of this rank: a power of two
   Communicator* ranks = nullptr;
+  // Sums over ranks that nothing waits for, as gradients of weights, are made together, about so
+  // many bytes of them, while the steps behind them run: buckets.h. 0: each by itself, at once.
+  std::size_t bucket_bytes = std::size_t{4} << 20;
   // A floating scalar. Where it is not finite, run() ends there: it applies no effects that come
   // later and returns nothing.
   Var guard = {};

@@ -27,6 +27,8 @@ class NcclRanks final : public Communicator, public DeviceLink {
         host_(std::move(host)),
         options_(options),
         runtime_(DeviceRuntime::of(options.device)),
+        forked_(runtime_),
+        marks_{Event(runtime_), Event(runtime_)},
         exceptions_(std::uncaught_exceptions()) {
     const int status = nccl_.init_rank(&comm_, size(), id, rank());
     if (status == nccl::kInvalidUsage) {
@@ -54,6 +56,20 @@ class NcclRanks final : public Communicator, public DeviceLink {
   DeviceLink* device_link() override { return this; }
 
   bool fast() const override { return options_.fast_all_reduce; }
+  Queue fork(const Queue& behind) override {
+    const Queue side = runtime_.copy_queue();
+    forked_.record(behind);
+    forked_.hold(side);
+    return side;
+  }
+  void mark() override {
+    expect_room(marked_ - joined_);
+    marks_[marked_++ % kSumsUnderWay].record(runtime_.copy_queue());
+  }
+  void join(const Queue& queue) override {
+    expect_sum(marked_ - joined_);
+    marks_[joined_++ % kSumsUnderWay].hold(queue);
+  }
   void gather_rows(void* all, std::size_t bytes, const Queue& queue) override {
     const char* const own = static_cast<char*>(all) + bytes * static_cast<std::size_t>(rank());
     nccl_.check(nccl_.all_gather(own, all, bytes, nccl::kUint8, comm_, queue.native()),
@@ -82,6 +98,14 @@ class NcclRanks final : public Communicator, public DeviceLink {
       }
       tree_sum(parts, static_cast<std::int64_t>(piece / element), dtype, own);
     }
+  }
+
+  void begin_sum(void* data, std::int64_t count, DType dtype) override {
+    host_ ? host_->begin_sum(data, count, dtype) : Communicator::begin_sum(data, count, dtype);
+  }
+  void finish_sum() override { host_ ? host_->finish_sum() : Communicator::finish_sum(); }
+  void advance() override {
+    if (host_) host_->advance();
   }
 
   void all_gather(const void* own, std::span<const std::size_t> bytes, void* all) override {
@@ -156,6 +180,8 @@ class NcclRanks final : public Communicator, public DeviceLink {
   const std::unique_ptr<Communicator> host_;
   const NcclOptions options_;
   DeviceRuntime& runtime_;
+  Event forked_, marks_[kSumsUnderWay];
+  std::size_t marked_ = 0, joined_ = 0;
   const int exceptions_;
   nccl::Comm comm_ = nullptr;
   void* buffer_ = nullptr;
