@@ -77,6 +77,49 @@ TEST(Nccl, SumsOnADeviceHaveTheTreesBits) {
   }
 }
 
+// Two of them under way, and one that is made meanwhile.
+TEST(Nccl, SumsInTwoStepsHaveTheTreesBits) {
+  for (const int ranks : {1, 4}) {
+    on_ranks(ranks, false, [](Communicator& own) {
+      constexpr std::int64_t kCount = 777;
+      const Device device = Device::emulated();
+      const Queue queue = DeviceRuntime::of(device).compute_queue();
+      struct Sum {
+        SumInTwoSteps steps;
+        std::vector<float> x;
+        std::vector<char> room;
+        void* aligned() {
+          const auto begin = reinterpret_cast<std::uintptr_t>(room.data());
+          return room.data() + (256 - begin % 256) % 256;
+        }
+      };
+      std::vector<Sum> sums;
+      for (std::uint64_t call = 0; call < 2; ++call) {
+        sums.push_back({all_reduce_in_two_steps(own, kCount, DType::f32, device), {}, {}});
+        Sum& sum = sums.back();
+        expect(sum.steps.begin.variant() == "gathered", "a sum by the library");
+        sum.room.resize(sum.steps.room + 256);
+        for (std::int64_t i = 0; i < kCount; ++i) {
+          sum.x.push_back(number_of<float>(own.rank(), i, call));
+        }
+        void* const out[] = {sum.x.data(), sum.aligned()};
+        sum.steps.begin.run(queue, {nullptr, out, nullptr});
+      }
+      sum_on_device(own, 10, true);
+      for (std::uint64_t call = 0; call < 2; ++call) {
+        Sum& sum = sums[call];
+        const void* const in[] = {sum.x.data(), sum.aligned()};
+        void* const out[] = {sum.x.data()};
+        sum.steps.end.run(queue, {in, out, nullptr});
+        for (std::int64_t i = 0; i < kCount; ++i) {
+          expect(same_bits(sum.x[static_cast<std::size_t>(i)], tree<float>(0, own.size(), i, call)),
+                 fmt::format("the tree's bits of sum {} at {}", call, i));
+        }
+      }
+    });
+  }
+}
+
 // Of eight numbers nearly every order has bits of its own: what was asked for is what runs.
 TEST(Nccl, FastSumsAreTheLibrarys) {
   on_ranks(8, true, [](Communicator& ranks) {
@@ -99,6 +142,7 @@ TEST(Nccl, HostDataWithoutAnotherWay) {
     on_ranks(ranks, false, [](Communicator& own) {
       check_sum<float>(own, 1000, 1);
       check_sum<double>(own, 300'000, 2);  // in several pieces
+      sums_under_way(own);
       all_gathers_and_broadcasts(own);
       mixed_calls(own, 100);
       expect(own.seconds() > 0, "time that was counted");
@@ -122,6 +166,7 @@ TEST(Nccl, HostDataGoesTheLaunchersWay) {
             join_nccl(fake(), join_local(world, rank, {.rank_timeout = 20}), {rank, kRanks, false, Device::emulated()});
         expect(ranks->transport() == "nccl" && ranks->rank() == rank, "who this is");
         mixed_calls(*ranks, 30);
+        sums_under_way(*ranks);
         const float first = sum_on_device(*ranks, 5, false)[0];
         expect(same_bits(first, tree<float>(0, kRanks, 0, 1)), "the tree's bits");
         ranks->barrier();
