@@ -197,6 +197,24 @@ TEST(ShareBatch, ABucketBeginsBehindItsLastGradientAndEndsBeforeTheFirstReader) 
   });
 }
 
+TEST(ShareBatch, ARunThatEndsEarlyLeavesNoSumUnderWay) {
+  ThreadRanks(2).run([](Communicator& own) {
+    Tape tape(Device::cpu(), Mode::training);
+    const Var x = tape.input("x", DType::f32, {4, 3}), w = tape.input("w", DType::f32, {5, 3});
+    const Var y = tapescope::tanh(linear(x, w));
+    const Var outputs[] = {tape.gradient(mean(square(y)), {w})[0]};
+    Program program = tape.compile(outputs, {}, {.chunks = 1, .ranks = &own});
+    const Tensor rows = noise({DType::f32, {2, 3}}, static_cast<std::uint64_t>(own.rank()));
+    const NamedTensor inputs[] = {{"x", rows}, {"w", noise({DType::f32, {5, 3}}, 9)}};
+    const std::vector<Tensor> before = program.run(inputs);
+    for (std::size_t last = 0; last < program.steps().size(); ++last) {
+      program.run(inputs, [&](const ObservedStep& step) { return step.index != last; });
+    }
+    EXPECT_EQ(bits(program.run(inputs)[0]), bits(before[0]));
+    EXPECT_THROW(own.finish_sum(), Error);
+  });
+}
+
 TEST(ShareBatch, PiecesChangeValuesByRoundingAtMost) {
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     const Outcome whole = run_share(seed, DType::f32, 1, nullptr);
