@@ -198,8 +198,8 @@ class Bucketing {
       if (reads) close();
       if (step.op->name() != "all_reduce" || urgent_[at(step.outputs[0])]) continue;
       const Type& type = program_.values[at(step.outputs[0])].type;
-      if (!open.sums.empty() && (open.layout.dtype != type.dtype ||
-                                 open.layout.bytes + type.bytes() > most_bytes_)) {
+      if (!open.sums.empty() &&
+          (open.layout.dtype != type.dtype || open.layout.bytes + type.bytes() > most_bytes_)) {
         close();
       }
       open.layout.dtype = type.dtype;
@@ -236,15 +236,17 @@ class Bucketing {
     for (std::size_t k = 0; k < bucket.sums.size(); ++k) {
       const Step& sum = steps[at(bucket.sums[k])];
       Step part = named_as(sum);
-      part.op = std::make_shared<PartOfSum>(ranks_, layout, k,
-                                            program_.values[at(sum.outputs[0])].type);
+      part.op =
+          std::make_shared<PartOfSum>(ranks_, layout, k, program_.values[at(sum.outputs[0])].type);
       part.operands = {total};
       part.outputs = sum.outputs;
       add(std::move(part));
     }
   }
 
-  static Step named_as(const Step& step) { return {nullptr, step.path, step.owner, step.node, {}, {}}; }
+  static Step named_as(const Step& step) {
+    return {nullptr, step.path, step.owner, step.node, {}, {}};
+  }
   void add(Step step) {
     for (int output : step.outputs) {
       program_.values[at(output)].source = static_cast<int>(program_.steps.size());

@@ -59,6 +59,7 @@ struct Program::State {
   // A copy of a value, on the CPU or wherever outputs go.
   Tensor value(const Specialised& s, int index, std::span<Tensor> inputs, Device device) {
     const auto v = static_cast<std::size_t>(index);
+    if (ranks != nullptr) ranks->await(queue);
     Tensor result(s.types[v], device);
     copy(result.data(), address(s.places[v], inputs), result.bytes());
     return result;

@@ -13,7 +13,11 @@ namespace {
 class Sharing {
  public:
   Sharing(LoweredProgram& program, const Backend& backend, const CompileOptions& options)
-      : program_(program), backend_(backend), chunks_(options.chunks), ranks_(options.ranks), bucket_bytes_(options.bucket_bytes) {
+      : program_(program),
+        backend_(backend),
+        chunks_(options.chunks),
+        ranks_(options.ranks),
+        bucket_bytes_(options.bucket_bytes) {
     const std::int64_t rows = recorded_rows(program_);
     for (const Value& value : program_.values) {
       const Shape& shape = value.type.shape;

@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "engine/queue.h"
 #include "engine/type.h"
 #include "kernels/collectives/rank_ended.h"
 
@@ -45,6 +46,10 @@ class Communicator {
   }
   // Lets sums that are under way go on, and waits for nothing: called now and then.
   virtual void advance() {}
+
+  // Waits for a queue of the device, before the host reads what that made: another rank may keep it
+  // waiting, which the host finds out here where no other call does.
+  virtual void await(const Queue& queue) { (void)queue; }
 
   // What each rank has, in the order of ranks; bytes[r] is the length of rank r's.
   virtual void all_gather(const void* own, std::span<const std::size_t> bytes, void* all) = 0;

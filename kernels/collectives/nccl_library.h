@@ -12,7 +12,7 @@ struct UniqueId {
   char bytes[128];
 };
 using Comm = void*;  // ncclComm_t; streams are cudaStream_t, which Queue::native() is
-constexpr int kSuccess = 0, kInvalidUsage = 5;  // ncclResult_t
+constexpr int kSuccess = 0, kInvalidUsage = 5, kInProgress = 7;  // ncclResult_t
 constexpr int kUint8 = 1, kFloat32 = 7;         // ncclDataType_t
 constexpr int kSum = 0;                         // ncclRedOp_t
 
@@ -28,6 +28,7 @@ struct Library {
                    void* stream) = nullptr;
   int (*destroy)(Comm) = nullptr;
   int (*abort)(Comm) = nullptr;
+  int (*async_error)(Comm, int* status) = nullptr;  // of what is under way
   const char* (*error_string)(int) = nullptr;
   const char* (*last_error)(Comm) = nullptr;  // of any communicator where null
   int version = 0;                            // 22809 is 2.28.9

@@ -122,7 +122,8 @@ class PairedCommunicator final : public Communicator {
                       std::size_t received_bytes) {
     link_->start(0, {to, sent, sent_bytes, from, received, received_bytes});
     const int partner = from >= 0 ? from : to;
-    wait(partner, [&] { return heard(partner, [&](std::string& why) { return link_->test(0, why); }); });
+    wait(partner,
+         [&] { return heard(partner, [&](std::string& why) { return link_->test(0, why); }); });
   }
 
   void wait_for(PairedSum& sum) {
@@ -156,12 +157,13 @@ class PairedCommunicator final : public Communicator {
     std::string why;
     const Heard heard = ask(why);
     if (heard == Heard::yes || heard == Heard::nothing) return heard == Heard::yes;
-    throw failure("[{}] {} cannot speak with rank {}: {}; {}", kind_, where(), partner, why,
-                  heard == Heard::other_call
-                      ? "it is at another call: start all ranks by the same program, options and "
-                        "data"
-                      : "look at that rank's machine and at the network between, and go on from the "
-                        "last checkpoint");
+    throw failure(
+        "[{}] {} cannot speak with rank {}: {}; {}", kind_, where(), partner, why,
+        heard == Heard::other_call
+            ? "it is at another call: start all ranks by the same program, options and "
+              "data"
+            : "look at that rank's machine and at the network between, and go on from the "
+              "last checkpoint");
   }
   std::string where() const {
     return fmt::format("rank {} of {} in call {}", rank(), size(), calls_ - 1);

@@ -34,8 +34,8 @@ Outcome run_share(std::uint64_t seed, DType dtype, int chunks, Communicator* ran
   Tape tape(Device::cpu(), Mode::training, {7, {}});
   tape.step();
   const RandomTape random(tape, seed, dtype, false);
-  Program program = tape.compile(asked_of(random), {},
-                                 {.chunks = chunks, .ranks = ranks, .bucket_bytes = kBuckets[seed % 4]});
+  Program program = tape.compile(
+      asked_of(random), {}, {.chunks = chunks, .ranks = ranks, .bucket_bytes = kBuckets[seed % 4]});
   const RowRange own =
       ranks == nullptr ? RowRange{0, kRows} : piece_of(kRows, ranks->rank(), ranks->size());
   std::vector<NamedTensor> inputs;
@@ -187,12 +187,13 @@ TEST(ShareBatch, ABucketBeginsBehindItsLastGradientAndEndsBeforeTheFirstReader) 
       return words;
     };
     const std::string losses = "loss loss sum ", reads = "read read read read ";
-    EXPECT_EQ(order(1 << 20),
-              losses + "gradient gradient gradient gradient begin4 end " + reads);
-    EXPECT_EQ(order(512), losses + "gradient gradient begin2 gradient gradient begin2 end end " + reads);
+    EXPECT_EQ(order(1 << 20), losses + "gradient gradient gradient gradient begin4 end " + reads);
+    EXPECT_EQ(order(512),
+              losses + "gradient gradient begin2 gradient gradient begin2 end end " + reads);
     // No more than two are under way; one that is read at once is an all_reduce.
-    EXPECT_EQ(order(1), losses + "gradient begin1 gradient begin1 gradient end begin1 gradient sum "
-                                 "read end end read read read ");
+    EXPECT_EQ(order(1), losses +
+                            "gradient begin1 gradient begin1 gradient end begin1 gradient sum "
+                            "read end end read read read ");
     EXPECT_EQ(order(0), losses + "gradient sum gradient sum gradient sum gradient sum " + reads);
   });
 }

@@ -52,7 +52,7 @@ inline void check_nccl_on_gpu(bool fast) {
   const int world = LocalWorld::create(1);
   auto host = join_local(std::make_shared<LocalWorld>(world, 1), 0);
   ::close(world);
-  const auto ranks = join_nccl(nccl::library(), std::move(host), {0, 1, fast, Device::cuda()});
+  const auto ranks = join_nccl(nccl::library(), std::move(host), {0, 1, fast, 300, Device::cuda()});
   DeviceRuntime& gpu = DeviceRuntime::of(Device::cuda());
   const Queue queue = gpu.compute_queue();
   const Plan plan = all_reduce(ranks.get(), kCount, DType::f32, Device::cuda());

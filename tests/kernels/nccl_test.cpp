@@ -6,6 +6,7 @@
 #include <functional>
 #include <thread>
 
+#include "engine/remedy.h"
 #include "engine/runtime.h"
 #include "kernels/collectives/all_reduce.h"
 #include "kernels/collectives/device_link.h"
@@ -28,7 +29,7 @@ void on_ranks(int ranks, bool fast, const std::function<void(Communicator&)>& bo
   const Environment where(Variables{{"NCCL_COMM_ID", "here:1"}});
   std::vector<std::unique_ptr<Communicator>> all;
   for (int rank = 0; rank < ranks; ++rank) {
-    all.push_back(join_nccl(fake(), nullptr, {rank, ranks, fast, Device::emulated()}));
+    all.push_back(join_nccl(fake(), nullptr, {rank, ranks, fast, 60, Device::emulated()}));
   }
   std::vector<std::thread> threads;
   std::vector<std::string> wrong(all.size());
@@ -163,7 +164,7 @@ TEST(Nccl, HostDataGoesTheLaunchersWay) {
     threads.emplace_back([&, rank] {
       try {
         const auto ranks =
-            join_nccl(fake(), join_local(world, rank, {.rank_timeout = 20}), {rank, kRanks, false, Device::emulated()});
+            join_nccl(fake(), join_local(world, rank, {.rank_timeout = 20}), {rank, kRanks, false, 60, Device::emulated()});
         expect(ranks->transport() == "nccl" && ranks->rank() == rank, "who this is");
         mixed_calls(*ranks, 30);
         sums_under_way(*ranks);
@@ -179,10 +180,33 @@ TEST(Nccl, HostDataGoesTheLaunchersWay) {
   for (const std::string& words : wrong) EXPECT_EQ(words, "");
 }
 
+// The other rank joins, and then says nothing, or NCCL finds that it is lost.
+TEST(Nccl, ARankThatNeverComesIsNotWaitedForForEver) {
+  const auto words_of = [](double timeout, Variables more) {
+    more["NCCL_COMM_ID"] = "here:1";
+    const Environment where(std::move(more));
+    const auto one = join_nccl(fake(), nullptr, {0, 2, false, timeout, Device::emulated()}),
+               other = join_nccl(fake(), nullptr, {1, 2, false, timeout, Device::emulated()});
+    for (const bool on_device : {true, false}) {
+      try {
+        float number = 1;
+        on_device ? void(sum_on_device(*one, 5, false)) : one->all_reduce(&number, 1, DType::f32);
+      } catch (const ErrorWithRemedy& error) {
+        EXPECT_EQ(error.remedy, Remedy::longer_wait);
+        if (!on_device) return std::string(error.what());
+      }
+    }
+    return std::string("nothing was thrown");
+  };
+  EXPECT_SAYS(words_of(0.2, {}), "[nccl] ncclAllGather: rank 0 of 2 has waited for 0.2 s");
+  EXPECT_SAYS(words_of(60, {{"FAKE_NCCL_LOST", "1"}}),
+              "[nccl] ncclAllGather: rank 0 of 2 has lost another one (a fault)");
+}
+
 TEST(Nccl, TwoRanksOnOneGpuAreRefused) {
   const Environment where(Variables{{"NCCL_COMM_ID", "one-gpu:1"}});
   const std::string words = message_of(Blame::usage, [] {
-    join_nccl(fake(), nullptr, {1, 2, false, Device::emulated()});
+    join_nccl(fake(), nullptr, {1, 2, false, 60, Device::emulated()});
   });
   EXPECT_SAYS(words, "NCCL refuses rank 1 of 2: Duplicate GPU detected");
   EXPECT_SAYS(words, "each rank needs a GPU of its own");
@@ -192,7 +216,7 @@ TEST(Nccl, TwoRanksOnOneGpuAreRefused) {
 TEST(Nccl, RanksMeetWhereTheLauncherSays) {
   const auto where = [](Variables variables) {
     const Environment set(std::move(variables));
-    join_nccl(fake(), nullptr, {0, 1, false, Device::emulated()});
+    join_nccl(fake(), nullptr, {0, 1, false, 60, Device::emulated()});
     const std::string found = std::getenv("NCCL_COMM_ID");
     ::unsetenv("NCCL_COMM_ID");
     return found;

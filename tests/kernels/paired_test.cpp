@@ -104,8 +104,8 @@ void on_threads(Post& post, int ranks, const std::function<void(Communicator&)>&
   for (int rank = 0; rank < ranks; ++rank) {
     threads.emplace_back([&, rank] {
       try {
-        body(*make_paired("threads", std::make_unique<ThreadLink>(post, rank, ranks),
-                          rank_timeout));
+        body(
+            *make_paired("threads", std::make_unique<ThreadLink>(post, rank, ranks), rank_timeout));
       } catch (const std::exception& error) {
         wrong[static_cast<std::size_t>(rank)] = error.what();
       }
@@ -173,15 +173,18 @@ TEST(Paired, WhoIsAtAnotherCallOrSilentIsToldApart) {
   Post first, second;
   on_threads(first, 2, [](Communicator& own) {
     float numbers[3] = {};
-    const std::string text = message_of(
-        Blame::failure, [&] { own.all_reduce(numbers, 2 + own.rank(), DType::f32); });
+    const std::string text =
+        message_of(Blame::failure, [&] { own.all_reduce(numbers, 2 + own.rank(), DType::f32); });
     expect(text.find("it is at another call: start all ranks") != text.npos, text);
   });
-  on_threads(second, 2, [](Communicator& own) {
-    if (own.rank() == 1) return;
-    const std::string text = message_of(Blame::failure, [&] { own.barrier(); });
-    expect(text.find("has heard nothing from rank 1 for 0.2 s") != text.npos, text);
-  }, 0.2);
+  on_threads(
+      second, 2,
+      [](Communicator& own) {
+        if (own.rank() == 1) return;
+        const std::string text = message_of(Blame::failure, [&] { own.barrier(); });
+        expect(text.find("has heard nothing from rank 1 for 0.2 s") != text.npos, text);
+      },
+      0.2);
 }
 
 }  // namespace

@@ -37,7 +37,8 @@ class MpiLink final : public MessageLink {
     MPI_Request all = MPI_REQUEST_NULL;
     if (MPI_Ibarrier(MPI_COMM_WORLD, &all) != MPI_SUCCESS) return;
     constexpr double kPatience = 60;  // seconds
-    if (wait_patiently(kPatience, [&] { return is_done(all); })) finalized = MPI_Finalize() == MPI_SUCCESS;
+    if (wait_patiently(kPatience, [&] { return is_done(all); }))
+      finalized = MPI_Finalize() == MPI_SUCCESS;
   }
 
   int rank() const override { return rank_; }
@@ -101,7 +102,8 @@ class MpiLink final : public MessageLink {
     int got = 0;
     MPI_Get_count(&statuses[0], MPI_BYTE, &got);
     if (static_cast<std::size_t>(got) == lane.due) return Heard::yes;
-    why = "it sent " + std::to_string(got) + " bytes where " + std::to_string(lane.due) + " are due";
+    why =
+        "it sent " + std::to_string(got) + " bytes where " + std::to_string(lane.due) + " are due";
     return Heard::other_call;
   }
 
