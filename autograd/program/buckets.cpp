@@ -10,10 +10,8 @@
 namespace tapescope {
 namespace {
 
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
 // What lies in a bucket, and where.
-struct Layout {
+struct BucketLayout {
   DType dtype = DType::f32;
   std::vector<std::size_t> offsets, sizes;  // bytes
   std::size_t bytes = 0;
@@ -27,13 +25,14 @@ struct Layout {
   std::int64_t elements() const { return static_cast<std::int64_t>(bytes / size_of(dtype)); }
   Type type() const { return {dtype, {elements()}}; }
 };
-using LayoutRef = std::shared_ptr<const Layout>;
+using BucketLayoutRef = std::shared_ptr<const BucketLayout>;
 
 // Facts of steps that a Program alone has: put in the place of an op when all gradients are
 // recorded.
 class BucketOp : public PlacedOp {
  public:
-  BucketOp(Communicator& ranks, LayoutRef layout) : ranks_(ranks), layout_(std::move(layout)) {}
+  BucketOp(Communicator& ranks, BucketLayoutRef layout)
+      : ranks_(ranks), layout_(std::move(layout)) {}
   void attributes(AttributeVisitor& v) const override {
     v.visit("ranks", std::int64_t{ranks_.size()});
     v.visit("sums", static_cast<std::int64_t>(layout_->sizes.size()));
@@ -50,13 +49,13 @@ class BucketOp : public PlacedOp {
 
  protected:
   Communicator& ranks_;
-  LayoutRef layout_;
+  BucketLayoutRef layout_;
 };
 
 // x1, x2 .. -> {all of them as one vector, room}: their sum over ranks is under way.
 class BeginSum final : public BucketOp {
  public:
-  BeginSum(Communicator& ranks, LayoutRef layout, std::size_t room)
+  BeginSum(Communicator& ranks, BucketLayoutRef layout, std::size_t room)
       : BucketOp(ranks, std::move(layout)), room_(room) {}
   std::string_view name() const override { return "all_reduce_begin"; }
   Types infer(std::span<const Type>) const override {
@@ -80,7 +79,7 @@ class BeginSum final : public BucketOp {
 
  private:
   // Numbers, too: nothing that lay there before.
-  static void fill_gaps(const Layout& layout, char* bucket, DeviceRuntime& runtime,
+  static void fill_gaps(const BucketLayout& layout, char* bucket, DeviceRuntime& runtime,
                         const Queue& queue) {
     for (std::size_t k = 0; k < layout.sizes.size(); ++k) {
       const std::size_t begin = layout.offsets[k] + layout.sizes[k],
@@ -107,7 +106,7 @@ class EndSum final : public BucketOp {
 // The sum -> the part of it that is of operand k.
 class PartOfSum final : public BucketOp {
  public:
-  PartOfSum(Communicator& ranks, LayoutRef layout, std::size_t k, Type type)
+  PartOfSum(Communicator& ranks, BucketLayoutRef layout, std::size_t k, Type type)
       : BucketOp(ranks, std::move(layout)), k_(k), type_(std::move(type)) {}
   std::string_view name() const override { return "all_reduce_part"; }
   void attributes(AttributeVisitor& v) const override {
@@ -131,7 +130,7 @@ class PartOfSum final : public BucketOp {
 
 struct Bucket {
   std::vector<int> sums;  // all_reduce steps, in order
-  Layout layout;
+  BucketLayout layout;
   int own = -1, room = -1;  // what begin() makes
 };
 
@@ -146,13 +145,10 @@ class Bucketing {
 
   void place() {
     std::vector<Step> steps = std::exchange(program_.steps, {});
-    for (int s = 0; s < static_cast<int>(steps.size()); ++s) {
+    for (int s = 0; s < std::ssize(steps); ++s) {
       Step& step = steps[at(s)];
-      for (int operand : step.operands) {
-        const int read = bucket_of_[at(operand)];
-        while (read >= 0 && ended_ <= read) end(steps);
-      }
       const int own = bucket_of_[at(step.outputs[0])];
+      if (late_[at(s)]) continue;
       if (own < 0) {
         add(std::move(step));
       } else if (s == buckets_[at(own)].sums.back()) {
@@ -160,10 +156,19 @@ class Bucketing {
         begin(steps);
       }
     }
+    for (int s = 0; s < std::ssize(steps); ++s) {
+      if (!late_[at(s)]) continue;
+      for (int operand : steps[at(s)].operands) {
+        while (ended_ <= bucket_of_[at(operand)]) end(steps);
+      }
+      add(std::move(steps[at(s)]));
+    }
     while (ended_ < begun_) end(steps);
   }
 
  private:
+  static std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
   // What rows depend on, and the guard.
   void find_urgent(const std::vector<bool>& split) {
     urgent_ = split;
@@ -176,42 +181,32 @@ class Bucketing {
     }
   }
 
-  // Gives sums to buckets: a full one is followed by another, and so is one that is read.
+  // Gives sums to buckets, a full one being followed by another, and finds what depends on them.
   void fill() {
     bucket_of_.assign(program_.values.size(), -1);
-    Bucket open;
-    const auto close = [&] {
-      for (int s : open.sums) {
-        bucket_of_[at(program_.steps[at(s)].outputs[0])] = static_cast<int>(buckets_.size());
-      }
-      if (!open.sums.empty()) buckets_.push_back(std::move(open));
-      open = {};
-    };
-    for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
+    std::vector<bool> late(program_.values.size(), false);  // by value
+    for (int s = 0; s < std::ssize(program_.steps); ++s) {
       const Step& step = program_.steps[at(s)];
-      const bool reads = std::any_of(open.sums.begin(), open.sums.end(), [&](int sum) {
-        const int value = program_.steps[at(sum)].outputs[0];
-        return std::find(step.operands.begin(), step.operands.end(), value) != step.operands.end();
-      });
-      // One that is read at once is what it was.
-      if (reads && open.sums == std::vector{s - 1}) open = {};
-      if (reads) close();
-      if (step.op->name() != "all_reduce" || urgent_[at(step.outputs[0])]) continue;
-      const Type& type = program_.values[at(step.outputs[0])].type;
-      if (!open.sums.empty() &&
-          (open.layout.dtype != type.dtype || open.layout.bytes + type.bytes() > most_bytes_)) {
-        close();
-      }
-      open.layout.dtype = type.dtype;
-      open.layout.add(type.bytes());
-      open.sums.push_back(s);
+      const std::vector<int>& in = step.operands;
+      late_.push_back(std::any_of(in.begin(), in.end(),
+                                  [&](int v) { return late[at(v)] || bucket_of_[at(v)] >= 0; }));
+      for (int output : step.outputs) late[at(output)] = late_.back();
+      const int sum = step.outputs[0];
+      if (step.op->name() != "all_reduce" || urgent_[at(sum)] || late_.back()) continue;
+      const Type& type = program_.values[at(sum)].type;
+      const bool fits = !buckets_.empty() && buckets_.back().layout.dtype == type.dtype &&
+                        buckets_.back().layout.bytes + type.bytes() <= most_bytes_;
+      if (!fits) buckets_.push_back({});
+      buckets_.back().layout.dtype = type.dtype;
+      buckets_.back().layout.add(type.bytes());
+      buckets_.back().sums.push_back(s);
+      bucket_of_[at(sum)] = static_cast<int>(buckets_.size()) - 1;
     }
-    close();
   }
 
   void begin(const std::vector<Step>& steps) {
     Bucket& bucket = buckets_[at(begun_++)];
-    const auto layout = std::make_shared<const Layout>(bucket.layout);
+    const auto layout = std::make_shared<const BucketLayout>(bucket.layout);
     const SumInTwoSteps sum =
         all_reduce_in_two_steps(ranks_, layout->elements(), layout->dtype, device_);
     const Type room{DType::u8, {static_cast<std::int64_t>(sum.room)}};
@@ -226,7 +221,7 @@ class Bucketing {
 
   void end(const std::vector<Step>& steps) {
     const Bucket& bucket = buckets_[at(ended_++)];
-    const auto layout = std::make_shared<const Layout>(bucket.layout);
+    const auto layout = std::make_shared<const BucketLayout>(bucket.layout);
     Step made = named_as(steps[at(bucket.sums.back())]);
     made.op = std::make_shared<EndSum>(ranks_, layout);
     const int total = value(layout->type());
@@ -264,6 +259,7 @@ class Bucketing {
   std::size_t most_bytes_;
   Device device_;
   std::vector<bool> urgent_;     // by value
+  std::vector<bool> late_;       // by step: it depends on what is in a bucket
   std::vector<Bucket> buckets_;  // in the order in which they are full
   std::vector<int> bucket_of_;   // by value
   int begun_ = 0, ended_ = 0;

@@ -1,11 +1,12 @@
 // Sums over ranks that nobody waits for, in buckets.
 //
 // Some sums are needed at once: what a row of the batch depends on (the sums of a batch
-// normalisation) and the guard. The others, the gradients of weights, are not read before the
-// optimiser or the gradients' norm. These are put side by side in memory, in the order in which
-// they become known, and a bucket that is full is one sum: a step begins it behind the last
-// gradient in it, another one ends it before the first step that reads one, and what lies between
-// runs meanwhile. Each element is added as before, so no bit depends on the buckets.
+// normalisation) and the guard. The others are not: gradients of weights, which the optimiser and
+// the gradients' norm read, how many rows running statistics are of, terms that are told. These are
+// put side by side in memory, in the order in which they become known, and a bucket that is full is
+// one sum: a step begins it behind the last part of it, another one ends it before the first step
+// that reads a part, and what lies between runs meanwhile. What depends on buckets runs behind all
+// the rest. Each element is added as before, so no bit depends on the buckets.
 #pragma once
 
 #include "autograd/program/lower.h"

@@ -9,9 +9,9 @@ namespace {
 
 // What is exchanged at once, in bytes: each message costs a meeting, which two processes on busy
 // processors pay dearly.
-constexpr std::int64_t kPiece = 8 << 20;
+constexpr std::int64_t kExchangedAtOnce = 8 << 20;
 // From here on halves are sent: twice the messages for fewer bytes.
-constexpr std::int64_t kLong = 64 << 10;
+constexpr std::int64_t kLongSum = 64 << 10;
 
 }  // namespace
 
@@ -42,7 +42,7 @@ Heard PairedSum::advance(std::string& why) {
 }
 
 std::int64_t PairedSum::piece() const {
-  return std::min(count_ - done_, kPiece / static_cast<std::int64_t>(size_of(dtype_)));
+  return std::min(count_ - done_, kExchangedAtOnce / static_cast<std::int64_t>(size_of(dtype_)));
 }
 int PairedSum::levels() const {
   int levels = 0;
@@ -50,7 +50,7 @@ int PairedSum::levels() const {
   return levels;
 }
 bool PairedSum::halves() const {
-  return piece() * static_cast<std::int64_t>(size_of(dtype_)) >= kLong;
+  return piece() * static_cast<std::int64_t>(size_of(dtype_)) >= kLongSum;
 }
 
 PairedSum::Range PairedSum::range_at(int level) const {
