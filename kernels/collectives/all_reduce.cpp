@@ -1,60 +1,62 @@
 #include "kernels/collectives/all_reduce.h"
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include "engine/runtime.h"
 #include "kernels/collectives/device_link.h"
+#include "kernels/collectives/paired_rounds.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace tapescope {
 namespace {
 
-// What every rank has, gathered, and the tree of tree.h over it by our own kernel: the bits of one
+// The exchanges of paired_rounds.h from GPU to GPU, and our own kernel to add: the bits of one
 // process, whatever the library's order. Of f32, which is what devices add.
-class GatheredTree {
+class PairsOfDevices {
  public:
-  GatheredTree(Communicator& ranks, DeviceLink& link, std::int64_t elements, Device device)
+  PairsOfDevices(Communicator& ranks, DeviceLink& link, std::int64_t elements, Device device)
       : link_(&link),
-        runtime_(&DeviceRuntime::of(device)),
-        rank_(ranks.rank()),
-        ranks_(ranks.size()),
-        bytes_(static_cast<std::size_t>(elements) * sizeof(float)),
-        row_((bytes_ + kAlignment - 1) / kAlignment * kAlignment) {
-    const BinaryShape pair{DType::f32, Binary::add, {elements}, {elements}};
-    add_ = std::make_shared<Plan>(prepare_from(binary_variants(), pair, DType::f32, {device, {}}));
-  }
-  // Of the rows, and of what adds them.
-  std::size_t room() const {
-    return row_ * static_cast<std::size_t>(ranks_) + add_->workspace_bytes();
-  }
-  void gather(const Queue& queue, const void* x, void* room) const {
-    if (bytes_ == 0) return;
-    runtime_->copy(row(room, rank_), x, bytes_, queue);
-    link_->gather_rows(room, row_, queue);
-  }
-  void add(const Queue& queue, void* room, void* out) const {
-    if (bytes_ == 0) return;
-    for (int distance = 1; distance < ranks_; distance *= 2) {
-      for (int lower = 0; lower < ranks_; lower += 2 * distance) {
-        const void* const pair[] = {row(room, lower), row(room, lower + distance)};
-        void* const sum[] = {2 * distance == ranks_ ? out : row(room, lower)};
-        add_->run(queue, {pair, sum, row(room, ranks_)});
-      }
+        rounds_(ranks.rank(), ranks.size(), elements,
+                elements * static_cast<std::int64_t>(sizeof(float)) >= kHalvedFrom) {
+    for (int i = 0; i < rounds_.count(); ++i) {
+      const PairedRounds::Round round = rounds_.round(i);
+      if (!round.adds) continue;
+      const std::int64_t count = round.received.count();
+      const BinaryShape pair{DType::f32, Binary::add, {count}, {count}};
+      adds_->push_back(prepare_from(binary_variants(), pair, DType::f32, {device, {}}));
+      received_ = std::max(received_, bytes(round.received));
+      workspace_ = std::max(workspace_, adds_->back().workspace_bytes());
     }
-    if (ranks_ == 1) runtime_->copy(out, row(room, 0), bytes_, queue);
+    constexpr std::size_t kAlignment = 256;
+    received_ = (received_ + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  // Of what a partner sends, and of what adds it.
+  std::size_t room() const { return received_ + workspace_; }
+  void run(const Queue& queue, float* x, void* room) const {
+    for (int i = 0; i < rounds_.count(); ++i) {
+      const PairedRounds::Round round = rounds_.round(i);
+      float* const own = x + round.received.begin;
+      link_->exchange(round.partner, x + round.sent.begin, bytes(round.sent),
+                      round.adds ? room : own, bytes(round.received), queue);
+      if (!round.adds || round.received.count() == 0) continue;
+      const bool lower = rounds_.is_lower(round);
+      const void* const pair[] = {lower ? own : room, lower ? room : own};
+      void* const sum[] = {own};
+      (*adds_)[static_cast<std::size_t>(i)].run(queue,
+                                                {pair, sum, static_cast<char*>(room) + received_});
+    }
   }
 
  private:
-  static constexpr std::size_t kAlignment = 256;  // of a row, for the kernel
-  void* row(void* room, int r) const {
-    return static_cast<char*>(room) + row_ * static_cast<std::size_t>(r);
+  static std::size_t bytes(PairedRounds::Range range) {
+    return static_cast<std::size_t>(range.count()) * sizeof(float);
   }
   DeviceLink* link_;
-  DeviceRuntime* runtime_;
-  int rank_, ranks_;
-  std::size_t bytes_, row_;
-  std::shared_ptr<Plan> add_;  // of two rows
+  PairedRounds rounds_;
+  std::shared_ptr<std::vector<Plan>> adds_ = std::make_shared<std::vector<Plan>>();  // by round
+  std::size_t received_ = 0, workspace_ = 0;
 };
 
 Plan on_device(Communicator& ranks, DeviceLink* link, std::int64_t elements, Device device) {
@@ -65,15 +67,23 @@ Plan on_device(Communicator& ranks, DeviceLink* link, std::int64_t elements, Dev
                      queue);
     });
   }
-  const GatheredTree tree(ranks, *link, elements, device);
-  return Plan("gathered", tree.room(), [=](const Queue& queue, const Buffers& b) {
-    tree.gather(queue, b.in[0], b.workspace);
-    tree.add(queue, b.workspace, b.out[0]);
+  const PairsOfDevices pairs(ranks, *link, elements, device);
+  DeviceRuntime* const runtime = &DeviceRuntime::of(device);
+  const std::size_t bytes = static_cast<std::size_t>(elements) * sizeof(float);
+  return Plan("pairs", pairs.room(), [=](const Queue& queue, const Buffers& b) {
+    if (b.out[0] != b.in[0]) runtime->copy(b.out[0], b.in[0], bytes, queue);
+    pairs.run(queue, static_cast<float*>(b.out[0]), b.workspace);
   });
 }
 
 SumInTwoSteps beside_queue(Communicator& ranks, DeviceLink* link, std::int64_t elements,
                            Device device) {
+  DeviceRuntime* const runtime = &DeviceRuntime::of(device);
+  const auto end = [=](const Queue& queue, const Buffers& b) {
+    link->join(queue);
+    const std::size_t bytes = static_cast<std::size_t>(elements) * sizeof(float);
+    if (b.out[0] != b.in[0]) runtime->copy(b.out[0], b.in[0], bytes, queue);
+  };
   if (link->fast()) {
     const auto begin = [=](const Queue& queue, const Buffers& b) {
       auto* const x = static_cast<float*>(b.out[0]);
@@ -81,25 +91,14 @@ SumInTwoSteps beside_queue(Communicator& ranks, DeviceLink* link, std::int64_t e
       if (elements > 0) link->sum_fast(x, x, elements, side);
       link->mark();
     };
-    DeviceRuntime* const runtime = &DeviceRuntime::of(device);
-    const auto end = [=](const Queue& queue, const Buffers& b) {
-      link->join(queue);
-      const std::size_t bytes = static_cast<std::size_t>(elements) * sizeof(float);
-      if (b.out[0] != b.in[0]) runtime->copy(b.out[0], b.in[0], bytes, queue);
-    };
     return {0, Plan("nccl", 0, begin), Plan("nccl", 0, end)};
   }
-  const GatheredTree tree(ranks, *link, elements, device);
+  const PairsOfDevices pairs(ranks, *link, elements, device);
   const auto begin = [=](const Queue& queue, const Buffers& b) {
-    const Queue side = link->fork(queue);
-    tree.gather(side, b.out[0], b.out[1]);
+    pairs.run(link->fork(queue), static_cast<float*>(b.out[0]), b.out[1]);
     link->mark();
   };
-  const auto end = [=](const Queue& queue, const Buffers& b) {
-    link->join(queue);
-    tree.add(queue, const_cast<void*>(b.in[1]), b.out[0]);
-  };
-  return {tree.room(), Plan("gathered", 0, begin), Plan("gathered", 0, end)};
+  return {pairs.room(), Plan("pairs", 0, begin), Plan("pairs", 0, end)};
 }
 
 }  // namespace

@@ -21,8 +21,9 @@ class DeviceLink {
   virtual Queue fork(const Queue& behind) = 0;
   virtual void mark() = 0;
   virtual void join(const Queue& queue) = 0;
-  // all {ranks, bytes}: this rank's row is there; the others are filled in.
-  virtual void gather_rows(void* all, std::size_t bytes, const Queue& queue) = 0;
+  // Sends to a partner, who sends too; either may be of 0 bytes.
+  virtual void exchange(int partner, const void* sent, std::size_t sent_bytes, void* received,
+                        std::size_t received_bytes, const Queue& queue) = 0;
   // out {count} = the sum of all ranks' `in`, in an order that the library chooses; may be `in`.
   virtual void sum_fast(const float* in, float* out, std::int64_t count, const Queue& queue) = 0;
 };

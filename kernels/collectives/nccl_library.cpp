@@ -27,6 +27,10 @@ Library open_library(const char* name) {
   load(nccl.all_gather, "ncclAllGather");
   load(nccl.all_reduce, "ncclAllReduce");
   load(nccl.broadcast, "ncclBroadcast");
+  load(nccl.send, "ncclSend");
+  load(nccl.receive, "ncclRecv");
+  load(nccl.group_start, "ncclGroupStart");
+  load(nccl.group_end, "ncclGroupEnd");
   load(nccl.destroy, "ncclCommDestroy");
   load(nccl.abort, "ncclCommAbort");
   load(nccl.async_error, "ncclCommGetAsyncError");

@@ -75,10 +75,19 @@ class NcclRanks final : public Communicator, public DeviceLink {
     expect_sum(marked_ - joined_);
     marks_[joined_++ % kSumsUnderWay].hold(queue);
   }
-  void gather_rows(void* all, std::size_t bytes, const Queue& queue) override {
-    const char* const own = static_cast<char*>(all) + bytes * static_cast<std::size_t>(rank());
-    watched("ncclAllGather",
-            [&] { return nccl_.all_gather(own, all, bytes, nccl::kUint8, comm_, queue.native()); });
+  void exchange(int partner, const void* sent, std::size_t sent_bytes, void* received,
+                std::size_t received_bytes, const Queue& queue) override {
+    watched("ncclSend", [&] {
+      int status = nccl_.group_start();
+      const auto go = [&](auto function, auto* data, std::size_t bytes) {
+        if (status != nccl::kSuccess || bytes == 0) return;
+        status = function(data, bytes, nccl::kUint8, partner, comm_, queue.native());
+      };
+      go(nccl_.send, sent, sent_bytes);
+      go(nccl_.receive, received, received_bytes);
+      const int end = nccl_.group_end();
+      return status != nccl::kSuccess ? status : end;
+    });
   }
   void sum_fast(const float* in, float* out, std::int64_t count, const Queue& queue) override {
     watched("ncclAllReduce", [&] {
@@ -207,6 +216,12 @@ class NcclRanks final : public Communicator, public DeviceLink {
                      "has waited for {} s: another one is stopped or has ended; look for it, "
                      "or give ranks more time",
                      options_.rank_timeout);
+  }
+  // all {ranks, bytes}: this rank's row is there; the others are filled in.
+  void gather_rows(void* all, std::size_t bytes, const Queue& queue) {
+    const char* const own = static_cast<char*>(all) + bytes * static_cast<std::size_t>(rank());
+    watched("ncclAllGather",
+            [&] { return nccl_.all_gather(own, all, bytes, nccl::kUint8, comm_, queue.native()); });
   }
   // Rows of `row` bytes in the buffer, one a rank: this one's begins with `bytes` of `own`.
   void send(const void* own, std::size_t bytes, std::size_t row) {

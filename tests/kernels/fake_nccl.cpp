@@ -3,6 +3,8 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,6 +24,7 @@ struct World {
   std::condition_variable changed;
   int ranks = 0, arrived = 0, round = 0;
   std::vector<const void*> in;
+  std::map<std::pair<int, int>, std::deque<std::vector<char>>> mail;  // from, to
 
   // Calls `read` when all ranks have shown their data; returns when all have read. An error where
   // this rank's communicator was aborted meanwhile.
@@ -46,7 +49,15 @@ struct World {
     return !comm.aborted;
   }
 };
+struct Message {
+  Comm* comm;
+  int other;
+  const void* sent;
+  void* received;
+  std::size_t bytes;
+};
 World world;
+thread_local std::vector<Message> group;
 std::string last;
 
 constexpr std::size_t size_of_type(int type) { return type == 8 ? 8 : type == 7 ? 4 : 1; }
@@ -84,6 +95,7 @@ int ncclCommInitRank(Comm** comm, int ranks, Id id, int rank) {
   {
     const std::lock_guard lock(world.mutex);
     world.ranks = ranks;
+    world.mail.clear();
     world.arrived = 0;  // of a world before that one did not come to
   }
   *comm = new Comm{rank};
@@ -112,6 +124,38 @@ int ncclBroadcast(const void* in, void* out, std::size_t count, int type, int ro
     const void* const from = all[static_cast<std::size_t>(root)];
     if (out != from) std::memcpy(out, from, count * size_of_type(type));
   });
+}
+// Within a group only noted; at its end all are sent, and then all received.
+int ncclGroupStart() {
+  group.clear();
+  return 0;
+}
+int ncclSend(const void* data, std::size_t count, int type, int to, Comm* comm, void*) {
+  group.push_back({comm, to, data, nullptr, count * size_of_type(type)});
+  return 0;
+}
+int ncclRecv(void* data, std::size_t count, int type, int from, Comm* comm, void*) {
+  group.push_back({comm, from, nullptr, data, count * size_of_type(type)});
+  return 0;
+}
+int ncclGroupEnd() {
+  std::unique_lock lock(world.mutex);
+  for (const Message& m : group) {
+    if (m.sent == nullptr) continue;
+    const char* const data = static_cast<const char*>(m.sent);
+    world.mail[{m.comm->rank, m.other}].emplace_back(data, data + m.bytes);
+  }
+  world.changed.notify_all();
+  for (const Message& m : group) {
+    if (m.received == nullptr) continue;
+    auto& mail = world.mail[{m.other, m.comm->rank}];
+    world.changed.wait(lock, [&] { return !mail.empty() || m.comm->aborted; });
+    if (m.comm->aborted) return 6;
+    if (mail.front().size() != m.bytes) return 4;
+    std::memcpy(m.received, mail.front().data(), m.bytes);
+    mail.pop_front();
+  }
+  return 0;
 }
 int ncclCommDestroy(Comm* comm) {
   delete comm;

@@ -65,7 +65,7 @@ TEST(Nccl, SumsOnADeviceHaveTheTreesBits) {
   ASSERT_EQ(fake().why_missing, "");
   for (const int ranks : {1, 2, 4, 8}) {
     on_ranks(ranks, false, [](Communicator& own) {
-      for (const std::int64_t count : {0, 1, 7, 1000, 4099}) {
+      for (const std::int64_t count : {0, 1, 7, 1000, 4099, 20'001}) {
         for (const bool in_place : {false, true}) {
           const std::vector<float> got = sum_on_device(own, count, in_place);
           for (std::int64_t i = 0; i < count; ++i) {
@@ -98,7 +98,7 @@ TEST(Nccl, SumsInTwoStepsHaveTheTreesBits) {
       for (std::uint64_t call = 0; call < 2; ++call) {
         sums.push_back({all_reduce_in_two_steps(own, kCount, DType::f32, device), {}, {}});
         Sum& sum = sums.back();
-        expect(sum.steps.begin.variant() == "gathered", "a sum by the library");
+        expect(sum.steps.begin.variant() == "pairs", "a sum by pairs");
         sum.room.resize(sum.steps.room + 256);
         for (std::int64_t i = 0; i < kCount; ++i) {
           sum.x.push_back(number_of<float>(own.rank(), i, call));
