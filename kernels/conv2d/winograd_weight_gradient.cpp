@@ -185,8 +185,8 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
   float* const levels = scratch + kElements * kBlockO * kBlockI;
   const auto make = [&](std::int64_t piece, int level) {
     const RowRange tiles = p.tiles_of(piece);
-    std::fill_n(m, kElements * outputs * inputs, 0.0f);
     for (std::int64_t e = 0; e < kElements; ++e) {
+      std::fill_n(m + e * outputs * inputs, outputs * inputs, 0.0f);
       const float* from_d = d + (e * all + tiles.first) * O + o;
       const float* from_v = v + (e * all + tiles.first) * I + i;
       float* to = m + e * outputs * inputs;
