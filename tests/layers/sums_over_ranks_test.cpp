@@ -22,8 +22,7 @@ Sums sums_of(const char* name, std::int64_t size, std::size_t bucket_bytes) {
   Sums sums;
   ThreadRanks(2).run([&](Communicator& own) {
     if (own.rank() > 0) return;
-    const auto model =
-        make_model({.name = name, .classes = 10, .channels = 3, .image_size = size});
+    const auto model = make_model({.name = name, .classes = 10, .channels = 3, .image_size = size});
     Tape tape(Device::cpu(), Mode::training);
     const Var image = tape.input("image", DType::f32, {8, size, size, 3});
     const Var label = tape.input("label", DType::i64, {8});
@@ -49,8 +48,8 @@ Sums sums_of(const char* name, std::int64_t size, std::size_t bucket_bytes) {
   return sums;
 }
 
-// Two for each batch normalisation, which is two steps forward, its sums and the rest; the loss, and
-// twice the number of rows that it is the mean of. All other sums are in the buckets.
+// Two for each batch normalisation, which is two steps forward, its sums and the rest; the loss,
+// and twice the number of rows that it is the mean of. All other sums are in the buckets.
 TEST(SumsOverRanks, OfOneStep) {
   const Sums small = sums_of("resnet20", 32, 4 << 20);
   EXPECT_EQ(small.at_once, 2 * (small.norms / 2) + 3);
