@@ -148,7 +148,7 @@ class Tree {
 };
 
 // A gradient of weights over pieces, by a kernel that keeps partial sums in cache:
-// kernels/common/pieces.h. An empty plan where there is none such.
+// kernels/common/pieces.h. An empty plan where the one that is preferred is none such.
 Plan by_pieces(const Op& op, std::span<const Type> operands, int pieces, const Backend& backend) {
   if (backend.device.kind != DeviceKind::cpu) return Plan();
   if (std::optional<Conv2dShape> conv = shape_of_weight_gradient(op, operands)) {

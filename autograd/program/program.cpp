@@ -51,6 +51,7 @@ struct Program::State {
   // Runs the steps; false where the guard or the observer ended it.
   bool execute(Specialised& s, std::span<Tensor> inputs, const Observer* observer);
   void run_step(std::size_t i, const Plan& plan, const Buffers& buffers) const;
+  void end_sums(Specialised& s, std::size_t last_step) const;
   void apply_effects(Specialised& s, std::span<Tensor> inputs);
   // What is kept of the step's weights; made where it is not there yet.
   const void* packed_for(const ReadyStep& step, const void* weights, bool kept) const;
@@ -79,6 +80,7 @@ struct Program::State {
   // A copy of a value, on the CPU or wherever outputs go.
   Tensor value(const Specialised& s, int index, std::span<Tensor> inputs, Device device) {
     const auto v = static_cast<std::size_t>(index);
+    if (ranks != nullptr) ranks->await(queue);
     Tensor result(s.types[v], device);
     copy(result.data(), address(s.places[v], inputs), result.bytes());
     return result;
@@ -298,6 +300,7 @@ bool Program::State::execute(Specialised& s, std::span<Tensor> inputs, const Obs
                             packed_for(step, in[1], kept)};
       const bool joined = step.joined && observer == nullptr;
       run_step(i, joined ? step.joined : step.plan, buffers);
+      if (ranks != nullptr) ranks->advance();
       if (joined) i += static_cast<std::size_t>(step.joined_steps) - 1;
     }
     if (observer != nullptr) {
@@ -307,13 +310,27 @@ bool Program::State::execute(Specialised& s, std::span<Tensor> inputs, const Obs
         const Step& of = program.steps[i];
         return value(s, of.outputs[static_cast<std::size_t>(k)], inputs, Device::cpu());
       };
-      if (!(*observer)({i, idle ? 0 : took.count(), output})) return false;
+      if (!(*observer)({i, idle ? 0 : took.count(), output})) return end_sums(s, i), false;
     } else if (static_cast<int>(i) == s.guard_step) {
-      if (!is_finite(value(s, program.guard, inputs, Device::cpu()))) return false;
+      if (!is_finite(value(s, program.guard, inputs, Device::cpu()))) return end_sums(s, i), false;
     }
   }
   last_run = &s;
   return true;
+}
+
+// A run that ends early does so on all ranks alike, and leaves no sum under way.
+void Program::State::end_sums(Specialised& s, std::size_t last_step) const {
+  if (ranks == nullptr) return;
+  for (std::size_t i = last_step + 1; i < s.steps.size(); ++i) {
+    const Step& step = program.steps[i];
+    if (step.op->name() != "all_reduce_end") continue;
+    const int begun = program.values[static_cast<std::size_t>(step.operands[0])].source;
+    if (begun > static_cast<int>(last_step)) return;
+    void* const* const at = s.pointers.data();
+    run_step(i, s.steps[i].plan,
+             {at + s.steps[i].first_operand, at + s.steps[i].first_output, nullptr});
+  }
 }
 
 void Program::State::apply_effects(Specialised& s, std::span<Tensor> inputs) {

@@ -40,6 +40,9 @@ struct CompileOptions {
   // what this rank has of the batch; all ranks run the same Programs in the same order.
   int chunks = 1;  // pieces of this rank: a power of two
   Communicator* ranks = nullptr;
+  // Sums over ranks that nothing waits for, as gradients of weights, are made together, about so
+  // many bytes of them, while the steps behind them run: buckets.h. 0: each by itself, at once.
+  std::size_t bucket_bytes = std::size_t{4} << 20;
   // A floating scalar. Where it is not finite, run() applies no effects and returns nothing. On the
   // CPU it ends there; a device that makes all effects itself (effects.h) goes on without them.
   Var guard = {};

@@ -4,6 +4,7 @@
 
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
+#include "autograd/program/buckets.h"
 #include "kernels/collectives/communicator.h"
 
 namespace tapescope {
@@ -12,7 +13,11 @@ namespace {
 class Sharing {
  public:
   Sharing(LoweredProgram& program, const Backend& backend, const CompileOptions& options)
-      : program_(program), backend_(backend), chunks_(options.chunks), ranks_(options.ranks) {
+      : program_(program),
+        backend_(backend),
+        chunks_(options.chunks),
+        ranks_(options.ranks),
+        bucket_bytes_(options.bucket_bytes) {
     const std::int64_t rows = recorded_rows(program_);
     for (const Value& value : program_.values) {
       const Shape& shape = value.type.shape;
@@ -23,6 +28,9 @@ class Sharing {
   // False where a step cannot be cut, which only one process may live with.
   bool run() {
     for (Step& step : std::exchange(program_.steps, {})) place(std::move(step));
+    if (ranks_ != nullptr) {
+      sum_in_buckets(program_, *ranks_, split_, bucket_bytes_, backend_.device);
+    }
     return !whole_;
   }
 
@@ -168,6 +176,7 @@ class Sharing {
   const Backend& backend_;
   int chunks_;
   Communicator* ranks_;
+  std::size_t bucket_bytes_;
   std::vector<bool> split_;  // by value: its rows are the batch's
   int first_row_ = -1;
   bool whole_ = false;

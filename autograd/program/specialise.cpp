@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "autograd/program/buckets.h"
 #include "autograd/program/joined_op.h"
 #include "autograd/program/memory_plan.h"
 
@@ -99,13 +100,25 @@ class Specialiser {
     return sum;
   }
 
-  // The root of a value is the value whose memory it shares: itself, unless it is an alias.
+  // The root of a value is the value whose memory it lies in: itself, unless it is an alias or in a
+  // bucket.
   void find_roots() {
     root_.resize(program_.values.size());
+    offset_.assign(program_.values.size(), 0);
     for (std::size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<int>(i);
+    const auto lies_in = [&](int value, int other, std::size_t offset) {
+      root_[at(value)] = root_[at(other)];
+      offset_[at(value)] = offset_[at(other)] + offset;
+    };
     for (const Step& step : program_.steps) {
-      if (const int aliased = step.op->alias(); aliased >= 0) {
-        root_[at(step.outputs[0])] = root_[at(step.operands[at(aliased)])];
+      const auto* placed = dynamic_cast<const PlacedOp*>(step.op.get());
+      if (placed != nullptr && placed->gathers()) {
+        for (std::size_t k = 0; k < step.operands.size(); ++k) {
+          lies_in(step.operands[k], step.outputs[0], placed->offsets()[k]);
+        }
+      } else if (const int aliased = step.op->alias(); aliased >= 0) {
+        lies_in(step.outputs[0], step.operands[at(aliased)],
+                placed != nullptr ? placed->offsets()[0] : 0);
       }
     }
   }
@@ -164,12 +177,14 @@ class Specialiser {
       std::vector<int> taken;
       for (std::size_t o = 0; o < step.outputs.size(); ++o) {
         const int output = step.outputs[o];
+        if (root_[at(output)] != output) continue;  // it has its place in a bucket
         for (std::size_t i = 0; i < step.operands.size(); ++i) {
           const int operand = root_[at(step.operands[i])];
           const auto uses = std::count_if(step.operands.begin(), step.operands.end(),
                                           [&](int v) { return root_[at(v)] == operand; });
           if (!step.op->may_overwrite(static_cast<int>(i), static_cast<int>(o)) || uses != 1 ||
               result_.types[at(operand)].bytes() != result_.types[at(output)].bytes() ||
+              result_.types[at(step.operands[i])].bytes() != result_.types[at(output)].bytes() ||
               last_[at(operand)] != s ||
               std::find(taken.begin(), taken.end(), operand) != taken.end() ||
               !may_take(operand, output)) {
@@ -236,7 +251,7 @@ class Specialiser {
       Place place;
       switch (value.kind) {
         case Value::Kind::computed:
-          place.offset = buffers[at(buffer_of[root])].offset;
+          place.offset = buffers[at(buffer_of[root])].offset + offset_[v];
           break;
         case Value::Kind::input:
           place = {Place::Kind::input, value.source, 0};
@@ -359,6 +374,7 @@ class Specialiser {
   bool effects_;
   Specialised result_;
   std::vector<int> root_, first_, last_;  // by value; lives by root, in steps
+  std::vector<std::size_t> offset_;       // by value: in its root's memory, bytes
   std::vector<bool> fixed_;               // by value
 };
 

@@ -12,4 +12,16 @@ namespace tapescope {
 // and in the queue's order. `ranks` null: one rank.
 Plan all_reduce(Communicator* ranks, std::int64_t elements, DType dtype, Device device);
 
+// The same in two steps, between which other work is done, also other sums: the sums that are under
+// way end in the order in which they began.
+//   begin   in: -                        out: x {elements}, this rank's, and room {room} u8
+//   end     in: x {elements}, room       out: the sum; may be x
+// x and room belong to them in between.
+struct SumInTwoSteps {
+  std::size_t room = 0;  // bytes
+  Plan begin, end;
+};
+SumInTwoSteps all_reduce_in_two_steps(Communicator& ranks, std::int64_t elements, DType dtype,
+                                      Device device);
+
 }  // namespace tapescope

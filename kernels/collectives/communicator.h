@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string_view>
 
+#include "engine/queue.h"
 #include "engine/type.h"
 #include "kernels/collectives/rank_ended.h"
 
@@ -28,6 +30,27 @@ class Communicator {
   // tree of neighbours, ((0 + 1) + (2 + 3)): the same bits on every rank, whatever the transport,
   // and those that one process gets that adds the same values so.
   virtual void all_reduce(void* data, std::int64_t count, DType dtype) = 0;
+  // The same as a sum that is under way while other calls are made. `data` belongs to it from
+  // begin_sum() to the finish_sum() that ends it, the oldest first; at most kSumsUnderWay at once.
+  // A transport that cannot do two things at once adds when a sum is finished.
+  static constexpr int kSumsUnderWay = 2;
+  virtual void begin_sum(void* data, std::int64_t count, DType dtype) {
+    expect_room(under_way_.size());
+    under_way_.push_back({data, count, dtype});
+  }
+  virtual void finish_sum() {
+    expect_sum(under_way_.size());
+    const Sum sum = under_way_.front();
+    under_way_.pop_front();
+    all_reduce(sum.data, sum.count, sum.dtype);
+  }
+  // Lets sums that are under way go on, and waits for nothing: called now and then.
+  virtual void advance() {}
+
+  // Waits for a queue of the device, before the host reads what that made: another rank may keep it
+  // waiting, which the host finds out here where no other call does.
+  virtual void await(const Queue& queue) { (void)queue; }
+
   // What each rank has, in the order of ranks; bytes[r] is the length of rank r's.
   virtual void all_gather(const void* own, std::span<const std::size_t> bytes, void* all) = 0;
   virtual void broadcast(void* data, std::size_t bytes, int root) = 0;
@@ -38,6 +61,23 @@ class Communicator {
 
   // Spent in the calls above, waiting included.
   virtual double seconds() const = 0;
+
+ protected:
+  static void expect_room(std::size_t sums) {
+    if (sums < kSumsUnderWay) return;
+    throw failure("[begin_sum] {} sums are under way; finish one before another begins", sums);
+  }
+  static void expect_sum(std::size_t sums) {
+    if (sums == 0) throw failure("[finish_sum] no sum is under way; begin one first");
+  }
+
+ private:
+  struct Sum {
+    void* data;
+    std::int64_t count;
+    DType dtype;
+  };
+  std::deque<Sum> under_way_;
 };
 
 // Whether any rank says so; `ranks` null: the one there is.

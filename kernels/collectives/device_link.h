@@ -15,8 +15,15 @@ class DeviceLink {
   virtual ~DeviceLink() = default;
   // Whether sums are taken by sum_fast(): the user wants them so.
   virtual bool fast() const = 0;
-  // all {ranks, bytes}: this rank's row is there; the others are filled in.
-  virtual void gather_rows(void* all, std::size_t bytes, const Queue& queue) = 0;
+  // A queue beside `behind`, which goes on when that has come as far as it is now: for what others
+  // need later. mark() remembers how far it is, join() lets a queue wait for the oldest mark; no
+  // more of them than Communicator::kSumsUnderWay.
+  virtual Queue fork(const Queue& behind) = 0;
+  virtual void mark() = 0;
+  virtual void join(const Queue& queue) = 0;
+  // Sends to a partner, who sends too; either may be of 0 bytes.
+  virtual void exchange(int partner, const void* sent, std::size_t sent_bytes, void* received,
+                        std::size_t received_bytes, const Queue& queue) = 0;
   // out {count} = the sum of all ranks' `in`, in an order that the library chooses; may be `in`.
   virtual void sum_fast(const float* in, float* out, std::int64_t count, const Queue& queue) = 0;
 };

@@ -2,23 +2,37 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace tapescope {
 
-enum class Heard { yes, nothing, failed };
+// other_call: the partner's message is of another length, so it is at another call.
+enum class Heard : std::uint8_t { yes, nothing, other_call, failed };
+
+// A message to one rank and one from a rank, both under way at once; either rank may be -1: none.
+struct Exchange {
+  int to = -1;
+  const void* sent = nullptr;
+  std::size_t sent_bytes = 0;  // at most 1 GiB
+  int from = -1;
+  void* received = nullptr;
+  std::size_t received_bytes = 0;
+};
 
 class MessageLink {
  public:
   virtual ~MessageLink() = default;  // may wait for the others to end
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // Sends to one rank and receives from one, at once; either rank may be -1: none. Returns when
-  // both are done and `sent` may be written again. `nothing`: after `seconds` one of them was not;
-  // `failed`: `why` tells, for instance of a message of another length. The link is of no use after
-  // either.
-  virtual Heard exchange(int to, const void* sent, std::size_t sent_bytes, int from, void* received,
-                         std::size_t received_bytes, double seconds, std::string& why) = 0;
+
+  // Messages of different lanes know nothing of each other; those of one arrive in order.
+  static constexpr int kLanes = 3;
+  // Begins, where the lane's last exchange is done.
+  virtual void start(int lane, const Exchange& exchange) = 0;
+  // Whether the lane's exchange is done; `nothing`: not yet. Else `why` tells, and the link is of
+  // no use any more. Does the transport's work and waits for nothing.
+  virtual Heard test(int lane, std::string& why) = 0;
 };
 
 }  // namespace tapescope

@@ -15,7 +15,7 @@ std::string why_no_mpi();
 std::unique_ptr<MessageLink> open_mpi();
 
 // What program and library must have in common.
-constexpr int kMpiLibraryVersion = 1;
+constexpr int kMpiLibraryVersion = 2;
 
 // The functions that the library exports.
 extern "C" {

@@ -27,8 +27,13 @@ Library open_library(const char* name) {
   load(nccl.all_gather, "ncclAllGather");
   load(nccl.all_reduce, "ncclAllReduce");
   load(nccl.broadcast, "ncclBroadcast");
+  load(nccl.send, "ncclSend");
+  load(nccl.receive, "ncclRecv");
+  load(nccl.group_start, "ncclGroupStart");
+  load(nccl.group_end, "ncclGroupEnd");
   load(nccl.destroy, "ncclCommDestroy");
   load(nccl.abort, "ncclCommAbort");
+  load(nccl.async_error, "ncclCommGetAsyncError");
   load(nccl.error_string, "ncclGetErrorString");
   load(nccl.last_error, "ncclGetLastError");  // since 2.13; captured in graphs since 2.9.6
   nccl.why_missing = opened.why_missing();

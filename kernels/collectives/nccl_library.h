@@ -12,9 +12,9 @@ struct UniqueId {
   char bytes[128];
 };
 using Comm = void*;  // ncclComm_t; streams are cudaStream_t, which Queue::native() is
-constexpr int kSuccess = 0, kInvalidUsage = 5;  // ncclResult_t
-constexpr int kUint8 = 1, kFloat32 = 7;         // ncclDataType_t
-constexpr int kSum = 0;                         // ncclRedOp_t
+constexpr int kSuccess = 0, kInvalidUsage = 5, kInProgress = 7;  // ncclResult_t
+constexpr int kUint8 = 1, kFloat32 = 7;                          // ncclDataType_t
+constexpr int kSum = 0;                                          // ncclRedOp_t
 
 struct Library {
   int (*get_version)(int*) = nullptr;
@@ -26,8 +26,13 @@ struct Library {
                     void* stream) = nullptr;
   int (*broadcast)(const void* in, void* out, std::size_t count, int dtype, int root, Comm,
                    void* stream) = nullptr;
+  int (*send)(const void* data, std::size_t count, int dtype, int to, Comm, void* stream) = nullptr;
+  int (*receive)(void* data, std::size_t count, int dtype, int from, Comm, void* stream) = nullptr;
+  int (*group_start)() = nullptr;  // what follows is under way at once, from the end on
+  int (*group_end)() = nullptr;
   int (*destroy)(Comm) = nullptr;
   int (*abort)(Comm) = nullptr;
+  int (*async_error)(Comm, int* status) = nullptr;  // of what is under way
   const char* (*error_string)(int) = nullptr;
   const char* (*last_error)(Comm) = nullptr;  // of any communicator where null
   int version = 0;                            // 22809 is 2.28.9

@@ -9,10 +9,12 @@
 #include "engine/cuda_library.h"
 #include "engine/environment.h"
 #include "engine/error.h"
+#include "engine/remedy.h"
 #include "engine/runtime.h"
 #include "kernels/collectives/device_link.h"
 #include "kernels/collectives/stopwatch.h"
 #include "kernels/collectives/tree.h"
+#include "kernels/collectives/watchdog.h"
 
 namespace tapescope {
 namespace {
@@ -27,6 +29,8 @@ class NcclRanks final : public Communicator, public DeviceLink {
         host_(std::move(host)),
         options_(options),
         runtime_(DeviceRuntime::of(options.device)),
+        forked_(runtime_),
+        marks_{Event(runtime_), Event(runtime_)},
         exceptions_(std::uncaught_exceptions()) {
     const int status = nccl_.init_rank(&comm_, size(), id, rank());
     if (status == nccl::kInvalidUsage) {
@@ -36,13 +40,16 @@ class NcclRanks final : public Communicator, public DeviceLink {
           rank(), size(), nccl_.last_error(nullptr), host_ ? host_->transport() : "mpi");
     }
     nccl_.check(status, "ncclCommInitRank");
+    watchdog_ = std::make_unique<Watchdog>([this](double seconds) { return look(seconds); });
   }
   // A rank that ends by an error does not wait for the others' part in what is under way.
   ~NcclRanks() override {
+    const bool given_up = watchdog_ && !watchdog_->words().empty();
+    watchdog_ = nullptr;
     if (comm_ == nullptr) return;
     const bool failing = std::uncaught_exceptions() > exceptions_;
-    (failing ? nccl_.abort : nccl_.destroy)(comm_);
-    if (buffer_ != nullptr && !failing) runtime_.free(buffer_);
+    if (!given_up) (failing ? nccl_.abort : nccl_.destroy)(comm_);
+    if (buffer_ != nullptr && (given_up || !failing)) runtime_.free(buffer_);
   }
   NcclRanks(const NcclRanks&) = delete;
   NcclRanks& operator=(const NcclRanks&) = delete;
@@ -54,15 +61,46 @@ class NcclRanks final : public Communicator, public DeviceLink {
   DeviceLink* device_link() override { return this; }
 
   bool fast() const override { return options_.fast_all_reduce; }
-  void gather_rows(void* all, std::size_t bytes, const Queue& queue) override {
-    const char* const own = static_cast<char*>(all) + bytes * static_cast<std::size_t>(rank());
-    nccl_.check(nccl_.all_gather(own, all, bytes, nccl::kUint8, comm_, queue.native()),
-                "ncclAllGather");
+  Queue fork(const Queue& behind) override {
+    const Queue side = runtime_.copy_queue();
+    forked_.record(behind);
+    forked_.hold(side);
+    return side;
+  }
+  void mark() override {
+    expect_room(marked_ - joined_);
+    marks_[marked_++ % kSumsUnderWay].record(runtime_.copy_queue());
+  }
+  void join(const Queue& queue) override {
+    expect_sum(marked_ - joined_);
+    marks_[joined_++ % kSumsUnderWay].hold(queue);
+  }
+  void exchange(int partner, const void* sent, std::size_t sent_bytes, void* received,
+                std::size_t received_bytes, const Queue& queue) override {
+    watched("ncclSend", [&] {
+      int status = nccl_.group_start();
+      const auto go = [&](auto function, auto* data, std::size_t bytes) {
+        if (status != nccl::kSuccess || bytes == 0) return;
+        status = function(data, bytes, nccl::kUint8, partner, comm_, queue.native());
+      };
+      go(nccl_.send, sent, sent_bytes);
+      go(nccl_.receive, received, received_bytes);
+      const int end = nccl_.group_end();
+      return status != nccl::kSuccess ? status : end;
+    });
   }
   void sum_fast(const float* in, float* out, std::int64_t count, const Queue& queue) override {
-    nccl_.check(nccl_.all_reduce(in, out, static_cast<std::size_t>(count), nccl::kFloat32,
-                                 nccl::kSum, comm_, queue.native()),
-                "ncclAllReduce");
+    watched("ncclAllReduce", [&] {
+      return nccl_.all_reduce(in, out, static_cast<std::size_t>(count), nccl::kFloat32, nccl::kSum,
+                              comm_, queue.native());
+    });
+  }
+
+  void await(const Queue& queue) override {
+    watched("waiting for the GPU", [&] {
+      runtime_.wait(queue);
+      return nccl::kSuccess;
+    });
   }
 
   void all_reduce(void* data, std::int64_t count, DType dtype) override {
@@ -82,6 +120,14 @@ class NcclRanks final : public Communicator, public DeviceLink {
       }
       tree_sum(parts, static_cast<std::int64_t>(piece / element), dtype, own);
     }
+  }
+
+  void begin_sum(void* data, std::int64_t count, DType dtype) override {
+    host_ ? host_->begin_sum(data, count, dtype) : Communicator::begin_sum(data, count, dtype);
+  }
+  void finish_sum() override { host_ ? host_->finish_sum() : Communicator::finish_sum(); }
+  void advance() override {
+    if (host_) host_->advance();
   }
 
   void all_gather(const void* own, std::span<const std::size_t> bytes, void* all) override {
@@ -115,9 +161,11 @@ class NcclRanks final : public Communicator, public DeviceLink {
       char* const at = static_cast<char*>(data) + begin;
       const Queue queue = runtime_.compute_queue();
       if (rank() == root) runtime_.copy(buffer(), at, piece, queue);
-      nccl_.check(
-          nccl_.broadcast(buffer(), buffer(), piece, nccl::kUint8, root, comm_, queue.native()),
-          "ncclBroadcast");
+      watched("ncclBroadcast", [&] {
+        return nccl_.broadcast(buffer(), buffer(), piece, nccl::kUint8, root, comm_,
+                               queue.native());
+      });
+      await(queue);
       runtime_.copy(at, buffer(), piece, queue);
       runtime_.wait(queue);
     }
@@ -132,6 +180,49 @@ class NcclRanks final : public Communicator, public DeviceLink {
   }
 
  private:
+  // NCCL itself waits for ever. A call that the watchdog ended tells why, whatever it returns.
+  template <class Call>
+  void watched(const char* what, Call call) {
+    const auto told = [&] {
+      const std::string words = watchdog_->words();
+      if (words.empty()) return;
+      throw ErrorWithRemedy(Remedy::longer_wait, failure("[nccl] {}: {}", what, words));
+    };
+    told();  // there is nothing left to call
+    int status = nccl::kSuccess;
+    try {
+      const Watchdog::Call under_way(*watchdog_);
+      status = call();
+    } catch (const Error&) {
+      told();
+      throw;
+    }
+    told();
+    nccl_.check(status, what);
+  }
+  // By the watchdog's thread. Ends what is under way where NCCL says that it is lost, and after the
+  // time-out: by ncclCommAbort(), which also ends its kernels.
+  std::string look(double seconds) {
+    int status = nccl::kSuccess;
+    nccl_.async_error(comm_, &status);
+    const bool lost = status != nccl::kSuccess && status != nccl::kInProgress;
+    if (!lost && seconds < options_.rank_timeout) return "";
+    const std::string said = lost ? nccl_.error_string(status) : "";
+    nccl_.abort(comm_);
+    const std::string who = fmt::format("rank {} of {} ", rank(), size());
+    if (lost)
+      return who + "has lost another one (" + said + "); look for it, or give ranks more time";
+    return who + fmt::format(
+                     "has waited for {} s: another one is stopped or has ended; look for it, "
+                     "or give ranks more time",
+                     options_.rank_timeout);
+  }
+  // all {ranks, bytes}: this rank's row is there; the others are filled in.
+  void gather_rows(void* all, std::size_t bytes, const Queue& queue) {
+    const char* const own = static_cast<char*>(all) + bytes * static_cast<std::size_t>(rank());
+    watched("ncclAllGather",
+            [&] { return nccl_.all_gather(own, all, bytes, nccl::kUint8, comm_, queue.native()); });
+  }
   // Rows of `row` bytes in the buffer, one a rank: this one's begins with `bytes` of `own`.
   void send(const void* own, std::size_t bytes, std::size_t row) {
     const Queue queue = runtime_.compute_queue();
@@ -140,6 +231,7 @@ class NcclRanks final : public Communicator, public DeviceLink {
   }
   void receive(std::size_t from, std::size_t row, void* to, std::size_t bytes) {
     const Queue queue = runtime_.compute_queue();
+    await(queue);
     runtime_.copy(to, buffer() + row * from, bytes, queue);
     runtime_.wait(queue);
   }
@@ -156,8 +248,11 @@ class NcclRanks final : public Communicator, public DeviceLink {
   const std::unique_ptr<Communicator> host_;
   const NcclOptions options_;
   DeviceRuntime& runtime_;
+  Event forked_, marks_[kSumsUnderWay];
+  std::size_t marked_ = 0, joined_ = 0;
   const int exceptions_;
   nccl::Comm comm_ = nullptr;
+  std::unique_ptr<Watchdog> watchdog_;
   void* buffer_ = nullptr;
   double seconds_ = 0;
 };

@@ -22,6 +22,7 @@ void take_own_gpu(const Launched& launched);
 struct NcclOptions {
   int rank = 0, ranks = 1;
   bool fast_all_reduce = false;
+  double rank_timeout = 300;  // seconds that a rank may keep others waiting, on their GPUs too
   Device device = Device::cuda();
 };
 

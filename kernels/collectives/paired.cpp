@@ -6,16 +6,16 @@
 #include <vector>
 
 #include "engine/remedy.h"
+#include "kernels/collectives/paired_sum.h"
+#include "kernels/collectives/patience.h"
 #include "kernels/collectives/stopwatch.h"
 #include "kernels/collectives/tree.h"
 
 namespace tapescope {
 namespace {
 
-// What is exchanged at once, in bytes: each message costs a meeting, which two processes on busy
-// processors pay dearly.
-constexpr std::int64_t kPiece = 8 << 20;
 constexpr std::size_t kLongest = std::size_t{1} << 30;  // message: MPI counts in int
+static_assert(MessageLink::kLanes == Communicator::kSumsUnderWay + 1);
 
 class PairedCommunicator final : public Communicator {
  public:
@@ -32,20 +32,26 @@ class PairedCommunicator final : public Communicator {
 
   void all_reduce(void* data, std::int64_t count, DType dtype) override {
     const Call call(*this, "all_reduce");
-    const auto element = static_cast<std::int64_t>(size_of(dtype));
-    const std::int64_t piece = kPiece / element;
-    if (count > 0) other_.resize(static_cast<std::size_t>(std::min(count, piece) * element));
-    for (std::int64_t done = 0; done < count; done += piece) {
-      const std::int64_t n = std::min(count - done, piece);
-      char* const own = static_cast<char*>(data) + done * element;
-      const auto bytes = static_cast<std::size_t>(n * element);
-      for (int distance = 1; distance < size(); distance *= 2) {
-        const int partner = rank() ^ distance;
-        exchange(partner, own, bytes, partner, other_.data(), bytes);
-        const bool lower = rank() < partner;
-        add_pair(lower ? own : other_.data(), lower ? other_.data() : own, n, dtype, own);
-      }
-    }
+    now_.begin(*link_, 0, data, count, dtype);
+    wait_for(now_);
+  }
+
+  void begin_sum(void* data, std::int64_t count, DType dtype) override {
+    expect_room(begun_ - finished_);
+    const Call call(*this, "all_reduce");
+    const std::size_t place = begun_++ % kSumsUnderWay;
+    sums_[place].begin(*link_, static_cast<int>(place) + 1, data, count, dtype);
+  }
+  void finish_sum() override {
+    expect_sum(begun_ - finished_);
+    const Stopwatch watch(seconds_);
+    wait_for(sums_[finished_ % kSumsUnderWay]);
+    ++finished_;
+  }
+  void advance() override {
+    if (begun_ == finished_) return;
+    const Stopwatch watch(seconds_);
+    advance_sums();
   }
 
   void all_gather(const void* own, std::span<const std::size_t> bytes, void* all) override {
@@ -114,29 +120,60 @@ class PairedCommunicator final : public Communicator {
 
   void exchange_piece(int to, const void* sent, std::size_t sent_bytes, int from, void* received,
                       std::size_t received_bytes) {
+    link_->start(0, {to, sent, sent_bytes, from, received, received_bytes});
+    const int partner = from >= 0 ? from : to;
+    wait(partner,
+         [&] { return heard(partner, [&](std::string& why) { return link_->test(0, why); }); });
+  }
+
+  void wait_for(PairedSum& sum) {
+    if (advance(sum)) return;
+    wait(sum.partner(), [&] { return advance(sum); });
+  }
+  bool advance(PairedSum& sum) {
+    return heard(sum.partner(), [&](std::string& why) { return sum.advance(why); });
+  }
+  void advance_sums() {
+    for (std::size_t k = finished_; k < begun_; ++k) advance(sums_[k % kSumsUnderWay]);
+  }
+
+  // Sums that are under way go on meanwhile.
+  template <class Done>
+  void wait(int partner, Done done) {
+    const auto look = [&] {
+      advance_sums();
+      return done();
+    };
+    if (wait_patiently(rank_timeout_, look)) return;
+    throw ErrorWithRemedy(
+        Remedy::longer_wait,
+        failure("[{}] {} has heard nothing from rank {} for {} s: that one, or one that it waits "
+                "for itself, is stopped or has ended; look for it, or give ranks more time",
+                kind_, where(), partner, rank_timeout_));
+  }
+
+  template <class Ask>
+  bool heard(int partner, Ask ask) {
     std::string why;
-    const Heard heard =
-        link_->exchange(to, sent, sent_bytes, from, received, received_bytes, rank_timeout_, why);
-    if (heard == Heard::yes) return;
-    const std::string where = fmt::format("rank {} of {} in call {}", rank(), size(), calls_ - 1);
-    if (heard == Heard::nothing) {
-      throw ErrorWithRemedy(
-          Remedy::longer_wait,
-          failure(
-              "[{}] {} has heard nothing from rank {} for {} s: that one, or one that it waits for "
-              "itself, is stopped or has ended; look for it, or give ranks more time",
-              kind_, where, from >= 0 ? from : to, rank_timeout_));
-    }
+    const Heard heard = ask(why);
+    if (heard == Heard::yes || heard == Heard::nothing) return heard == Heard::yes;
     throw failure(
-        "[{}] {} cannot speak with rank {}: {}; start all ranks by the same program, options "
-        "and data",
-        kind_, where, from >= 0 ? from : to, why);
+        "[{}] {} cannot speak with rank {}: {}; {}", kind_, where(), partner, why,
+        heard == Heard::other_call
+            ? "it is at another call: start all ranks by the same program, options and "
+              "data"
+            : "look at that rank's machine and at the network between, and go on from the "
+              "last checkpoint");
+  }
+  std::string where() const {
+    return fmt::format("rank {} of {} in call {}", rank(), size(), calls_ - 1);
   }
 
   const std::string_view transport_;
   const std::unique_ptr<MessageLink> link_;
   const double rank_timeout_;
-  std::vector<char> other_;  // a partner's piece
+  PairedSum now_, sums_[kSumsUnderWay];
+  std::size_t begun_ = 0, finished_ = 0;
   const char* kind_ = "";
   std::uint64_t calls_ = 0;
   double seconds_ = 0;

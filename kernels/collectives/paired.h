@@ -8,8 +8,8 @@
 
 namespace tapescope {
 
-// Recursive doubling: in round d rank r exchanges with r ^ d what it has, and lower + higher is the
-// sum over both halves: the tree of tree.h. `transport` outlives it (a literal).
+// Sums are those of paired_sum.h, and go on while other calls are made. `transport` outlives it (a
+// literal).
 std::unique_ptr<Communicator> make_paired(std::string_view transport,
                                           std::unique_ptr<MessageLink> link, double rank_timeout);
 

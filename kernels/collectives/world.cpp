@@ -72,6 +72,7 @@ std::unique_ptr<Communicator> join_by_nccl(const Launched& launched, const World
   nccl.rank = launched.rank;
   nccl.ranks = launched.ranks;
   nccl.fast_all_reduce = options.fast_all_reduce;
+  nccl.rank_timeout = options.rank_timeout;
   return join_nccl(nccl::library(), join_by_host(launched, options), nccl);
 }
 

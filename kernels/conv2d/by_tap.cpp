@@ -231,6 +231,11 @@ struct Sums {
   std::int64_t workers;
 
   std::int64_t pieces() const { return std::max<std::int64_t>(1, c.pieces); }
+  // Two pieces of which the second is one block of rows are made in one buffer, p0 += p1: the
+  // products of a block are summed from zero before they are added.
+  bool in_pairs(std::int64_t pixels) const {
+    return pieces() > 1 && (c.N + pieces() - 1) / pieces() * pixels <= kRows;
+  }
   std::int64_t parts() const { return blocks(c.O, kOutputs); }
   std::int64_t level_floats() const { return kOutputs * c.I; }
   std::int64_t scratch_floats() const {
@@ -238,13 +243,12 @@ struct Sums {
   }
 };
 
-// dw[o, tap] of some images for o in [o, o + outputs), to rows `stride` apart.
+// Adds dw[o, tap] of some images for o in [o, o + outputs) to rows `stride` apart.
 template <class T>
-void sum_images(const Sums& s, std::int64_t tap, RowRange images, std::int64_t o,
+void add_images(const Sums& s, std::int64_t tap, RowRange images, std::int64_t o,
                 std::int64_t outputs, const T* x, const T* dy, float* scratch, float* to,
                 std::int64_t stride) {
   const std::int64_t I = s.c.I, O = s.c.O;
-  for (std::int64_t r = 0; r < outputs; ++r) std::fill_n(to + r * stride, I, 0.0f);
   const std::vector<Pixels>& joined = s.taps[static_cast<std::size_t>(tap)];
   const auto pixels = static_cast<std::int64_t>(joined.size());
   float *d = scratch, *v = scratch + kRows * kOutputs;  // {rows, outputs}, {rows, I}
@@ -272,13 +276,19 @@ void sum_tap(const Sums& s, std::int64_t tap, std::int64_t o, std::int64_t outpu
     return level == 0 ? to : levels + (level - 1) * s.level_floats();
   };
   const auto stride = [&](int level) { return level == 0 ? dw_stride : I; };
-  // Zeros are the sum of zeros.
-  const std::int64_t pieces = s.taps[static_cast<std::size_t>(tap)].empty() ? 1 : s.pieces();
+  const auto pixels = std::ssize(s.taps[static_cast<std::size_t>(tap)]);
+  const std::int64_t pieces = pixels == 0 ? 1 : s.pieces();  // zeros are the sum of zeros
+  const std::int64_t together = pixels > 0 && s.in_pairs(pixels) ? 2 : 1;
   sum_pieces(
-      pieces,
-      [&](std::int64_t piece, int level) {
-        sum_images(s, tap, piece_of(s.c.N, piece, pieces), o, outputs, x, dy, scratch,
-                   buffer(level), stride(level));
+      pieces / together,
+      [&](std::int64_t made, int level) {
+        for (std::int64_t r = 0; r < outputs; ++r) {
+          std::fill_n(buffer(level) + r * stride(level), I, 0.0f);
+        }
+        for (std::int64_t k = 0; k < together; ++k) {
+          add_images(s, tap, piece_of(s.c.N, made * together + k, pieces), o, outputs, x, dy,
+                     scratch, buffer(level), stride(level));
+        }
       },
       [&](int sum, int other) {
         for (std::int64_t r = 0; r < outputs; ++r) {

@@ -19,7 +19,7 @@ struct Conv2dShape {
   std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
   // Of a weight gradient on the CPU: pieces of the batch that are summed one by one, see
-  // kernels/common/pieces.h; 0: there are none.
+  // kernels/common/pieces.h; 0: there are none. A kernel that knows no pieces has no plan for them.
   std::int64_t pieces = 0;
 
   // y: {N, P, Q, O}. 0 where the kernel does not fit.

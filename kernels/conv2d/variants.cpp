@@ -4,7 +4,6 @@
 #include "kernels/conv2d/depthwise_simd.h"
 #include "kernels/conv2d/few_channels.h"
 #include "kernels/conv2d/onednn.h"
-#include "kernels/conv2d/pieces.h"
 #include "kernels/conv2d/reference.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/more_ops/cast/widened.h"
@@ -62,9 +61,10 @@ Plan in_f32(const Conv2dShape& s) {
   f32.dtype = DType::f32;
   return prepare_from(family(), f32, f32.dtype, {Device::cpu(), {}});
 }
+// One that sums over a whole batch only.
 template <Plan (*prepare)(const Conv2dShape&)>
-Plan by_pieces(const Conv2dShape& s) {
-  return weight_gradient_by_pieces(s, prepare);
+Plan whole(const Conv2dShape& s) {
+  return s.pieces > 0 ? Plan() : prepare(s);
 }
 std::int64_t x_elements(const Conv2dShape& s) { return s.N * s.H * s.W * s.I; }
 std::int64_t y_elements(const Conv2dShape& s) { return s.N * s.P() * s.Q() * s.O; }
@@ -80,8 +80,9 @@ Plan widened_data_gradient(const Conv2dShape& s) {
                  {x_elements(s)});
 }
 Plan widened_weight_gradient(const Conv2dShape& s) {
-  return widened(in_f32<conv2d_weight_gradient_variants>(s), {x_elements(s), y_elements(s)},
-                 {kAsItIs});
+  Plan f32 = in_f32<conv2d_weight_gradient_variants>(s);
+  if (!f32) return f32;
+  return widened(std::move(f32), {x_elements(s), y_elements(s)}, {kAsItIs});
 }
 
 constexpr Variant<Conv2dShape> reference_row(Prepare prepare) {
@@ -130,9 +131,9 @@ Rows<Conv2dShape> conv2d_weight_gradient_variants() {
       winograd_row(winograd::conv2d_weight_gradient, winograd::supports_conv2d_weight_gradient),
       by_tap_row(by_tap::conv2d_weight_gradient),
       onednn_row(onednn::conv2d_weight_gradient, onednn::supports_conv2d_weight_gradient),
-      depthwise_row(by_pieces<depthwise::conv2d_weight_gradient>),
+      depthwise_row(whole<depthwise::conv2d_weight_gradient>),
       widened_row(widened_weight_gradient),
-      reference_row(by_pieces<reference::conv2d_weight_gradient>),
+      reference_row(whole<reference::conv2d_weight_gradient>),
   };
   return rows;
 }

@@ -193,11 +193,11 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
   const std::int64_t m_element = apart(outputs * inputs);
   const auto make = [&](std::int64_t piece, int level) {
     const RowRange tiles = p.tiles_of(piece);
-    std::fill_n(m, kElements * m_element, 0.0f);
     for (std::int64_t e = 0; e < kElements; ++e) {
       const float* from_d = d + e * d_element + tiles.first * O + o;
       const float* from_v = v + e * v_element + tiles.first * I + i;
       float* to = m + e * m_element;
+      std::fill_n(to, m_element, 0.0f);
       const std::int64_t panels = blocks(outputs, kernels.rows);
       for (std::int64_t j = 0; j < inputs; j += kernels.columns) {
         const std::int64_t vectors = std::min(kernels.columns, inputs - j) / kernels.width;

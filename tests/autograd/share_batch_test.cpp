@@ -17,14 +17,25 @@ constexpr std::int64_t kRows = 3;  // of RandomTape's batch: shares of 0, 1 and 
 struct Outcome {
   std::vector<Tensor> outputs;
   std::set<std::string> ops;
-  int sums = 0;  // over ranks
+  int sums = 0, buckets = 0;  // over ranks
 };
 
+// What is asked, and the squares of it: an optimiser reads gradients, too.
+std::vector<Var> asked_of(const RandomTape& random) {
+  std::vector<Var> asked = random.asked();
+  for (const Var& value : random.asked()) {
+    if (is_floating(value.dtype())) asked.push_back(sum(square(value)));
+  }
+  return asked;
+}
+
 Outcome run_share(std::uint64_t seed, DType dtype, int chunks, Communicator* ranks) {
+  constexpr std::size_t kBuckets[] = {std::size_t{4} << 20, 1000, 1, 0};
   Tape tape(Device::cpu(), Mode::training, {7, {}});
   tape.step();
   const RandomTape random(tape, seed, dtype, false);
-  Program program = tape.compile(random.asked(), {}, {.chunks = chunks, .ranks = ranks});
+  Program program = tape.compile(
+      asked_of(random), {}, {.chunks = chunks, .ranks = ranks, .bucket_bytes = kBuckets[seed % 4]});
   const RowRange own =
       ranks == nullptr ? RowRange{0, kRows} : piece_of(kRows, ranks->rank(), ranks->size());
   std::vector<NamedTensor> inputs;
@@ -39,7 +50,8 @@ Outcome run_share(std::uint64_t seed, DType dtype, int chunks, Communicator* ran
   Outcome outcome{program.run(inputs), {}};
   for (const StepInfo& step : program.steps()) {
     outcome.ops.insert(describe(*step.op));
-    outcome.sums += step.op->name() == "all_reduce";
+    outcome.sums += step.op->name() == "all_reduce" || step.op->name() == "all_reduce_end";
+    outcome.buckets += step.op->name() == "all_reduce_end";
   }
   return outcome;
 }
@@ -99,7 +111,7 @@ TEST(ShareBatch, RanksComputeTheBitsOfOneProcess) {
   // There was something for each rule to do.
   std::string all;
   for (const std::string& op : ops) all += op + "\n";
-  for (const char* found : {"all_reduce ranks=4", "part=sums",
+  for (const char* found : {"all_reduce ranks=4", "all_reduce_begin ranks=4 sums=3", "part=sums",
                             "batch_norm_relu_gradient epsilon=1e-05 residual=1 part=sums",
                             "conv2d_weight_gradient", "relu_dropout", "reduce_like", "chunks=2"}) {
     EXPECT_NE(all.find(found), std::string::npos) << found << " in\n" << all;
@@ -127,6 +139,83 @@ TEST(ShareBatch, ASumThatIsLeftOutIsSeen) {
   }
   EXPECT_GE(summed, 5);
   EXPECT_EQ(seen, summed);
+}
+
+TEST(ShareBatch, ABucketThatIsLeftOutIsSeen) {
+  int seen = 0, had_buckets = 0;
+  for (std::uint64_t seed = 0; seed < 80; ++seed) {
+    const Outcome one = run_share(seed, DType::f32, 4, nullptr);
+    const auto shared = run_ranks(seed, DType::f32, 2, ThreadRanks::Fault::skipped_bucket);
+    seen += !difference(one, shared).empty();
+    had_buckets += shared[0].buckets > 0;
+  }
+  EXPECT_GE(had_buckets, 10);
+  EXPECT_EQ(seen, had_buckets);
+}
+
+// A net of four layers without a norm, its step with a norm of the gradients.
+TEST(ShareBatch, ABucketBeginsBehindItsLastGradientAndEndsBeforeTheFirstReader) {
+  ThreadRanks(2).run([](Communicator& own) {
+    Tape tape(Device::cpu(), Mode::training);
+    Var x = tape.input("x", DType::f32, {4, 8});
+    std::vector<Var> weights;
+    for (int k = 0; k < 4; ++k) {
+      weights.push_back(tape.input(fmt::format("w{}", k), DType::f32, {8, 8}));
+      x = tapescope::tanh(linear(x, weights.back()));
+    }
+    const Var loss = mean(square(x));
+    Var norm;
+    for (const Var& gradient : tape.gradient(loss, weights)) {
+      const Var squares = sum(square(gradient));
+      norm = norm ? add(norm, squares) : squares;
+    }
+    const auto order = [&](std::size_t bytes) {
+      CompileOptions options{.chunks = 1, .ranks = &own, .bucket_bytes = bytes};
+      options.guard = loss;
+      const Var outputs[] = {loss, norm};
+      Program program = tape.compile(outputs, {}, options);
+      std::string words;
+      for (const StepInfo& step : program.steps()) {
+        const std::string name(step.op->name());
+        if (name == "matmul" && step.outputs[0].shape == Shape{8, 8}) words += "gradient ";
+        // The loss, and how many rows it is the mean of.
+        if (name == "all_reduce") words += step.path.find("gradient") == 0 ? "sum " : "loss ";
+        if (name == "all_reduce_begin") words += fmt::format("begin{} ", step.operands.size());
+        if (name == "all_reduce_end") words += "end ";
+        if (name == "square" && step.outputs[0].shape == Shape{8, 8}) words += "read ";
+      }
+      return words;
+    };
+    const std::string losses = "loss loss sum ", reads = "read read read read ";
+    EXPECT_EQ(order(1 << 20), losses + "gradient gradient gradient gradient begin4 end " + reads);
+    EXPECT_EQ(order(512),
+              losses + "gradient gradient begin2 gradient gradient begin2 end end " + reads);
+    // No more than two are under way.
+    EXPECT_EQ(order(1),
+              losses +
+                  "gradient begin1 gradient begin1 gradient end begin1 gradient end begin1 "
+                  "end end " +
+                  reads);
+    EXPECT_EQ(order(0), losses + "gradient sum gradient sum gradient sum gradient sum " + reads);
+  });
+}
+
+TEST(ShareBatch, ARunThatEndsEarlyLeavesNoSumUnderWay) {
+  ThreadRanks(2).run([](Communicator& own) {
+    Tape tape(Device::cpu(), Mode::training);
+    const Var x = tape.input("x", DType::f32, {4, 3}), w = tape.input("w", DType::f32, {5, 3});
+    const Var y = tapescope::tanh(linear(x, w));
+    const Var outputs[] = {tape.gradient(mean(square(y)), {w})[0]};
+    Program program = tape.compile(outputs, {}, {.chunks = 1, .ranks = &own});
+    const Tensor rows = noise({DType::f32, {2, 3}}, static_cast<std::uint64_t>(own.rank()));
+    const NamedTensor inputs[] = {{"x", rows}, {"w", noise({DType::f32, {5, 3}}, 9)}};
+    const std::vector<Tensor> before = program.run(inputs);
+    for (std::size_t last = 0; last < program.steps().size(); ++last) {
+      program.run(inputs, [&](const ObservedStep& step) { return step.index != last; });
+    }
+    EXPECT_EQ(bits(program.run(inputs)[0]), bits(before[0]));
+    EXPECT_THROW(own.finish_sum(), Error);
+  });
 }
 
 TEST(ShareBatch, PiecesChangeValuesByRoundingAtMost) {

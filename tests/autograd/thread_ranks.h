@@ -16,8 +16,8 @@ class ThreadRanks {
  public:
   explicit ThreadRanks(int ranks) : barrier_(ranks), parts_(static_cast<std::size_t>(ranks)) {}
 
-  // Planted: sums in another order; the fifth sum left out.
-  enum class Fault : std::uint8_t { none, order, skipped };
+  // Planted: sums in another order; the fifth sum left out; the first bucket of them left out.
+  enum class Fault : std::uint8_t { none, order, skipped, skipped_bucket };
   void run(const std::function<void(Communicator&)>& body, Fault fault = Fault::none) {
     std::vector<std::thread> threads;
     std::vector<std::exception_ptr> errors(parts_.size());
@@ -48,6 +48,10 @@ class ThreadRanks {
     void all_reduce(void* data, std::int64_t count, DType dtype) override {
       if (fault_ == Fault::skipped && ++calls_ == 5) return;
       dtype == DType::f64 ? sum<double>(data, count) : sum<float>(data, count);
+    }
+    void begin_sum(void* data, std::int64_t count, DType dtype) override {
+      if (fault_ == Fault::skipped_bucket && ++buckets_ == 1) count = 0;
+      Communicator::begin_sum(data, count, dtype);
     }
     void all_gather(const void* own, std::span<const std::size_t> bytes, void* all) override {
       share(own);
@@ -94,7 +98,7 @@ class ThreadRanks {
     ThreadRanks& all_;
     int rank_;
     Fault fault_;
-    int calls_ = 0;
+    int calls_ = 0, buckets_ = 0;
   };
 
   std::barrier<> barrier_;

@@ -115,6 +115,7 @@ TEST(Collectives, ThreadsAsRanks) {
   run_threads(1, everything);
   for (const int count : {2, 4}) {
     run_threads(count, [](Communicator& ranks) {
+      sums_under_way(ranks);
       all_gathers_and_broadcasts(ranks);
       mixed_calls(ranks, 300);
     });
@@ -172,6 +173,13 @@ TEST(Collectives, RanksAtDifferentCallsAreRefused) {
 }
 
 TEST(Collectives, WhatIsNoCallIsRefused) {
+  run_threads(1, [](Communicator& ranks) {
+    float numbers[3] = {};
+    EXPECT_SAYS(message_of(Blame::failure, [&] { ranks.finish_sum(); }), "no sum is under way");
+    for (float& number : std::span(numbers, 2)) ranks.begin_sum(&number, 1, DType::f32);
+    EXPECT_SAYS(message_of(Blame::failure, [&] { ranks.begin_sum(numbers + 2, 1, DType::f32); }),
+                "2 sums are under way");
+  });
   run_threads(1, [](Communicator& ranks) {
     std::int64_t number = 0;
     const std::size_t lengths[] = {1, 1};
@@ -354,6 +362,7 @@ TEST(CollectivesByMpi, OtherLengthsAndNumbersAreRefused) {
   EXPECT_TRUE(ended_with(result, 1)) << result.status;
   EXPECT_SAYS(result.text, "[all_reduce] rank ");
   EXPECT_SAYS(result.text, "cannot speak with rank ");
+  EXPECT_SAYS(result.text, "it is at another call: start all ranks by the same program");
   const Result three = by_mpirun(3, "everything");
   EXPECT_TRUE(ended_with(three, 2)) << three.status;
   EXPECT_SAYS(three.text, "3 ranks: their number must be a power of two");

@@ -3,6 +3,9 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -12,37 +15,49 @@ namespace {
 struct Id {
   char bytes[128];
 };
+struct Comm {
+  int rank;
+  bool aborted = false;
+};
 struct World {
   std::mutex mutex;
   std::condition_variable changed;
   int ranks = 0, arrived = 0, round = 0;
   std::vector<const void*> in;
+  std::map<std::pair<int, int>, std::deque<std::vector<char>>> mail;  // from, to
 
-  // Calls `read` when all ranks have shown their data; returns when all have read.
+  // Calls `read` when all ranks have shown their data; returns when all have read. An error where
+  // this rank's communicator was aborted meanwhile.
   template <class Read>
-  void meet(int rank, const void* own, Read read) {
+  int meet(Comm& comm, const void* own, Read read) {
     std::unique_lock lock(mutex);
     in.resize(static_cast<std::size_t>(ranks));
-    in[static_cast<std::size_t>(rank)] = own;
-    turn(lock);
+    in[static_cast<std::size_t>(comm.rank)] = own;
+    if (!turn(lock, comm)) return 6;
     read(in);
-    turn(lock);
+    return turn(lock, comm) ? 0 : 6;
   }
-  void turn(std::unique_lock<std::mutex>& lock) {
+  bool turn(std::unique_lock<std::mutex>& lock, Comm& comm) {
     const int now = round;
     if (++arrived == ranks) {
       arrived = 0;
       ++round;
       changed.notify_all();
     } else {
-      changed.wait(lock, [&] { return round != now; });
+      changed.wait(lock, [&] { return round != now || comm.aborted; });
     }
+    return !comm.aborted;
   }
 };
-struct Comm {
-  int rank;
+struct Message {
+  Comm* comm;
+  int other;
+  const void* sent;
+  void* received;
+  std::size_t bytes;
 };
 World world;
+thread_local std::vector<Message> group;
 std::string last;
 
 constexpr std::size_t size_of_type(int type) { return type == 8 ? 8 : type == 7 ? 4 : 1; }
@@ -80,41 +95,84 @@ int ncclCommInitRank(Comm** comm, int ranks, Id id, int rank) {
   {
     const std::lock_guard lock(world.mutex);
     world.ranks = ranks;
+    world.mail.clear();
+    world.arrived = 0;  // of a world before that one did not come to
   }
   *comm = new Comm{rank};
   return 0;
 }
 int ncclAllGather(const void* in, void* out, std::size_t count, int type, Comm* comm, void*) {
   const std::size_t bytes = count * size_of_type(type);
-  world.meet(comm->rank, in, [&](const auto& all) {
+  return world.meet(*comm, in, [&](const auto& all) {
     for (std::size_t r = 0; r < all.size(); ++r) {
       char* const to = static_cast<char*>(out) + r * bytes;
       if (to != all[r]) std::memcpy(to, all[r], bytes);
     }
   });
-  return 0;
 }
 int ncclAllReduce(const void* in, void* out, std::size_t count, int type, int, Comm* comm, void*) {
   std::vector<char> total(count * size_of_type(type));
-  world.meet(comm->rank, in, [&](const auto& all) {
+  const int status = world.meet(*comm, in, [&](const auto& all) {
     type == 8 ? sum<double>(all, count, total) : sum<float>(all, count, total);
   });
   std::memcpy(out, total.data(), total.size());
-  return 0;
+  return status;
 }
 int ncclBroadcast(const void* in, void* out, std::size_t count, int type, int root, Comm* comm,
                   void*) {
-  world.meet(comm->rank, in, [&](const auto& all) {
+  return world.meet(*comm, in, [&](const auto& all) {
     const void* const from = all[static_cast<std::size_t>(root)];
     if (out != from) std::memcpy(out, from, count * size_of_type(type));
   });
+}
+// Within a group only noted; at its end all are sent, and then all received.
+int ncclGroupStart() {
+  group.clear();
+  return 0;
+}
+int ncclSend(const void* data, std::size_t count, int type, int to, Comm* comm, void*) {
+  group.push_back({comm, to, data, nullptr, count * size_of_type(type)});
+  return 0;
+}
+int ncclRecv(void* data, std::size_t count, int type, int from, Comm* comm, void*) {
+  group.push_back({comm, from, nullptr, data, count * size_of_type(type)});
+  return 0;
+}
+int ncclGroupEnd() {
+  std::unique_lock lock(world.mutex);
+  for (const Message& m : group) {
+    if (m.sent == nullptr) continue;
+    const char* const data = static_cast<const char*>(m.sent);
+    world.mail[{m.comm->rank, m.other}].emplace_back(data, data + m.bytes);
+  }
+  world.changed.notify_all();
+  for (const Message& m : group) {
+    if (m.received == nullptr) continue;
+    auto& mail = world.mail[{m.other, m.comm->rank}];
+    world.changed.wait(lock, [&] { return !mail.empty() || m.comm->aborted; });
+    if (m.comm->aborted) return 6;
+    if (mail.front().size() != m.bytes) return 4;
+    std::memcpy(m.received, mail.front().data(), m.bytes);
+    mail.pop_front();
+  }
   return 0;
 }
 int ncclCommDestroy(Comm* comm) {
   delete comm;
   return 0;
 }
-int ncclCommAbort(Comm* comm) { return ncclCommDestroy(comm); }
+// From any thread; what a call still holds is left to it.
+int ncclCommAbort(Comm* comm) {
+  static std::vector<std::unique_ptr<Comm>> aborted;
+  const std::lock_guard lock(world.mutex);
+  aborted.emplace_back(comm)->aborted = true;
+  world.changed.notify_all();
+  return 0;
+}
+int ncclCommGetAsyncError(Comm*, int* status) {
+  *status = std::getenv("FAKE_NCCL_LOST") != nullptr ? 6 : 0;
+  return 0;
+}
 const char* ncclGetErrorString(int) { return "a fault"; }
 const char* ncclGetLastError(Comm*) { return last.c_str(); }
 

@@ -9,6 +9,7 @@
 
 #include "engine/runtime.h"
 #include "kernels/collectives/all_reduce.h"
+#include "kernels/collectives/device_link.h"
 #include "kernels/collectives/local.h"
 #include "kernels/collectives/nccl_ranks.h"
 #include "tests/kernels/rank_bodies.h"
@@ -52,11 +53,11 @@ inline void check_nccl_on_gpu(bool fast) {
   const int world = LocalWorld::create(1);
   auto host = join_local(std::make_shared<LocalWorld>(world, 1), 0);
   ::close(world);
-  const auto ranks = join_nccl(nccl::library(), std::move(host), {0, 1, fast, Device::cuda()});
+  const auto ranks = join_nccl(nccl::library(), std::move(host), {0, 1, fast, 300, Device::cuda()});
   DeviceRuntime& gpu = DeviceRuntime::of(Device::cuda());
   const Queue queue = gpu.compute_queue();
   const Plan plan = all_reduce(ranks.get(), kCount, DType::f32, Device::cuda());
-  expect(plan.variant() == (fast ? "nccl" : "gathered"), "NCCL to be what sums are made by");
+  expect(plan.variant() == (fast ? "nccl" : "pairs"), "NCCL to be what sums are made by");
   void* const x = gpu.allocate(kBytes);
   void* const sum = gpu.allocate(kBytes);
   void* const workspace = gpu.allocate(plan.workspace_bytes() + 1);
@@ -79,6 +80,14 @@ inline void check_nccl_on_gpu(bool fast) {
   {
     CapturedGraph graph(queue, once);
     for (std::uint64_t call = 1; call < 4; ++call) check(call, [&] { graph.launch(); });
+  }
+  // A world of one has no partner but itself.
+  DeviceLink& link = *ranks->device_link();
+  const auto to_itself = [&] { link.exchange(0, x, kBytes, sum, kBytes, queue); };
+  check(4, to_itself);
+  {
+    CapturedGraph graph(queue, to_itself);
+    check(5, [&] { graph.launch(); });
   }
   for (void* memory : {x, sum, workspace}) gpu.free(memory);
 }

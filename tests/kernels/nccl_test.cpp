@@ -6,6 +6,7 @@
 #include <functional>
 #include <thread>
 
+#include "engine/remedy.h"
 #include "engine/runtime.h"
 #include "kernels/collectives/all_reduce.h"
 #include "kernels/collectives/device_link.h"
@@ -28,7 +29,7 @@ void on_ranks(int ranks, bool fast, const std::function<void(Communicator&)>& bo
   const Environment where(Variables{{"NCCL_COMM_ID", "here:1"}});
   std::vector<std::unique_ptr<Communicator>> all;
   for (int rank = 0; rank < ranks; ++rank) {
-    all.push_back(join_nccl(fake(), nullptr, {rank, ranks, fast, Device::emulated()}));
+    all.push_back(join_nccl(fake(), nullptr, {rank, ranks, fast, 60, Device::emulated()}));
   }
   std::vector<std::thread> threads;
   std::vector<std::string> wrong(all.size());
@@ -64,13 +65,56 @@ TEST(Nccl, SumsOnADeviceHaveTheTreesBits) {
   ASSERT_EQ(fake().why_missing, "");
   for (const int ranks : {1, 2, 4, 8}) {
     on_ranks(ranks, false, [](Communicator& own) {
-      for (const std::int64_t count : {0, 1, 7, 1000, 4099}) {
+      for (const std::int64_t count : {0, 1, 7, 1000, 4099, 20'001}) {
         for (const bool in_place : {false, true}) {
           const std::vector<float> got = sum_on_device(own, count, in_place);
           for (std::int64_t i = 0; i < count; ++i) {
             expect(same_bits(got[static_cast<std::size_t>(i)], tree<float>(0, own.size(), i, 1)),
                    fmt::format("the tree's bits at {} of {}, rank {}", i, count, own.rank()));
           }
+        }
+      }
+    });
+  }
+}
+
+// Two of them under way, and one that is made meanwhile.
+TEST(Nccl, SumsInTwoStepsHaveTheTreesBits) {
+  for (const int ranks : {1, 4}) {
+    on_ranks(ranks, false, [](Communicator& own) {
+      constexpr std::int64_t kCount = 777;
+      const Device device = Device::emulated();
+      const Queue queue = DeviceRuntime::of(device).compute_queue();
+      struct Sum {
+        SumInTwoSteps steps;
+        std::vector<float> x;
+        std::vector<char> room;
+        void* aligned() {
+          const auto begin = reinterpret_cast<std::uintptr_t>(room.data());
+          return room.data() + (256 - begin % 256) % 256;
+        }
+      };
+      std::vector<Sum> sums;
+      for (std::uint64_t call = 0; call < 2; ++call) {
+        sums.push_back({all_reduce_in_two_steps(own, kCount, DType::f32, device), {}, {}});
+        Sum& sum = sums.back();
+        expect(sum.steps.begin.variant() == "pairs", "a sum by pairs");
+        sum.room.resize(sum.steps.room + 256);
+        for (std::int64_t i = 0; i < kCount; ++i) {
+          sum.x.push_back(number_of<float>(own.rank(), i, call));
+        }
+        void* const out[] = {sum.x.data(), sum.aligned()};
+        sum.steps.begin.run(queue, {nullptr, out, nullptr});
+      }
+      sum_on_device(own, 10, true);
+      for (std::uint64_t call = 0; call < 2; ++call) {
+        Sum& sum = sums[call];
+        const void* const in[] = {sum.x.data(), sum.aligned()};
+        void* const out[] = {sum.x.data()};
+        sum.steps.end.run(queue, {in, out, nullptr});
+        for (std::int64_t i = 0; i < kCount; ++i) {
+          expect(same_bits(sum.x[static_cast<std::size_t>(i)], tree<float>(0, own.size(), i, call)),
+                 fmt::format("the tree's bits of sum {} at {}", call, i));
         }
       }
     });
@@ -99,6 +143,7 @@ TEST(Nccl, HostDataWithoutAnotherWay) {
     on_ranks(ranks, false, [](Communicator& own) {
       check_sum<float>(own, 1000, 1);
       check_sum<double>(own, 300'000, 2);  // in several pieces
+      sums_under_way(own);
       all_gathers_and_broadcasts(own);
       mixed_calls(own, 100);
       expect(own.seconds() > 0, "time that was counted");
@@ -119,9 +164,10 @@ TEST(Nccl, HostDataGoesTheLaunchersWay) {
     threads.emplace_back([&, rank] {
       try {
         const auto ranks =
-            join_nccl(fake(), join_local(world, rank, {.rank_timeout = 20}), {rank, kRanks, false, Device::emulated()});
+            join_nccl(fake(), join_local(world, rank, {.rank_timeout = 20}), {rank, kRanks, false, 60, Device::emulated()});
         expect(ranks->transport() == "nccl" && ranks->rank() == rank, "who this is");
         mixed_calls(*ranks, 30);
+        sums_under_way(*ranks);
         const float first = sum_on_device(*ranks, 5, false)[0];
         expect(same_bits(first, tree<float>(0, kRanks, 0, 1)), "the tree's bits");
         ranks->barrier();
@@ -134,10 +180,33 @@ TEST(Nccl, HostDataGoesTheLaunchersWay) {
   for (const std::string& words : wrong) EXPECT_EQ(words, "");
 }
 
+// The other rank joins, and then says nothing, or NCCL finds that it is lost.
+TEST(Nccl, ARankThatNeverComesIsNotWaitedForForEver) {
+  const auto words_of = [](double timeout, Variables more) {
+    more["NCCL_COMM_ID"] = "here:1";
+    const Environment where(std::move(more));
+    const auto one = join_nccl(fake(), nullptr, {0, 2, false, timeout, Device::emulated()}),
+               other = join_nccl(fake(), nullptr, {1, 2, false, timeout, Device::emulated()});
+    for (const bool on_device : {true, false}) {
+      try {
+        float number = 1;
+        on_device ? void(sum_on_device(*one, 5, false)) : one->all_reduce(&number, 1, DType::f32);
+      } catch (const ErrorWithRemedy& error) {
+        EXPECT_EQ(error.remedy, Remedy::longer_wait);
+        if (!on_device) return std::string(error.what());
+      }
+    }
+    return std::string("nothing was thrown");
+  };
+  EXPECT_SAYS(words_of(0.2, {}), "[nccl] ncclAllGather: rank 0 of 2 has waited for 0.2 s");
+  EXPECT_SAYS(words_of(60, {{"FAKE_NCCL_LOST", "1"}}),
+              "[nccl] ncclAllGather: rank 0 of 2 has lost another one (a fault)");
+}
+
 TEST(Nccl, TwoRanksOnOneGpuAreRefused) {
   const Environment where(Variables{{"NCCL_COMM_ID", "one-gpu:1"}});
   const std::string words = message_of(Blame::usage, [] {
-    join_nccl(fake(), nullptr, {1, 2, false, Device::emulated()});
+    join_nccl(fake(), nullptr, {1, 2, false, 60, Device::emulated()});
   });
   EXPECT_SAYS(words, "NCCL refuses rank 1 of 2: Duplicate GPU detected");
   EXPECT_SAYS(words, "each rank needs a GPU of its own");
@@ -147,7 +216,7 @@ TEST(Nccl, TwoRanksOnOneGpuAreRefused) {
 TEST(Nccl, RanksMeetWhereTheLauncherSays) {
   const auto where = [](Variables variables) {
     const Environment set(std::move(variables));
-    join_nccl(fake(), nullptr, {0, 1, false, Device::emulated()});
+    join_nccl(fake(), nullptr, {0, 1, false, 60, Device::emulated()});
     const std::string found = std::getenv("NCCL_COMM_ID");
     ::unsetenv("NCCL_COMM_ID");
     return found;

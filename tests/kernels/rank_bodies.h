@@ -108,6 +108,40 @@ inline void all_sums(Communicator& ranks) {
   }
 }
 
+// Sums that are under way while others are made.
+inline void sums_under_way(Communicator& ranks) {
+  std::uint64_t call = 100;
+  for (const std::int64_t count : {1, 1000, 70'001}) {
+    std::vector<float> sums[2];
+    const auto check = [&](const std::vector<float>& sum, std::uint64_t of) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        expect(same_bits(sum[static_cast<std::size_t>(i)], tree<float>(0, ranks.size(), i, of)),
+               fmt::format("the tree's bits of sum {} at {} of {}", of, i, count));
+      }
+    };
+    const std::uint64_t first = call;
+    for (int k = 0; k < 7; ++k, ++call) {
+      const auto place = static_cast<std::size_t>(k % 2);
+      if (k >= 2) {
+        ranks.finish_sum();
+        check(sums[place], call - 2);
+      }
+      sums[place].clear();
+      for (std::int64_t i = 0; i < count; ++i) {
+        sums[place].push_back(number_of<float>(ranks.rank(), i, call));
+      }
+      ranks.begin_sum(sums[place].data(), count, DType::f32);
+      ranks.advance();
+      check_sum<double>(ranks, 33, call + 1000);
+      if (k == 3) ranks.barrier();
+    }
+    for (std::uint64_t last : {first + 5, first + 6}) {
+      ranks.finish_sum();
+      check(sums[(last - first) % 2], last);
+    }
+  }
+}
+
 inline void all_gathers_and_broadcasts(Communicator& ranks) {
   const std::size_t lengths[] = {7, 0, 2'500'000, 1};
   for (int shift = 0; shift < 4; ++shift) {
@@ -155,6 +189,7 @@ inline void mixed_calls(Communicator& ranks, std::uint64_t calls) {
 
 inline void everything(Communicator& ranks) {
   all_sums(ranks);
+  sums_under_way(ranks);
   all_gathers_and_broadcasts(ranks);
   mixed_calls(ranks, 1000);
   expect(ranks.seconds() > 0, "time that was counted");
