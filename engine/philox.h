@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstdint>
-#include <span>
 
 #include "engine/hash.h"
 
@@ -68,8 +67,6 @@ class PhiloxStream {
   }
   // Standard normal by Box-Muller. Host only: libm and CUDA differ in the last bit.
   double normal();
-  // The same, two of each pair of uniform numbers: half the time of many.
-  void normals(std::span<float> out);
 
  private:
   PhiloxKey key_;

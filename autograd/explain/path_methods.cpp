@@ -285,6 +285,16 @@ Estimate conductance(const Gradients& gradients, const Gradients& values, const 
   return scaled(sum, n, [](std::size_t) { return 1.0; });
 }
 
+// Standard normal numbers by Box and Muller's transform, two of each pair of uniform ones.
+static void fill_normal(PhiloxStream& random, std::span<float> out) {
+  for (std::size_t i = 0; i < out.size(); i += 2) {
+    const double radius = std::sqrt(-2.0 * std::log(1.0 - random.uniform_f64()));
+    const double angle = 2.0 * std::numbers::pi * random.uniform_f64();
+    out[i] = static_cast<float>(radius * std::cos(angle));
+    if (i + 1 < out.size()) out[i + 1] = static_cast<float>(radius * std::sin(angle));
+  }
+}
+
 Offset relative_noise(const Tensor& x, double level, std::uint64_t seed) {
   const std::size_t length = row_length(x);
   std::vector<float> deviation;  // by sample
@@ -296,7 +306,7 @@ Offset relative_noise(const Tensor& x, double level, std::uint64_t seed) {
   return [type = x.type(), length, deviation, seed](int draw) {
     PhiloxStream random = stream_of_draw(seed, draw);
     std::vector<float> normal(length);
-    random.normals(normal);
+    fill_normal(random, normal);
     Tensor noise(type);
     float* to = noise.values<float>().data();
     for (const float scale : deviation) {

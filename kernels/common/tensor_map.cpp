@@ -68,7 +68,7 @@ TensorView stack_view(const void* data, std::int64_t outer, std::int64_t middle,
   return v;
 }
 
-TensorView windows_view(const void* data, const Windows& w, int pixels) {
+TensorView windows_view(const void* data, const ImageWindows& w, int pixels) {
   TensorView v;
   v.data = data;
   v.rank = 4;
@@ -84,7 +84,7 @@ TensorView windows_view(const void* data, const Windows& w, int pixels) {
   return v;
 }
 
-bool windows_fit(const Windows& w) {
+bool windows_fit(const ImageWindows& w) {
   const TensorView v = windows_view(nullptr, w, 1);
   const auto fits = [](int corner) { return corner >= -128 && corner <= 127; };
   return fits(v.lower_w) && fits(v.lower_h) && fits(v.upper_w) && fits(v.upper_h) &&

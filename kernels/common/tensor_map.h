@@ -23,12 +23,12 @@ TensorView stack_view(const void* data, std::int64_t outer, std::int64_t middle,
 // Images {N, H, W, C} as a convolution reads them: out_h x out_w windows an image, one every
 // stride pixels from -pad on. A copy brings 64 channels of `pixels` windows, at the tap that it is
 // given.
-struct Windows {
+struct ImageWindows {
   std::int64_t N, H, W, C;
   int out_h, out_w, stride_h, stride_w, pad_h, pad_w;
 };
-TensorView windows_view(const void* data, const Windows& windows, int pixels);
+TensorView windows_view(const void* data, const ImageWindows& windows, int pixels);
 // Whether the corners and strides of such a view are ones that the hardware has.
-bool windows_fit(const Windows& windows);
+bool windows_fit(const ImageWindows& windows);
 
 }  // namespace tapescope

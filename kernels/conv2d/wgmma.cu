@@ -11,6 +11,7 @@
 //   weight gradient:  dy [o, npq] * windows of x [tap i, npq], both turned, 64 pixels a step.
 //                     Pieces of the sum go to different blocks; a second launch adds them in order
 #include "kernels/conv2d/implicit.h"
+#include "kernels/conv2d/implicit_phases.h"
 #include "kernels/conv2d/window_operands.h"
 
 namespace tapescope::TAPESCOPE_GPU {
@@ -22,39 +23,28 @@ WindowWalk forward_walk(const Conv& s) {
   return {s.P, s.Q,  s.stride_h, s.stride_w,   s.pad_h,     s.pad_w,
           s.I, s.KH, s.KW,       s.dilation_h, s.dilation_w};
 }
-// One axis of the data gradient: of the inputs `phase`, phase + stride, ... the windows of dy, and
-// the taps that reach them: last, last - step, ...
-struct Axis {
-  int count, taps, last, step, pad;
-};
-Axis axis_of(int extent, int kernel, int stride, int pad, int dilation, int phase) {
-  // dx is the windows of dy that are padded by what a kernel reaches further than its own padding.
-  if (stride == 1) return {extent, kernel, kernel - 1, 1, dilation * (kernel - 1) - pad};
-  const int first = (phase + pad) % stride;
-  const int taps = first < kernel ? ceil_div(kernel - first, stride) : 0;
-  return {phase < extent ? ceil_div(extent - phase, stride) : 0, taps, first + stride * (taps - 1),
-          stride, taps - 1 - (phase + pad - first) / stride};
-}
-struct Phase {
-  Axis h, w;
-  int first_h, first_w;                                      // of dx
+// Of the data gradient: the pixels of dx that the same taps reach, from the last to the first.
+struct PhasePair {
+  Phase h, w;
   bool empty() const { return h.taps == 0 || w.taps == 0; }  // no tap reaches it: dx is zero there
   WindowWalk walk(const Conv& s) const {
-    return {h.count, w.count, 1, 1, h.pad, w.pad, s.O, h.taps, w.taps, s.dilation_h, s.dilation_w};
+    return {h.count, w.count, 1, 1, pad_of(h), pad_of(w), s.O, h.taps, w.taps, h.back, w.back};
   }
+  static int pad_of(const Phase& axis) { return (axis.taps - 1) * axis.back - axis.begin; }
+  static int last_tap(const Phase& axis) { return axis.first_tap + (axis.taps - 1) * axis.apart; }
 };
 // Calls f(phase) for those that have pixels.
 template <class F>
 void for_each_phase(const Conv& s, F&& f) {
   for (int h = 0; h < s.stride_h; ++h) {
     for (int w = 0; w < s.stride_w; ++w) {
-      const Phase phase{axis_of(s.H, s.KH, s.stride_h, s.pad_h, s.dilation_h, h),
-                        axis_of(s.W, s.KW, s.stride_w, s.pad_w, s.dilation_w, w), h, w};
+      const PhasePair phase{phase_of(h, s.H, s.KH, s.stride_h, s.pad_h, s.dilation_h),
+                            phase_of(w, s.W, s.KW, s.stride_w, s.pad_w, s.dilation_w)};
       if (phase.h.count > 0 && phase.w.count > 0) f(phase);
     }
   }
 }
-Windows windows_of(const WindowWalk& w, int N, int H, int W) {
+ImageWindows windows_of(const WindowWalk& w, int N, int H, int W) {
   return {N, H, W, w.C, w.P, w.Q, w.stride_h, w.stride_w, w.pad_h, w.pad_w};
 }
 // What the hardware's maps hold: corners, strides, and how far a tap lies from its window.
@@ -73,21 +63,28 @@ void require_aligned(const Buffers& b) {
   }
 }
 
-void run_phase(const Queue& queue, const Conv& s, const Phase& phase, const Buffers& b) {
+void run_phase(const Queue& queue, const Conv& s, const PhasePair& phase, const Buffers& b) {
   const int M = s.N * phase.h.count * phase.w.count;
   const int steps = phase.h.taps * phase.w.taps * chunks_of(s.O);
   const WindowWalk walk = phase.walk(s);
   // Where no tap reaches nothing is copied, and any map will do.
-  const Windows windows = phase.empty() ? Windows{s.N, s.P, s.Q, s.O, s.P, s.Q, 1, 1, 0, 0}
-                                        : windows_of(walk, s.N, s.P, s.Q);
+  const ImageWindows windows = phase.empty()
+                                   ? ImageWindows{s.N, s.P, s.Q, s.O, s.P, s.Q, 1, 1, 0, 0}
+                                   : windows_of(walk, s.N, s.P, s.Q);
   const WindowRows dy{tensor_map(windows_view(b.in[0], windows, 128)), walk};
   const PhaseRows rows{phase.h.count, phase.w.count, s.H,           s.W,
-                       s.stride_h,    s.stride_w,    phase.first_h, phase.first_w};
+                       s.stride_h,    s.stride_w,    phase.h.first, phase.w.first};
   const TileStore<bf16, PhaseRows> dx{static_cast<bf16*>(b.out[0]), nullptr, M, s.I, rows};
   const TensorMap w = tensor_map(stack_view(b.in[1], s.O, s.KH * s.KW, s.I, 64));
   with_hopper_columns(hopper_columns(M, s.I), [&]<int Columns> {
-    const WeightColumns<Columns / 64> weights{
-        w, s.O, s.KW, phase.h.last, phase.w.last, phase.h.step, phase.w.step, phase.w.taps};
+    const WeightColumns<Columns / 64> weights{w,
+                                              s.O,
+                                              s.KW,
+                                              PhasePair::last_tap(phase.h),
+                                              PhasePair::last_tap(phase.w),
+                                              phase.h.apart,
+                                              phase.w.apart,
+                                              phase.w.taps};
     launch_hopper_tile<HopperTile<128, Columns>>(queue, dy, weights, dx, M, s.I, steps, 1);
   });
 }
@@ -138,7 +135,7 @@ bool conv_data_gradient_fits_wgmma(const Conv2dShape& shape) {
   bool fits = sizes_fit(shape) && (s.stride_h == 1 || s.dilation_h == 1) &&
               (s.stride_w == 1 || s.dilation_w == 1);
   if (!fits) return false;
-  for_each_phase(s, [&](const Phase& phase) {
+  for_each_phase(s, [&](const PhasePair& phase) {
     fits = fits && (phase.empty() || maps_fit(phase.walk(s), s.P, s.Q));
   });
   return fits;
@@ -167,7 +164,7 @@ Plan conv2d_data_gradient_wgmma(const Conv2dShape& shape) {
   return Plan("wgmma", 0, [s = conv_of(shape)](const Queue& queue, const Buffers& b) {
     if (s.N == 0) return;
     require_aligned(b);
-    for_each_phase(s, [&](const Phase& phase) { run_phase(queue, s, phase, b); });
+    for_each_phase(s, [&](const PhasePair& phase) { run_phase(queue, s, phase, b); });
   });
 }
 

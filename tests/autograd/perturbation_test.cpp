@@ -306,6 +306,30 @@ TEST(Errors, OfANaNScoreAreNotZero) {
       noise_mean(slope, x, relative_noise(x, 0.1, 1), NoiseMean::gradient, 5).error.item()));
 }
 
+// Numbers are made in pairs that share a radius: neighbours are uncorrelated in value and in
+// square.
+TEST(RelativeNoise, IsNormalWithTheShareOfEachPicturesRange) {
+  constexpr std::int64_t kPixels = 100001;  // the last has no partner
+  Tensor x = Tensor::zeros({DType::f32, {2, 1, kPixels, 1}});
+  x.values<float>()[1] = 1;
+  x.values<float>()[kPixels] = -3;
+  const Offset offset = relative_noise(x, 0.5, 1);
+  const Tensor noise = offset(0), other = offset(1);
+  double sum = 0, squares = 0, products = 0, of_squares = 0, between = 0;
+  for (std::int64_t i = 0; i < kPixels; ++i) {
+    const double a = noise.item(i) / 0.5, b = noise.item((i + 1) % kPixels) / 0.5;
+    sum += a, squares += a * a, products += a * b, of_squares += (a * a - 1) * (b * b - 1);
+    between += a * other.item(i) / 0.5;
+    EXPECT_FLOAT_EQ(noise.item(kPixels + i), 3 * noise.item(i));  // of the second picture
+  }
+  EXPECT_NEAR(sum / kPixels, 0, 0.02);
+  EXPECT_NEAR(squares / kPixels, 1, 0.02);
+  EXPECT_NEAR(products / kPixels, 0, 0.02);
+  EXPECT_NEAR(of_squares / kPixels, 0, 0.04);
+  EXPECT_NEAR(between / kPixels, 0, 0.02);
+  EXPECT_NE(noise.item(kPixels - 1), 0);
+}
+
 // A0 = [[1,2],[0,3]], A1 = [[2,0],[1,1]] under a global mean and weights 2 and -1: y = 3 - 1 = 2.
 Tensor mean_head(const Tensor& maps) {
   Tensor result(Type{DType::f32, {maps.shape()[0]}});

@@ -74,25 +74,6 @@ TEST(Philox, StreamsHaveTheRightMoments) {
   for (int count : counts) EXPECT_NEAR(count, n / 10, 5 * std::sqrt(n / 10));
 }
 
-// Of an odd count, whose last has no partner: moments, and that neighbours, which share a radius,
-// are uncorrelated in value and in square.
-TEST(Philox, NormalsInPairsAreIndependent) {
-  std::vector<float> values(100001);
-  PhiloxStream(2).normals(values);
-  double sum = 0, squares = 0, products = 0, of_squares = 0;
-  const auto n = static_cast<double>(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const double a = values[i], b = values[(i + 1) % values.size()];
-    sum += a, squares += a * a, products += a * b;
-    of_squares += (a * a - 1) * (b * b - 1);
-  }
-  EXPECT_NEAR(sum / n, 0, 0.02);
-  EXPECT_NEAR(squares / n, 1, 0.02);
-  EXPECT_NEAR(products / n, 0, 0.02);
-  EXPECT_NEAR(of_squares / n, 0, 0.04);
-  EXPECT_NE(values.back(), 0);
-}
-
 TEST(Tensor, SharesMemoryUntilCloned) {
   const Tensor a = Tensor::from<float>({2, 3}, {1, 2, 3, 4, 5, 6});
   Tensor row = a.rows(1, 2), flat = a.reshape({6}), copy = a.clone();

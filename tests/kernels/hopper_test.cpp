@@ -122,15 +122,15 @@ TEST(TensorMaps, WhatTheHardwareCannotTakeIsRefused) {
   EXPECT_NE(refused([](TensorView& v) { v.box[1] = 257; }).find("box is 257"), std::string::npos);
   EXPECT_NE(refused([](TensorView& v) { v.box[0] = 128; }).find("inner box"), std::string::npos);
   EXPECT_NE(refused([](TensorView& v) { v.extent[1] = 0; }).find("extent"), std::string::npos);
-  const Windows windows{2, 9, 9, 8, 9, 9, 1, 1, 1, 1};
+  const ImageWindows windows{2, 9, 9, 8, 9, 9, 1, 1, 1, 1};
   EXPECT_TRUE(windows_fit(windows));
   EXPECT_EQ(message_of([&] { check(windows_view(data, windows, 64)); }), "");
-  Windows far = windows;
+  ImageWindows far = windows;
   far.pad_w = 129;
   EXPECT_FALSE(windows_fit(far));
   EXPECT_NE(message_of([&] { check(windows_view(data, far, 64)); }).find("box corner is -129"),
             std::string::npos);
-  Windows long_steps = windows;
+  ImageWindows long_steps = windows;
   long_steps.stride_h = 9;
   EXPECT_FALSE(windows_fit(long_steps));
 }
