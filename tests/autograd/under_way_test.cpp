@@ -32,19 +32,13 @@ ParameterRef vector_on(Device device, std::string name, std::vector<float> value
   return std::make_shared<Parameter>(std::move(name), host.to(device), Parameter::Kind::weight);
 }
 
-// loss = sum(x * w), with SGD on w and running statistics of x, on one device. Every run has one
-// address for its input where `place` says so.
+// Running statistics of x, and then loss = sum(x * w) with SGD on w, on one device. Every run has
+// one address for its input where `place` says so.
 struct Training {
   // Plain descent is no UpdateOp: the host looks at the guard then, on any device.
   explicit Training(Device device, bool record_runs = true, bool plain = false) : device(device) {
     Tape tape(device, Mode::training);
     const Var x = tape.input("x", DType::f32, {2, 3}), rate = tape.input("rate", DType::f32, {});
-    const Var loss = sum(mul(x, tape.parameter(w)));
-    const std::vector<ParameterRef> trained = {w};
-    const SgdResult next = sgd_update(tape.pending(w), tape.gradient(loss, trained)[0],
-                                      tape.pending(u), rate, {.momentum = plain ? 0 : 0.9});
-    tape.assign(w, next.parameter);
-    if (!plain) tape.assign(u, next.velocity);
     const BatchNormResult norm = batch_norm_training(x, tape.parameter(w), tape.parameter(w));
     const RunningStatistics kept =
         running_statistics({tape.pending(mean), tape.pending(variance), tape.pending(batches)},
@@ -52,15 +46,21 @@ struct Training {
     tape.assign(mean, kept.mean);
     tape.assign(variance, kept.variance);
     tape.assign(batches, kept.batches);
+    const Var loss = sum(mul(x, tape.parameter(w)));
+    const std::vector<ParameterRef> trained = {w};
+    const SgdResult next = sgd_update(tape.pending(w), tape.gradient(loss, trained)[0],
+                                      tape.pending(u), rate, {.momentum = plain ? 0 : 0.9});
+    tape.assign(w, next.parameter);
+    if (!plain) tape.assign(u, next.velocity);
     CompileOptions options;
     options.guard = loss;
     options.record_runs = record_runs;
     const Var outputs[] = {loss, norm.mean};
     program = std::make_unique<Program>(tape.compile(outputs, tape.effects(), options));
   }
-  // In two slots in turn, as Staging has them.
+  // In two slots in turn, as Staging has them; or in three.
   void start(float value) {
-    const std::size_t slot = started++ % 2;
+    const std::size_t slot = started++ % places;
     if (!slots[slot].defined()) {
       slots[slot] = Tensor({DType::f32, {2, 3}}, device);
       rates[slot] = Tensor::scalar(0.5f).to(device);
@@ -86,8 +86,8 @@ struct Training {
   ParameterRef batches = std::make_shared<Parameter>("batches", Tensor::scalar_i64(0).to(device),
                                                      Parameter::Kind::buffer);
   std::unique_ptr<Program> program;
-  std::array<Tensor, 2> slots, rates;
-  std::size_t started = 0;
+  std::array<Tensor, 3> slots, rates;
+  std::size_t started = 0, places = 2;
 };
 
 std::vector<float> losses_of(Training& training, std::initializer_list<float> values) {
@@ -120,8 +120,17 @@ TEST(UnderWay, RecordedRunsHaveTheBitsOfOthers) {
   EXPECT_EQ(recorded.state().back(), 8.0f);
 }
 
+// Two places for results and three for inputs: each of six pairs is a recording of its own.
+TEST(UnderWay, ARecordedRunReadsWhatItsInputsAreNow) {
+  Training recorded(Device::emulated()), plain(Device::emulated(), false);
+  recorded.places = plain.places = 3;
+  const std::initializer_list<float> values = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+  EXPECT_EQ(losses_of(recorded, values), losses_of(plain, values));
+  EXPECT_EQ(recorded.state(), plain.state());
+}
+
 TEST(UnderWay, AfterAGuardThatIsNotFiniteNothingChanges) {
-  for (const auto [record, plain] : {std::pair{true, false}, {false, false}, {true, true}}) {
+  for (const auto& [record, plain] : {std::pair{true, false}, {false, false}, {true, true}}) {
     Training training(Device::emulated(), record, plain);
     losses_of(training, {1, 2, 3, 4, 5});  // both slots are recorded
     const std::vector<float> before = training.state();
