@@ -141,8 +141,9 @@ std::unique_ptr<DeviceRuntime> open_device(std::string& why) {
   if (!has_code_for_this_device()) {
     why = fmt::format(
         "'{0}' is sm_{1}{2}, and this library was built for {3}; configure with "
-        "-DCMAKE_CUDA_ARCHITECTURES={1}{2}",
-        properties.name, properties.major, properties.minor, TAPESCOPE_CUDA_ARCHITECTURES);
+        "-DCMAKE_CUDA_ARCHITECTURES={1}{2}{4}",
+        properties.name, properties.major, properties.minor, TAPESCOPE_CUDA_ARCHITECTURES,
+        properties.major == 9 ? "a" : "");  // wgmma rungs need it
     return nullptr;
   }
   try {
