@@ -332,12 +332,8 @@ TrainerEvents events_of(PreparedTraining& run, const Checkpoints& checkpoints,
 
 // Says where the time of a few steps went, and keeps it. False if that cannot be written, which
 // ends no training.
-bool tell_profile(const StepProfile& profile, const TrainConfig& config, Device device,
+bool tell_profile(const StepProfile& profile, const Ceilings& ceilings, const TrainConfig& config,
                   monitoring::ProgressLine& out) {
-  Ceilings ceilings;
-  if (device.kind == DeviceKind::cpu) {
-    ceilings = {measured_flops_per_second(), measured_bytes_per_second()};
-  }
   std::istringstream lines(profile.to_text(ceilings));
   for (std::string line; std::getline(lines, line);) out.line(line);
   try {
@@ -354,10 +350,14 @@ bool tell_profile(const StepProfile& profile, const TrainConfig& config, Device 
 void tell_when_complete(StepProfile& profile, std::optional<bool>& kept, TrainerEvents& events,
                         const PreparedTraining& run, monitoring::ProgressLine& out) {
   events.profile = &profile;
-  events.tick = [&, tick = events.tick](const Progress& p, double loss, const auto& terms) {
+  Ceilings ceilings;  // measured now: later the loader takes its share of the processors
+  if (run.setup.options.device.kind == DeviceKind::cpu) {
+    ceilings = {measured_flops_per_second(), measured_bytes_per_second()};
+  }
+  events.tick = [&, ceilings, tick = events.tick](const Progress& p, double loss,
+                                                  const auto& terms) {
     tick(p, loss, terms);
-    if (!kept && profile.complete())
-      kept = tell_profile(profile, run.config, run.setup.options.device, out);
+    if (!kept && profile.complete()) kept = tell_profile(profile, ceilings, run.config, out);
   };
 }
 
