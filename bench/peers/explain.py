@@ -6,10 +6,12 @@ channels_last where that is faster.
     cmake --build --preset cpu --target layers_bench
     python bench/peers/explain.py [--rounds 5] [--threads 2]
 
-Prints a Markdown table: median (least to most) milliseconds a map. Run it on an idle machine."""
+Prints a Markdown table: median (least to most) milliseconds a map, and what memory the processes took at
+most. Run it on an idle machine."""
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -26,7 +28,7 @@ PAIRS = {  # ours: the peers'
 
 
 def worker(which, threads):
-    """Answers each line on standard input with the seconds of one map."""
+    """Answers each line on standard input with the seconds of one map and the process's peak memory, MiB."""
     import torch
     import torchvision
     torch.set_num_threads(threads)
@@ -82,15 +84,19 @@ def worker(which, threads):
         while count == 0 or time.perf_counter() - start < 0.5:
             one()
             count += 1
-        print((time.perf_counter() - start) / count, flush=True)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print((time.perf_counter() - start) / count, peak, flush=True)
 
 
 def ours(bench, method, threads):
-    out = subprocess.run([bench, f"--benchmark_filter=explain_resnet18_224/{method}/",
-                          "--benchmark_format=json"],
-                         capture_output=True, text=True, check=True,
-                         env={**os.environ, "TAPESCOPE_THREADS": str(threads)}).stdout
-    return json.loads(out)["benchmarks"][0]["real_time"] / 1e3
+    process = subprocess.Popen([bench, f"--benchmark_filter=explain_resnet18_224/{method}/",
+                                "--benchmark_format=json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               text=True, env={**os.environ, "TAPESCOPE_THREADS": str(threads)})
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"{bench} ended with status {status}")
+    return json.loads(out)["benchmarks"][0]["real_time"] / 1e3, usage.ru_maxrss / 1024
 
 
 def main():
@@ -103,7 +109,7 @@ def main():
     args = parser.parse_args()
     if args.worker:
         return worker(args.worker, args.threads)
-    print("| method | ours, ms | peer, ms | ratio |\n|---|---|---|---|")
+    print("| method | ours, ms | peer, ms | ratio | peak MiB: ours, peer |\n|---|---|---|---|---|")
     for method in args.methods.split(","):
         peers = {}
         for which in PAIRS[method]:
@@ -112,13 +118,15 @@ def main():
                                        env={**os.environ, "OMP_NUM_THREADS": str(args.threads)})
             if process.stdout.readline().startswith("ready"):
                 peers[which] = process
-        times = {key: [] for key in ["ours", *peers]}
+        times, peak = {key: [] for key in ["ours", *peers]}, {}
         for _ in range(args.rounds):
-            times["ours"].append(ours(args.bench, method, args.threads))
+            seconds, peak["ours"] = ours(args.bench, method, args.threads)
+            times["ours"].append(seconds)
             for which, process in peers.items():
                 process.stdin.write("go\n")
                 process.stdin.flush()
-                times[which].append(float(process.stdout.readline()))
+                seconds, peak[which] = map(float, process.stdout.readline().split())
+                times[which].append(seconds)
         for process in peers.values():
             process.stdin.close()
             process.wait()
@@ -129,7 +137,8 @@ def main():
 
         best = min(peers, key=lambda which: statistics.median(times[which]))
         ratio = statistics.median(times[best]) / statistics.median(times["ours"])
-        print(f"| {method} | {cell('ours')} | {best}: {cell(best)} | {ratio:.1f} |", flush=True)
+        print(f"| {method} | {cell('ours')} | {best}: {cell(best)} | {ratio:.1f} | "
+              f"{peak['ours']:.0f}, {peak[best]:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
