@@ -59,7 +59,7 @@ Var stochastic_depth(Var x, double p);
 Var pad(Var x, std::span<const std::int64_t> before, std::span<const std::int64_t> after,
         double value = 0);
 Var slice(Var x, int axis, std::int64_t begin, std::int64_t end);  // [begin, end) of the axis
-Var concat(std::span<const Var> parts, int axis);  // 1 to 15 parts
+Var concat(std::span<const Var> parts, int axis);                  // 1 to 15 parts
 Var packed(std::span<const Var> parts);  // all elements of all parts, any number of them: {n}
 // What `parts[part]` contributed to `whole = concat(parts, axis)`; of the parts only the shapes are
 // read, so a batch that was joined along axis 0 can be taken apart at any batch size.
