@@ -18,7 +18,7 @@ void* cuda_library_symbol(const char* name);
 DeviceRuntime* cuda_runtime();
 
 // What program and library must have in common to work on each other's structures.
-constexpr int kCudaLibraryVersion = 3;
+constexpr int kCudaLibraryVersion = 4;
 
 // The functions that the library exports.
 extern "C" {

@@ -69,7 +69,8 @@ struct Program::State {
   }
   bool goes_alone(const Specialised& s) const;
   // Everything that a run reads and writes, and where its results go.
-  std::vector<const void*> addresses(const Specialised& s, Landing& landing) const;
+  std::vector<const void*> addresses(const Specialised& s, std::span<Tensor> inputs,
+                                     Landing& landing);
   // Not 0 once the guard was not finite, on a device that makes the effects itself.
   Tensor& halted() const {
     return program.parameters[static_cast<std::size_t>(program.halted)]->value;
@@ -224,14 +225,17 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs, const Obse
 // Whether the device can be left alone with a run: nothing of it is decided on the host.
 bool Program::State::goes_alone(const Specialised& s) const {
   return backend.device.kind != DeviceKind::cpu && s.guard_step < 0 && ranks == nullptr &&
-         output_device.kind == DeviceKind::cpu &&
+         !options.keep_fixed && output_device.kind == DeviceKind::cpu &&
          std::all_of(s.assigned_in_place.begin(), s.assigned_in_place.end(),
                      [](bool in_place) { return in_place; });
 }
 
-std::vector<const void*> Program::State::addresses(const Specialised& s, Landing& landing) const {
+std::vector<const void*> Program::State::addresses(const Specialised& s, std::span<Tensor> inputs,
+                                                   Landing& landing) {
   std::vector<const void*> all = {&s, s.arena, landing.halted()};
   for (int slot : s.external_slots) all.push_back(s.pointers[static_cast<std::size_t>(slot)]);
+  for (int value : program.outputs)
+    all.push_back(address(s.places[static_cast<std::size_t>(value)], inputs));
   return all;
 }
 
@@ -265,7 +269,7 @@ void Program::start(std::span<const NamedTensor> inputs) {
   };
   if (state.record_runs) {
     state.recordings.run(DeviceRuntime::of(state.backend.device), state.queue,
-                         state.addresses(s, landing), work);
+                         state.addresses(s, bound, landing), work);
   } else {
     work();
   }
@@ -304,6 +308,7 @@ bool Program::State::execute(Specialised& s, std::span<Tensor> inputs, const Obs
       if (joined) i += static_cast<std::size_t>(step.joined_steps) - 1;
     }
     if (observer != nullptr) {
+      if (!idle && ranks != nullptr) ranks->await(queue);
       if (!idle) DeviceRuntime::of(backend.device).wait(queue);
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
       const auto output = [&](int k) {

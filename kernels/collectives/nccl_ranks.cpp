@@ -40,7 +40,9 @@ class NcclRanks final : public Communicator, public DeviceLink {
           rank(), size(), nccl_.last_error(nullptr), host_ ? host_->transport() : "mpi");
     }
     nccl_.check(status, "ncclCommInitRank");
-    watchdog_ = std::make_unique<Watchdog>([this](double seconds) { return look(seconds); });
+    // ncclCommAbort() ends its kernels, too.
+    watchdog_ = std::make_unique<Watchdog>([this](double seconds) { return look(seconds); },
+                                           [this] { nccl_.abort(comm_); });
   }
   // A rank that ends by an error does not wait for the others' part in what is under way.
   ~NcclRanks() override {
@@ -200,15 +202,14 @@ class NcclRanks final : public Communicator, public DeviceLink {
     told();
     nccl_.check(status, what);
   }
-  // By the watchdog's thread. Ends what is under way where NCCL says that it is lost, and after the
-  // time-out: by ncclCommAbort(), which also ends its kernels.
+  // By the watchdog's thread: what is under way ends where NCCL says that it is lost, and after the
+  // time-out.
   std::string look(double seconds) {
     int status = nccl::kSuccess;
     nccl_.async_error(comm_, &status);
     const bool lost = status != nccl::kSuccess && status != nccl::kInProgress;
     if (!lost && seconds < options_.rank_timeout) return "";
     const std::string said = lost ? nccl_.error_string(status) : "";
-    nccl_.abort(comm_);
     const std::string who = fmt::format("rank {} of {} ", rank(), size());
     if (lost)
       return who + "has lost another one (" + said + "); look for it, or give ranks more time";

@@ -134,7 +134,9 @@ class PairedCommunicator final : public Communicator {
     return heard(sum.partner(), [&](std::string& why) { return sum.advance(why); });
   }
   void advance_sums() {
-    for (std::size_t k = finished_; k < begun_; ++k) advance(sums_[k % kSumsUnderWay]);
+    for (std::size_t k = finished_; k < begun_; ++k) {
+      if (auto& sum = sums_[k % kSumsUnderWay]; !sum.done()) advance(sum);
+    }
   }
 
   // Sums that are under way go on meanwhile.

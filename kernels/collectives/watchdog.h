@@ -11,14 +11,15 @@
 
 namespace tapescope {
 
-// A thread that looks on while another one is in a call: now and then it asks `look` how long the
-// call has lasted and whether that is to be the end. Time in which the process was stopped does not
-// count.
+// A thread that looks on while another one is in a call: now and then it asks `look` whether that
+// has lasted too long, and then calls `end`. Time in which the process was stopped does not count.
 class Watchdog {
  public:
-  // Given the seconds; what it says, once, is why the call was given up: it has ended it.
+  // Given the seconds; what it says is why the call is given up. That is known before `end` is
+  // called: the call may return while that one is still at work.
   using Look = std::function<std::string(double seconds)>;
-  explicit Watchdog(Look look) : look_(std::move(look)), thread_([this] { run(); }) {}
+  Watchdog(Look look, std::function<void()> end)
+      : look_(std::move(look)), end_(std::move(end)), thread_([this] { run(); }) {}
   ~Watchdog() {
     {
       const std::lock_guard lock(mutex_);
@@ -62,10 +63,15 @@ class Watchdog {
       std::string words = look_(waited);
       lock.lock();
       words_ = std::move(words);
+      if (words_.empty()) continue;
+      lock.unlock();
+      end_();
+      lock.lock();
     }
   }
 
   const Look look_;
+  const std::function<void()> end_;
   std::atomic<std::uint64_t> turn_ = 0;  // odd: in a call
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -97,6 +97,15 @@ constexpr std::string_view kernel_name(std::string_view pretty) {
   return colons == std::string_view::npos ? name : name.substr(colons + 2);
 }
 
+#if !defined(__CUDACC__)
+// Now, or whenever the recording under way is run.
+template <class F>
+void run_or_record(const F& launch) {
+  if (RecordedCalls* recorded = emulated_recording()) return recorded->push_back(launch);
+  launch();
+}
+#endif
+
 // Runs a kernel on the queue. Throws a failure that names it where it cannot be launched.
 template <auto kernel, class... Args>
 void launch([[maybe_unused]] const Queue& queue, dim3 grid, dim3 block, std::size_t shared_bytes,
@@ -112,11 +121,9 @@ void launch([[maybe_unused]] const Queue& queue, dim3 grid, dim3 block, std::siz
     throw failure("[{}] cannot be launched: {}", name, cudaGetErrorString(error));
   }
 #else
-  const auto run = [=] {
+  run_or_record([=] {
     emulator::run({name, grid, block, shared_bytes, [&] { kernel(args...); }});
-  };
-  if (RecordedCalls* recorded = emulated_recording()) return recorded->push_back(run);
-  run();
+  });
 #endif
 }
 

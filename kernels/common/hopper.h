@@ -2,11 +2,13 @@
 // of whole warpgroups (wgmma). The PTX behind functions, each with a twin in
 // kernels/emulator/hopper.h.
 //
+// clang-format off
 //   mbarrier_init(b, n)            n arrivals end a phase. Then publish_barriers(), then
-//   __syncthreads() mbarrier_arrive(b)             one arrival mbarrier_arrive_expect(b, k)   one
-//   arrival; the phase also waits for k bytes of copies mbarrier_wait(b, parity)       until the
-//   phase of this parity (0, 1, 0 ...) is over copy_tile(to, map, b, x, y)    by one thread: the
-//   map's box at column x, row y to shared memory;
+//                                  __syncthreads()
+//   mbarrier_arrive(b)             one arrival
+//   mbarrier_arrive_expect(b, k)   one arrival; the phase also waits for k bytes of copies
+//   mbarrier_wait(b, parity)       until the phase of this parity (0, 1, 0 ...) is over
+//   copy_tile(to, map, b, x, y)    by one thread: the map's box at column x, row y to shared memory;
 //                                  b counts its bytes. Also of three coordinates
 //   copy_pixels(to, map, b, c, w, h, n, offset_w, offset_h)    the same of an im2col map
 //   matrix_descriptor<kAlongK>(address)    of a tile in blocks of 64 x 64, see below
@@ -17,12 +19,11 @@
 //                                  column i / 4 * 8 + t % 4 * 2 + i % 2
 //   wgmma_fence()                  before the first, and after threads have touched d
 //   wgmma_commit(), wgmma_wait<n>()    close a group; until all but the last n are done: only then
-//   is
-//                                  d the threads', and what a and b name free to be written
+//                                  is d the threads', and what a and b name free to be written
 //   fence_proxy_async()            after writing shared memory that copies or wgmma will read
 //   keep_in_registers(d)           keeps the compiler from moving uses of d over a wait
-//   claim_registers<n>(), release_registers<n>()    a warpgroup takes or gives registers
-//   (setmaxnreg)
+//   claim_registers<n>(), release_registers<n>()    a warpgroup takes or gives registers (setmaxnreg)
+// clang-format on
 //
 // A tile is blocks of 64 x 64 elements, 8 KiB each, 64 rows of 128 bytes in TMA's 128-byte swizzle:
 // rows are the outer index where k is contiguous (kAlongK), k otherwise.
@@ -212,8 +213,10 @@ void launch_on_hopper([[maybe_unused]] const Queue& queue, dim3 grid, dim3 block
 #if defined(__CUDACC__)
   launch<kernel>(queue, grid, block, shared_bytes, args...);
 #else
-  emulator::run({kernel_name(__PRETTY_FUNCTION__), grid, block, shared_bytes,
-                 [&] { kernel(args...); }, kHopperSharedBytes});
+  constexpr std::string_view name = kernel_name(__PRETTY_FUNCTION__);
+  run_or_record([=] {
+    emulator::run({name, grid, block, shared_bytes, [&] { kernel(args...); }, kHopperSharedBytes});
+  });
 #endif
 }
 

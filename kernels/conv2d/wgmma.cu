@@ -91,13 +91,13 @@ void run_phase(const Queue& queue, const Conv& s, const PhasePair& phase, const 
 
 // How many pieces the weight gradient's sum is cut into: those that take the least time. A tile of
 // 128 x 256 takes a step of 64 pixels in some 1,000 clocks; to write it out and, of several pieces,
-// to read it again costs as much as 9 steps each.
+// to read it again costs as much as 9 steps each. On every machine the same.
 int pieces_of_sum(int tiles, int steps) {
   int best = 1;
   std::int64_t least = 0;
   for (int pieces = 1; pieces <= min(64, steps); ++pieces) {
     const std::int64_t rounds =
-        ceil_div<std::int64_t>(std::int64_t{tiles} * pieces, multiprocessors());
+        ceil_div<std::int64_t>(std::int64_t{tiles} * pieces, kMultiprocessors);
     const std::int64_t time = rounds * (ceil_div(steps, pieces) + (pieces > 1 ? 18 : 9));
     if (pieces == 1 || time < least) best = pieces, least = time;
   }

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <string>
 
+#include "engine/emulated_runtime.h"
 #include "engine/error.h"
 #include "engine/hash.h"
 #include "kernels/emulator/block.h"
@@ -91,6 +92,9 @@ std::vector<std::string_view>* launched_kernels = nullptr;
 
 void run(const Grid& grid) {
   check(grid);
+  if (emulated_recording() != nullptr) {
+    throw failure("[{}] was launched past the recording that is under way", grid.kernel);
+  }
   ++launched;
   if (launched_kernels != nullptr) launched_kernels->push_back(grid.kernel);
   const auto count = static_cast<std::int64_t>(grid.blocks.x) * grid.blocks.y * grid.blocks.z;

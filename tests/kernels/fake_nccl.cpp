@@ -164,9 +164,13 @@ int ncclCommDestroy(Comm* comm) {
 // From any thread; what a call still holds is left to it.
 int ncclCommAbort(Comm* comm) {
   static std::vector<std::unique_ptr<Comm>> aborted;
-  const std::lock_guard lock(world.mutex);
-  aborted.emplace_back(comm)->aborted = true;
-  world.changed.notify_all();
+  {
+    const std::lock_guard lock(world.mutex);
+    aborted.emplace_back(comm)->aborted = true;
+    world.changed.notify_all();
+  }
+  // Kernels end first, and the calls that wait for them; abort itself returns much later.
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
   return 0;
 }
 int ncclCommGetAsyncError(Comm*, int* status) {
