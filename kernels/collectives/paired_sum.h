@@ -15,10 +15,10 @@ class PairedSum {
   void begin(MessageLink& link, int lane, void* data, std::int64_t count, DType dtype);
   // Does what can be done without waiting. `yes`: the sum is there; else as MessageLink::test().
   Heard advance(std::string& why);
-  int partner() const { return rounds_.round(round_).partner; }  // who is waited for
+  bool done() const { return begin_ == count_; }
+  int partner() const { return rounds_.round(round_).partner; }  // who is waited for; of one under way
 
  private:
-  bool done() const { return begin_ == count_; }
   void begin_piece();
   void start_round();
   void finish_round();

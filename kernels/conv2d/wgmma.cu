@@ -10,6 +10,7 @@
 //                     problems of stride 1, and no multiplication by zeros between dy's pixels
 //   weight gradient:  dy [o, npq] * windows of x [tap i, npq], both turned, 64 pixels a step.
 //                     Pieces of the sum go to different blocks; a second launch adds them in order
+#include "kernels/common/tensor_gemm.h"
 #include "kernels/conv2d/implicit.h"
 #include "kernels/conv2d/implicit_phases.h"
 #include "kernels/conv2d/window_operands.h"

@@ -1,5 +1,6 @@
 // A library with NCCL's functions over host memory: the ranks are threads of one process.
 // tests/kernels/nccl_test.cpp opens it in place of NCCL.
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
