@@ -41,11 +41,19 @@ StartedStep StepRunner::finish() {
   if (!looked_at_) step.outputs = program_->finish();
   if (!step.outputs.empty()) return step;
   abandon();
+  const std::string wrong = program_->first_non_finite(step.inputs);
+  if (wrong.empty()) {
+    throw failure(
+        "the loss is not finite at step {} of epoch {}, but every value is when the step is taken "
+        "again node by node; the parameters and checkpoints are from before this step: "
+        "TAPESCOPE_RECORD_RUNS=0 asks a device for each kernel by itself",
+        step.index + 1, step.epoch + 1);
+  }
   throw failure(
       "the loss is not finite at step {} of epoch {} (learning rate {:.3g}): the first value to go "
       "wrong is that of '{}'; the parameters and checkpoints are from before this step: try a "
       "smaller --lr or --clip-gradient 1",
-      step.index + 1, step.epoch + 1, step.rate, program_->first_non_finite(step.inputs));
+      step.index + 1, step.epoch + 1, step.rate, wrong);
 }
 
 void StepRunner::abandon() {
