@@ -8,36 +8,12 @@
 
 #include "kernels/common/gpu.h"
 #include "kernels/common/warp.h"
+#include "tests/kernels/emulator_testing.h"
 
 namespace tapescope::emulated {
 namespace {
 
-const Queue kQueue{Device::emulated()};
-
-// What a launch throws, or "".
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-// Under ThreadSanitizer every CUDA thread is a thread, and who waits for ever is told after a while
-// only; what is reported is seen in the other builds.
-#if defined(__SANITIZE_THREAD__)
-#define TAPESCOPE_NEEDS_FIBERS() GTEST_SKIP() << "not under ThreadSanitizer"
-#else
-#define TAPESCOPE_NEEDS_FIBERS()
-#endif
-
-class Emulator : public testing::Test {
- protected:
-  void TearDown() override { emulator::set_schedule(before_); }
-  emulator::Schedule before_ = emulator::schedule();
-};
+class Emulator : public KeepsSchedule {};
 
 // --- what CUDA promises ---
 

@@ -9,33 +9,12 @@
 
 #include "engine/philox.h"
 #include "kernels/common/hopper.h"
+#include "tests/kernels/emulator_testing.h"
 
 namespace tapescope::emulated {
 
-inline const Queue kQueue{Device::emulated()};
-
-// What f throws, or "".
-template <class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-// Under ThreadSanitizer every CUDA thread is a thread, and memory has no second view.
-#if defined(__SANITIZE_THREAD__)
-#define TAPESCOPE_NEEDS_FIBERS() GTEST_SKIP() << "not under ThreadSanitizer"
-#else
-#define TAPESCOPE_NEEDS_FIBERS()
-#endif
-
-class Hopper : public testing::Test {
+class Hopper : public KeepsSchedule {
  protected:
-  void TearDown() override { emulator::set_schedule(before_); }
-  emulator::Schedule before_ = emulator::schedule();
   // In forward order, in reverse order, and in some shuffled ones.
   void in_all_orders(const std::function<void(bool late)>& f) {
     using emulator::Order;
