@@ -21,13 +21,22 @@ long involuntary_switches() {
 
 }  // namespace
 
-Pace::Duration Pace::after(Duration stretch, bool put_aside) {
+bool Pace::has_neighbour(Time now) {
+  times_ = now - last_ > kSoon ? 1 : times_ + 1;
+  last_ = now;
+  return times_ >= kOften;
+}
+
+Pace::Duration Pace::after(Duration stretch, bool put_aside, Time now) {
   if (put_aside) {
+    if (!has_neighbour(now) && !limited()) return Duration(0);
     limit_ = std::max(kShortest, std::min(stretch, limit_) / 2);
+    calm_ = 0;
   } else if (stretch < limit_) {
     return Duration(0);
   } else {
-    limit_ += limit_ / 4;
+    // By a quarter while the neighbour may still be there, twofold when it would have come back.
+    limit_ += ++calm_ <= 4 ? limit_ / 4 : limit_;
     if (limit_ > kNoEnd) limit_ = Duration::max();
   }
   return std::min(limit_, kLongestRest);

@@ -146,7 +146,7 @@ class Pool {
       door_.fetch_sub(1, std::memory_order_release);
       const Clock::time_point ended = Clock::now();
       const bool put_aside = ended - began > kTimeSlice && lookout.taken() > kTimeSlice;
-      const Pace::Duration rest = pace.after(ended - woke, put_aside);
+      const Pace::Duration rest = pace.after(ended - woke, put_aside, ended);
       if (rest > Pace::Duration(0)) {
         std::this_thread::sleep_for(rest);
         awake();
