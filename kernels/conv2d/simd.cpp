@@ -31,10 +31,11 @@ INLINE void store(float* to, Vector value, std::int64_t count) {
 }
 
 // --- the transforms along one axis ---------------------------------------------------------------
-// F(4x4, 3x3) and F(3x3, 4x4) on the points 0, -a, a, -b, b and infinity with a^2 = 1/2, b^2 = 2:
-// the textbook's 0, 1, -1, 2, -2 cost as much and round four times worse. Rows of B^T are the
-// coefficients of x (x^2 - a^2) (x^2 - b^2) without the row's point; of G, powers of the point over
-// the product of its distances to the others (1, -3/2 and 6); of A^T, powers of the points.
+// Six elements: F(4x4, 3x3), F(2x2, 5x5) and their weight gradients F(3x3, 4x4) and F(5x5, 2x2) on
+// the points 0, -a, a, -b, b and infinity with a^2 = 1/2, b^2 = 2: the textbook's 0, 1, -1, 2, -2
+// cost as much and round four times worse. Rows of B^T are the coefficients of x (x^2 - a^2)
+// (x^2 - b^2) without the row's point; of G and D, powers of the point over the product of its
+// distances to the others (1, -3/2 and 6); of A^T and E^T, powers of the points.
 
 constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
 
@@ -48,23 +49,30 @@ INLINE void image_axis(const Vector* d, Vector* t) {  // B^T, six to six
   t[4] = even_b - odd_b;
   t[5] = d[1] - 2.5f * d[3] + d[5];
 }
-INLINE void weight_axis(const Vector* g, Vector* t) {  // G, three to six
-  const Vector even_a = (-2.0f / 3) * g[0] - (1.0f / 3) * g[2], odd_a = (-2 * kA / 3) * g[1];
-  const Vector even_b = (1.0f / 6) * g[0] + (1.0f / 3) * g[2], odd_b = (kB / 6) * g[1];
+template <int Taps>
+INLINE void weight_axis(const Vector* g, Vector* t) {  // G and D, two to five become six
+  Vector even_a = (-2.0f / 3) * g[0], odd_a = (-2 * kA / 3) * g[1];
+  Vector even_b = (1.0f / 6) * g[0], odd_b = (kB / 6) * g[1];
+  if constexpr (Taps > 2) even_a -= (1.0f / 3) * g[2], even_b += (1.0f / 3) * g[2];
+  if constexpr (Taps > 3) odd_a -= (kA / 3) * g[3], odd_b += (kB / 3) * g[3];
+  if constexpr (Taps > 4) even_a -= (1.0f / 6) * g[4], even_b += (2.0f / 3) * g[4];
   t[0] = g[0];
   t[1] = even_a + odd_a;
   t[2] = even_a - odd_a;
   t[3] = even_b + odd_b;
   t[4] = even_b - odd_b;
-  t[5] = g[2];
+  t[5] = g[Taps - 1];
 }
-INLINE void output_axis(const Vector* m, Vector* y) {  // A^T, six to four
+template <int Outputs>
+INLINE void output_axis(const Vector* m, Vector* y) {  // A^T and E^T, six become two to five
   const Vector even_a = m[1] + m[2], odd_a = kA * (m[1] - m[2]);
   const Vector even_b = m[3] + m[4], odd_b = kB * (m[3] - m[4]);
   y[0] = m[0] + even_a + even_b;
   y[1] = odd_a + odd_b;
-  y[2] = 0.5f * even_a + 2.0f * even_b;
-  y[3] = 0.5f * odd_a + 2.0f * odd_b + m[5];
+  if constexpr (Outputs > 2) y[2] = 0.5f * even_a + 2.0f * even_b;
+  if constexpr (Outputs > 3) y[3] = 0.5f * odd_a + 2.0f * odd_b;
+  if constexpr (Outputs > 4) y[4] = 0.25f * even_a + 4.0f * even_b;
+  y[Outputs - 1] += m[5];
 }
 // F(2x2, 3x3) on the points 0, 1, -1 and infinity.
 INLINE void small_image_axis(const Vector* d, Vector* t) {  // B^T, four to four
@@ -84,25 +92,6 @@ INLINE void small_output_axis(const Vector* m, Vector* y) {  // A^T, four to two
   y[0] = m[0] + m[1] + m[2];
   y[1] = m[1] - m[2] - m[3];
 }
-INLINE void gradient_axis(const Vector* d, Vector* t) {  // D, four to six: G with four taps
-  const Vector even_a = (-2.0f / 3) * d[0] - (1.0f / 3) * d[2];
-  const Vector odd_a = (-2 * kA / 3) * d[1] - (kA / 3) * d[3];
-  const Vector even_b = (1.0f / 6) * d[0] + (1.0f / 3) * d[2];
-  const Vector odd_b = (kB / 6) * d[1] + (kB / 3) * d[3];
-  t[0] = d[0];
-  t[1] = even_a + odd_a;
-  t[2] = even_a - odd_a;
-  t[3] = even_b + odd_b;
-  t[4] = even_b - odd_b;
-  t[5] = d[3];
-}
-INLINE void weight_gradient_axis(const Vector* m, Vector* y) {  // E^T, six to three
-  const Vector even_a = m[1] + m[2], even_b = m[3] + m[4];
-  y[0] = m[0] + even_a + even_b;
-  y[1] = kA * (m[1] - m[2]) + kB * (m[3] - m[4]);
-  y[2] = 0.5f * even_a + 2.0f * even_b + m[5];
-}
-
 // Along columns, then along rows: `in` {From, From}, out(row, column) takes the To x To results.
 template <int From, int To, void (*Axis)(const Vector*, Vector*), class In, class Out>
 INLINE void both_axes(In&& in, Out&& out) {
@@ -126,8 +115,8 @@ INLINE void both_axes(In&& in, Out&& out) {
 }
 
 // A window of Size x Size of `image` {H, W, C}, zero outside, transformed channel block by block to
-// Side x Side elements.
-template <int Size, int Side, void (*Axis)(const Vector*, Vector*)>
+// Side x Side elements. The next window is Tile pixels further.
+template <int Size, int Side, int Tile, void (*Axis)(const Vector*, Vector*)>
 INLINE void transform_window(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
                              std::int64_t top, std::int64_t left, float* v, std::int64_t element,
                              std::int64_t block_stride) {
@@ -138,8 +127,8 @@ INLINE void transform_window(const float* image, std::int64_t H, std::int64_t W,
       store(v + (row * Side + column) * element, value);
     };
     // The next tile's new pixels: rows are too far apart for the processor to foresee them.
-    for (int row = Size - 4; row < Size; ++row) {
-      for (int column = Size; column < Size + 4; ++column) {
+    for (int row = Size - Tile; row < Size; ++row) {
+      for (int column = Size; column < Size + Tile; ++column) {
         __builtin_prefetch(window + (row * W + column) * C + c);
       }
     }
@@ -160,29 +149,33 @@ INLINE void transform_window(const float* image, std::int64_t H, std::int64_t W,
   }
 }
 
-template <int Tile, void (*Axis)(const Vector*, Vector*)>
+template <int Tile, int Taps, void (*Axis)(const Vector*, Vector*)>
 void transform_image(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
                      std::int64_t top, std::int64_t left, float* v, std::int64_t element,
                      std::int64_t block_stride) {
-  transform_window<Tile + 2, Tile + 2, Axis>(image, H, W, C, top, left, v, element, block_stride);
+  constexpr int kSide = Tile + Taps - 1;
+  transform_window<kSide, kSide, Tile, Axis>(image, H, W, C, top, left, v, element, block_stride);
 }
+template <int Tile>
 void transform_gradient(const float* gradient, std::int64_t P, std::int64_t Q, std::int64_t C,
                         std::int64_t top, std::int64_t left, float* v, std::int64_t element) {
-  transform_window<4, 6, gradient_axis>(gradient, P, Q, C, top, left, v, element, kWidth);
+  transform_window<Tile, 6, Tile, weight_axis<Tile>>(gradient, P, Q, C, top, left, v, element,
+                                                     kWidth);
 }
 
-template <int Tile, void (*Axis)(const Vector*, Vector*)>
+template <int Tile, int Taps, void (*Axis)(const Vector*, Vector*)>
 void transform_weights(const float* w, std::int64_t K, std::int64_t count, std::int64_t panel,
                        std::int64_t k_stride, std::int64_t j_stride, std::int64_t tap_stride,
                        bool turned, float* u, std::int64_t element) {
   constexpr int kBlock = 16;  // steps of k gathered at a time, where w runs along k
-  float g[9][kBlock][kWidth];
+  constexpr int kSide = Tile + Taps - 1, kTaps = Taps * Taps;
+  float g[kTaps][kBlock][kWidth];
   for (std::int64_t j = 0; j < panel; j += kWidth) {
     const std::int64_t columns = count - j < kWidth ? count - j : kWidth;
     for (std::int64_t k0 = 0; k0 < K; k0 += kBlock) {
       const std::int64_t steps = K - k0 < kBlock ? K - k0 : kBlock;
-      for (int tap = 0; tap < 9; ++tap) {
-        const float* from = w + (turned ? 8 - tap : tap) * tap_stride + k0 * k_stride;
+      for (int tap = 0; tap < kTaps; ++tap) {
+        const float* from = w + (turned ? kTaps - 1 - tap : tap) * tap_stride + k0 * k_stride;
         for (int lane = 0; lane < kWidth; ++lane) {
           for (std::int64_t k = 0; k < steps; ++k) {
             g[tap][k][lane] = lane < columns ? from[k * k_stride + (j + lane) * j_stride] : 0.0f;
@@ -191,10 +184,10 @@ void transform_weights(const float* w, std::int64_t K, std::int64_t count, std::
       }
       for (std::int64_t k = 0; k < steps; ++k) {
         float* to = u + (k0 + k) * panel + j;
-        both_axes<3, Tile + 2, Axis>(
-            [&](int row, int column) { return load(g[row * 3 + column][k]); },
+        both_axes<Taps, kSide, Axis>(
+            [&](int row, int column) { return load(g[row * Taps + column][k]); },
             [&](int row, int column, Vector value) {
-              store(to + (row * (Tile + 2) + column) * element, value);
+              store(to + (row * kSide + column) * element, value);
             });
       }
     }
@@ -217,13 +210,13 @@ void finish(std::int64_t count, const OutputEpilogue& then, float* y) {
 
 // A block of channels of an output. Whole: of a tile that is not cut, with all channels of a block;
 // what is asked at each element otherwise takes longer than the transform.
-template <int Tile, void (*Axis)(const Vector*, Vector*), bool Whole, bool Residual>
+template <int Side, int Tile, void (*Axis)(const Vector*, Vector*), bool Whole, bool Residual>
 void output_block(const float* m, std::int64_t element, std::int64_t C, std::int64_t count,
                   Vector shift, const OutputEpilogue& then, const float* residual, float* y,
                   std::int64_t row_stride, std::int64_t rows, std::int64_t columns) {
   const Vector least = Vector{} + then.least, most = Vector{} + then.most;
-  both_axes<Tile + 2, Tile, Axis>(
-      [&](int row, int column) { return load(m + (row * (Tile + 2) + column) * element); },
+  both_axes<Side, Tile, Axis>(
+      [&](int row, int column) { return load(m + (row * Side + column) * element); },
       [&](int row, int column, Vector value) {
         if (!Whole && (row >= rows || column >= columns)) return;
         const std::int64_t at = row * row_stride + column * C;
@@ -238,7 +231,7 @@ void output_block(const float* m, std::int64_t element, std::int64_t C, std::int
       });
 }
 
-template <int Tile, void (*Axis)(const Vector*, Vector*)>
+template <int Side, int Tile, void (*Axis)(const Vector*, Vector*)>
 void transform_output(const float* m, std::int64_t element, std::int64_t C,
                       const OutputEpilogue& then, float* y, std::int64_t row_stride,
                       std::int64_t rows, std::int64_t columns) {
@@ -248,23 +241,24 @@ void transform_output(const float* m, std::int64_t element, std::int64_t C,
     const bool whole = rows == Tile && columns == Tile && count >= kWidth;
     if (then.residual == nullptr) {
       const auto block =
-          whole ? output_block<Tile, Axis, true, false> : output_block<Tile, Axis, false, false>;
+          whole ? output_block<Side, Tile, Axis, true, false> : output_block<Side, Tile, Axis, false, false>;
       block(m + c, element, C, count, shift, then, nullptr, y + c, row_stride, rows, columns);
     } else {
       const auto block =
-          whole ? output_block<Tile, Axis, true, true> : output_block<Tile, Axis, false, true>;
+          whole ? output_block<Side, Tile, Axis, true, true> : output_block<Side, Tile, Axis, false, true>;
       block(m + c, element, C, count, shift, then, then.residual + c, y + c, row_stride, rows,
             columns);
     }
   }
 }
 
+template <int Taps>
 void transform_weight_gradient(const float* m, std::int64_t element, std::int64_t C, float* dw) {
   for (std::int64_t c = 0; c < C; c += kWidth) {
-    both_axes<6, 3, weight_gradient_axis>(
+    both_axes<6, Taps, output_axis<Taps>>(
         [&](int row, int column) { return load(m + (row * 6 + column) * element + c); },
         [&](int row, int column, Vector value) {
-          store(dw + (row * 3 + column) * C + c, value, C - c);
+          store(dw + (row * Taps + column) * C + c, value, C - c);
         });
   }
 }
@@ -466,12 +460,12 @@ const WinogradKernels winograd_kernels = {
     kWidth,
     kRows,
     2 * kWidth,
-    {4, 36, transform_image<4, image_axis>, transform_weights<4, weight_axis>,
-     transform_output<4, output_axis>},
-    {2, 16, transform_image<2, small_image_axis>, transform_weights<2, small_weight_axis>,
-     transform_output<2, small_output_axis>},
-    transform_gradient,
-    transform_weight_gradient,
+    {4, 3, 36, transform_image<4, 3, image_axis>, transform_weights<4, 3, weight_axis<3>>,
+     transform_output<6, 4, output_axis<4>>, transform_gradient<4>, transform_weight_gradient<3>},
+    {2, 3, 16, transform_image<2, 3, small_image_axis>, transform_weights<2, 3, small_weight_axis>,
+     transform_output<4, 2, small_output_axis>, nullptr, nullptr},
+    {2, 5, 36, transform_image<2, 5, image_axis>, transform_weights<2, 5, weight_axis<5>>,
+     transform_output<6, 2, output_axis<2>>, transform_gradient<2>, transform_weight_gradient<5>},
     finish,
     multiply_rows<kRows>,
     pack_rows,

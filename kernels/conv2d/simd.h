@@ -19,18 +19,19 @@ struct OutputEpilogue {
 // to whole blocks. e counts the elements of a transformed tile, `element` is the distance between
 // two of them.
 
-// F(tile x tile, 3x3): (tile + 2)^2 elements.
+// F(tile x tile, taps x taps), and of its weight gradient F(taps x taps, tile x tile).
 struct WinogradTransforms {
-  std::int64_t tile, elements;  // outputs along each side; of a transformed tile
+  std::int64_t tile, taps;  // outputs and weights along each side
+  std::int64_t elements;    // of a transformed tile: (tile + taps - 1)^2
 
-  // v[e * element + block * block_stride + lane] = (B^T d B)[e], d the window of tile + 2 pixels a
-  // side of an image {H, W, C} at (top, left), zero outside.
+  // v[e * element + block * block_stride + lane] = (B^T d B)[e], d the window of tile + taps - 1
+  // pixels a side of an image {H, W, C} at (top, left), zero outside.
   void (*image)(const float* image, std::int64_t H, std::int64_t W, std::int64_t C,
                 std::int64_t top, std::int64_t left, float* v, std::int64_t element,
                 std::int64_t block_stride);
   // u[e * element + k * panel + j] = (G g G^T)[e] for k < K and j < count, zero for count <= j <
-  // panel, where g[t] = w[k * k_stride + j * j_stride + tap * tap_stride], tap = t, or 8 - t where
-  // the weights are turned by half a turn. panel is width or columns.
+  // panel, where g[t] = w[k * k_stride + j * j_stride + tap * tap_stride], tap = t, or, where the
+  // weights are turned by half a turn, the last tap - t. panel is width or columns.
   void (*weights)(const float* w, std::int64_t K, std::int64_t count, std::int64_t panel,
                   std::int64_t k_stride, std::int64_t j_stride, std::int64_t tap_stride,
                   bool turned, float* u, std::int64_t element);
@@ -39,6 +40,12 @@ struct WinogradTransforms {
   // epilogue's residual lies as y does.
   void (*output)(const float* m, std::int64_t element, std::int64_t C, const OutputEpilogue& then,
                  float* y, std::int64_t row_stride, std::int64_t rows, std::int64_t columns);
+  // v[e * element + c] = (D d D^T)[e], d the window of tile pixels a side of a gradient {P, Q, C}
+  // at (top, left), zero outside. Null where there is no weight gradient.
+  void (*gradient)(const float* gradient, std::int64_t P, std::int64_t Q, std::int64_t C,
+                   std::int64_t top, std::int64_t left, float* v, std::int64_t element);
+  // dw[tap * C + c] = (E^T m E)[tap] for the taps x taps taps and c < C.
+  void (*weight_gradient)(const float* m, std::int64_t element, std::int64_t C, float* dw);
 };
 
 struct WinogradKernels {
@@ -46,16 +53,7 @@ struct WinogradKernels {
   std::int64_t rows;     // most tiles of a panel: their sums stay in registers
   std::int64_t columns;  // channels of a panel of weights: two vectors
 
-  WinogradTransforms large, small;  // F(4x4, 3x3), F(2x2, 3x3)
-
-  // Of F(3x3, 4x4), the weight gradient: 36 elements.
-  // v[e * element + c] = (D d D^T)[e], d the 4x4 window of a gradient {P, Q, C} at (top, left),
-  // zero outside.
-  void (*transform_gradient)(const float* gradient, std::int64_t P, std::int64_t Q, std::int64_t C,
-                             std::int64_t top, std::int64_t left, float* v, std::int64_t element);
-  // dw[tap * C + c] = (E^T m E)[tap] for the nine taps and c < C.
-  void (*transform_weight_gradient)(const float* m, std::int64_t element, std::int64_t C,
-                                    float* dw);
+  WinogradTransforms f4x4_3x3, f2x2_3x3, f2x2_5x5;
 
   // y[i] = clamp(y[i] + residual[i], least, most) for i < count: an epilogue without its bias,
   // where y holds a convolution already.

@@ -14,15 +14,15 @@ namespace {
 using Prepare = Plan (*)(const Conv2dShape&);
 using Supports = bool (*)(const Conv2dShape&);
 
-constexpr Variant<Conv2dShape> winograd_row(Prepare prepare, Supports supports) {
-  return {
-      .name = "winograd",
-      .dtypes = {DType::f32},
-      .error_factor = winograd::kErrorFactor,
-      .note =
-          "F(4x4, 3x3) over NHWC: a quarter of the multiplications, as 36 matrix products in cache",
-      .prepare = prepare,
-      .supports = supports};
+constexpr Variant<Conv2dShape> winograd_row(Prepare prepare, Supports supports,
+                                            double error_factor = winograd::kErrorFactor) {
+  return {.name = "winograd",
+          .dtypes = {DType::f32},
+          .error_factor = error_factor,
+          .note = "F(4x4, 3x3) and F(2x2, 5x5): a quarter and a third of the multiplications, as 36 "
+                  "matrix products in cache",
+          .prepare = prepare,
+          .supports = supports};
 }
 constexpr Variant<Conv2dShape> by_tap_row(Prepare prepare) {
   return {.name = "by_tap",
@@ -51,7 +51,7 @@ Variant<Conv2dShape> onednn_row(Prepare prepare, Supports supports) {
 constexpr Variant<Conv2dShape> widened_row(Prepare prepare) {
   return {.name = "widened",
           .dtypes = {DType::bf16},
-          .error_factor = winograd::kErrorFactor,
+          .error_factor = winograd::kWeightGradientErrorFactor,
           .note = "f32's kernel on widened copies, where the processor has no bf16 arithmetic",
           .prepare = prepare};
 }
@@ -128,7 +128,8 @@ Rows<Conv2dShape> conv2d_data_gradient_variants() {
 
 Rows<Conv2dShape> conv2d_weight_gradient_variants() {
   static const Variant<Conv2dShape> rows[] = {
-      winograd_row(winograd::conv2d_weight_gradient, winograd::supports_conv2d_weight_gradient),
+      winograd_row(winograd::conv2d_weight_gradient, winograd::supports_conv2d_weight_gradient,
+                   winograd::kWeightGradientErrorFactor),
       by_tap_row(by_tap::conv2d_weight_gradient),
       onednn_row(onednn::conv2d_weight_gradient, onednn::supports_conv2d_weight_gradient),
       depthwise_row(whole<depthwise::conv2d_weight_gradient>),

@@ -156,13 +156,18 @@ Plan plan(Problem p) {
                packed});
 }
 
-Problem forward(const Conv2dShape& c) {
+Problem problem(const Conv2dShape& c) {
   Problem p{};
   p.kernels = &TAPESCOPE_ISA_TABLE(winograd_kernels);
-  p.transforms = &p.kernels->large;
+  p.transforms = &transforms_of(c, *p.kernels);
+  p.tap_stride = c.I;
+  return p;
+}
+Problem forward(const Conv2dShape& c) {
+  Problem p = problem(c);
   p.N = c.N, p.H = c.H, p.W = c.W, p.K = c.I, p.P = c.P(), p.Q = c.Q(), p.J = c.O;
   p.pad_h = c.pad_h, p.pad_w = c.pad_w, p.bias = c.bias;
-  p.k_stride = 1, p.j_stride = 9 * c.I, p.tap_stride = c.I;
+  p.k_stride = 1, p.j_stride = c.KH * c.KW * c.I;
   return p;
 }
 Problem fused(const FusedConv2dShape& f) {
@@ -174,37 +179,37 @@ Problem fused(const FusedConv2dShape& f) {
 
 }  // namespace
 
-// With few channels the transforms cost more than the products save; on maps of less than a tile
-// most of the tile is padding.
+// With few channels the transforms cost more than the products save, with 5x5 taps sooner: a tile is
+// four outputs. On maps of less than a tile most of the tile is padding.
 bool supports_conv2d(const Conv2dShape& c) {
-  return fits(c) && c.I >= 16 && c.O >= 16 && c.P() >= 3 && c.Q() >= 3;
+  return fits(c) && c.I >= 16 && c.O >= 16 && (c.KH == 3 || c.I + c.O > 32) && c.P() >= 3 &&
+         c.Q() >= 3;
 }
 bool supports_conv2d_data_gradient(const Conv2dShape& c) {
-  return fits(c) && c.I >= 16 && c.O >= 16 && c.H >= 3 && c.W >= 3;
+  return fits(c) && c.I >= 16 && c.O >= 16 && (c.KH == 3 || c.I + c.O > 32) && c.H >= 3 &&
+         c.W >= 3;
 }
 
 // Where the map is small and the weights are large, reading what F(4x4, 3x3) makes of these, four
 // times as much, takes longer than its multiplications.
 bool supports_conv2d_small(const FusedConv2dShape& f) {
   const Conv2dShape& c = f.conv;
-  return supports_conv2d(c) && c.P() * c.Q() <= 16 * 16 && c.I * c.O >= 256 * 256;
+  return c.KH == 3 && supports_conv2d(c) && c.P() * c.Q() <= 16 * 16 && c.I * c.O >= 256 * 256;
 }
 
 Plan conv2d(const Conv2dShape& c) { return plan(forward(c)); }
 Plan conv2d_fused(const FusedConv2dShape& f) { return plan(fused(f)); }
 Plan conv2d_fused_small(const FusedConv2dShape& f) {
   Problem p = fused(f);
-  p.transforms = &p.kernels->small;
+  p.transforms = &p.kernels->f2x2_3x3;
   return plan(p);
 }
 
 Plan conv2d_data_gradient(const Conv2dShape& c) {
-  Problem p{};
-  p.kernels = &TAPESCOPE_ISA_TABLE(winograd_kernels);
-  p.transforms = &p.kernels->large;
+  Problem p = problem(c);
   p.N = c.N, p.H = c.P(), p.W = c.Q(), p.K = c.O, p.P = c.H, p.Q = c.W, p.J = c.I;
-  p.pad_h = 2 - c.pad_h, p.pad_w = 2 - c.pad_w, p.turned = true;
-  p.k_stride = 9 * c.I, p.j_stride = 1, p.tap_stride = c.I;
+  p.pad_h = c.KH - 1 - c.pad_h, p.pad_w = c.KW - 1 - c.pad_w, p.turned = true;
+  p.k_stride = c.KH * c.KW * c.I, p.j_stride = 1;
   return plan(p);
 }
 

@@ -1,5 +1,6 @@
-// Winograd's minimal filtering F(4x4, 3x3) for 3x3 convolutions of stride 1 in f32 (Lavin and Gray,
-// 2016): 36 multiplications for a 4x4 tile of the output instead of 144.
+// Winograd's minimal filtering for convolutions of stride 1 in f32 (Lavin and Gray, 2016): for 3x3
+// weights F(4x4, 3x3), 36 multiplications for a 4x4 tile of the output instead of 144; for 5x5
+// F(2x2, 5x5), 36 for a 2x2 tile instead of 100.
 //
 //   forward:          y  = A^T [ (G g G^T) . (B^T d B) ] A     d: a 6x6 window, g: the weights
 //   data gradient:    the same with the weights turned by half a turn, dy in the place of x
@@ -20,7 +21,8 @@ namespace tapescope::winograd {
 // B_e and G_e the rows of the transforms, relative to a plain sum of three terms: at most 7.2 with
 // the points of simd.cpp (31.4 with the textbook's). Two axes multiply variances, so the standard
 // deviation at the worst position is larger by 7.2; rounding in the transforms adds to that.
-constexpr double kErrorFactor = 8;
+// F(2x2, 5x5): 5.6. The weight gradients F(3x3, 4x4) and F(5x5, 2x2): 6.0, and 9.5 in the corners.
+constexpr double kErrorFactor = 8, kWeightGradientErrorFactor = 10;
 // F(2x2, 3x3) on the points 0, 1, -1 and infinity: 5/3 along each axis.
 constexpr double kSmallErrorFactor = 2.5;
 

@@ -73,9 +73,15 @@ struct Tiles {
   }
 };
 
+// 3x3 by F(4x4, 3x3) and 5x5 by F(2x2, 5x5), both with six elements a side.
 inline bool fits(const Conv2dShape& c) {
-  return c.KH == 3 && c.KW == 3 && c.stride_h == 1 && c.stride_w == 1 && c.dilation_h == 1 &&
-         c.dilation_w == 1 && c.groups == 1 && c.pad_h <= 2 && c.pad_w <= 2;
+  return (c.KH == 3 || c.KH == 5) && c.KW == c.KH && c.stride_h == 1 && c.stride_w == 1 &&
+         c.dilation_h == 1 && c.dilation_w == 1 && c.groups == 1 && c.pad_h < c.KH &&
+         c.pad_w < c.KW;
+}
+inline const WinogradTransforms& transforms_of(const Conv2dShape& c,
+                                               const WinogradKernels& kernels) {
+  return c.KH == 5 ? kernels.f2x2_5x5 : kernels.f4x4_3x3;
 }
 
 }  // namespace tapescope::winograd

@@ -11,24 +11,26 @@
 namespace tapescope::winograd {
 namespace {
 
-constexpr std::int64_t kTile = 4;       // a tile is 4x4 outputs
 constexpr std::int64_t kElements = 36;  // of a transformed tile
-constexpr std::int64_t kTaps = 9;
 
 struct Problem {
   const WinogradKernels* kernels;
+  const WinogradTransforms* transforms;
   std::int64_t N, H, W, I, P, Q, O, pad_h, pad_w, pieces;
+
+  std::int64_t taps() const { return transforms->taps * transforms->taps; }
 
   std::int64_t padded_I() const { return padded(I, kernels->width); }
   std::int64_t padded_O() const { return padded(O, kernels->width); }
   // Of the sums: from element to element.
   std::int64_t m_element() const { return apart(O * padded_I()); }
   std::int64_t sum_floats() const { return kElements * m_element(); }
-  Tiles tiles() const { return Tiles(N, P, Q, kTile); }
+  Tiles tiles(std::int64_t images) const { return {images, P, Q, transforms->tile}; }
+  Tiles tiles() const { return tiles(N); }
   // The tiles of a piece's images; without pieces there is one, of all.
   RowRange tiles_of(std::int64_t piece) const {
     const RowRange images = piece_of(N, piece, std::max<std::int64_t>(1, pieces));
-    const std::int64_t each = Tiles(1, P, Q, kTile).count();
+    const std::int64_t each = tiles(1).count();
     return {images.first * each, images.count * each};
   }
 };
@@ -38,14 +40,14 @@ struct Problem {
 void transform(const Problem& p, const Tiles& tiles, std::int64_t first, std::int64_t count,
                const float* x, const float* dy, float* v, std::int64_t v_element, float* d,
                std::int64_t d_element) {
-  const WinogradKernels& kernels = *p.kernels;
+  const WinogradTransforms& transforms = *p.transforms;
   const std::int64_t I = p.padded_I(), O = p.padded_O();
   parallel_for(count, [&](std::int64_t t) {
     const Tiles::Place at = tiles[first + t];
-    kernels.large.image(x + at.n * p.H * p.W * p.I, p.H, p.W, p.I, at.p - p.pad_h, at.q - p.pad_w,
-                        v + t * I, v_element, kernels.width);
-    kernels.transform_gradient(dy + at.n * p.P * p.Q * p.O, p.P, p.Q, p.O, at.p, at.q, d + t * O,
-                               d_element);
+    transforms.image(x + at.n * p.H * p.W * p.I, p.H, p.W, p.I, at.p - p.pad_h, at.q - p.pad_w,
+                     v + t * I, v_element, p.kernels->width);
+    transforms.gradient(dy + at.n * p.P * p.Q * p.O, p.P, p.Q, p.O, at.p, at.q, d + t * O,
+                        d_element);
   });
 }
 
@@ -62,9 +64,9 @@ struct Cut : Chunks {        // of tiles
   std::int64_t scratch_floats(const Problem& p) const {
     return kElements * (v_element(p) + d_element(p));
   }
-  // Behind sums and scratch: partial gradients {O, levels - 1, 9, I}.
+  // Behind sums and scratch: partial gradients {O, levels - 1, taps, I}.
   std::int64_t level_floats(const Problem& p) const {
-    return (piece_levels(pieces()) - 1) * kTaps * p.I;
+    return (piece_levels(pieces()) - 1) * p.taps() * p.I;
   }
 };
 
@@ -125,7 +127,7 @@ void run_chunks(const Problem& p, const Cut& cut, const float* x, const float* d
                 scratch + worker * cut.scratch_floats(p));
     }
   });
-  const std::int64_t I = p.padded_I(), row = kTaps * p.I;
+  const std::int64_t I = p.padded_I(), row = p.taps() * p.I;
   parallel_for(p.O, [&](std::int64_t o) {
     const auto buffer = [&](int level) {
       return level == 0 ? dw + o * row : levels + o * cut.level_floats(p) + (level - 1) * row;
@@ -141,7 +143,7 @@ void run_chunks(const Problem& p, const Cut& cut, const float* x, const float* d
           for (std::int64_t i = 0; i < I; ++i) to[i] += from[i];
         }
       }
-      p.kernels->transform_weight_gradient(sums + o * I, p.m_element(), p.I, buffer(level));
+      p.transforms->weight_gradient(sums + o * I, p.m_element(), p.I, buffer(level));
     };
     sum_pieces(cut.pieces(), make, [&](int to, int from) {
       for (std::int64_t i = 0; i < row; ++i) buffer(to)[i] += buffer(from)[i];
@@ -174,9 +176,9 @@ struct Blocks {
       : count_O(blocks(p.O, kBlockO)), count_I(blocks(p.padded_I(), kBlockI)) {
     workers = std::min<std::int64_t>(thread_count(), count_O * count_I);
   }
-  static std::int64_t scratch_floats(const Problem& p) {  // sums {36, O, I} and levels {O, 9, I}
+  static std::int64_t scratch_floats(const Problem& p) {  // sums {36, O, I} and levels {O, taps, I}
     return kElements * apart(kBlockO * kBlockI) +
-           kBlockO * kBlockI * piece_levels(p.pieces) * kTaps;
+           kBlockO * kBlockI * piece_levels(p.pieces) * p.taps();
   }
 };
 
@@ -185,8 +187,8 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
                std::int64_t inputs, const float* v, const float* d, float* dw, float* scratch) {
   const WinogradKernels& kernels = *p.kernels;
   const std::int64_t I = p.padded_I(), O = p.padded_O(), all = p.tiles().count();
-  const std::int64_t level_floats = kBlockO * kTaps * kBlockI;
-  const std::int64_t true_inputs = std::min(inputs, p.I - i), row = kTaps * true_inputs;
+  const std::int64_t level_floats = kBlockO * p.taps() * kBlockI;
+  const std::int64_t true_inputs = std::min(inputs, p.I - i), row = p.taps() * true_inputs;
   float* const m = scratch;  // {36, outputs, inputs}
   float* const levels = scratch + kElements * apart(kBlockO * kBlockI);
   const std::int64_t v_element = apart(all * I), d_element = apart(all * O);
@@ -209,7 +211,7 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
       }
     }
     for (std::int64_t r = 0; r < outputs; ++r) {
-      kernels.transform_weight_gradient(m + r * inputs, m_element, true_inputs,
+      p.transforms->weight_gradient(m + r * inputs, m_element, true_inputs,
                                         levels + level * level_floats + r * row);
     }
   };
@@ -219,9 +221,9 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
     for (std::int64_t k = 0; k < outputs * row; ++k) a[k] += b[k];
   });
   for (std::int64_t r = 0; r < outputs; ++r) {
-    for (std::int64_t tap = 0; tap < kTaps; ++tap) {
+    for (std::int64_t tap = 0; tap < p.taps(); ++tap) {
       std::copy_n(levels + r * row + tap * true_inputs, true_inputs,
-                  dw + ((o + r) * kTaps + tap) * p.I + i);
+                  dw + ((o + r) * p.taps() + tap) * p.I + i);
     }
   }
 }
@@ -260,12 +262,13 @@ bool supports_conv2d_weight_gradient(const Conv2dShape& c) {
 Plan conv2d_weight_gradient(const Conv2dShape& c) {
   Problem p{};
   p.kernels = &TAPESCOPE_ISA_TABLE(winograd_kernels);
+  p.transforms = &transforms_of(c, *p.kernels);
   p.N = c.N, p.H = c.H, p.W = c.W, p.I = c.I, p.P = c.P(), p.Q = c.Q(), p.O = c.O;
   p.pad_h = c.pad_h, p.pad_w = c.pad_w, p.pieces = c.pieces;
   // By the shape of an image alone: all pieces are summed alike. Transforms of many tiles would not
   // stay in cache.
   const bool by_blocks =
-      c.pieces > 0 && c.I * c.O >= 64 * 64 && Tiles(1, p.P, p.Q, kTile).count() <= 16;
+      c.pieces > 0 && c.I * c.O >= 64 * 64 && p.tiles(1).count() <= 16;
   return by_blocks ? plan_of_blocks(p) : plan_of_chunks(p);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/common/numeric.h"
+#include "kernels/common/pieces.h"
 #include "kernels/conv2d/add_to_rows.h"
 #include "tests/kernels/kernel_testing.h"
 
@@ -168,6 +169,10 @@ std::vector<Conv2dShape> shapes() {
       shape(2, 4, 4, 130, 65, 3, 1),
       shape(9, 3, 3, 40, 24, 3, 1),
       shape(2, 8, 8, 17, 3, 5, 2, 3),
+      shape(3, 14, 14, 24, 48, 5, 2),
+      shape(2, 9, 7, 17, 33, 5, 0),
+      shape(2, 6, 5, 16, 40, 5, 4),
+      shape(5, 7, 8, 64, 64, 5, 2),
   };
   // Maps of a few pixels: by tap. Two blocks of images, taps that lie in the padding for all
   // pixels.
@@ -228,6 +233,41 @@ TEST(Conv2d, AnImageDoesNotDependOnTheBatch) {
       };
       compare(conv2d_variants(), x, image.x, image.y);
       compare(conv2d_data_gradient_variants(), dy, image.y, image.x);
+    }
+  });
+}
+
+// What a process makes of its pieces of a batch is what one process makes of them.
+TEST(Conv2d, PiecesOfABatchAreSummedAsByThemselves) {
+  constexpr std::int64_t kPieces = 4;
+  for_each_isa([] {
+    for (Conv2dShape c : shapes()) {
+      c.N = 7, c.pieces = kPieces;
+      const Case whole(c);
+      const auto x = random_values(whole.x, 1), dy = random_values(whole.y, 3);
+      for (const Variant<Conv2dShape>& variant : conv2d_weight_gradient_variants()) {
+        if (!variant.reason.empty() || !variant.dtypes.contains(c.dtype)) continue;
+        if (variant.supports != nullptr && !variant.supports(c)) continue;
+        const Plan plan = variant.prepare(c);
+        if (!plan) continue;
+        SCOPED_TRACE(variant.name);
+        auto all = poisoned(whole.w);
+        run(plan, {x.data(), dy.data()}, {all.data()});
+        std::vector<std::vector<float>> sums;
+        for (std::int64_t i = 0; i < kPieces; ++i) {
+          const RowRange rows = piece_of(c.N, i, kPieces);
+          Conv2dShape piece = c;
+          piece.N = rows.count, piece.pieces = 1;
+          sums.push_back(poisoned(whole.w));
+          run(variant.prepare(piece),
+              {x.data() + rows.first * whole.x / c.N, dy.data() + rows.first * whole.y / c.N},
+              {sums.back().data()});
+        }
+        for (std::size_t k = 0; k < all.size(); ++k) {
+          ASSERT_EQ(all[k], (sums[0][k] + sums[1][k]) + (sums[2][k] + sums[3][k]))
+              << "O " << c.O << ", I " << c.I << ", " << c.KH << "x" << c.KW << ", element " << k;
+        }
+      }
     }
   });
 }
