@@ -19,7 +19,8 @@ class Pace {
   using Duration = std::chrono::nanoseconds;
   using Time = std::chrono::steady_clock::time_point;
 
-  // What to do after a stretch of this length that ends now: how long to rest, 0 where it may go on.
+  // What to do after a stretch of this length that ends now: how long to rest, 0 where it may go
+  // on.
   Duration after(Duration stretch, bool put_aside, Time now);
   bool over(Duration stretch) const { return stretch >= limit_; }
   bool limited() const { return limit_ != Duration::max(); }

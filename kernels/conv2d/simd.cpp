@@ -240,12 +240,12 @@ void transform_output(const float* m, std::int64_t element, std::int64_t C,
     const Vector shift = then.bias != nullptr ? load(then.bias + c, count) : Vector{};
     const bool whole = rows == Tile && columns == Tile && count >= kWidth;
     if (then.residual == nullptr) {
-      const auto block =
-          whole ? output_block<Side, Tile, Axis, true, false> : output_block<Side, Tile, Axis, false, false>;
+      const auto block = whole ? output_block<Side, Tile, Axis, true, false>
+                               : output_block<Side, Tile, Axis, false, false>;
       block(m + c, element, C, count, shift, then, nullptr, y + c, row_stride, rows, columns);
     } else {
-      const auto block =
-          whole ? output_block<Side, Tile, Axis, true, true> : output_block<Side, Tile, Axis, false, true>;
+      const auto block = whole ? output_block<Side, Tile, Axis, true, true>
+                               : output_block<Side, Tile, Axis, false, true>;
       block(m + c, element, C, count, shift, then, then.residual + c, y + c, row_stride, rows,
             columns);
     }

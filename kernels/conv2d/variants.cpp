@@ -19,8 +19,9 @@ constexpr Variant<Conv2dShape> winograd_row(Prepare prepare, Supports supports,
   return {.name = "winograd",
           .dtypes = {DType::f32},
           .error_factor = error_factor,
-          .note = "F(4x4, 3x3) and F(2x2, 5x5): a quarter and a third of the multiplications, as 36 "
-                  "matrix products in cache",
+          .note =
+              "F(4x4, 3x3) and F(2x2, 5x5): a quarter and a third of the multiplications, as 36 "
+              "matrix products in cache",
           .prepare = prepare,
           .supports = supports};
 }

@@ -179,15 +179,14 @@ Problem fused(const FusedConv2dShape& f) {
 
 }  // namespace
 
-// With few channels the transforms cost more than the products save, with 5x5 taps sooner: a tile is
-// four outputs. On maps of less than a tile most of the tile is padding.
+// With few channels the transforms cost more than the products save, with 5x5 taps sooner: a tile
+// is four outputs. On maps of less than a tile most of the tile is padding.
 bool supports_conv2d(const Conv2dShape& c) {
   return fits(c) && c.I >= 16 && c.O >= 16 && (c.KH == 3 || c.I + c.O > 32) && c.P() >= 3 &&
          c.Q() >= 3;
 }
 bool supports_conv2d_data_gradient(const Conv2dShape& c) {
-  return fits(c) && c.I >= 16 && c.O >= 16 && (c.KH == 3 || c.I + c.O > 32) && c.H >= 3 &&
-         c.W >= 3;
+  return fits(c) && c.I >= 16 && c.O >= 16 && (c.KH == 3 || c.I + c.O > 32) && c.H >= 3 && c.W >= 3;
 }
 
 // Where the map is small and the weights are large, reading what F(4x4, 3x3) makes of these, four

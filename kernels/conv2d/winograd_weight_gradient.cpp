@@ -212,7 +212,7 @@ void run_block(const Problem& p, std::int64_t o, std::int64_t outputs, std::int6
     }
     for (std::int64_t r = 0; r < outputs; ++r) {
       p.transforms->weight_gradient(m + r * inputs, m_element, true_inputs,
-                                        levels + level * level_floats + r * row);
+                                    levels + level * level_floats + r * row);
     }
   };
   sum_pieces(p.pieces, make, [&](int to, int from) {
@@ -267,8 +267,7 @@ Plan conv2d_weight_gradient(const Conv2dShape& c) {
   p.pad_h = c.pad_h, p.pad_w = c.pad_w, p.pieces = c.pieces;
   // By the shape of an image alone: all pieces are summed alike. Transforms of many tiles would not
   // stay in cache.
-  const bool by_blocks =
-      c.pieces > 0 && c.I * c.O >= 64 * 64 && p.tiles(1).count() <= 16;
+  const bool by_blocks = c.pieces > 0 && c.I * c.O >= 64 * 64 && p.tiles(1).count() <= 16;
   return by_blocks ? plan_of_blocks(p) : plan_of_chunks(p);
 }
 
