@@ -34,8 +34,7 @@ template <class Shape>
 Plan gpu_plan(std::string_view family, const Shape& shape, DType dtype, const Backend& backend) {
   if (backend.device.kind == DeviceKind::cpu) return {};
   for (const Variant<Shape>& variant : gpu_variants<Shape>(backend.device.kind, family)) {
-    if (!variant.reason.empty() || !variant.dtypes.contains(dtype)) continue;
-    if (variant.supports == nullptr || variant.supports(shape)) return variant.prepare(shape);
+    if (covers(variant, shape, dtype)) return variant.prepare(shape);
   }
   return {};
 }

@@ -110,6 +110,9 @@ Program::~Program() = default;
 const std::vector<std::pair<std::string, Type>>& Program::inputs() const {
   return state_->program.inputs;
 }
+std::vector<Type> Program::input_types(std::int64_t batch) const {
+  return state_->types_for(batch);
+}
 
 Specialised& Program::State::ready(std::span<const Type> types, bool effects) {
   std::string signature(effects || program.assignments.empty() ? "" : "no effects ");
@@ -437,6 +440,25 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
   }
   return infos;
 }
+
+std::vector<KernelQuestions> Program::questions(std::int64_t batch) {
+  std::vector<KernelQuestions> questions;
+  Backend asking = state_->backend;
+  for (const StepInfo& step : steps(batch)) {
+    asking.questions = &questions.emplace_back();
+    if (step.op->alias() < 0) step.op->prepare(step.operands, step.outputs, asking);
+  }
+  return questions;
+}
+
+void Program::choose(KernelChoices choices) {
+  abandon();
+  state_->backend.choices = std::move(choices);
+  state_->recordings = {};
+  state_->specialised.clear();
+  state_->last_run = state_->last = nullptr;
+}
+const KernelChoices& Program::choices() const { return state_->backend.choices; }
 
 Cost Program::cost(std::int64_t batch) {
   Cost sum;

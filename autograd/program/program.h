@@ -118,12 +118,18 @@ class Program {
   // Runs that were started and not finished are waited for and forgotten.
   void abandon();
 
-  // What this Program reads: names and recorded types.
+  // What this Program reads: names and recorded types, or those for another leading axis.
   const std::vector<std::pair<std::string, Type>>& inputs() const;
+  std::vector<Type> input_types(std::int64_t batch) const;
   // For a leading axis of `batch` rows in place of the recorded one (0: as recorded). Allocates
   // nothing.
   MemoryPlan plan(std::int64_t batch = 0);
   std::vector<StepInfo> steps(std::int64_t batch = 0);
+  // What the kernels of each of these steps could be chosen from: kernels/common/choice.h.
+  std::vector<KernelQuestions> questions(std::int64_t batch = 0);
+  // Prepares everything anew, with these choices. Runs under way are waited for and forgotten.
+  void choose(KernelChoices choices);
+  const KernelChoices& choices() const;
   // Of all steps together that each run takes.
   Cost cost(std::int64_t batch = 0);
   // Computes everything again without effects and returns the path of the first node whose output

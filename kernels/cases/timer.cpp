@@ -46,8 +46,7 @@ Roof measure_roof(Device device, DType dtype) {
     std::vector<Plan> plans;
     std::vector<std::function<void()>> calls;
     for (const CaseVariant& variant : c.variants(device.kind)) {
-      if (variant.name != "reference" && variant.name != "naive")
-        plans.push_back(variant.prepare());
+      if (!is_textbook(variant.name)) plans.push_back(variant.prepare());
     }
     for (const Plan& plan : plans) calls.push_back([&] { memory.run(plan); });
     const std::vector<double> seconds =

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <initializer_list>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,7 +10,7 @@
 #include "engine/device.h"
 #include "engine/error.h"
 #include "engine/type.h"
-#include "kernels/common/gpu_tables.h"
+#include "kernels/common/choice.h"
 #include "kernels/common/plan.h"
 
 namespace tapescope {
@@ -72,16 +71,6 @@ struct VariantInfo {
   bool compiled = true;           // whether this build holds it
 };
 
-// `--kernel FAMILY=VARIANT`: the variants asked for by name.
-using KernelChoices = std::map<std::string, std::string, std::less<>>;
-
-// Where to run, and which variants were asked for.
-struct Backend {
-  Device device;
-  KernelChoices choices;
-  DType precision = DType::f32;  // of tapes recorded for it: see autograd/more_ops/precision.h
-};
-
 // Throws: nothing in `table` covers what was asked for. `wanted` is empty or a variant's name.
 [[noreturn]] void throw_no_variant(std::string_view family, std::string_view wanted,
                                    std::string_view reason, DType dtype, DeviceKind device);
@@ -93,22 +82,17 @@ struct Backend {
 template <class Shape>
 Plan prepare_from(const Variants<Shape>& cpu, const Shape& shape, DType dtype,
                   const Backend& backend) {
-  const std::string_view family = cpu.family;
   const Variants<Shape> table = backend.device.kind == DeviceKind::cpu
                                     ? cpu
-                                    : gpu_variants<Shape>(backend.device.kind, family);
-  std::string_view wanted, reason;
-  if (!backend.choices.empty()) {
-    if (auto it = backend.choices.find(family); it != backend.choices.end()) wanted = it->second;
-  }
+                                    : gpu_variants<Shape>(backend.device.kind, cpu.family);
+  const auto [kernel, name] = wanted(table, shape, dtype, backend);
+  std::string_view reason;
   for (const Variant<Shape>& variant : table) {
-    if (!wanted.empty() && variant.name != wanted) continue;
-    if (!wanted.empty()) reason = variant.reason;
-    if (!variant.reason.empty() || !variant.dtypes.contains(dtype)) continue;
-    if (variant.supports != nullptr && !variant.supports(shape)) continue;
-    return variant.prepare(shape);
+    if (!name.empty() && variant.name != name) continue;
+    if (!name.empty()) reason = variant.reason;
+    if (covers(variant, shape, dtype)) return variant.prepare(shape);
   }
-  throw_no_variant(family, wanted, reason, dtype, backend.device.kind);
+  throw_no_variant(name.empty() ? cpu.family : kernel, name, reason, dtype, backend.device.kind);
 }
 
 // Every variant of every family on every device, in the order of kernels/families.h. What cannot

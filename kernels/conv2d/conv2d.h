@@ -32,6 +32,7 @@ struct Conv2dShape {
   double macs() const {
     return static_cast<double>(N * P() * Q() * O) * static_cast<double>(KH * KW * (I / groups));
   }
+  std::string key() const;  // kernels/common/choice.h
 };
 
 // Of bf16 the bias and dw are f32.

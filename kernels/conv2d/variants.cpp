@@ -93,7 +93,22 @@ constexpr Variant<Conv2dShape> reference_row(Prepare prepare) {
           .prepare = prepare};
 }
 
+// "3", or "3x1" where they differ.
+std::string both(std::int64_t h, std::int64_t w) {
+  return h == w ? std::to_string(h) : fmt::format("{}x{}", h, w);
+}
+
 }  // namespace
+
+std::string Conv2dShape::key() const {
+  if (N == 0) return "";
+  std::string text = fmt::format("{} {}x{} {}->{} {}x{}", name_of(dtype), H, W, I, O, KH, KW);
+  if (stride_h != 1 || stride_w != 1) text += " stride " + both(stride_h, stride_w);
+  if (pad_h != 0 || pad_w != 0) text += " pad " + both(pad_h, pad_w);
+  if (dilation_h != 1 || dilation_w != 1) text += " dilation " + both(dilation_h, dilation_w);
+  if (groups != 1) text += fmt::format(" groups {}", groups);
+  return text + (bias ? " bias" : "");
+}
 
 namespace cpu {
 

@@ -18,6 +18,7 @@ struct MatmulShape {
   // K is a batch that is cut into pieces, summed one by one and added as kernels/common/pieces.h
   // has it: `simd` alone has that, of a transposed a, without bias, where c is f32. 0: it is not.
   std::int64_t pieces = 0;
+  std::string key() const;  // kernels/common/choice.h
 };
 
 // in: a {M,K}, b {K,N} (or transposed), bias {N} or null    out: c {M,N}; the bias of bf16 is f32

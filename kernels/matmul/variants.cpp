@@ -3,7 +3,18 @@
 #include "kernels/matmul/reference.h"
 #include "kernels/matmul/simd_plans.h"
 
-namespace tapescope::cpu {
+namespace tapescope {
+
+// The batch is the rows of a, or what is summed over where a is transposed.
+std::string MatmulShape::key() const {
+  if (M == 0 || N == 0 || K == 0) return "";
+  const std::string a = transpose_a ? fmt::format("t{} {}xBATCH", transpose_b ? 't' : 'n', M)
+                                    : fmt::format("n{} BATCHx{}", transpose_b ? 't' : 'n', K);
+  return fmt::format("{} {} to {}{}{}", name_of(dtype), a, N, bias ? " bias" : "",
+                     wide ? " wide" : "");
+}
+
+namespace cpu {
 
 Rows<MatmulShape> matmul_variants() {
   static constexpr Variant<MatmulShape> rows[] = {
@@ -20,4 +31,6 @@ Rows<MatmulShape> matmul_variants() {
   return rows;
 }
 
-}  // namespace tapescope::cpu
+}  // namespace cpu
+
+}  // namespace tapescope

@@ -34,8 +34,7 @@ void bench_case(const KernelBenchRequest& request, const Case& c, bool asked_for
   std::vector<std::optional<double>> errors;
   std::vector<std::string_view> names;
   for (const CaseVariant& variant : c.variants(request.device.kind)) {
-    const bool loops = variant.name == "reference" || variant.name == "naive";
-    if (loops && c.flops > most) continue;
+    if (is_textbook(variant.name) && c.flops > most) continue;
     plans.push_back(variant.prepare());
     names.push_back(variant.name);
     memory.clear_results();

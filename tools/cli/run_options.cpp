@@ -6,6 +6,7 @@
 #include "engine/thread_pool.h"
 #include "tools/cli/cli.h"
 #include "tools/training/config.h"
+#include "tools/training/kernel_file.h"
 
 namespace tapescope::cli {
 namespace {
@@ -18,7 +19,10 @@ void RunOptions::add_to(CommandLine& line, bool required) {
   line.option("--checkpoint", checkpoint, "best, last, initial or a file").show_default();
   line.option("--device", device, "auto (a GPU where there is one), cpu, cuda or emulated")
       .show_default();
-  line.option("--kernel", kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
+  line.option(
+      "--kernel", kernel,
+      "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`; measured: those that "
+      "the training measured; FILE.json: another one");
   line.option("--threads", threads, "threads of the engine; 0: one per processor");
   line.flag("--allow-non-finite", allow_non_finite,
             "take a model although it holds NaN or infinite values");
@@ -76,7 +80,8 @@ void RunOptions::apply() const {
 }
 
 Backend RunOptions::backend() const {
-  return {device_from_name(device), parse_kernels(kernel), precision_from_name(precision)};
+  const Device where = device_from_name(device);
+  return {where, kernels_of_run(kernel, run, where), precision_from_name(precision)};
 }
 
 int print(const tasks::Answer& answer, bool json) {

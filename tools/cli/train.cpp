@@ -97,6 +97,7 @@ int train(TrainArguments& options, const CommandLine& line) {
   const std::unique_ptr<Communicator> ranks = options.plan ? nullptr : join_ranks(config, line);
   const bool first = ranks == nullptr || ranks->rank() == 0;
   options.request.ranks = ranks.get();
+  options.request.measure = !options.plan;
   if (config.threads > 0) {
     set_thread_count(static_cast<int>(std::min<std::int64_t>(config.threads, INT_MAX)));
   }
@@ -159,7 +160,9 @@ std::function<int()> setup_train(CommandLine& line) {
 
 const Subcommand kTrain = {"train", "train a classifier on a folder of images, shards or IDX files",
                            "tapescope train --data flowers --model resnet18 --image-size 64 "
-                           "--epochs 10 --out runs/flowers",
+                           "--epochs 10 --out runs/flowers\n"
+                           "  tapescope train --data flowers --model resnet18 --image-size 64 "
+                           "--kernel measured --out runs/measured",
                            setup_train};
 
 }  // namespace tapescope::cli

@@ -15,11 +15,13 @@
 #include "tools/files/text.h"
 #include "tools/monitoring/diagnosis.h"
 #include "tools/monitoring/journal.h"
+#include "tools/tasks/choose_kernels.h"
 #include "tools/tasks/kit.h"
 #include "tools/training/checkpoint.h"
 #include "tools/training/deviation.h"
 #include "tools/training/environment.h"
 #include "tools/training/estimate.h"
+#include "tools/training/kernel_file.h"
 
 namespace tapescope::tasks {
 namespace {
@@ -180,8 +182,14 @@ std::unique_ptr<PreparedTraining> prepare_training(TrainConfig config,
     out.line(fmt::format("--watch-images is of class scores; a {} has none and watches nothing",
                          config.model));
   }
-  auto training = std::make_unique<PreparedTraining>(std::move(config), std::move(setup));
+  const ChosenKernels kernels = choose_kernels(config, request, setup, out);
+  std::unique_ptr<PreparedTraining> training;
+  kernels.prepare([&] {
+    training = std::make_unique<PreparedTraining>(std::move(config), std::move(setup));
+    training->trainer.plan();
+  });
   training->profile = request.profile;
+  training->kernels = kernels.text;
   training->start = start_of(training->config, training->setup, training->trainer);
   return training;
 }
@@ -273,6 +281,7 @@ Progress begin_training(PreparedTraining& run, const Checkpoints& checkpoints, b
     write_config(config, config.out + "/config.toml");
     checkpoints.save_initial(*run.setup.model);
   }
+  if (!run.kernels.empty()) write_atomically(kernel_file_of(config.out), run.kernels);
   if (run.setup.begin) run.setup.begin();
   return progress;
 }

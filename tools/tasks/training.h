@@ -17,7 +17,8 @@ struct PreparedTraining {
       : config(std::move(options)),
         setup(std::move(parts)),
         trainer(*setup.model, *setup.task, setup.train, setup.validation, setup.options) {}
-  int profile = 0;  // see TrainingRequest
+  int profile = 0;           // see TrainingRequest
+  std::string kernels = {};  // what RUN/kernels.json is to be; empty: there is none, or it is there
   TrainConfig config;
   TrainingSetup setup;
   Trainer trainer;

@@ -20,6 +20,7 @@ struct TrainingRequest {
   bool resume = false;
   std::string data_changed = "refuse";  // or "accept"
   int profile = 0;                      // steps that are looked at node by node
+  bool measure = false;                 // kernels may be timed, where --kernel measured wants it
   Communicator* ranks = nullptr;        // that share each batch; this process is one of them
 };
 

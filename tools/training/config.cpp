@@ -10,6 +10,7 @@
 #include "engine/device.h"
 #include "tools/files/atomic_file.h"
 #include "tools/files/text.h"
+#include "tools/training/kernel_file.h"
 #include "tools/training/onnx_start.h"
 #include "tools/training/preprocessing.h"
 
@@ -236,31 +237,6 @@ void write_config(const TrainConfig& config, const std::string& path) {
   write_atomically(path, file);
 }
 
-KernelChoices parse_kernels(const std::string& text) {
-  KernelChoices choices;
-  const std::vector<VariantInfo> known = all_variants();
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    const std::string item = text.substr(begin, end - begin);
-    begin = end + 1;
-    const std::size_t equals = item.find('=');
-    const std::string family = item.substr(0, equals);
-    const std::string variant = equals == std::string::npos ? "" : item.substr(equals + 1);
-    bool found = false;
-    for (const VariantInfo& info : known) {
-      found = found || (info.family == family && info.name == variant);
-    }
-    if (!found) {
-      throw usage_error(
-          "--kernel '{}' names no kernel; it must be FAMILY=VARIANT as listed by "
-          "`tapescope kernels`",
-          item);
-    }
-    choices[family] = variant;
-  }
-  return choices;
-}
-
 namespace {
 
 // What `--preprocess auto` is: as the weights' file says, of pictures with as many channels.
@@ -362,7 +338,7 @@ TrainerOptions trainer_options(const TrainConfig& c, Device device) {
   t.statistics_every = c.statistics_every;
   t.checkpoint_every = c.checkpoint_every;
   t.device = device;
-  t.kernels = parse_kernels(c.kernel);
+  t.kernels = parse_kernels(c.kernel).by_name;
   t.precision = precision_from_name(c.precision);
   t.chunks = c.chunks;
   t.optimizer.name = c.optimizer;

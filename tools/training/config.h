@@ -42,7 +42,7 @@ struct TrainConfig {
   double rank_timeout = 300;                     // seconds
   std::string transport = "auto";
   bool fast_all_reduce = false;
-  std::string kernel;  // FAMILY=VARIANT[,FAMILY=VARIANT]
+  std::string kernel;  // kernel_file.h
   std::string cache = "none", on_bad_image = "fail", exif = "apply";
   bool allow_outside = false;
 };
@@ -96,6 +96,19 @@ void for_each_rank_option(Config& c, Visit& visit) {
       "process");
 }
 
+// What computes.
+template <class Config, class Visit>
+void for_each_backend_option(Config& c, Visit& visit) {
+  visit("precision", c.precision,
+        "f32 or bf16: convolutions, matrix products and what lies between layers in bf16; weights, "
+        "sums and losses stay f32");
+  visit("device", c.device, "auto (a GPU where there is one), cpu, cuda or emulated");
+  visit("kernel", c.kernel,
+        "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`; measured: each shape's "
+        "fastest here, kept in RUN/kernels.json and used by --resume; FILE.json: what another run "
+        "measured, for its bits");
+}
+
 // Calls visit(name, member, help) for each option, in the order in which help lists them.
 template <class Config, class Visit>
 void for_each_option(Config& c, Visit&& visit) {
@@ -124,10 +137,7 @@ void for_each_option(Config& c, Visit&& visit) {
       "augment", c.augment,
       "auto, none, flip, shift, crop, crop-flip or resized-crop; for a detector auto, none, flip, "
       "flip-both, mosaic or mosaic-flip-both");
-  visit("precision", c.precision,
-        "f32 or bf16: convolutions, matrix products and what lies between layers in bf16; weights, "
-        "sums and losses stay f32");
-  visit("device", c.device, "auto (a GPU where there is one), cpu, cuda or emulated");
+  for_each_backend_option(c, visit);
   for_each_weights_option(c, visit);
   visit("validation-fraction", c.validation_fraction,
         "share of train held out, where there is no val/");
@@ -151,7 +161,6 @@ void for_each_option(Config& c, Visit&& visit) {
       "as they are before what is random, so that each is decoded once; at most half of what is "
       "free there");
   for_each_rank_option(c, visit);
-  visit("kernel", c.kernel, "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`");
   visit("on-bad-image", c.on_bad_image, "fail or skip: what a picture that cannot be read does");
   visit("exif", c.exif,
         "apply: pictures are turned as their EXIF orientation says; ignore: read as stored, as "
@@ -166,7 +175,6 @@ bool may_change_on_resume(std::string_view option);
 std::map<std::string, std::string> option_values(const TrainConfig& config);
 void write_config(const TrainConfig& config, const std::string& path);
 
-KernelChoices parse_kernels(const std::string& text);
 // What --precision names.
 DType precision_from_name(const std::string& name);
 

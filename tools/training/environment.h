@@ -28,6 +28,9 @@ struct Environment {
   std::vector<Step> steps;  // the first of the training
 };
 
+// As Linux names it: "AMD EPYC"; "unknown" elsewhere.
+std::string processor_name();
+
 // Of this program, here and now.
 Environment environment_of(const TrainConfig& config, Device device);
 void write_environment(const std::filesystem::path& run, const Environment& environment);

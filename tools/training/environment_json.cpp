@@ -14,9 +14,11 @@
 #include "tools/files/json_file.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
+#include "tools/files/text_file.h"
 #include "tools/onnx/graph.h"
 #include "tools/training/build.h"
 #include "tools/training/environment.h"
+#include "tools/training/kernel_file.h"
 #include "tools/training/stored_zip.h"
 
 namespace tapescope {
@@ -37,18 +39,6 @@ std::string libraries() {
   return text;
 }
 
-// As Linux names it; the machine's kind elsewhere.
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) {
-      const std::size_t colon = line.find(": ");
-      if (colon != std::string::npos) return printable(line.substr(colon + 2));
-    }
-  }
-  return "unknown";
-}
-
 std::string hex(std::uint64_t value, int digits) { return fmt::format("{:0{}x}", value, digits); }
 
 // Lower-case hexadecimal, as hex() writes it.
@@ -63,6 +53,17 @@ std::uint64_t from_hex(const Json& json) {
 float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
 
 }  // namespace
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) {
+      const std::size_t colon = line.find(": ");
+      if (colon != std::string::npos) return printable(line.substr(colon + 2));
+    }
+  }
+  return "unknown";
+}
 
 std::uint32_t loss_bits(double loss) {
   return __builtin_bit_cast(std::uint32_t, static_cast<float>(loss));
@@ -96,11 +97,16 @@ Environment environment_of(const TrainConfig& config, Device device) {
                        {"build", build.options},
                        {"libraries", libraries()},
                        {"instruction set", std::string(name_of(isa()))},
-                       {"processor", processor()},
+                       {"processor", processor_name()},
                        {"device", std::string(name_of(device.kind))},
                        {"threads", std::to_string(thread_count())}};
   if (device.kind != DeviceKind::cpu) {
     environment.facts.emplace_back("device name", DeviceRuntime::of(device).description());
+  }
+  if (parse_kernels(config.kernel).by_shape()) {
+    const fs::path file = kernel_file_of(config.out);
+    environment.facts.emplace_back(
+        "kernels.json", fs::exists(file) ? hex(stable_hash(read_text(file)), 16) : "missing");
   }
   environment.options = option_values(config);
   return environment;

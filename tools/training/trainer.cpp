@@ -332,6 +332,14 @@ double Trainer::step_flops() {
   return flops / static_cast<double>(state_->options.epochs);
 }
 
+KernelMeasurement Trainer::measure_kernels() {
+  State& s = *state_;
+  Communicator* const ranks = s.options.ranks;
+  const std::int64_t rows =
+      ranks != nullptr ? piece_of(s.batch_size, ranks->rank(), ranks->size()).count : s.batch_size;
+  return tapescope::measure_kernels(*s.phases.back().step, rows, ranks);
+}
+
 std::int64_t Trainer::steps_per_epoch() const { return state_->phases[0].train->batches(); }
 
 Optimizer& Trainer::optimizer() { return state_->optimizer; }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "autograd/program/measure_kernels.h"
 #include "layers/optimizers/optimizer.h"
 #include "layers/schedules.h"
 #include "tools/training/best_epoch.h"
@@ -132,6 +133,9 @@ class Trainer {
   // The most that was in use during the first epoch's steps.
   std::size_t peak_bytes() const;
   double step_flops();
+  // Times the kernels of a step, as measure_kernels does: what it finds is for the options of
+  // another trainer, this one is done with.
+  KernelMeasurement measure_kernels();
   std::int64_t steps_per_epoch() const;
   Optimizer& optimizer();
 
