@@ -39,6 +39,7 @@ struct Variant {
   // How much larger its rounding error may be than that of plain summation in the same dtype; the
   // derivation is given where a variant declares more than 1.
   double error_factor = 1;
+  bool tf32 = false;             // operands are rounded to it: taken by name, or by precision tf32
   std::string_view note;         // one sentence: what it does, or what changed from the rung before
   std::string_view reason = {};  // empty, or why this build or processor cannot run it
   bool compiled = true;          // whether this build holds it
@@ -79,7 +80,7 @@ using KernelChoices = std::map<std::string, std::string, std::less<>>;
 struct Backend {
   Device device;
   KernelChoices choices;
-  DType precision = DType::f32;  // of tapes recorded for it: see autograd/more_ops/precision.h
+  Precision precision = DType::f32;  // of tapes recorded for it: autograd/more_ops/precision.h
 };
 
 // Throws: nothing in `table` covers what was asked for. `wanted` is empty or a variant's name.
@@ -88,8 +89,9 @@ struct Backend {
 
 // The first variant of the family's table for the backend's device that this build has and that
 // covers dtype and shape: the order of a table is the order of preference. A variant asked for by
-// name is taken or refused with the reason, never replaced. `cpu` is the table for the CPU; those
-// of other devices are found by its family's name.
+// name is taken or refused with the reason, never replaced. Precision tf32 looks at variants that
+// round to it first, others never do. `cpu` is the table for the CPU; those of other devices are
+// found by its family's name.
 template <class Shape>
 Plan prepare_from(const Variants<Shape>& cpu, const Shape& shape, DType dtype,
                   const Backend& backend) {
@@ -101,12 +103,15 @@ Plan prepare_from(const Variants<Shape>& cpu, const Shape& shape, DType dtype,
   if (!backend.choices.empty()) {
     if (auto it = backend.choices.find(family); it != backend.choices.end()) wanted = it->second;
   }
-  for (const Variant<Shape>& variant : table) {
-    if (!wanted.empty() && variant.name != wanted) continue;
-    if (!wanted.empty()) reason = variant.reason;
-    if (!variant.reason.empty() || !variant.dtypes.contains(dtype)) continue;
-    if (variant.supports != nullptr && !variant.supports(shape)) continue;
-    return variant.prepare(shape);
+  for (const bool first : {true, false}) {
+    const bool tf32 = first && backend.precision.tf32;
+    for (const Variant<Shape>& variant : table) {
+      if (wanted.empty() ? variant.tf32 != tf32 : variant.name != wanted) continue;
+      if (!wanted.empty()) reason = variant.reason;
+      if (!variant.reason.empty() || !variant.dtypes.contains(dtype)) continue;
+      if (variant.supports != nullptr && !variant.supports(shape)) continue;
+      return variant.prepare(shape);
+    }
   }
   throw_no_variant(family, wanted, reason, dtype, backend.device.kind);
 }

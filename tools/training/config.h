@@ -125,8 +125,8 @@ void for_each_option(Config& c, Visit&& visit) {
       "auto, none, flip, shift, crop, crop-flip or resized-crop; for a detector auto, none, flip, "
       "flip-both, mosaic or mosaic-flip-both");
   visit("precision", c.precision,
-        "f32 or bf16: convolutions, matrix products and what lies between layers in bf16; weights, "
-        "sums and losses stay f32");
+        "f32; tf32: a GPU's convolutions and matrix products round what they multiply to tf32; or "
+        "bf16: they and what lies between layers in bf16; weights, sums and losses stay f32");
   visit("device", c.device, "auto (a GPU where there is one), cpu, cuda or emulated");
   for_each_weights_option(c, visit);
   visit("validation-fraction", c.validation_fraction,
@@ -168,7 +168,7 @@ void write_config(const TrainConfig& config, const std::string& path);
 
 KernelChoices parse_kernels(const std::string& text);
 // What --precision names.
-DType precision_from_name(const std::string& name);
+Precision precision_from_name(const std::string& name);
 
 // Chooses --chunks where that is left to choose. Throws a usage error where so many ranks cannot
 // share so many pieces.
