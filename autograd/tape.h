@@ -21,9 +21,9 @@ class Composite;
 enum class Mode : std::uint8_t { training, evaluation };
 
 struct TapeOptions {
-  std::uint64_t seed = 0;        // of dropout masks
-  KernelChoices kernels = {};    // variants asked for by name
-  DType precision = DType::f32;  // or bf16: see more_ops/precision.h
+  std::uint64_t seed = 0;            // of dropout masks
+  KernelChoices kernels = {};        // variants asked for by name
+  Precision precision = DType::f32;  // or bf16, or tf32: see more_ops/precision.h
 };
 
 // "At the end of the run, `state` takes the value of `value`".
@@ -50,7 +50,7 @@ class Tape {
   Device device() const { return backend_.device; }
   const Backend& backend() const { return backend_; }
   std::uint64_t seed() const { return options_.seed; }
-  DType precision() const { return backend_.precision; }
+  Precision precision() const { return backend_.precision; }
 
   // --- recording ---------------------------------------------------------------------------------
   // An input given as a type is symbolic: nothing that follows is computed, and Programs ask for it

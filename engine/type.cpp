@@ -2,13 +2,15 @@
 
 #include <fmt/ranges.h>
 
-
 #include "engine/error.h"
 
 namespace tapescope {
 std::string_view name_of(DType dtype) {
   constexpr std::string_view kNames[] = {"f32", "bf16", "f64", "i64", "u8"};
   return kNames[static_cast<std::size_t>(dtype)];
+}
+std::string_view name_of(Precision precision) {
+  return precision.tf32 ? "tf32" : name_of(precision.dtype);
 }
 
 Shape::Shape(std::span<const std::int64_t> extents) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace tapescope {
@@ -15,19 +16,7 @@ namespace tapescope {
 enum class DType : std::uint8_t { f32, bf16, f64, i64, u8 };
 
 constexpr std::size_t size_of(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return 4;
-    case DType::bf16:
-      return 2;
-    case DType::f64:
-      return 8;
-    case DType::i64:
-      return 8;
-    case DType::u8:
-      return 1;
-  }
-  return 0;
+  return dtype == DType::u8 ? 1 : dtype == DType::bf16 ? 2 : dtype == DType::f32 ? 4 : 8;
 }
 constexpr bool is_floating(DType dtype) {
   return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f64;
@@ -36,6 +25,17 @@ constexpr bool is_floating(DType dtype) {
 // for them, and the gradient of weights.
 constexpr DType wide(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
 std::string_view name_of(DType dtype);
+
+// What convolutions and matrix products are computed in: a dtype, or tf32: that is f32 in memory,
+// whose kernels may round operands to 10 bits of mantissa where a table has such ones.
+struct Precision {
+  DType dtype = DType::f32;
+  bool tf32 = false;
+  constexpr Precision(DType dtype = DType::f32, bool tf32 = false) : dtype(dtype), tf32(tf32) {}
+  friend bool operator==(const Precision&, const Precision&) = default;
+};
+inline constexpr Precision kTf32{DType::f32, true};
+std::string_view name_of(Precision precision);
 
 // bfloat16 as storage: the upper half of a float, rounded to nearest even.
 struct bf16 {
@@ -55,26 +55,12 @@ struct bf16 {
 };
 
 template <class T>
-constexpr DType dtype_of();
-template <>
-constexpr DType dtype_of<float>() {
-  return DType::f32;
-}
-template <>
-constexpr DType dtype_of<bf16>() {
-  return DType::bf16;
-}
-template <>
-constexpr DType dtype_of<double>() {
-  return DType::f64;
-}
-template <>
-constexpr DType dtype_of<std::int64_t>() {
-  return DType::i64;
-}
-template <>
-constexpr DType dtype_of<std::uint8_t>() {
-  return DType::u8;
+constexpr DType dtype_of() {
+  if constexpr (std::is_same_v<T, float>) return DType::f32;
+  if constexpr (std::is_same_v<T, bf16>) return DType::bf16;
+  if constexpr (std::is_same_v<T, double>) return DType::f64;
+  if constexpr (std::is_same_v<T, std::int64_t>) return DType::i64;
+  if constexpr (std::is_same_v<T, std::uint8_t>) return DType::u8;
 }
 
 // Up to six extents, row-major, the last one contiguous. Rank 0 is a scalar of one element. An

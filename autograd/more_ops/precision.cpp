@@ -10,10 +10,10 @@ Var lowered(Var x) { return x && x.dtype() == DType::f32 ? x.tape().lowered(x) :
 Var widened(Var x) { return x ? cast(x, wide(x.dtype())) : x; }
 
 Var Tape::lowered(Var x) {
-  if (precision() == DType::f32) return x;
+  if (precision().dtype == DType::f32) return x;
   const std::pair place(x.node->index, x.output);
   if (auto it = lowered_.find(place); it != lowered_.end()) return it->second;
-  const Var down = cast(x, precision());
+  const Var down = cast(x, precision().dtype);
   lowered_.emplace(place, down);
   return down;
 }

@@ -7,6 +7,7 @@
 //     gradients of weights. Kernels compute in f32 whatever they read;
 //   * a model's outputs are cast up: losses, and what answers are made of, are f32.
 //
+// A tape of tf32 records what one of f32 does: its kernels are chosen otherwise.
 // Parameters, optimisers and inputs stay f32, and so do tapes of another precision: explanations
 // are f32 unless theirs is asked to be otherwise. A cast's vector-Jacobian product is a cast.
 #pragma once

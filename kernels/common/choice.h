@@ -31,12 +31,11 @@ using KernelQuestions = std::vector<KernelQuestion>;
 struct Backend {
   Device device;
   KernelChoices choices;
-  DType precision = DType::f32;  // of tapes recorded for it: see autograd/more_ops/precision.h
+  Precision precision = DType::f32;  // of tapes recorded for it: autograd/more_ops/precision.h
   KernelQuestions* questions = nullptr;  // where given, hears what there is to choose from
 };
 
-// The textbook's loops, which end a table's order of preference: nothing is measured against them,
-// and what stands behind them (tf32) is taken by name only, since its arithmetic is another.
+// The textbook's loops: nothing is measured against them.
 inline bool is_textbook(std::string_view variant) {
   return variant == "reference" || variant == "naive";
 }
@@ -45,6 +44,17 @@ inline bool is_textbook(std::string_view variant) {
 template <class Shape>
 bool covers(const Variant<Shape>& v, const Shape& shape, DType dtype) {
   return v.reason.empty() && v.dtypes.contains(dtype) && (!v.supports || v.supports(shape));
+}
+
+// f(variant) in the order of preference: for tf32 those first that round to it, else without these,
+// since their arithmetic is another.
+template <class Shape, class F>
+void in_order(const Variants<Shape>& table, Precision precision, F&& f) {
+  for (const bool tf32 : {true, false}) {
+    for (const Variant<Shape>& variant : table) {
+      if (variant.tf32 == tf32 && (precision.tf32 || !tf32)) f(variant);
+    }
+  }
 }
 
 // The variant asked for, and the key that it was found by; empty where there is none.
@@ -57,11 +67,13 @@ std::pair<std::string, std::string_view> wanted(const Variants<Shape>& table, co
   if constexpr (requires { shape.key(); }) {
     const std::string key = it == backend.choices.end() ? shape.key() : "";
     if (!key.empty()) it = backend.choices.find(question.kernel += " " + key);
-    for (const Variant<Shape>& variant : table) {
-      if (key.empty() || backend.questions == nullptr || is_textbook(variant.name)) break;
-      if (covers(variant, shape, dtype)) question.variants.push_back(variant.name);
+    if (!key.empty() && backend.questions != nullptr) {
+      in_order(table, backend.precision, [&](const Variant<Shape>& variant) {
+        const bool counts = covers(variant, shape, dtype) && !is_textbook(variant.name);
+        if (counts) question.variants.push_back(variant.name);
+      });
+      if (!question.variants.empty()) backend.questions->push_back(question);
     }
-    if (!question.variants.empty()) backend.questions->push_back(question);
   }
   if (it == backend.choices.end()) return {};
   return {std::move(question.kernel), it->second};

@@ -38,6 +38,7 @@ struct Variant {
   // How much larger its rounding error may be than that of plain summation in the same dtype; the
   // derivation is given where a variant declares more than 1.
   double error_factor = 1;
+  bool tf32 = false;             // operands are rounded to it: taken by name, or by precision tf32
   std::string_view note;         // one sentence: what it does, or what changed from the rung before
   std::string_view reason = {};  // empty, or why this build or processor cannot run it
   bool compiled = true;          // whether this build holds it
@@ -77,8 +78,9 @@ struct VariantInfo {
 
 // The first variant of the family's table for the backend's device that this build has and that
 // covers dtype and shape: the order of a table is the order of preference. A variant asked for by
-// name is taken or refused with the reason, never replaced. `cpu` is the table for the CPU; those
-// of other devices are found by its family's name.
+// name is taken or refused with the reason, never replaced. Precision tf32 looks at variants that
+// round to it first, others never do. `cpu` is the table for the CPU; those of other devices are
+// found by its family's name.
 template <class Shape>
 Plan prepare_from(const Variants<Shape>& cpu, const Shape& shape, DType dtype,
                   const Backend& backend) {
@@ -86,12 +88,19 @@ Plan prepare_from(const Variants<Shape>& cpu, const Shape& shape, DType dtype,
                                     ? cpu
                                     : gpu_variants<Shape>(backend.device.kind, cpu.family);
   const auto [kernel, name] = wanted(table, shape, dtype, backend);
+  const Variant<Shape>* found = nullptr;
   std::string_view reason;
-  for (const Variant<Shape>& variant : table) {
-    if (!name.empty() && variant.name != name) continue;
-    if (!name.empty()) reason = variant.reason;
-    if (covers(variant, shape, dtype)) return variant.prepare(shape);
+  if (name.empty()) {
+    in_order(table, backend.precision, [&](const Variant<Shape>& variant) {
+      if (found == nullptr && covers(variant, shape, dtype)) found = &variant;
+    });
   }
+  for (const Variant<Shape>& variant : table) {
+    if (name.empty() || variant.name != name) continue;
+    reason = variant.reason;
+    if (found == nullptr && covers(variant, shape, dtype)) found = &variant;
+  }
+  if (found != nullptr) return found->prepare(shape);
   throw_no_variant(name.empty() ? cpu.family : kernel, name, reason, dtype, backend.device.kind);
 }
 

@@ -57,11 +57,12 @@ constexpr Variant<Conv2dShape> naive_row(Prepare prepare) {
           .prepare = prepare,
           .supports = conv_fits_int};
 }
-// Last in each table, so that only its name chooses it: its arithmetic is not f32's.
+// Its arithmetic is not f32's.
 constexpr Variant<Conv2dShape> tensor_core_tf32_row(Prepare prepare) {
   return {.name = "tensor_core_tf32",
           .dtypes = {DType::f32},
           .error_factor = kTf32ErrorFactor,
+          .tf32 = true,
           .note = "mma on f32 rounded to tf32: eight times the arithmetic of f32's own units",
           .prepare = prepare,
           .supports = conv_is_dense};

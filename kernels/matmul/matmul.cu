@@ -150,10 +150,11 @@ Rows<MatmulShape> matmul_variants() {
        .dtypes = kMatmulDTypes,
        .note = "one thread per result",
        .prepare = prepare<naive_plan<float>, naive_plan<bf16>>},
-      // Last, so that only its name chooses it: its arithmetic is not f32's.
+      // Its arithmetic is not f32's.
       {.name = "tensor_core_tf32",
        .dtypes = {DType::f32},
        .error_factor = kTf32ErrorFactor,
+       .tf32 = true,
        .note = "mma on f32 rounded to tf32: eight times the arithmetic of f32's own units",
        .prepare = matmul_tensor_core,
        .supports = matmul_fits_int},

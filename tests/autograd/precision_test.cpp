@@ -123,6 +123,37 @@ TEST(Precision, GradientsAndTheirGradientsAreNearF32s) {
   }
 }
 
+// No cast, and the bits of its kernels asked for by name; on the CPU, which has none, those of f32.
+TEST(Precision, Tf32RecordsWhatF32DoesAndPrefersItsKernels) {
+  const auto gradients = [](Device device, const TapeOptions& options) {
+    const Net net;
+    for (const ParameterRef& p : net.all()) p->value = p->value.to(device);
+    Tape tape(device, Mode::training, options);
+    const Var x = tape.input("x", noise(kImage, 9).to(device));
+    std::vector<Tensor> values;
+    for (const Var& g : tape.gradient(sum(square(net.logits(tape, x))), net.all())) {
+      values.push_back(g.value().to(Device::cpu()));
+    }
+    EXPECT_EQ(count(tape, "cast"), 0);
+    return values;
+  };
+  KernelChoices named;
+  for (const char* family :
+       {"conv2d", "conv2d_data_gradient", "conv2d_weight_gradient", "matmul"}) {
+    named[family] = "tensor_core_tf32";
+  }
+  const Device emulated = Device::emulated(), cpu = Device::cpu();
+  const auto got = gradients(emulated, {.precision = kTf32}),
+             by_name = gradients(emulated, {.kernels = named}), f32 = gradients(emulated, {}),
+             on_cpu = gradients(cpu, {.precision = kTf32}), f32_on_cpu = gradients(cpu, {});
+  for (std::size_t k = 0; k < got.size(); ++k) {
+    EXPECT_EQ(apart(got[k], by_name[k]), 0) << k;
+    EXPECT_GT(apart(got[k], f32[k]), 1e-5) << k;  // operands are within 2^-11 = 5e-4 of themselves
+    EXPECT_LT(apart(got[k], f32[k]), 0.03) << k;  // and a few relus and pools choose otherwise
+    EXPECT_EQ(apart(on_cpu[k], f32_on_cpu[k]), 0) << k;
+  }
+}
+
 TEST(Precision, RelevancePassesCasts) {
   const Tensor w = noise({16, 3, 3, 16}, 1), head = noise({5, 16}, 4);
   const auto relevance = [&](DType precision) {

@@ -209,7 +209,7 @@ TEST_F(BadInput, Options) {
   expect_complaint(train({"--optimizer", "lion"}), 2, {"lion", "adamw"});
   expect_complaint(train({"--schedule", "linear"}), 2, {"linear", "cosine"});
   expect_complaint(train({"--augment", "rotate"}), 2, {"rotate", "flip"});
-  expect_complaint(train({"--precision", "fp8"}), 2, {"fp8", "f32 or bf16"});
+  expect_complaint(train({"--precision", "fp8"}), 2, {"fp8", "f32, tf32 or bf16"});
   expect_complaint(train({"--device", "cuda"}), 2, {"cuda"});
   expect_complaint(train({"--kernel", "conv2d=magic"}), 2, {"conv2d=magic"});
   expect_complaint(train({"--freeze", "layer9.*"}), 2, {"layer9", "conv1.weight"});

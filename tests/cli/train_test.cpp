@@ -175,6 +175,20 @@ TEST_F(TrainProgram, Bf16WithoutInstructionsForItIsSaidAndComputedAsF32) {
   EXPECT_NE((trained.out + trained.err).find("no bf16 arithmetic"), std::string::npos);
 }
 
+// A CPU has none: said, and computed as f32, to the bit. The run keeps what was asked for.
+TEST_F(TrainProgram, Tf32OnTheCpuIsSaidKeptAndF32) {
+  ASSERT_EQ(tapescope_program(command("f32", {})).status, 0);
+  const Result trained = tapescope_program(command("tf32", {"--precision", "tf32"}));
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_NE((trained.out + trained.err).find("no tf32 arithmetic"), std::string::npos);
+  EXPECT_NE(text_of(run("tf32") + "/config.toml").find("precision = \"tf32\""), std::string::npos);
+  expect_same_checkpoints("f32", "tf32");
+  const Result other =
+      tapescope_program({"train", "--resume", "--out", run("tf32"), "--precision", "f32"});
+  EXPECT_EQ(other.status, 2);
+  EXPECT_NE(other.err.find("precision"), std::string::npos) << other.err;
+}
+
 TEST_F(TrainProgram, Bf16IsKeptAndAnswersSayHowFarTheyLieFromF32) {
   Words plan{"train",        "--data", data(),   "--model", "resnet20",
              "--image-size", "32",     "--plan", "--json"};

@@ -35,6 +35,41 @@ TEST(Families, ATypeOfAnotherSizeIsRefused) {
   EXPECT_EQ(find_variants<Conv2dShape>({&table, 1}, table.family).rows.size(), table.count);
 }
 
+// A preference, not a demand: what rounds to tf32 where a table has it for this shape, else what
+// f32 gets; f32 and bf16 never get it, a name always goes before.
+TEST(Families, Tf32IsPreferredWhereItIsAskedFor) {
+  const Conv2dShape dense{.N = 1, .H = 8, .W = 8, .I = 32, .O = 32, .KH = 3, .KW = 3};
+  Conv2dShape depthwise = dense;
+  depthwise.groups = 32;
+  const auto conv = [](const Conv2dShape& s, Precision precision, KernelChoices choices = {}) {
+    return prepare_from(conv2d_variants(), s, precision.dtype,
+                        Backend{Device::emulated(), std::move(choices), precision})
+        .variant();
+  };
+  EXPECT_EQ(conv(dense, DType::f32), "implicit_gemm");
+  EXPECT_EQ(conv(dense, kTf32), "tensor_core_tf32");
+  EXPECT_EQ(conv(depthwise, kTf32), "depthwise");
+  EXPECT_EQ(conv(dense, kTf32, {{"conv2d", "naive"}}), "naive");
+  EXPECT_EQ(conv(dense, DType::f32, {{"conv2d", "tensor_core_tf32"}}), "tensor_core_tf32");
+  for (const auto& table :
+       {conv2d_variants(), conv2d_data_gradient_variants(), conv2d_weight_gradient_variants()}) {
+    const auto chosen = [&](Precision precision) {
+      return prepare_from(table, dense, DType::f32, Backend{Device::emulated(), {}, precision})
+          .variant();
+    };
+    EXPECT_EQ(chosen(kTf32), "tensor_core_tf32") << table.family;
+    EXPECT_EQ(chosen(DType::f32), "implicit_gemm") << table.family;
+  }
+  const MatmulShape product{.M = 64, .N = 64, .K = 64};
+  const auto matmul = [&](Device device, Precision precision) {
+    return prepare_from(matmul_variants(), product, DType::f32, Backend{device, {}, precision})
+        .variant();
+  };
+  EXPECT_EQ(matmul(Device::emulated(), kTf32), "tensor_core_tf32");
+  EXPECT_EQ(matmul(Device::emulated(), DType::f32), "vectorized");
+  EXPECT_EQ(matmul(Device::cpu(), kTf32), matmul(Device::cpu(), DType::f32));
+}
+
 TEST(Families, EachIsListedOnceWithVariantsOnEveryDeviceThatHasIt) {
   std::set<std::string_view> names;
 #define TAPESCOPE_CHECK_GPU(family, Shape)              \

@@ -20,7 +20,7 @@ struct Prepared {
   int loader_threads = 0;
   double rate = 0.02;
   Device device = Device::cpu();
-  DType precision = DType::f32;
+  Precision precision = DType::f32;
   int chunks = 1;
 };
 

@@ -64,7 +64,8 @@ void RunOptions::add_onnx_end(CommandLine& line) {
 
 void RunOptions::add_precision(CommandLine& line) {
   line.option("--precision", precision,
-              "f32 or bf16: convolutions and matrix products in bf16, and how far from f32 that is")
+              "f32, or tf32 (of a GPU) or bf16: what convolutions and matrix products are computed "
+              "in, and how far from f32 that is")
       .show_default();
 }
 

@@ -40,11 +40,11 @@ void require(bool ok, std::string_view option, const std::string& value, std::st
 
 }  // namespace
 
-DType precision_from_name(const std::string& name) {
-  for (const DType precision : {DType::f32, DType::bf16}) {
+Precision precision_from_name(const std::string& name) {
+  for (const Precision precision : {Precision(DType::f32), kTf32, Precision(DType::bf16)}) {
     if (name == name_of(precision)) return precision;
   }
-  throw usage_error("--precision is '{}'; it must be f32 or bf16", printable(name));
+  throw usage_error("--precision is '{}'; it must be f32, tf32 or bf16", printable(name));
 }
 
 void check_options(const TrainConfig& c) {

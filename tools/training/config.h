@@ -100,8 +100,8 @@ void for_each_rank_option(Config& c, Visit& visit) {
 template <class Config, class Visit>
 void for_each_backend_option(Config& c, Visit& visit) {
   visit("precision", c.precision,
-        "f32 or bf16: convolutions, matrix products and what lies between layers in bf16; weights, "
-        "sums and losses stay f32");
+        "f32; tf32: a GPU's convolutions and matrix products round what they multiply to tf32; or "
+        "bf16: they and what lies between layers in bf16; weights, sums and losses stay f32");
   visit("device", c.device, "auto (a GPU where there is one), cpu, cuda or emulated");
   visit("kernel", c.kernel,
         "FAMILY=VARIANT[,...]: kernels by name, see `tapescope kernels`; measured: each shape's "
@@ -176,7 +176,7 @@ std::map<std::string, std::string> option_values(const TrainConfig& config);
 void write_config(const TrainConfig& config, const std::string& path);
 
 // What --precision names.
-DType precision_from_name(const std::string& name);
+Precision precision_from_name(const std::string& name);
 
 // Chooses --chunks where that is left to choose. Throws a usage error where so many ranks cannot
 // share so many pieces.

@@ -64,6 +64,8 @@ void tell_deviation(const Model& model, const Task& task, std::shared_ptr<const 
 
 std::string slow_precision(const Backend& backend) {
   if (backend.precision == DType::f32 || backend.device.kind != DeviceKind::cpu) return "";
+  if (backend.precision.tf32)
+    return "the CPU's kernels have no tf32 arithmetic: it is computed as f32";
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (isa() >= Isa::avx512 && __builtin_cpu_supports("avx512bf16")) return "";

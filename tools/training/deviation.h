@@ -19,7 +19,8 @@ void tell_deviation(const Model& model, const Tensor& image, const Backend& back
 void tell_deviation(const Model& model, const Task& task, std::shared_ptr<const SampleSource> data,
                     const Backend& backend);
 
-// Empty, or a sentence: a processor without instructions for it is slower than in f32.
+// Empty, or a sentence: a processor has no tf32, and without instructions for bf16 is slower than
+// in f32.
 std::string slow_precision(const Backend& backend);
 
 }  // namespace tapescope

@@ -68,7 +68,7 @@ struct TrainerOptions {
   std::int64_t checkpoint_every = 0;   // steps between saves; 0: at the end of each epoch only
   Device device;
   KernelChoices kernels;
-  DType precision = DType::f32;  // of steps and validations
+  Precision precision = DType::f32;  // of steps and validations
   // Pieces of a batch for sums over its rows, a power of two, and who shares it: the bits depend on
   // the former alone (autograd/program/share_batch.h). Null: one process.
   std::int64_t chunks = 1;
