@@ -7,6 +7,7 @@
 #include "autograd/explain/cam.h"
 #include "autograd/explain/explainer_parts.h"
 #include "autograd/explain/target.h"
+#include "autograd/ops/ops.h"
 
 namespace tapescope::explain {
 
