@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "kernels/common/pieces.h"
 #include "tools/training/evaluator.h"
 #include "tools/training/features.h"
 #include "tools/training/step_runner.h"
