@@ -53,16 +53,9 @@ struct Allocator::Pool {
       return data;
     }
 #endif
-    void* data = from_system(capacity);
-    if (data == nullptr && use.pooled > 0) {
-      release_pool();
-      data = from_system(capacity);
-    }
-    return data;
-  }
-
-  void* from_system(std::size_t capacity) {
     ++use.blocks_from_system;
+    if (void* data = runtime.allocate(capacity)) return data;
+    release_pool();
     return runtime.allocate(capacity);
   }
 
@@ -169,6 +162,10 @@ MemoryUse Allocator::use() const {
 void Allocator::reset_peak() {
   const std::lock_guard<std::mutex> lock(pool_->mutex);
   pool_->use.peak = pool_->use.live;
+}
+void Allocator::trim() {
+  const std::lock_guard<std::mutex> lock(pool_->mutex);
+  pool_->release_pool();
 }
 void Allocator::set_limit(std::size_t bytes) {
   const std::lock_guard<std::mutex> lock(pool_->mutex);

@@ -78,6 +78,8 @@ class Allocator {
 
   MemoryUse use() const;
   void reset_peak();
+  // Gives what the pool keeps for reuse back to the system.
+  void trim();
   // Refuses to let live memory pass this many bytes (0: no limit). TAPESCOPE_MEMORY_LIMIT sets it
   // at start.
   void set_limit(std::size_t bytes);

@@ -7,6 +7,7 @@
 #include "autograd/explain/cam.h"
 #include "autograd/explain/explainer_parts.h"
 #include "autograd/explain/target.h"
+#include "autograd/ops/ops.h"
 
 namespace tapescope::explain {
 
@@ -31,6 +32,7 @@ Prepared& Programs::prepared(const std::string& key, const std::string& layer,
   for (Var& output : outputs) output = widened(output);  // maps are f32, whatever they are made in
   CompileOptions options;
   options.cuts = recording.cuts;
+  options.arena = arena;
   options.keep_fixed = true;
   // All methods' Programs share what kernels keep of a parameter; folded weights would be each
   // one's.

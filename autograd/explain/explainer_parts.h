@@ -38,6 +38,9 @@ struct Programs {
   Explainer::Record record;
   Shape image_shape;
   Backend backend;
+  // All Programs run in turn; of resnet18, epsilon-plus keeps 300 MiB for the next picture.
+  std::shared_ptr<SharedArena> arena =
+      std::make_shared<SharedArena>(SharedArena{{}, std::size_t{1} << 30});
   std::map<std::string, std::unique_ptr<Prepared>> all = {};
   std::unique_ptr<LocalOcclusion> local_occlusion = {};
 

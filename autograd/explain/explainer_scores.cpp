@@ -132,7 +132,10 @@ Attribution runs::occlusion(const Request& request) {
         [&](Tape& tape, Var image, Var index) {
           return class_logit(programs.record(tape, image), index);
         },
-        programs.image_shape, programs.backend.device, programs.backend.choices);  // in f32
+        programs.image_shape, programs.backend.device, programs.backend.choices,  // in f32
+        CompileOptions{.arena = programs.arena,
+                       .keep_fixed = true,
+                       .without = {"fold_batch_norm", "fuse_convolution"}});
   }
   const std::int64_t window =
       options.window > 0 ? options.window : std::max<std::int64_t>(1, std::min(height, width) / 8);

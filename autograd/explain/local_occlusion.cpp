@@ -55,8 +55,8 @@ struct LocalOcclusion::Patches {
 };
 
 LocalOcclusion::LocalOcclusion(const Record& record, Shape image_shape, Device device,
-                               const KernelChoices& kernels)
-    : tape_(device, Mode::evaluation, {0, kernels}) {
+                               const KernelChoices& kernels, CompileOptions how)
+    : tape_(device, Mode::evaluation, {0, kernels}), how_(std::move(how)) {
   image_ = tape_.input("image", DType::f32, image_shape.with_leading(2));
   target_ = record(tape_, image_, tape_.input("class", DType::i64, {2}));
   const std::size_t count = tape_.nodes().size();
@@ -248,7 +248,7 @@ LocalOcclusion::Patches LocalOcclusion::record_patches(const Plan& plan) const {
   for (const Var& var : result.cut) {
     if (var.node != image_.node) outputs.push_back(values.at(var.node));
   }
-  if (!outputs.empty()) result.local.emplace(tape.compile(outputs));
+  if (!outputs.empty()) result.local.emplace(tape.compile(outputs, {}, how_));
   return result;
 }
 
@@ -268,8 +268,8 @@ LocalOcclusion::Patches& LocalOcclusion::patches(const Windows& windows) {
   for (const Var& var : slot->recorded) {
     if (var.node != image_.node) computed.push_back(var);
   }
-  slot->whole.emplace(tape_.compile(computed));
-  CompileOptions options;
+  slot->whole.emplace(tape_.compile(computed, {}, how_));
+  CompileOptions options = how_;
   options.cuts = slot->cut;
   slot->rest.emplace(tape_.compile(std::vector<Var>{target_}, {}, options));
   return *slot;

@@ -29,8 +29,9 @@ class LocalOcclusion {
  public:
   // Appends the target {N} of `image` f32 {N,H,W,C} and `index` i64 {N} to the tape.
   using Record = std::function<Var(Tape& tape, Var image, Var index)>;
+  // Its Programs are compiled with `how`.
   LocalOcclusion(const Record& record, Shape image_shape, Device device = Device::cpu(),
-                 const KernelChoices& kernels = {});
+                 const KernelChoices& kernels = {}, CompileOptions how = {});
   ~LocalOcclusion();
 
   // Multiply-adds of one of these windows, in those of a forward pass. 1: nothing would be saved.
@@ -55,6 +56,7 @@ class LocalOcclusion {
   Patches& patches(const Windows& windows);
 
   Tape tape_;
+  CompileOptions how_;
   Var image_, target_;
   std::vector<bool> needed_, reached_;          // by node: for the target; by the picture
   std::vector<std::optional<Patch>> possible_;  // by node: could be local; jumps only

@@ -71,7 +71,7 @@ void run_passes(LoweredProgram& program, const Backend& backend, const CompileOp
     return std::find(without.begin(), without.end(), name) != without.end();
   };
   if (is_left_out("all")) return;
-  const bool keeps_fixed = options.keep_fixed && !options.arena && program.assignments.empty();
+  const bool keeps_fixed = options.keep_fixed && program.assignments.empty();
   Rewriter rewriter(program, backend);
   for (const Pass& pass : kPasses) {
     if (pass.keeps_fixed && !keeps_fixed) continue;

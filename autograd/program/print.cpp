@@ -156,9 +156,10 @@ std::string list_steps(Program& program, std::int64_t batch) {
              "\nmemory, bytes: {} in all\n"
              "{:>14}  arena of intermediate values and workspaces ({} without sharing, {} live "
              "at the busiest step)\n{:>14}  parameters\n{:>14}  kept of parameters by kernels\n"
+             "{:>14}  kept of what is made of parameters\n"
              "{:>14}  inputs\n{:>14}  outputs\n",
              plan.total(), plan.arena, plan.unpacked, plan.lower_bound, plan.parameters,
-             plan.packed, plan.inputs, plan.outputs);
+             plan.packed, plan.kept, plan.inputs, plan.outputs);
 }
 
 }  // namespace tapescope

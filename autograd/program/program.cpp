@@ -6,6 +6,7 @@
 #include <map>
 
 #include "autograd/program/packed_weights.h"
+#include "autograd/program/program_memory.h"
 #include "autograd/program/specialise.h"
 #include "autograd/program/under_way.h"
 #include "engine/environment.h"
@@ -38,8 +39,7 @@ struct Program::State {
   std::map<std::string, Specialised> specialised;  // by signature of input types
   std::string last_signature;
   Specialised* last = nullptr;
-  const Specialised* last_run = nullptr;  // whose values are in the arena
-  std::shared_ptr<Tensor> arena;
+  ProgramMemory memory;
   std::vector<Tensor> old_values;  // by assignment
   Device output_device;
   SpecialiseOptions options;
@@ -54,12 +54,16 @@ struct Program::State {
   void end_sums(Specialised& s, std::size_t last_step) const;
   void apply_effects(Specialised& s, std::span<Tensor> inputs);
   // What is kept of the step's weights; made where it is not there yet.
-  const void* packed_for(const ReadyStep& step, const void* weights, bool kept) const;
-  // Whether what is fixed lies in the arena from the run before, and is still right.
-  bool fixed_are_kept(Specialised& s);
+  const void* packed_for(const ReadyStep& step, const void* weights, bool are_kept);
   void take_old_values(const Specialised& s);
-  // With memory in which parameters may become their new values, unless there are no `effects`.
-  Specialised& ready(std::span<const Type> types, bool effects = true);
+  // With memory in which parameters may become their new values, unless there are no `effects`, and
+  // memory for what is fixed if it is to `keep` it.
+  Specialised& ready(std::span<const Type> types, bool effects, bool keep);
+  Specialised& ready(std::span<const Type> types, bool effects = true) {
+    return ready(types, effects, options.keep_fixed);
+  }
+  // For a run.
+  Specialised& next(std::span<const Type> types, bool effects = true);
   std::vector<Tensor> bind(std::span<const NamedTensor> inputs, std::vector<Type>& types) const;
   void point(Specialised& s, std::span<Tensor> inputs);
   void* address(const Place& place, std::span<Tensor> inputs);
@@ -96,11 +100,10 @@ Program::Program(Tape& tape, std::span<const Var> outputs, const Effects& effect
                        {},
                        {},
                        nullptr,
-                       nullptr,
-                       options.arena ? options.arena : std::make_shared<Tensor>(),
+                       ProgramMemory(options.arena),
                        {},
                        options.keep_on_device ? tape.device() : Device::cpu(),
-                       {options.join_steps, options.keep_fixed && !options.arena, true},
+                       {options.join_steps, options.keep_fixed, options.keep_fixed, true},
                        options.ranks,
                        options.record_runs && recording_is_wanted()}) {}
 Program::Program(Program&&) noexcept = default;
@@ -114,8 +117,9 @@ std::vector<Type> Program::input_types(std::int64_t batch) const {
   return state_->types_for(batch);
 }
 
-Specialised& Program::State::ready(std::span<const Type> types, bool effects) {
+Specialised& Program::State::ready(std::span<const Type> types, bool effects, bool keep) {
   std::string signature(effects || program.assignments.empty() ? "" : "no effects ");
+  if (keep != options.keep_fixed) signature += "keeps nothing ";
   for (const Type& type : types) {
     signature.push_back(static_cast<char>(type.dtype));
     for (std::int64_t extent : type.shape) {
@@ -128,11 +132,24 @@ Specialised& Program::State::ready(std::span<const Type> types, bool effects) {
   if (it == specialised.end()) {
     SpecialiseOptions how = options;
     how.effects = effects;
+    how.keep_fixed = keep;
     it = specialised.emplace(signature, specialise(program, types, backend, how)).first;
   }
   last_signature = std::move(signature);
   last = &it->second;
   return *last;
+}
+
+// A first run may be the only one.
+Specialised& Program::State::next(std::span<const Type> types, bool effects) {
+  if (!options.keep_fixed) return ready(types, effects);
+  Specialised& without = ready(types, effects, false);
+  if (!without.has_run) {
+    without.has_run = true;
+    return without;
+  }
+  Specialised& with = ready(types, effects);
+  return memory.may_keep(with.memory) ? with : without;
 }
 
 // The tensors this program reads, in its order.
@@ -164,7 +181,9 @@ void* Program::State::address(const Place& place, std::span<Tensor> inputs) {
   const auto i = static_cast<std::size_t>(place.index);
   switch (place.kind) {
     case Place::Kind::arena:
-      return static_cast<char*>(arena->data()) + place.offset;
+      return memory.arena() + place.offset;
+    case Place::Kind::kept:
+      return memory.kept() + place.offset;
     case Place::Kind::input:
       return inputs[i].data();
     case Place::Kind::parameter:
@@ -177,18 +196,15 @@ void* Program::State::address(const Place& place, std::span<Tensor> inputs) {
 }
 
 void Program::State::point(Specialised& s, std::span<Tensor> inputs) {
-  if (!arena->defined() || arena->bytes() < s.memory.arena) {
-    *arena = {};  // given back first: the larger one may stand in its place
-    *arena = Tensor(Type{DType::u8, {static_cast<std::int64_t>(s.memory.arena)}}, backend.device,
-                    Purpose::activation, "program");
-  }
+  memory.make_room(s.memory, backend.device);
   const auto set = [&](std::size_t slot) {
     const int value = s.pointer_values[slot];
     if (value >= 0) s.pointers[slot] = address(s.places[static_cast<std::size_t>(value)], inputs);
   };
-  if (s.arena != arena->data()) {
+  if (s.arena != memory.arena() || s.kept != memory.kept()) {
     for (std::size_t slot = 0; slot < s.pointers.size(); ++slot) set(slot);
-    s.arena = arena->data();
+    s.arena = memory.arena();
+    s.kept = memory.kept();
   } else {
     for (int slot : s.external_slots) set(static_cast<std::size_t>(slot));
   }
@@ -207,7 +223,7 @@ std::vector<Tensor> Program::run(std::span<const NamedTensor> inputs, const Obse
   State& state = *state_;
   std::vector<Type> types;
   std::vector<Tensor> bound = state.bind(inputs, types);
-  Specialised& s = state.ready(types, effects);
+  Specialised& s = state.next(types, effects);
   state.point(s, bound);
   if (!state.execute(s, bound, observer)) return {};
   std::vector<Tensor> outputs;
@@ -295,16 +311,15 @@ void Program::abandon() {
 }
 
 bool Program::State::execute(Specialised& s, std::span<Tensor> inputs, const Observer* observer) {
-  const bool kept = fixed_are_kept(s);
+  const bool are_kept = memory.begin_run(s, program.parameters);
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const ReadyStep& step = s.steps[i];
-    const bool idle = !step.plan || (step.fixed && kept);  // an alias is its operand's memory
+    const bool idle = !step.plan || (step.fixed && are_kept);  // an alias is its operand's memory
     const auto start = std::chrono::steady_clock::now();
     if (!idle) {
       const void* const* const in = s.pointers.data() + step.first_operand;
       const Buffers buffers{in, s.pointers.data() + step.first_output,
-                            static_cast<char*>(arena->data()) + step.workspace,
-                            packed_for(step, in[1], kept)};
+                            memory.arena() + step.workspace, packed_for(step, in[1], are_kept)};
       const bool joined = step.joined && observer == nullptr;
       run_step(i, joined ? step.joined : step.plan, buffers);
       if (ranks != nullptr) ranks->advance();
@@ -323,7 +338,7 @@ bool Program::State::execute(Specialised& s, std::span<Tensor> inputs, const Obs
       if (!is_finite(value(s, program.guard, inputs, Device::cpu()))) return end_sums(s, i), false;
     }
   }
-  last_run = &s;
+  if (s.memory.kept > 0) memory.end_run(s);
   return true;
 }
 
@@ -355,26 +370,15 @@ void Program::State::apply_effects(Specialised& s, std::span<Tensor> inputs) {
   }
 }
 
-const void* Program::State::packed_for(const ReadyStep& step, const void* weights,
-                                       bool kept) const {
+const void* Program::State::packed_for(const ReadyStep& step, const void* weights, bool are_kept) {
   if (step.packed >= 0) {
     return packed_weights(*program.parameters[static_cast<std::size_t>(step.packed)], step.plan,
                           queue);
   }
   if (step.packed_at == ReadyStep::kNowhere) return nullptr;
-  void* const packed = static_cast<char*>(arena->data()) + step.packed_at;
-  if (!kept) step.plan.pack(queue, weights, packed);
+  void* const packed = memory.kept() + step.packed_at;
+  if (!are_kept) step.plan.pack(queue, weights, packed);
   return packed;
-}
-
-bool Program::State::fixed_are_kept(Specialised& s) {
-  if (!options.keep_fixed) return false;
-  std::vector<std::pair<std::uint64_t, const void*>> now;
-  for (const ParameterRef& p : program.parameters) now.emplace_back(p->version, p->value.data());
-  const bool kept = last_run == &s && s.fixed_of == now;
-  last_run = nullptr;  // until this run has ended well
-  s.fixed_of = std::move(now);
-  return kept;
 }
 
 // A failure in a kernel is told in the name of the node that it belongs to.

@@ -1,6 +1,7 @@
 // A compiled tape: only what is asked for, in one planned arena, run as often as wanted.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,6 +14,12 @@ namespace tapescope {
 
 class Communicator;
 
+// Memory that several Programs of one device use in turn, none while another runs.
+struct SharedArena {
+  Tensor memory;                    // grows to the largest one's need
+  std::size_t may_keep = SIZE_MAX;  // how many bytes more: CompileOptions::keep_fixed
+};
+
 struct CompileOptions {
   // These Vars become inputs, named by their paths: nothing before them is computed for them.
   std::vector<Var> cuts = {};
@@ -21,15 +28,14 @@ struct CompileOptions {
   // Leave outputs on the tape's device, where other Programs may read them. Otherwise run() brings
   // them to the CPU.
   bool keep_on_device = false;
-  // Memory that several Programs of one device use in turn, none while another runs: it grows to
-  // the largest one's need. Null: memory of its own.
-  std::shared_ptr<Tensor> arena = {};
+  std::shared_ptr<SharedArena> arena = {};  // null: memory of its own
   // One launch for steps that can be joined (all parameters' updates), where a device has it. The
   // bits are the same.
   bool join_steps = true;
   // Keep what depends on parameters and constants only for the next run, and what kernels make of
-  // it (Winograd's transformed weights, four times their size): for Programs that are run often and
-  // change no parameter. The bits are the same. Without effect where `arena` is given.
+  // it (Winograd's transformed weights, four times their size), as long as `arena` has room for it:
+  // for Programs that change no parameter. Nothing is kept of the first run, which may be the only
+  // one. The bits are the same.
   bool keep_fixed = false;
   // On a device, start() records a run's work when it is asked for with the same addresses again,
   // and from then on asks for all of it at once (engine/runtime.h). The bits are the same.
@@ -53,10 +59,11 @@ struct MemoryPlan {
   std::size_t arena = 0;        // intermediate values and workspaces, packed by lifetime
   std::size_t unpacked = 0;     // the same without sharing
   std::size_t lower_bound = 0;  // what lives at the busiest step: no packing can be smaller
+  std::size_t kept = 0;         // of its own, of what depends on parameters only
   std::size_t parameters = 0;   // read or assigned, allocated by their owners
   std::size_t packed = 0;       // what is kept of parameters, shared by all Programs that read them
   std::size_t inputs = 0, outputs = 0;
-  std::size_t total() const { return arena + parameters + packed + inputs + outputs; }
+  std::size_t total() const { return arena + kept + parameters + packed + inputs + outputs; }
 };
 
 // One node of a Program with what it runs on, for `--plan`, profiles and layer tables.

@@ -11,6 +11,7 @@ namespace tapescope {
 namespace {
 
 constexpr int kNone = -1;
+constexpr std::size_t kApart = 256;  // where a kept value begins is a multiple of so many bytes
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
 class Specialiser {
@@ -21,7 +22,10 @@ class Specialiser {
     infer(input_types);
     prepare(backend);
     fixed_.assign(program_.values.size(), false);
-    if (options.keep_fixed && program_.assignments.empty()) find_fixed();
+    if (program_.assignments.empty()) {
+      if (options.keep_fixed) find_fixed();
+      if (options.keep_packed || options.keep_fixed) find_packed();
+    }
     find_roots();
     find_lives();
     share_in_place();
@@ -72,14 +76,19 @@ class Specialiser {
       ready.fixed = std::all_of(in.begin(), in.end(), [&](int v) { return fixed_[at(v)]; });
       if (ready.fixed) {
         for (int v : step.outputs) fixed_[at(v)] = true;
-      } else if (ready.plan && ready.plan.packing().bytes > 0 && in.size() > 1 &&
-                 fixed_[at(in[1])]) {
-        const Value& weights = program_.values[at(in[1])];
-        if (weights.kind == Value::Kind::parameter) {
-          ready.packed = weights.source;
-        } else {
-          ready.packed_at = 0;  // until it has a place
-        }
+      }
+    }
+  }
+  void find_packed() {
+    for (std::size_t s = 0; s < program_.steps.size(); ++s) {
+      const std::vector<int>& in = program_.steps[s].operands;
+      ReadyStep& ready = result_.steps[s];
+      if (ready.fixed || !ready.plan || ready.plan.packing().bytes == 0 || in.size() < 2) continue;
+      const Value& weights = program_.values[at(in[1])];
+      if (weights.kind == Value::Kind::parameter) {
+        ready.packed = weights.source;
+      } else if (fixed_[at(in[1])]) {
+        ready.packed_at = 0;  // until it has a place
       }
     }
   }
@@ -158,10 +167,7 @@ class Specialiser {
       const Value& value = program_.values[at(guard)];
       if (value.kind == Value::Kind::computed) result_.guard_step = value.source;
     }
-    for (int v : kept_values()) {
-      lives(v, end);
-      first_[at(root_[at(v)])] = 0;  // from run to run
-    }
+    for (int v : kept_values()) lives(v, end);
     // Outputs are copied out and assignments made after the last step.
     for (int value : program_.outputs) lives(value, end);
     for (const auto& assignment : program_.assignments) lives(assignment.value, end);
@@ -217,21 +223,30 @@ class Specialiser {
   }
 
   void place() {
+    MemoryPlan& memory = result_.memory;
+    const auto keep = [&](std::size_t bytes) {
+      const std::size_t offset = memory.kept;
+      memory.kept += (bytes + kApart - 1) / kApart * kApart;
+      return offset;
+    };
+    std::set<int> kept;  // by root
+    for (int v : kept_values()) kept.insert(root_[at(v)]);
     std::vector<BufferLife> buffers;
     std::vector<int> buffer_of(program_.values.size(), kNone);
+    std::vector<std::size_t> kept_at(program_.values.size());
     for (std::size_t v = 0; v < program_.values.size(); ++v) {
       if (root_[v] != static_cast<int>(v) || program_.values[v].kind != Value::Kind::computed) {
+        continue;
+      }
+      if (kept.contains(static_cast<int>(v))) {
+        kept_at[v] = keep(result_.types[v].bytes());
         continue;
       }
       buffer_of[v] = static_cast<int>(buffers.size());
       buffers.push_back({result_.types[v].bytes(), first_[v], last_[v]});
     }
-    std::vector<int> packed_at;
-    const int end = static_cast<int>(program_.steps.size());
-    for (const ReadyStep& step : result_.steps) {
-      const bool kept = step.packed_at != ReadyStep::kNowhere;
-      packed_at.push_back(kept ? static_cast<int>(buffers.size()) : kNone);
-      if (kept) buffers.push_back({step.plan.packing().bytes, 0, end});
+    for (ReadyStep& step : result_.steps) {
+      if (step.packed_at != ReadyStep::kNowhere) step.packed_at = keep(step.plan.packing().bytes);
     }
     std::vector<int> workspaces;
     for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
@@ -239,7 +254,6 @@ class Specialiser {
       workspaces.push_back(bytes > 0 ? static_cast<int>(buffers.size()) : kNone);
       if (bytes > 0) buffers.push_back({bytes, s, s});
     }
-    MemoryPlan& memory = result_.memory;
     memory.arena = plan_memory(buffers);
     memory.lower_bound = memory_lower_bound(buffers);
     memory.packed = packed_bytes();
@@ -251,7 +265,11 @@ class Specialiser {
       Place place;
       switch (value.kind) {
         case Value::Kind::computed:
-          place.offset = buffers[at(buffer_of[root])].offset + offset_[v];
+          if (buffer_of[root] == kNone) {
+            place = {Place::Kind::kept, 0, kept_at[root] + offset_[v]};
+          } else {
+            place.offset = buffers[at(buffer_of[root])].offset + offset_[v];
+          }
           break;
         case Value::Kind::input:
           place = {Place::Kind::input, value.source, 0};
@@ -267,7 +285,6 @@ class Specialiser {
       if (program_.values[v].kind == Value::Kind::input) memory.inputs += result_.types[v].bytes();
     }
     for (std::size_t s = 0; s < program_.steps.size(); ++s) {
-      if (packed_at[s] != kNone) result_.steps[s].packed_at = buffers[at(packed_at[s])].offset;
       if (workspaces[s] != kNone) {
         result_.steps[s].workspace = buffers[at(workspaces[s])].offset;
       }
@@ -282,7 +299,8 @@ class Specialiser {
     const auto list = [&](const std::vector<int>& values) {
       const int first = static_cast<int>(result_.pointer_values.size());
       for (int value : values) {
-        if (result_.places[at(value)].kind != Place::Kind::arena) {
+        const Place::Kind kind = result_.places[at(value)].kind;
+        if (kind != Place::Kind::arena && kind != Place::Kind::kept) {
           result_.external_slots.push_back(static_cast<int>(result_.pointer_values.size()));
         }
         result_.pointer_values.push_back(value);
@@ -325,11 +343,12 @@ class Specialiser {
       return result_.places[at(value)].kind == Place::Kind::parameter;
     });
   }
-  // It reads nothing that is in the arena, and what the steps before it wrote there is still
+  // It reads nothing that steps make, and what the steps before it wrote there is still
   // wanted: from `first` to s no memory changes hands.
   bool stands_alone(int first, int s) const {
     for (int operand : program_.steps[at(s)].operands) {
-      if (result_.places[at(operand)].kind == Place::Kind::arena) return false;
+      const Place::Kind kind = result_.places[at(operand)].kind;
+      if (kind == Place::Kind::arena || kind == Place::Kind::kept) return false;
     }
     for (int t = first; t < s; ++t) {
       for (int output : program_.steps[at(t)].outputs) {

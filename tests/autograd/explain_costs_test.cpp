@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "autograd/explain/explainer.h"
+#include "engine/allocator.h"
 #include "tests/autograd/explain_cases.h"
 #include "tests/autograd/random_net.h"
 
@@ -104,6 +105,23 @@ TEST(Costs, OfAPathAreAGradientAStep) {
             << method << " leaves most of the budget";
       }
     }
+  }
+}
+
+// In maps of the picture's size.
+TEST(Costs, ProgramsOfAnExplainerTakeTurnsInOneArena) {
+  constexpr std::int64_t kWide = 128;
+  Explainer explainer([](Tape&, Var image) { return relu(affine(flatten(image), 2, -1)); },
+                      {kWide, kWide, 3});
+  const Tensor image = Tensor::zeros({DType::f32, {1, kWide, kWide, 3}});
+  const auto live_after = [&](std::string_view method) {
+    explainer.explain(method, image, Tensor::from<std::int64_t>({1}, {0}));
+    return static_cast<double>(Allocator::of(Device::cpu()).use().live) /
+           static_cast<double>(image.bytes());
+  };
+  const double one = live_after("saliency");
+  for (std::string_view method : {"input-x-gradient", "guided-backprop", "deconvnet"}) {
+    EXPECT_LT(live_after(method), one + 3) << method;
   }
 }
 

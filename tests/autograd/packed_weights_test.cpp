@@ -121,11 +121,23 @@ TEST(PackedWeights, AreNotKeptOfWhatTheProgramAssigns) {
 }
 
 // The convolution's weights are made of the parameter, as relevance rules make them.
-Program of_positive_weights(const Net& net, bool keep) {
+Program of_positive_weights(const Net& net, bool keep, std::shared_ptr<SharedArena> arena = {}) {
   Tape tape(Device::cpu(), Mode::evaluation);
   const Var x = tape.input("x", DType::f32, {1, 12, 12, 32});
   const Var y = conv2d(x, relu(tape.parameter(net.weight)), {}, {.pad_h = 1, .pad_w = 1});
-  return tape.compile(std::vector{y}, {}, {.keep_fixed = keep});
+  return tape.compile(std::vector{y}, {}, {.arena = std::move(arena), .keep_fixed = keep});
+}
+
+// Whether its relu ran.
+bool relu_runs(Program& program, const Net& net, const Tensor& want) {
+  double seconds = 0;
+  const NamedTensor inputs[] = {{"x", net.picture}};
+  const std::vector<Tensor> got = program.run(inputs, [&](const ObservedStep& step) {
+    if (step.index == 0) seconds = step.seconds;
+    return true;
+  });
+  expect_same_bits(got[0], want);
+  return seconds > 0;
 }
 
 TEST(FixedSteps, RunOnceAndChangeNoBit) {
@@ -134,16 +146,41 @@ TEST(FixedSteps, RunOnceAndChangeNoBit) {
   ASSERT_EQ(kept.steps()[0].op->name(), "relu");
   const Tensor want = net.run(plain);
   for (int times = 0; times < 4; ++times) {
-    double of_relu = -1;
-    const NamedTensor inputs[] = {{"x", net.picture}};
-    const std::vector<Tensor> got = kept.run(inputs, [&](const ObservedStep& step) {
-      if (step.index == 0) of_relu = step.seconds;
-      return true;
-    });
-    expect_same_bits(got[0], want);
-    EXPECT_EQ(of_relu > 0, times == 0);  // what is kept takes no time
+    EXPECT_EQ(relu_runs(kept, net, want), times == 0);  // what is kept takes no time
     expect_same_bits(net.run(kept), want);
   }
+}
+
+TEST(FixedSteps, AreNotKeptOfAFirstRun) {
+  const Net net;
+  Program program = of_positive_weights(net, true);
+  const Allocator& memory = Allocator::of(Device::cpu());
+  const std::size_t kept = program.plan().kept;
+  EXPECT_GE(kept, 36 * 32 * 32 * sizeof(float));  // Winograd's transforms
+  const Tensor want = net.run(program);
+  const std::size_t once = memory.use().live;
+  EXPECT_TRUE(relu_runs(program, net, want));
+  EXPECT_GE(memory.use().live, once + kept);
+  EXPECT_FALSE(relu_runs(program, net, want));
+}
+
+TEST(FixedSteps, AreKeptWhereASharedArenaHasRoom) {
+  const Net net;
+  const std::size_t bytes = of_positive_weights(net, true).plan().kept;
+  const auto arena = std::make_shared<SharedArena>(SharedArena{{}, bytes});
+  auto first = std::make_unique<Program>(of_positive_weights(net, true, arena));
+  Program second = of_positive_weights(net, true, arena), plain = of_positive_weights(net, false);
+  const Tensor want = net.run(plain);
+  for (int times = 0; times < 4; ++times) {
+    EXPECT_EQ(relu_runs(*first, net, want), times < 2);
+    EXPECT_TRUE(relu_runs(second, net, want));
+  }
+  EXPECT_EQ(arena->may_keep, 0u);
+  EXPECT_GE(arena->memory.bytes(), second.plan().arena);
+  first.reset();
+  EXPECT_EQ(arena->may_keep, bytes);
+  EXPECT_TRUE(relu_runs(second, net, want));
+  EXPECT_FALSE(relu_runs(second, net, want));
 }
 
 TEST(FixedSteps, FollowParametersAndBatches) {
@@ -157,6 +194,7 @@ TEST(FixedSteps, FollowParametersAndBatches) {
     expect_same_bits(net.run(kept), net.run(plain));
     net.weight->value.values<float>()[static_cast<std::size_t>(times)] = 3;
     net.weight->changed();
+    expect_same_bits(net.run(kept), net.run(plain));
   }
 }
 

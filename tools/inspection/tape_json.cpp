@@ -48,6 +48,7 @@ Json program_of(Program& program) {
                        {"lower_bound", plan.lower_bound},
                        {"parameters", plan.parameters},
                        {"packed", plan.packed},
+                       {"kept", plan.kept},
                        {"inputs", plan.inputs},
                        {"outputs", plan.outputs},
                        {"total", plan.total()}};

@@ -6,7 +6,7 @@ namespace tapescope {
 namespace {
 
 Program evaluation_program(const Model& model, const Task& task, std::int64_t batch_size,
-                           const Backend& backend, std::shared_ptr<Tensor> arena,
+                           const Backend& backend, std::shared_ptr<SharedArena> arena,
                            std::span<const std::string> cuts, int chunks, Communicator* ranks) {
   Tape tape(backend.device, Mode::evaluation, {0, backend.choices, backend.precision});
   const NamedVars inputs = task.inputs(tape, batch_size);
@@ -23,7 +23,7 @@ Program evaluation_program(const Model& model, const Task& task, std::int64_t ba
 }  // namespace
 
 Evaluator::Evaluator(const Model& model, const Task& task, std::int64_t batch_size,
-                     const Backend& backend, std::shared_ptr<Tensor> arena,
+                     const Backend& backend, std::shared_ptr<SharedArena> arena,
                      std::span<const std::string> cuts, int chunks, Communicator* ranks)
     : task_(task),
       program_(evaluation_program(model, task, batch_size, backend, std::move(arena), cuts, chunks,

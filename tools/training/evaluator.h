@@ -13,7 +13,7 @@ class Evaluator {
   // as in CompileOptions: all ranks that share each batch get the metrics of one process, to the
   // bit.
   Evaluator(const Model& model, const Task& task, std::int64_t batch_size, const Backend& backend,
-            std::shared_ptr<Tensor> arena = {}, std::span<const std::string> cuts = {},
+            std::shared_ptr<SharedArena> arena = {}, std::span<const std::string> cuts = {},
             int chunks = 1, Communicator* ranks = nullptr);
   std::unique_ptr<Metrics> over(Loader& loader);
 

@@ -29,7 +29,8 @@ struct StepStatistics::State {
 
 StepStatistics::StepStatistics(const Model& model, const Task& task,
                                std::span<const ParameterRef> parameters, const TrainerOptions& how,
-                               std::shared_ptr<Tensor> arena, std::span<const std::string> cuts)
+                               std::shared_ptr<SharedArena> arena,
+                               std::span<const std::string> cuts)
     : state_(new State) {
   State& s = *state_;
   s.parameters.assign(parameters.begin(), parameters.end());

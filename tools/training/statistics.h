@@ -32,7 +32,7 @@ class StepStatistics {
   // Of `parameters`, trained so. Shares `arena` with the step's Program, and is given the same
   // inputs: those of the recorded paths `cuts` in place of the picture.
   StepStatistics(const Model& model, const Task& task, std::span<const ParameterRef> parameters,
-                 const TrainerOptions& how, std::shared_ptr<Tensor> arena,
+                 const TrainerOptions& how, std::shared_ptr<SharedArena> arena,
                  std::span<const std::string> cuts = {});
   ~StepStatistics();
 

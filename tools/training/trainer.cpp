@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "kernels/common/pieces.h"
 #include "tools/training/evaluator.h"
 #include "tools/training/features.h"
 #include "tools/training/step_runner.h"
@@ -58,7 +59,7 @@ struct Trainer::State {
                : batch_size;
   }
   std::vector<ParameterRef> followed = {};  // by the statistics: what is trained from the beginning
-  std::shared_ptr<Tensor> arena = std::make_shared<Tensor>();  // of all Programs, in turn
+  std::shared_ptr<SharedArena> arena = std::make_shared<SharedArena>();  // of all Programs, in turn
   std::vector<Phase> phases = {};
   Phase* now = nullptr;
   std::vector<std::string> term_names = {};
