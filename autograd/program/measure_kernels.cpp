@@ -35,14 +35,25 @@ std::vector<NamedTensor> made_up_inputs(const Program& program, std::int64_t bat
   return inputs;
 }
 
+// What the kernels of each step could be chosen from.
+std::vector<KernelQuestions> questions_of(Program& program, std::int64_t batch) {
+  std::vector<KernelQuestions> all;
+  Backend asking = program.backend();
+  for (const StepInfo& step : program.steps(batch)) {
+    asking.questions = &all.emplace_back();
+    if (step.op->alias() < 0) step.op->prepare(step.operands, step.outputs, asking);
+  }
+  return all;
+}
+
 class Measuring {
  public:
   Measuring(Program& program, std::int64_t batch, Communicator* ranks)
       : program_(program),
         ranks_(ranks),
-        by_name_(program.choices()),
+        by_name_(program.backend().choices),
         inputs_(made_up_inputs(program, batch)) {
-    for (const KernelQuestions& questions : program.questions(batch)) {
+    for (const KernelQuestions& questions : questions_of(program, batch)) {
       std::vector<std::size_t>& asked = asked_.emplace_back();
       for (const KernelQuestion& question : questions) add(question, asked);
     }

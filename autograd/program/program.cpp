@@ -445,24 +445,15 @@ std::vector<StepInfo> Program::steps(std::int64_t batch) {
   return infos;
 }
 
-std::vector<KernelQuestions> Program::questions(std::int64_t batch) {
-  std::vector<KernelQuestions> questions;
-  Backend asking = state_->backend;
-  for (const StepInfo& step : steps(batch)) {
-    asking.questions = &questions.emplace_back();
-    if (step.op->alias() < 0) step.op->prepare(step.operands, step.outputs, asking);
-  }
-  return questions;
-}
-
 void Program::choose(KernelChoices choices) {
   abandon();
   state_->backend.choices = std::move(choices);
   state_->recordings = {};
+  state_->memory.forget();
+  state_->last = nullptr;
   state_->specialised.clear();
-  state_->last_run = state_->last = nullptr;
 }
-const KernelChoices& Program::choices() const { return state_->backend.choices; }
+const Backend& Program::backend() const { return state_->backend; }
 
 Cost Program::cost(std::int64_t batch) {
   Cost sum;

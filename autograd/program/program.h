@@ -132,11 +132,9 @@ class Program {
   // nothing.
   MemoryPlan plan(std::int64_t batch = 0);
   std::vector<StepInfo> steps(std::int64_t batch = 0);
-  // What the kernels of each of these steps could be chosen from: kernels/common/choice.h.
-  std::vector<KernelQuestions> questions(std::int64_t batch = 0);
   // Prepares everything anew, with these choices. Runs under way are waited for and forgotten.
   void choose(KernelChoices choices);
-  const KernelChoices& choices() const;
+  const Backend& backend() const;
   // Of all steps together that each run takes.
   Cost cost(std::int64_t batch = 0);
   // Computes everything again without effects and returns the path of the first node whose output

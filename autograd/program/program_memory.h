@@ -28,6 +28,7 @@ class ProgramMemory {
   // parameters as they are.
   bool begin_run(Specialised& s, std::span<const ParameterRef> parameters);
   void end_run(const Specialised& s) { kept_of_ = &s; }
+  void forget() { kept_of_ = nullptr; }
 
  private:
   std::size_t kept_bytes() const { return kept_.defined() ? kept_.bytes() : 0; }
