@@ -15,7 +15,7 @@ namespace {
 
 struct Form {
   Variants<BatchNormShape> (*variants)() = nullptr;
-  double epsilon = 0;
+  double epsilon = 0, top = 0;
   bool residual = false;
   bool gradient = false;
 };
@@ -29,6 +29,7 @@ class Reader final : public AttributeVisitor {
   }
   void visit(std::string_view name, double value) override {
     if (name == "epsilon") form_.epsilon = value;
+    if (name == "top") form_.top = value;
   }
   void visit(std::string_view, std::string_view) override {}
   void visit(std::string_view, const Shape&) override {}
@@ -69,7 +70,8 @@ class Part final : public SharedOp {
     const Shape& x = t[0].shape;
     const BatchNormShape shape{t[0].dtype,     x.elements(0, x.rank() - 1),
                                channels(t[0]), form_.epsilon,
-                               form_.residual, part_};
+                               form_.residual, part_,
+                               form_.top};
     return prepare_from(form_.variants(), shape, t[0].dtype, backend);
   }
   void vjp(Vjp&) const override {}  // put in the place of an op when all gradients are recorded

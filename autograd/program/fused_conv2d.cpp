@@ -15,30 +15,13 @@
 #include "autograd/ops/fused.h"
 #include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
+#include "autograd/program/bounds.h"
 #include "autograd/program/passes.h"
 
 namespace tapescope {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-struct Bounds {
-  double least = -kInfinity, most = kInfinity;
-};
-// Of relu and clamp.
-std::optional<Bounds> bounds_of(const Op& op) {
-  struct Parameters final : AttributeVisitor {
-    double p0 = 0, p1 = 0;  // left out where they are zero
-    void visit(std::string_view name, double value) override { (name == "p0" ? p0 : p1) = value; }
-    void visit(std::string_view, std::int64_t) override {}
-    void visit(std::string_view, std::string_view) override {}
-    void visit(std::string_view, const Shape&) override {}
-  } parameters;
-  if (op.name() == "relu") return Bounds{0, kInfinity};
-  if (op.name() != "clamp") return std::nullopt;
-  op.attributes(parameters);
-  return Bounds{parameters.p0, parameters.p1};
-}
 
 // On a GPU: the convolution, and what follows it in place.
 struct OneByOne {

@@ -6,12 +6,11 @@
 //   gradient:   with xhat = (x - mean) / sqrt(variance + eps), through mean and variance too,
 //               dshift = sum_r dy      dscale = sum_r dy * xhat
 //               dx = scale / sqrt(variance + eps) * (dy - dshift / rows - xhat * dscale / rows)
-//   with relu:  y = max(that, 0), or max(that + r, 0) for the other branch r of a residual block;
-//               in the gradient dy counts where y > 0 only
+//   with relu:  y = max(that, 0), max(that + r, 0) for the other branch r of a residual block, or
+//               min(max(that, 0), top); dy counts where y > 0 only, or where that is in [0, top]
 //
-// The variance is the biased one, which normalises; PyTorch's running variance takes the unbiased
-// one, variance * rows / (rows - 1). Statistics are exact to rounding: blocks of rows are
-// centred at their own mean, their sums taken back to 0 and added in f64.
+// The variance is the biased one; PyTorch's running variance takes variance * rows / (rows - 1).
+// Statistics are exact to rounding: blocks of rows are centred at their own mean, added up in f64.
 #pragma once
 
 #include "kernels/batch_norm/simd_parts.h"
@@ -26,6 +25,7 @@ struct BatchNormShape {
   double eps = 1e-5;
   bool residual = false;                      // of the families with relu: whether there is an r
   BatchNormPart part = BatchNormPart::whole;  // of a training or gradient, on the CPU
+  double top = 0;  // of the families with relu, where there is no r; 0: none
 };
 
 // What is {rows, C} is of `dtype`, what is {C} is f32 where that is bf16.

@@ -107,7 +107,7 @@ Plan training(const BatchNormShape& s, bool relu) {
         if (relu) out<V>(b, 4)[c] = rounded<V>(normalise.offset);
         fill(s, c, in<T>(b, 0), out<T>(b, 0), [&](std::int64_t i, double at) {
           const double z = normalise(at) + (relu && s.residual ? value(in<T>(b, 3), i) : 0);
-          return relu && z < 0 ? 0 : z;
+          return relu && z < 0 ? 0 : s.top > 0 && z > s.top ? s.top : z;
         });
       });
     });
@@ -161,7 +161,8 @@ Plan batch_norm_relu_gradient(const BatchNormShape& s) {
       gradient<T>(s, b, [&](std::int64_t i) {
         const std::int64_t c = i % s.C;
         const Line z{value(in<V>(b, 2), c), value(in<V>(b, 5), c), value(in<V>(b, 6), c)};
-        return z(value(x, i)) > 0 ? value(dy, i) : 0;
+        const double at = z(value(x, i));
+        return (s.top > 0 ? at >= 0 && at <= s.top : at > 0) ? value(dy, i) : 0;
       });
     });
   });

@@ -42,20 +42,21 @@ __device__ inline float normalised(float x, float mean, float factor, float offs
   return (x - mean) * factor + offset;
 }
 
-// What follows the normalisation: nothing, or r {rows, C} (or null) is added and y is not negative.
-// factor and offset {C} keep what normalised.
+// What follows the normalisation: nothing, or r {rows, C} (or null) is added and y is from 0 to
+// top. factor and offset {C} keep what normalised.
 template <class T>
 struct Relu {
   bool on = false;
   const T* r = nullptr;
   float* factor = nullptr;
   float* offset = nullptr;
+  float top = 0;
 };
 template <class T>
 __device__ T finished(const Relu<T>& relu, float y, std::int64_t i) {
   if (!relu.on) return static_cast<T>(y);
   if (relu.r != nullptr) y += number(relu.r, i);
-  return static_cast<T>(y < 0 ? 0.0f : y);
+  return static_cast<T>(y < 0 ? 0.0f : relu.top > 0 && y > relu.top ? relu.top : y);
 }
 
 // What of dy counts: all of it, or where a relu behind the normalisation let x pass. factor,
@@ -64,10 +65,12 @@ template <class T>
 struct Passed {
   const T *dy, *x;
   const float *mean, *factor, *offset;
+  float top;  // of a bounded one, else 0
   __device__ float operator()(std::int64_t i, std::int64_t c) const {
     if (factor == nullptr) return number(dy, i);
     const float z = normalised(number(x, i), number(mean, c), number(factor, c), number(offset, c));
-    return z > 0 ? number(dy, i) : 0.0f;
+    const bool passes = top > 0 ? z >= 0 && z <= top : z > 0;
+    return passes ? number(dy, i) : 0.0f;
   }
 };
 // dr = dy where y > 0, else 0. One thread per `Width` elements, n packs in all.
@@ -119,7 +122,8 @@ inline bool empty(const BatchNormShape& s) { return s.rows == 0 || s.C == 0; }
 template <class T>
 Relu<T> relu_of(const BatchNormShape& s, const Buffers& b, bool relu) {
   if (!relu) return {};
-  return {true, s.residual ? in<T>(b, 3) : nullptr, out<float>(b, 3), out<float>(b, 4)};
+  return {true, s.residual ? in<T>(b, 3) : nullptr, out<float>(b, 3), out<float>(b, 4),
+          static_cast<float>(s.top)};
 }
 // What counts of dy. With a residual branch its gradient is made first, and is that.
 template <class T>
@@ -141,8 +145,12 @@ Passed<T> passed(const BatchNormShape& s, const Queue& queue, const Buffers& b, 
     dy = out<T>(b, 3);
   }
   const bool masked = relu && !s.residual;
-  return {dy, in<T>(b, 1), in<float>(b, 2), masked ? in<float>(b, 5) : nullptr,
-          masked ? in<float>(b, 6) : nullptr};
+  return {dy,
+          in<T>(b, 1),
+          in<float>(b, 2),
+          masked ? in<float>(b, 5) : nullptr,
+          masked ? in<float>(b, 6) : nullptr,
+          static_cast<float>(s.top)};
 }
 
 }  // namespace batch_norm

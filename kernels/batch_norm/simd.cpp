@@ -98,6 +98,16 @@ inline __attribute__((always_inline)) float normalised(float x, float mean, floa
   return (x - mean) * factor + shift;
 }
 inline __attribute__((always_inline)) float relu(float x) { return x < 0.0f ? 0.0f : x; }
+// What follows the normalisation, and where its gradient passes.
+struct AboveZero {
+  float operator()(float z) const { return relu(z); }
+  bool passes(float z) const { return z > 0.0f; }
+};
+struct UpTo {
+  float top;
+  float operator()(float z) const { return z < 0.0f ? 0.0f : (z > top ? top : z); }
+  bool passes(float z) const { return (z >= 0.0f) & (z <= top); }
+};
 
 // y[i] = finished((x - mean) * factor + shift, i)
 template <class T, class F>
@@ -131,6 +141,15 @@ void normalise_relu(std::int64_t rows, std::int64_t C, const void* x_, const flo
   normalise_with(rows, C, x, mean, factor, shift, y, [](float z, std::int64_t) { return relu(z); });
 }
 template <class T>
+void normalise_clamp(std::int64_t rows, std::int64_t C, const void* x_, const float* mean,
+                     const float* factor, const float* shift, float top, void* y_) {
+  const Numbers<T> x(x_);
+  T* y = static_cast<T*>(y_);
+  const UpTo bounded{top};
+  normalise_with(rows, C, x, mean, factor, shift, y,
+                 [=](float z, std::int64_t) { return bounded(z); });
+}
+template <class T>
 void normalise_add_relu(std::int64_t rows, std::int64_t C, const void* x_, const float* mean,
                         const float* factor, const float* shift, const void* r_, void* y_) {
   const Numbers<T> x(x_), r(r_);
@@ -152,23 +171,36 @@ void gradient_sums(std::int64_t rows, std::int64_t C, const void* dy_, const voi
 }
 
 // What of dy a relu lets back whose operand was x, normalised.
-inline __attribute__((always_inline)) float passed(float dy, float x, float mean, float factor,
-                                                   float shift) {
-  return normalised(x, mean, factor, shift) > 0.0f ? dy : 0.0f;
+template <class Bound>
+inline __attribute__((always_inline)) float passed(Bound bound, float dy, float x, float mean,
+                                                   float factor, float shift) {
+  return bound.passes(normalised(x, mean, factor, shift)) ? dy : 0.0f;
 }
 
-template <class T>
-void gradient_sums_relu(std::int64_t rows, std::int64_t C, const void* dy_, const void* x_,
-                        const float* mean, const float* factor, const float* shift, float* sum,
-                        float* product) {
+template <class T, class Bound>
+inline __attribute__((always_inline)) void gradient_sums_through(
+    Bound bound, std::int64_t rows, std::int64_t C, const void* dy_, const void* x_,
+    const float* mean, const float* factor, const float* shift, float* sum, float* product) {
   const Numbers<T> dy(dy_), x(x_);
   const std::int64_t copies = copies_for(rows, C);
   const Repeated m(copies, C, mean), f(copies, C, factor), s(copies, C, shift);
   const float *at_m = m, *at_f = f, *at_s = s;
   sum_pairs(rows, C, copies, sum, product, [=](std::int64_t i, std::int64_t j) {
-    const float g = passed(dy[i], x[i], at_m[j], at_f[j], at_s[j]);
+    const float g = passed(bound, dy[i], x[i], at_m[j], at_f[j], at_s[j]);
     return Pair{g, g * (x[i] - at_m[j])};
   });
+}
+template <class T>
+void gradient_sums_relu(std::int64_t rows, std::int64_t C, const void* dy, const void* x,
+                        const float* mean, const float* factor, const float* shift, float* sum,
+                        float* product) {
+  gradient_sums_through<T>(AboveZero{}, rows, C, dy, x, mean, factor, shift, sum, product);
+}
+template <class T>
+void gradient_sums_clamp(std::int64_t rows, std::int64_t C, const void* dy, const void* x,
+                         const float* mean, const float* factor, const float* shift, float top,
+                         float* sum, float* product) {
+  gradient_sums_through<T>(UpTo{top}, rows, C, dy, x, mean, factor, shift, sum, product);
 }
 
 template <class T>
@@ -213,10 +245,13 @@ void gradient(std::int64_t rows, std::int64_t C, const void* dy_, const void* x_
                 [=](std::int64_t i, float, std::int64_t) { return dy[i]; });
 }
 
-template <class T>
-void gradient_relu(std::int64_t rows, std::int64_t C, const void* dy_, const void* x_,
-                   const float* mean, const float* factor, const float* shift, const float* a,
-                   const float* b, const float* c, void* dx_) {
+template <class T, class Bound>
+inline __attribute__((always_inline)) void gradient_through(Bound bound, std::int64_t rows,
+                                                            std::int64_t C, const void* dy_,
+                                                            const void* x_, const float* mean,
+                                                            const float* factor, const float* shift,
+                                                            const float* a, const float* b,
+                                                            const float* c, void* dx_) {
   const Numbers<T> dy(dy_), x(x_);
   T* dx = static_cast<T*>(dx_);
   const std::int64_t copies = copies_for(rows, C);
@@ -224,15 +259,27 @@ void gradient_relu(std::int64_t rows, std::int64_t C, const void* dy_, const voi
   const float *at_f = f, *at_s = s;
   gradient_with(rows, C, copies, x, mean, a, b, c, dx,
                 [=](std::int64_t i, float m, std::int64_t j) {
-                  return passed(dy[i], x[i], m, at_f[j], at_s[j]);
+                  return passed(bound, dy[i], x[i], m, at_f[j], at_s[j]);
                 });
+}
+template <class T>
+void gradient_relu(std::int64_t rows, std::int64_t C, const void* dy, const void* x,
+                   const float* mean, const float* factor, const float* shift, const float* a,
+                   const float* b, const float* c, void* dx) {
+  gradient_through<T>(AboveZero{}, rows, C, dy, x, mean, factor, shift, a, b, c, dx);
+}
+template <class T>
+void gradient_clamp(std::int64_t rows, std::int64_t C, const void* dy, const void* x,
+                    const float* mean, const float* factor, const float* shift, float top,
+                    const float* a, const float* b, const float* c, void* dx) {
+  gradient_through<T>(UpTo{top}, rows, C, dy, x, mean, factor, shift, a, b, c, dx);
 }
 
 template <class T>
 constexpr BatchNormKernels kKernels = {
-    statistics<T>,           normalise<T>,     normalise_relu<T>,
-    normalise_add_relu<T>,   gradient_sums<T>, gradient_sums_relu<T>,
-    gradient_sums_masked<T>, gradient<T>,      gradient_relu<T>};
+    statistics<T>,           normalise<T>,     normalise_relu<T>,     normalise_clamp<T>,
+    normalise_add_relu<T>,   gradient_sums<T>, gradient_sums_relu<T>, gradient_sums_clamp<T>,
+    gradient_sums_masked<T>, gradient<T>,      gradient_relu<T>,      gradient_clamp<T>};
 
 }  // namespace
 

@@ -138,6 +138,7 @@ void relu_training(const BatchNormShape& s, const BatchNormKernels& kernels, con
   if (s.part != BatchNormPart::rest) sum_x(s, kernels, b, floats_of(s, b));
   if (s.part == BatchNormPart::sums) return;
   const float *mean = out(b, 1), *factor = out(b, 3), *offset = out(b, 4);
+  const auto top = static_cast<float>(s.top);
   const Data data = data_of(s);
   moments(s, sums_from(s, b, s.residual ? 4 : 3), b, out(b, 3), out(b, 4));
   for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
@@ -145,6 +146,9 @@ void relu_training(const BatchNormShape& s, const BatchNormKernels& kernels, con
     if (s.residual) {
       kernels.normalise_add_relu(rows, s.C, data(b, 0, at), mean, factor, offset, data(b, 3, at),
                                  data.out(b, 0, at));
+    } else if (s.top > 0) {
+      kernels.normalise_clamp(rows, s.C, data(b, 0, at), mean, factor, offset, top,
+                              data.out(b, 0, at));
     } else {
       kernels.normalise_relu(rows, s.C, data(b, 0, at), mean, factor, offset, data.out(b, 0, at));
     }
@@ -244,19 +248,30 @@ void gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Bu
 
 void relu_gradient(const BatchNormShape& s, const BatchNormKernels& kernels, const Buffers& b) {
   const float *mean = in(b, 2), *factor = in(b, 5), *offset = in(b, 6);
+  const auto top = static_cast<float>(s.top);
   const Data data = data_of(s);
   if (s.part != BatchNormPart::rest) {
     sum_g(s, b, [&](std::int64_t rows, std::int64_t at, float* sum, float* product) {
-      kernels.gradient_sums_relu(rows, s.C, data(b, 0, at), data(b, 1, at), mean, factor, offset,
-                                 sum, product);
+      if (s.top > 0) {
+        kernels.gradient_sums_clamp(rows, s.C, data(b, 0, at), data(b, 1, at), mean, factor, offset,
+                                    top, sum, product);
+      } else {
+        kernels.gradient_sums_relu(rows, s.C, data(b, 0, at), data(b, 1, at), mean, factor, offset,
+                                   sum, product);
+      }
     });
   }
   if (s.part == BatchNormPart::sums) return;
   const GradientFactors f = gradient_factors(s, b, sums_from(s, b, 7));
   for_blocks(s, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
     const std::int64_t at = row * s.C;
-    kernels.gradient_relu(rows, s.C, data(b, 0, at), data(b, 1, at), mean, factor, offset, f.of_g,
-                          f.of_x, f.rest, data.out(b, 0, at));
+    if (s.top > 0) {
+      kernels.gradient_clamp(rows, s.C, data(b, 0, at), data(b, 1, at), mean, factor, offset, top,
+                             f.of_g, f.of_x, f.rest, data.out(b, 0, at));
+    } else {
+      kernels.gradient_relu(rows, s.C, data(b, 0, at), data(b, 1, at), mean, factor, offset, f.of_g,
+                            f.of_x, f.rest, data.out(b, 0, at));
+    }
   });
 }
 

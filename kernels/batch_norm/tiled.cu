@@ -480,7 +480,9 @@ Plan gradient_of(const BatchNormShape& s) {
 }  // namespace
 
 // Tiles are the grid's second extent.
-bool batch_norm_fits_tiles(const BatchNormShape& s) { return statistics_tiles(s) < 65536; }
+bool batch_norm_fits_tiles(const BatchNormShape& s) {
+  return statistics_tiles(s) < 65536 && s.top == 0;
+}
 Plan batch_norm_training_tiled(const BatchNormShape& s, bool relu) {
   return relu ? training_of<true>(s) : training_of<false>(s);
 }

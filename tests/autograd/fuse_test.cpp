@@ -255,6 +255,62 @@ TEST(Fusion, NotWhereTheNormalisedIsAskedFor) {
   expect_equal(got, eager_block());
 }
 
+// clamp(batch_norm_training(x), low, 6) and its gradients. Channels of scale 0 lie on the bounds.
+struct Bounded {
+  Var normalised;
+  std::vector<Var> outputs;
+};
+template <class Input>
+Bounded record_bounded(Tape& tape, Input input, double low) {
+  const Var x = input("x", {3, 4, 4, 5});
+  const Var scale = tape.constant(Tensor::from<float>({5}, {1, 0, 0, 2, 0}));
+  const Var shift = tape.constant(Tensor::from<float>({5}, {3, 0, 6, 5, 7}));
+  const Var normalised = batch_norm_training(x, scale, shift).y, y = clamp(normalised, low, 6);
+  const Var wrt[] = {x, scale, shift};
+  std::vector<Var> outputs = tape.gradient(sum(mul(y, input("r", {3, 4, 4, 5}))), wrt);
+  outputs.push_back(y);
+  return {normalised, outputs};
+}
+std::vector<Tensor> eager_bounded() {
+  Tape tape(Device::cpu(), Mode::training);
+  std::vector<Tensor> values;
+  for (const Var& output :
+       record_bounded(
+           tape, [&](const char*name, Shape shape) { return tape.input(name, block_value(shape)); },
+           0)
+           .outputs) {
+    values.push_back(output.value());
+  }
+  return values;
+}
+
+TEST(Fusion, BatchNormAndRelu6AreOneKernelWithTheSameValuesOnItsBoundsToo) {
+  const auto compiled = [](double low, bool ask_for_normalised, int chunks, auto look) {
+    Tape tape(Device::cpu(), Mode::training);
+    Bounded b = record_bounded(
+        tape, [&](const char* name, Shape shape) { return tape.input(name, DType::f32, shape); },
+        low);
+    if (ask_for_normalised) b.outputs.push_back(b.normalised);
+    Program program = tape.compile(b.outputs, {}, {.without = kUnmerged.without, .chunks = chunks});
+    look(program);
+  };
+  for (const int chunks : {1, 2}) {
+    compiled(0, false, chunks, [&](Program& program) {
+      EXPECT_EQ(count(program, "batch_norm_relu"), chunks == 1 ? 1 : 2);  // sums and the rest
+      EXPECT_EQ(count(program, "batch_norm_relu_gradient"), chunks == 1 ? 1 : 2);
+      for (const char* gone : {"clamp", "inside"}) EXPECT_EQ(count(program, gone), 0) << gone;
+      if (chunks == 1) expect_equal(run_block(program), eager_bounded());
+    });
+  }
+  compiled(0, true, 1, [&](Program& program) {
+    EXPECT_EQ(count(program, "batch_norm_relu"), 0);
+    std::vector<Tensor> got = run_block(program);
+    got.pop_back();
+    expect_equal(got, eager_bounded());
+  });
+  compiled(-1, false, 1, [&](Program& program) { EXPECT_EQ(count(program, "clamp"), 1); });
+}
+
 // relu's cotangent, asked for: with a branch it is an output of the kernel, without one it is not.
 TEST(Fusion, WhoAsksForAMaskedCotangentGetsIt) {
   SymbolicBlock s;
