@@ -6,10 +6,11 @@
 namespace tapescope {
 namespace {
 constexpr std::size_t kAlignment = 256;  // cuBLASLt wants it of workspaces
-std::size_t aligned(std::size_t bytes) {
+}  // namespace
+
+std::size_t aligned_bytes(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
-}  // namespace
 
 std::size_t plan_memory(std::span<BufferLife> buffers) {
   std::vector<std::size_t> order(buffers.size());
@@ -21,7 +22,7 @@ std::size_t plan_memory(std::span<BufferLife> buffers) {
   std::vector<const BufferLife*> placed, alive;
   for (std::size_t i : order) {
     BufferLife& buffer = buffers[i];
-    const std::size_t bytes = aligned(buffer.bytes);
+    const std::size_t bytes = aligned_bytes(buffer.bytes);
     alive.clear();
     for (const BufferLife* other : placed) {
       if (other->first <= buffer.last && buffer.first <= other->last) alive.push_back(other);
@@ -31,7 +32,7 @@ std::size_t plan_memory(std::span<BufferLife> buffers) {
     std::size_t offset = 0;
     for (const BufferLife* other : alive) {
       if (offset + bytes <= other->offset) break;
-      offset = std::max(offset, other->offset + aligned(other->bytes));
+      offset = std::max(offset, other->offset + aligned_bytes(other->bytes));
     }
     buffer.offset = offset;
     total = std::max(total, offset + bytes);
@@ -46,7 +47,7 @@ std::size_t memory_lower_bound(std::span<const BufferLife> buffers) {
   std::vector<std::size_t> live(static_cast<std::size_t>(steps), 0);
   for (const BufferLife& buffer : buffers) {
     for (int step = buffer.first; step <= buffer.last; ++step) {
-      live[static_cast<std::size_t>(step)] += aligned(buffer.bytes);
+      live[static_cast<std::size_t>(step)] += aligned_bytes(buffer.bytes);
     }
   }
   return live.empty() ? 0 : *std::max_element(live.begin(), live.end());

@@ -16,6 +16,9 @@ struct BufferLife {
   std::size_t offset = 0;  // the answer, a multiple of 256
 };
 
+// What a buffer of so many bytes takes.
+std::size_t aligned_bytes(std::size_t bytes);
+
 // Gives every buffer an offset such that two that live at the same step do not overlap, and returns
 // the arena's size. Greedy by size: the largest buffer first, each at the lowest gap that holds it
 // (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).

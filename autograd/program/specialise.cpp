@@ -1,24 +1,19 @@
 #include "autograd/program/specialise.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
-#include "autograd/program/buckets.h"
 #include "autograd/program/joined_op.h"
-#include "autograd/program/memory_plan.h"
 
 namespace tapescope {
 namespace {
-
-constexpr int kNone = -1;
-constexpr std::size_t kApart = 256;  // where a kept value begins is a multiple of so many bytes
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
 class Specialiser {
  public:
   Specialiser(const LoweredProgram& program, std::span<const Type> input_types,
               const Backend& backend, const SpecialiseOptions& options)
-      : program_(program), effects_(options.effects) {
+      : program_(program) {
     infer(input_types);
     prepare(backend);
     fixed_.assign(program_.values.size(), false);
@@ -26,14 +21,29 @@ class Specialiser {
       if (options.keep_fixed) find_fixed();
       if (options.keep_packed || options.keep_fixed) find_packed();
     }
-    find_roots();
-    find_lives();
-    share_in_place();
+    for (const ReadyStep& step : result_.steps) {
+      const bool packed = step.packed_at != ReadyStep::kNowhere;
+      needs_.push_back({workspace_of(step), packed, step.fixed});
+    }
+    lives_ = find_lives(program_, result_.types, needs_, options.effects);
+    place_kept();
+    count_beside();
+  }
+  Needs needs() { return {std::move(result_.types), std::move(needs_), result_.memory}; }
+  Specialised finish(const Backend& backend, bool join) {
+    result_.assigned_in_place = lives_.assigned_in_place;
+    for (std::size_t s = 0; s < result_.steps.size(); ++s) {
+      result_.steps[s].in_place = lives_.in_place[s];
+    }
+    if (program_.guard >= 0) {
+      const Value& guard = program_.values[at(program_.guard)];
+      if (guard.kind == Value::Kind::computed) result_.guard_step = guard.source;
+    }
     place();
     list_pointers();
-    if (options.join) join_steps(backend);
+    if (join) join_steps(backend);
+    return std::move(result_);
   }
-  Specialised take() { return std::move(result_); }
 
  private:
   std::vector<Type> types_of(const std::vector<int>& values) const {
@@ -109,166 +119,58 @@ class Specialiser {
     return sum;
   }
 
-  // The root of a value is the value whose memory it lies in: itself, unless it is an alias or in a
-  // bucket.
-  void find_roots() {
-    root_.resize(program_.values.size());
-    offset_.assign(program_.values.size(), 0);
-    for (std::size_t i = 0; i < root_.size(); ++i) root_[i] = static_cast<int>(i);
-    const auto lies_in = [&](int value, int other, std::size_t offset) {
-      root_[at(value)] = root_[at(other)];
-      offset_[at(value)] = offset_[at(other)] + offset;
+  void count_beside() {
+    MemoryPlan& memory = result_.memory;
+    memory.packed = packed_bytes();
+    for (std::size_t v = 0; v < program_.values.size(); ++v) {
+      if (program_.values[v].kind == Value::Kind::input) memory.inputs += result_.types[v].bytes();
+    }
+    for (const ParameterRef& parameter : program_.parameters) {
+      memory.parameters += parameter->value.bytes();
+    }
+    for (int output : program_.outputs) memory.outputs += result_.types[at(output)].bytes();
+  }
+
+  // What is kept from run to run lies beside the arena.
+  void place_kept() {
+    const auto keep = [&](std::size_t bytes) {
+      const std::size_t offset = result_.memory.kept;
+      result_.memory.kept += aligned_bytes(bytes);
+      return offset;
     };
-    for (const Step& step : program_.steps) {
-      const auto* placed = dynamic_cast<const PlacedOp*>(step.op.get());
-      if (placed != nullptr && placed->gathers()) {
-        for (std::size_t k = 0; k < step.operands.size(); ++k) {
-          lies_in(step.operands[k], step.outputs[0], placed->offsets()[k]);
-        }
-      } else if (const int aliased = step.op->alias(); aliased >= 0) {
-        lies_in(step.outputs[0], step.operands[at(aliased)],
-                placed != nullptr ? placed->offsets()[0] : 0);
-      }
+    kept_at_.resize(program_.values.size());
+    for (std::size_t v = 0; v < kept_at_.size(); ++v) {
+      if (lives_.kept[v]) kept_at_[v] = keep(result_.types[v].bytes());
     }
-  }
-
-  // Fixed values that later runs read: not those of which only fixed steps are made, or what
-  // kernels keep of them.
-  std::set<int> kept_values() const {
-    std::set<int> kept;
-    for (std::size_t s = 0; s < program_.steps.size(); ++s) {
-      const ReadyStep& ready = result_.steps[s];
-      const std::vector<int>& in = program_.steps[s].operands;
-      for (std::size_t i = 0; i < in.size(); ++i) {
-        const bool packed = i == 1 && ready.packed_at != ReadyStep::kNowhere;
-        if (fixed_[at(in[i])] && !ready.fixed && !packed) kept.insert(in[i]);
-      }
+    // By value and layout: steps that are done twice have one packing.
+    std::map<std::pair<int, std::string_view>, std::size_t> packed;
+    for (std::size_t s = 0; s < result_.steps.size(); ++s) {
+      ReadyStep& step = result_.steps[s];
+      if (step.packed_at == ReadyStep::kNowhere) continue;
+      const Packing& packing = step.plan.packing();
+      const auto [it, is_new] = packed.try_emplace({program_.steps[s].operands[1], packing.layout});
+      if (is_new) it->second = keep(packing.bytes);
+      step.packed_at = it->second;
     }
-    for (int v : program_.outputs) {
-      if (fixed_[at(v)]) kept.insert(v);
-    }
-    return kept;
-  }
-
-  void find_lives() {
-    const int end = static_cast<int>(program_.steps.size());
-    first_.assign(program_.values.size(), kNone);
-    last_.assign(program_.values.size(), kNone);
-    const auto lives = [&](int value, int step) {
-      const auto root = at(root_[at(value)]);
-      if (first_[root] == kNone) first_[root] = step;
-      last_[root] = std::max(last_[root], step);
-    };
-    for (int s = 0; s < end; ++s) {
-      for (int value : program_.steps[at(s)].operands) lives(value, s);
-      for (int value : program_.steps[at(s)].outputs) lives(value, s);
-    }
-    if (const int guard = program_.guard; guard >= 0) {
-      const Value& value = program_.values[at(guard)];
-      if (value.kind == Value::Kind::computed) result_.guard_step = value.source;
-    }
-    for (int v : kept_values()) lives(v, end);
-    // Outputs are copied out and assignments made after the last step.
-    for (int value : program_.outputs) lives(value, end);
-    for (const auto& assignment : program_.assignments) lives(assignment.value, end);
-  }
-
-  // An output takes over an operand's memory where the op allows it and nothing reads the operand
-  // later. A parameter's memory is taken only to become that parameter's new value.
-  void share_in_place() {
-    result_.assigned_in_place.assign(program_.assignments.size(), false);
-    for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
-      const Step& step = program_.steps[at(s)];
-      if (step.op->alias() >= 0) continue;
-      std::vector<int> taken;
-      for (std::size_t o = 0; o < step.outputs.size(); ++o) {
-        const int output = step.outputs[o];
-        if (root_[at(output)] != output) continue;  // it has its place in a bucket
-        for (std::size_t i = 0; i < step.operands.size(); ++i) {
-          const int operand = root_[at(step.operands[i])];
-          const auto uses = std::count_if(step.operands.begin(), step.operands.end(),
-                                          [&](int v) { return root_[at(v)] == operand; });
-          if (!step.op->may_overwrite(static_cast<int>(i), static_cast<int>(o)) || uses != 1 ||
-              result_.types[at(operand)].bytes() != result_.types[at(output)].bytes() ||
-              result_.types[at(step.operands[i])].bytes() != result_.types[at(output)].bytes() ||
-              last_[at(operand)] != s ||
-              std::find(taken.begin(), taken.end(), operand) != taken.end() ||
-              !may_take(operand, output)) {
-            continue;
-          }
-          for (int& root : root_)
-            if (root == output) root = operand;
-          last_[at(operand)] = last_[at(output)];
-          first_[at(operand)] = std::min(first_[at(operand)], first_[at(output)]);
-          taken.push_back(operand);
-          result_.steps[at(s)].in_place = true;
-          break;
-        }
-      }
-    }
-  }
-
-  bool may_take(int operand, int output) {
-    const Value& value = program_.values[at(operand)];
-    if (value.kind == Value::Kind::computed) return true;
-    if (value.kind != Value::Kind::parameter || !effects_) return false;
-    for (std::size_t a = 0; a < program_.assignments.size(); ++a) {
-      const auto& assignment = program_.assignments[a];
-      if (assignment.parameter == value.source && assignment.value == output) {
-        result_.assigned_in_place[a] = true;
-        return true;
-      }
-    }
-    return false;
   }
 
   void place() {
+    std::vector<BufferLife>& buffers = lives_.buffers;
     MemoryPlan& memory = result_.memory;
-    const auto keep = [&](std::size_t bytes) {
-      const std::size_t offset = memory.kept;
-      memory.kept += (bytes + kApart - 1) / kApart * kApart;
-      return offset;
-    };
-    std::set<int> kept;  // by root
-    for (int v : kept_values()) kept.insert(root_[at(v)]);
-    std::vector<BufferLife> buffers;
-    std::vector<int> buffer_of(program_.values.size(), kNone);
-    std::vector<std::size_t> kept_at(program_.values.size());
-    for (std::size_t v = 0; v < program_.values.size(); ++v) {
-      if (root_[v] != static_cast<int>(v) || program_.values[v].kind != Value::Kind::computed) {
-        continue;
-      }
-      if (kept.contains(static_cast<int>(v))) {
-        kept_at[v] = keep(result_.types[v].bytes());
-        continue;
-      }
-      buffer_of[v] = static_cast<int>(buffers.size());
-      buffers.push_back({result_.types[v].bytes(), first_[v], last_[v]});
-    }
-    for (ReadyStep& step : result_.steps) {
-      if (step.packed_at != ReadyStep::kNowhere) step.packed_at = keep(step.plan.packing().bytes);
-    }
-    std::vector<int> workspaces;
-    for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
-      const std::size_t bytes = workspace_of(result_.steps[at(s)]);
-      workspaces.push_back(bytes > 0 ? static_cast<int>(buffers.size()) : kNone);
-      if (bytes > 0) buffers.push_back({bytes, s, s});
-    }
     memory.arena = plan_memory(buffers);
     memory.lower_bound = memory_lower_bound(buffers);
-    memory.packed = packed_bytes();
     for (const BufferLife& buffer : buffers) memory.unpacked += buffer.bytes;
 
     for (std::size_t v = 0; v < program_.values.size(); ++v) {
-      const auto root = at(root_[v]);
+      const auto root = at(lives_.root[v]);
       const Value& value = program_.values[root];
       Place place;
       switch (value.kind) {
         case Value::Kind::computed:
-          if (buffer_of[root] == kNone) {
-            place = {Place::Kind::kept, 0, kept_at[root] + offset_[v]};
+          if (lives_.kept[root]) {
+            place = {Place::Kind::kept, 0, kept_at_[root] + lives_.offset[v]};
           } else {
-            place.offset = buffers[at(buffer_of[root])].offset + offset_[v];
+            place.offset = buffers[at(lives_.buffer_of[root])].offset + lives_.offset[v];
           }
           break;
         case Value::Kind::input:
@@ -282,17 +184,11 @@ class Specialiser {
           break;
       }
       result_.places.push_back(place);
-      if (program_.values[v].kind == Value::Kind::input) memory.inputs += result_.types[v].bytes();
     }
     for (std::size_t s = 0; s < program_.steps.size(); ++s) {
-      if (workspaces[s] != kNone) {
-        result_.steps[s].workspace = buffers[at(workspaces[s])].offset;
-      }
+      const int workspace = lives_.workspace_in[s];
+      if (workspace != Lives::kNone) result_.steps[s].workspace = buffers[at(workspace)].offset;
     }
-    for (const ParameterRef& parameter : program_.parameters) {
-      memory.parameters += parameter->value.bytes();
-    }
-    for (int output : program_.outputs) memory.outputs += result_.types[at(output)].bytes();
   }
 
   void list_pointers() {
@@ -305,7 +201,7 @@ class Specialiser {
         }
         result_.pointer_values.push_back(value);
       }
-      result_.pointer_values.push_back(kNone);  // an absent optional operand reads as null
+      result_.pointer_values.push_back(-1);  // an absent optional operand reads as null
       return first;
     };
     for (std::size_t s = 0; s < program_.steps.size(); ++s) {
@@ -352,7 +248,7 @@ class Specialiser {
     }
     for (int t = first; t < s; ++t) {
       for (int output : program_.steps[at(t)].outputs) {
-        if (last_[at(root_[at(output)])] < s) return false;
+        if (lives_.last[at(lives_.root[at(output)])] < s) return false;
       }
     }
     return true;
@@ -360,7 +256,7 @@ class Specialiser {
   bool reads_result_of(int s, int t) const {
     for (int operand : program_.steps[at(s)].operands) {
       for (int output : program_.steps[at(t)].outputs) {
-        if (root_[at(operand)] == root_[at(output)]) return true;
+        if (lives_.root[at(operand)] == lives_.root[at(output)]) return true;
       }
     }
     return false;
@@ -390,18 +286,23 @@ class Specialiser {
   }
 
   const LoweredProgram& program_;
-  bool effects_;
   Specialised result_;
-  std::vector<int> root_, first_, last_;  // by value; lives by root, in steps
-  std::vector<std::size_t> offset_;       // by value: in its root's memory, bytes
-  std::vector<bool> fixed_;               // by value
+  std::vector<bool> fixed_;  // by value
+  std::vector<StepNeeds> needs_;
+  Lives lives_;
+  std::vector<std::size_t> kept_at_;  // by root
 };
 
 }  // namespace
 
 Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,
                        const Backend& backend, const SpecialiseOptions& options) {
-  return Specialiser(program, input_types, backend, options).take();
+  return Specialiser(program, input_types, backend, options).finish(backend, options.join);
+}
+
+Needs needs_of(const LoweredProgram& program, std::span<const Type> input_types,
+               const Backend& backend, const SpecialiseOptions& options) {
+  return Specialiser(program, input_types, backend, options).needs();
 }
 
 }  // namespace tapescope

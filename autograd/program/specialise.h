@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "autograd/program/lower.h"
+#include "autograd/program/lives.h"
 
 namespace tapescope {
 
@@ -55,5 +55,14 @@ struct SpecialiseOptions {
 // `input_types` in the order of program.inputs.
 Specialised specialise(const LoweredProgram& program, std::span<const Type> input_types,
                        const Backend& backend, const SpecialiseOptions& options);
+
+// Its first half: what is known before anything has a place.
+struct Needs {
+  std::vector<Type> types;  // by value
+  std::vector<StepNeeds> steps;
+  MemoryPlan beside;  // all but the arena
+};
+Needs needs_of(const LoweredProgram& program, std::span<const Type> input_types,
+               const Backend& backend, const SpecialiseOptions& options);
 
 }  // namespace tapescope

@@ -17,7 +17,8 @@ struct Claims {
   std::optional<bool> channels_last = {}, folds = {};
   std::optional<OpRef> without_padding = {};
   std::optional<double> padding_value = {};
-  bool swap_affine = false;  // the shift in place of the centre
+  std::optional<Role> last = {};  // of the last of two operands
+  bool swap_affine = false;       // the shift in place of the centre
 };
 
 class Claiming final : public Op {
@@ -31,7 +32,9 @@ class Claiming final : public Op {
     return op_->prepare(t, outputs, backend);
   }
   void vjp(Vjp& v) const override { op_->vjp(v); }
-  Role role(int operand) const override { return op_->role(operand); }
+  Role role(int operand) const override {
+    return operand == 1 ? claims_.last.value_or(op_->role(operand)) : op_->role(operand);
+  }
   Cost cost(std::span<const Type> t, std::span<const Type> outputs) const override {
     return op_->cost(t, outputs);
   }
@@ -117,6 +120,7 @@ std::vector<False> false_claims() {
       {check_channel_axis, "conv2d", "", {.channel_axis = 3}},
       {check_channel_axis, "relu", "", {.channel_axis = 0}},
       {check_nonnegative_factors, "sub", "", {.nonnegative_factors = true}},
+      {check_shape_operands, "mul", "", {.last = Role::shape}},
       {check_nonnegative_factors, "affine", "", {.nonnegative_factors = true}},
       {check_nonnegative_factors, "relu", "", {.nonnegative_factors = true}},
       {check_nonnegative_factors, "conv2d", "", {.nonnegative_factors = true}},

@@ -41,6 +41,7 @@ Problems check_overwrite(const Case& c);
 Problems check_threads(const Case& c);
 Problems check_nonnegative(const Case& c);
 // The same of what explanations ask: each claim of op.h under its name (harness_facts.cpp).
+Problems check_shape_operands(const Case& c);
 Problems check_moves(const Case& c);
 Problems check_selects(const Case& c);
 Problems check_weight_operand(const Case& c);

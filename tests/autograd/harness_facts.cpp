@@ -76,6 +76,26 @@ Operands numbered(const Case& c, double first) {
 
 }  // namespace
 
+// What is read for its shape only may be anything: Programs give its memory to others.
+Problems check_shape_operands(const Case& c) {
+  Operands operands = c.operands, noise = c.operands;
+  for (const DType dtype : {DType::f64, DType::f32}) {
+    bool any = false;
+    for (std::size_t k = 0; k < operands.size(); ++k) {
+      if (!is_floating(operands[k].dtype())) continue;
+      operands[k] = noise[k] = c.operands[k].to(dtype);
+      if (!has_role(c, k, {Role::shape})) continue;
+      noise[k] = Tensor::full(noise[k].type(), std::nan(""));
+      any = true;
+    }
+    if (!any) return {};
+    Problems problems = differs("of NaN where only the shape is read", outcome(*c.sample.op, noise),
+                                outcome(*c.sample.op, operands));
+    if (!problems.empty()) return problems;
+  }
+  return {};
+}
+
 Problems check_moves(const Case& c) {
   if (!is_class(c, RelevanceClass::moves)) return {};
   // Other values, in the reverse order: the element that an output is must be the same one.

@@ -37,7 +37,7 @@ TEST_P(OpHarness, ThreadsChangeNoBit) { expect_none(check_threads); }
 TEST_P(OpHarness, NonnegativeWhereClaimed) { expect_none(check_nonnegative); }
 TEST_P(OpHarness, IsWhatItTellsExplanations) {
   for (const auto check :
-       {check_moves, check_selects, check_weight_operand, check_channel_axis,
+       {check_shape_operands, check_moves, check_selects, check_weight_operand, check_channel_axis,
         check_nonnegative_factors, check_keeps_signs, check_constant_part, check_channels_last,
         check_channel_affine, check_without_padding, check_elementary}) {
     expect_none(check);
