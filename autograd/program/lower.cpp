@@ -6,6 +6,7 @@
 #include "autograd/leaf.h"
 #include "autograd/program/effects.h"
 #include "autograd/program/passes.h"
+#include "autograd/program/recompute.h"
 #include "autograd/program/share_batch.h"
 #include "autograd/reach.h"
 
@@ -164,6 +165,18 @@ std::int64_t recorded_rows(const LoweredProgram& program) {
   return 0;
 }
 
+std::vector<Type> types_at(const LoweredProgram& program, std::int64_t batch) {
+  const std::int64_t recorded = recorded_rows(program);
+  std::vector<Type> types;
+  for (const auto& [name, type] : program.inputs) {
+    types.push_back(type);
+    if (batch > 0 && type.shape.rank() > 0 && type.shape[0] == recorded) {
+      types.back().shape[0] = batch;
+    }
+  }
+  return types;
+}
+
 LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects,
                      const CompileOptions& options) {
   for (const Var& output : outputs) {
@@ -177,6 +190,7 @@ LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& ef
   put_copies_first(program, tape.backend());
   put_effects_last(program);
   guard_on_device(program, tape.backend());
+  keep_within_limit(program, tape.backend(), options, !is_left_out("recompute", options));
   return program;
 }
 

@@ -35,7 +35,8 @@ struct LoweredProgram {
     int value;
   };
   std::vector<Assignment> assignments;
-  int guard = -1;  // a value, or none
+  int guard = -1;            // a value, or none
+  Recomputation recomputed;  // recompute.h
   // A parameter of its own, i64 {}: not 0 once the guard was not finite (effects.h).
   int halted = -1;
 };
@@ -57,6 +58,9 @@ std::vector<int> record_steps(const LoweredProgram& program, const Step& of, Dev
 // The batch size on the tape, that of the first input with an axis: whatever input is as long has
 // the batch's rows. 0 where there is none.
 std::int64_t recorded_rows(const LoweredProgram& program);
+
+// The inputs' types where the batch has so many rows; 0: as recorded.
+std::vector<Type> types_at(const LoweredProgram& program, std::int64_t batch);
 
 LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects,
                      const CompileOptions& options);

@@ -31,6 +31,9 @@ constexpr Pass kPasses[] = {
      .run = fuse_convolution,
      .bits = false,
      .keeps_fixed = true},
+    {.name = "recompute",
+     .what = "within a limit of memory: what is cheap to make is made twice rather than kept",
+     .run = nullptr},
 };
 
 void check(const std::string& name) {
@@ -40,7 +43,7 @@ void check(const std::string& name) {
                     names_of_passes());
 }
 
-std::vector<std::string> left_out(const CompileOptions& options) {
+std::vector<std::string> all_left_out(const CompileOptions& options) {
   std::vector<std::string> texts = options.without, names;
   if (const char* more = std::getenv("TAPESCOPE_WITHOUT_PASSES")) texts.emplace_back(more);
   for (std::string_view rest : texts) {
@@ -65,17 +68,18 @@ std::string names_of_passes() {
   return names;
 }
 
+bool is_left_out(std::string_view pass, const CompileOptions& options) {
+  const std::vector<std::string> without = all_left_out(options);
+  return std::any_of(without.begin(), without.end(),
+                     [&](const std::string& name) { return name == pass || name == "all"; });
+}
+
 void run_passes(LoweredProgram& program, const Backend& backend, const CompileOptions& options) {
-  const std::vector<std::string> without = left_out(options);
-  const auto is_left_out = [&](std::string_view name) {
-    return std::find(without.begin(), without.end(), name) != without.end();
-  };
-  if (is_left_out("all")) return;
   const bool keeps_fixed = options.keep_fixed && program.assignments.empty();
   Rewriter rewriter(program, backend);
   for (const Pass& pass : kPasses) {
-    if (pass.keeps_fixed && !keeps_fixed) continue;
-    if (!is_left_out(pass.name)) pass.run(rewriter);
+    if (pass.run == nullptr || (pass.keeps_fixed && !keeps_fixed)) continue;
+    if (!is_left_out(pass.name, options)) pass.run(rewriter);
   }
   rewriter.finish();
 }

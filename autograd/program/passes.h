@@ -11,9 +11,9 @@ namespace tapescope {
 
 struct Pass {
   std::string_view name;
-  std::string_view what;  // one line
-  void (*run)(Rewriter&);
-  bool bits = true;  // whether every value keeps its bits; else it changes by rounding
+  std::string_view what;   // one line
+  void (*run)(Rewriter&);  // null: it has a place of its own, behind these
+  bool bits = true;        // whether every value keeps its bits; else it changes by rounding
   // Only in Programs that change no parameter and keep what depends on parameters alone: it makes
   // new weights.
   bool keeps_fixed = false;
@@ -22,6 +22,9 @@ struct Pass {
 // In the order in which they run.
 std::span<const Pass> passes();
 std::string names_of_passes();  // with commas
+
+// By CompileOptions::without, or TAPESCOPE_WITHOUT_PASSES.
+bool is_left_out(std::string_view pass, const CompileOptions& options);
 
 // All of them but those that CompileOptions::without names, and TAPESCOPE_WITHOUT_PASSES in the
 // environment: names with commas, or "all". A name that is none is an error that lists them.

@@ -67,7 +67,6 @@ struct Program::State {
   std::vector<Tensor> bind(std::span<const NamedTensor> inputs, std::vector<Type>& types) const;
   void point(Specialised& s, std::span<Tensor> inputs);
   void* address(const Place& place, std::span<Tensor> inputs);
-  std::vector<Type> types_for(std::int64_t batch) const;
   void copy(void* to, const void* from, std::size_t bytes) const {
     DeviceRuntime::of(backend.device).copy(to, from, bytes, queue);
   }
@@ -114,7 +113,7 @@ const std::vector<std::pair<std::string, Type>>& Program::inputs() const {
   return state_->program.inputs;
 }
 std::vector<Type> Program::input_types(std::int64_t batch) const {
-  return state_->types_for(batch);
+  return types_at(state_->program, batch);
 }
 
 Specialised& Program::State::ready(std::span<const Type> types, bool effects, bool keep) {
@@ -409,24 +408,14 @@ void Program::State::take_old_values(const Specialised& s) {
   }
 }
 
-std::vector<Type> Program::State::types_for(std::int64_t batch) const {
-  const std::int64_t recorded = recorded_rows(program);
-  std::vector<Type> types;
-  for (const auto& [name, type] : program.inputs) {
-    types.push_back(type);
-    if (batch > 0 && type.shape.rank() > 0 && type.shape[0] == recorded) {
-      types.back().shape[0] = batch;
-    }
-  }
-  return types;
+MemoryPlan Program::plan(std::int64_t batch) {
+  return state_->ready(types_at(state_->program, batch)).memory;
 }
 
-MemoryPlan Program::plan(std::int64_t batch) {
-  return state_->ready(state_->types_for(batch)).memory;
-}
+const Recomputation& Program::recomputed() const { return state_->program.recomputed; }
 
 std::vector<StepInfo> Program::steps(std::int64_t batch) {
-  const Specialised& s = state_->ready(state_->types_for(batch));
+  const Specialised& s = state_->ready(types_at(state_->program, batch));
   std::vector<StepInfo> infos;
   for (std::size_t i = 0; i < s.steps.size(); ++i) {
     const Step& step = state_->program.steps[i];

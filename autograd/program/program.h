@@ -49,6 +49,11 @@ struct CompileOptions {
   // Sums over ranks that nothing waits for, as gradients of weights, are made together, about so
   // many bytes of them, while the steps behind them run: buckets.h. 0: each by itself, at once.
   std::size_t bucket_bytes = std::size_t{4} << 20;
+  // The most that MemoryPlan::total() may come to, in bytes, for a batch of `memory_rows` rows (0:
+  // as recorded): values are computed again rather than kept, without a change of bits, or a
+  // MemoryLimitError says what is needed (recompute.h). 0: no limit.
+  std::size_t memory_limit = 0;
+  std::int64_t memory_rows = 0;
   // A floating scalar. Where it is not finite, run() applies no effects and returns nothing. On the
   // CPU it ends there; a device that makes all effects itself (effects.h) goes on without them.
   Var guard = {};
@@ -64,6 +69,14 @@ struct MemoryPlan {
   std::size_t packed = 0;       // what is kept of parameters, shared by all Programs that read them
   std::size_t inputs = 0, outputs = 0;
   std::size_t total() const { return arena + kept + parameters + packed + inputs + outputs; }
+};
+
+// What CompileOptions::memory_limit came to.
+struct Recomputation {
+  std::size_t unlimited = 0;  // MemoryPlan::total() without it, bytes; 0: there is no limit
+  int values = 0;             // steps that are done twice
+  std::size_t bytes = 0;      // of what they make
+  double flops = 0;           // of them, as a part of all others'
 };
 
 // One node of a Program with what it runs on, for `--plan`, profiles and layer tables.
@@ -135,6 +148,7 @@ class Program {
   // Prepares everything anew, with these choices. Runs under way are waited for and forgotten.
   void choose(KernelChoices choices);
   const Backend& backend() const;
+  const Recomputation& recomputed() const;
   // Of all steps together that each run takes.
   Cost cost(std::int64_t batch = 0);
   // Computes everything again without effects and returns the path of the first node whose output

@@ -1,6 +1,7 @@
 // Whatever is recorded and whichever passes run, a Program computes what the tape does: on random
 // tapes, with random sets of passes.
 #include "autograd/program/passes.h"
+#include "autograd/program/recompute.h"
 
 #include <gtest/gtest.h>
 
@@ -20,19 +21,41 @@ std::vector<Tensor> eager(std::uint64_t seed, DType dtype) {
   for (const Var& var : random.asked()) values.push_back(var.value());
   return values;
 }
+// In 0 to 5 eighths less memory than it takes, or in as little as it can do with.
+Program compile_within_limit(Tape& tape, const RandomTape& random, std::uint64_t seed,
+                             CompileOptions options) {
+  Program program = tape.compile(random.asked(), {}, options);
+  options.memory_limit = program.plan().total() * (8 - seed % 6) / 8;
+  try {
+    return tape.compile(random.asked(), {}, options);
+  } catch (const MemoryLimitError& error) {
+    options.memory_limit = error.smallest;
+  }
+  program = tape.compile(random.asked(), {}, options);
+  EXPECT_LE(program.plan().total(), options.memory_limit) << "seed " << seed;
+  return program;
+}
+struct Seen {
+  std::set<std::string> ops;
+  int repeated = 0;
+};
 // Runs three times: nothing is kept the first time, and what is kept the second is used the third.
 std::vector<Tensor> compiled(std::uint64_t seed, DType dtype, const CompileOptions& options,
-                             std::set<std::string>* ops = nullptr) {
+                             Seen* seen = nullptr) {
   Tape tape(Device::cpu(), Mode::training, {7, {}});
   tape.step();
   const RandomTape random(tape, seed, dtype, false);
-  Program program = tape.compile(random.asked(), {}, options);
+  Program program = compile_within_limit(tape, random, seed, options);
   std::vector<NamedTensor> inputs;
   for (const auto& [name, type] : program.inputs()) {
     inputs.push_back({name, RandomTape::value(name, type)});
   }
-  if (ops != nullptr) {
-    for (const StepInfo& step : program.steps()) ops->insert(std::string(step.op->name()));
+  if (seen != nullptr) {
+    for (const StepInfo& step : program.steps()) {
+      const bool bounded = describe(*step.op).find(" top=") != std::string::npos;
+      seen->ops.insert(fmt::format("{}{}", step.op->name(), bounded ? " bounded" : ""));
+    }
+    seen->repeated += program.recomputed().values;
   }
   const std::vector<Tensor> first = program.run(inputs);
   program.run(inputs);
@@ -58,13 +81,14 @@ std::vector<std::string> random_half(std::vector<std::string> from, std::uint64_
 TEST(Passes, ThoseThatKeepBitsKeepThem) {
   const std::vector<std::string> rounding = names([](const Pass& pass) { return !pass.bits; });
   const std::vector<std::string> exact = names([](const Pass& pass) { return pass.bits; });
+  Seen seen;
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
     CompileOptions options;
     options.keep_fixed = seed % 2 == 0;
     options.without = seed % 3 == 0 ? std::vector<std::string>{} : random_half(exact, seed);
     options.without.insert(options.without.end(), rounding.begin(), rounding.end());
     const std::vector<Tensor> want = eager(seed, DType::f32),
-                              got = compiled(seed, DType::f32, options);
+                              got = compiled(seed, DType::f32, options, &seen);
     ASSERT_EQ(got.size(), want.size());
     for (std::size_t k = 0; k < want.size(); ++k) {
       ASSERT_EQ(got[k].type(), want[k].type());
@@ -76,18 +100,19 @@ TEST(Passes, ThoseThatKeepBitsKeepThem) {
       }
     }
   }
+  EXPECT_GT(seen.repeated, 500);
 }
 
 TEST(Passes, AllOfThemChangeValuesByRoundingAtMost) {
   const std::vector<std::string> all = names([](const Pass&) { return true; });
-  std::set<std::string> ops;
+  Seen seen;
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
     CompileOptions options;
     options.keep_fixed = seed % 4 != 0;
     options.chunks = 1 << seed % 5 % 3;
     if (seed % 3 != 0) options.without = random_half(all, seed);
     const std::vector<Tensor> want = eager(seed, DType::f64),
-                              got = compiled(seed, DType::f64, options, &ops);
+                              got = compiled(seed, DType::f64, options, &seen);
     ASSERT_EQ(got.size(), want.size());
     for (std::size_t k = 0; k < want.size(); ++k) {
       ASSERT_EQ(got[k].type(), want[k].type());
@@ -105,9 +130,9 @@ TEST(Passes, AllOfThemChangeValuesByRoundingAtMost) {
     }
   }
   // The tapes had something for each of them to do.
-  for (const char* made :
-       {"batch_norm_relu", "batch_norm_relu_gradient", "relu_dropout", "max_pool2d_relu"}) {
-    EXPECT_TRUE(ops.contains(made)) << made;
+  for (const char* made : {"batch_norm_relu", "batch_norm_relu_gradient", "batch_norm_relu bounded",
+                           "batch_norm_relu_gradient bounded", "relu_dropout", "max_pool2d_relu"}) {
+    EXPECT_TRUE(seen.ops.contains(made)) << made;
   }
 }
 

@@ -1,0 +1,274 @@
+#include "autograd/program/recompute.h"
+
+#include <algorithm>
+
+#include "autograd/program/draft.h"
+
+namespace tapescope {
+namespace {
+
+// Looks for what to drop, one value after the other.
+class Search {
+ public:
+  Search(const LoweredProgram& program, const Needs& needs)
+      : program_(program), needs_(needs), drafts_(program, needs), passed_over_(roots(), false) {
+    look();
+  }
+
+  // Bytes of the arena as it stands.
+  std::size_t arena() const {
+    std::vector<BufferLife> buffers = draft_.lives.buffers;
+    return plan_memory(buffers);
+  }
+  // Drops values until the arena is within `limit`; false where it cannot be.
+  bool fit(std::size_t limit) {
+    target_ = limit;
+    while (true) {
+      look();
+      if (draft_.largest() > target_) {
+        if (!drop_one() && !keep_one()) return false;
+        continue;
+      }
+      const std::size_t packed = arena();
+      if (packed <= limit) break;
+      // Buffers do not lie without gaps: fewer bytes do.
+      target_ -= std::min(target_, std::max(packed - limit, limit / 256));
+    }
+    take_back(limit);
+    return true;
+  }
+  const Draft& draft() const { return draft_; }
+
+ private:
+  struct Candidate {
+    std::vector<std::pair<int, int>> cuts;  // root, its last step in the forward pass
+    double cost = 0;                        // see cost_of
+    bool expensive = false;                 // a convolution or a matrix product is among them
+    double score = 0;
+  };
+
+  std::size_t roots() const { return program_.values.size(); }
+
+  void look() {
+    draft_ = drafts_.make(cuts_of_);
+    excess_ = draft_.excess(target_);
+    total_ = 0;
+    for (double bytes : excess_) total_ += bytes;
+  }
+
+  // The step's arithmetic and its memory, as bytes.
+  double cost_of(int step) const {
+    constexpr double kFlopsInTheTimeOfAByte = 8;
+    const Cost cost = drafts_.cost(step);
+    return cost.flops / kFlopsInTheTimeOfAByte + cost.bytes + 1;
+  }
+  double bytes_of(int root) const { return static_cast<double>(needs_.types[at(root)].bytes()); }
+
+  // What lies above the target from step `a` to step `b`, both left out, and goes with `bytes`.
+  double saving(int a, int b, double bytes) const {
+    double sum = 0;
+    for (int t = a + 1; t < b; ++t) sum += std::min(bytes, excess_[at(t)]);
+    return sum;
+  }
+
+  // Roots of what a step reads that are computed.
+  std::vector<int> read_by(int step) const {
+    std::vector<int> roots;
+    const std::vector<int>& operands = program_.steps[at(step)].operands;
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      const int root = drafts_.root(operands[i]);
+      if (drafts_.is_computed(root) && reads(program_.steps[at(step)], i)) roots.push_back(root);
+    }
+    return roots;
+  }
+
+  // Adds to `c` what must be computed for `root` to be known before step b: its maker, and those of
+  // what that reads and is not there any more. False where something may not be computed again.
+  bool close(int root, int cut, int b, Candidate& c, double& gain) const {
+    constexpr std::size_t kMost = 64;
+    if (!drafts_.may_repeat(root) || c.cuts.size() >= kMost) return false;
+    c.cuts.emplace_back(root, cut);
+    const int maker = program_.values[at(root)].source;
+    c.cost += cost_of(maker);
+    c.expensive = c.expensive || drafts_.cost(maker).macs > 0;
+    for (const int other : read_by(maker)) {
+      const std::vector<int>& uses = draft_.uses[at(other)];
+      if (uses.back() >= b) {
+        come_earlier(other, b, gain);
+        continue;
+      }
+      const auto is_it = [&](const auto& known) { return known.first == other; };
+      if (std::any_of(c.cuts.begin(), c.cuts.end(), is_it)) continue;
+      constexpr double kSmall = 4;  // it is kept where it is so much smaller
+      if (bytes_of(other) * kSmall <= bytes_of(root)) {
+        gain -= saving(uses.back(), b, bytes_of(other));
+      } else if (!close(other, uses.back(), b, c, gain)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // What is computed again at a later step would be known from step b on.
+  void come_earlier(int root, int b, double& gain) const {
+    const int cut = cuts_of_[at(root)];
+    if (b <= cut) return;  // the first one serves
+    const std::vector<int>& uses = draft_.uses[at(root)];
+    const int now = *std::upper_bound(uses.begin(), uses.end(), cut);
+    if (now <= b) return;
+    gain -= saving(b, now, bytes_of(root));
+    for (const int other : read_by(program_.values[at(root)].source)) {
+      if (draft_.uses[at(other)].back() >= b) come_earlier(other, b, gain);
+    }
+  }
+
+  Candidate candidate(int root) const {
+    Candidate best;
+    const std::vector<int>& uses = draft_.uses[at(root)];
+    for (std::size_t k = 0; k + 1 < uses.size(); ++k) {
+      const int a = uses[k], b = uses[k + 1];
+      if (b >= drafts_.first_effect()) break;
+      double gain = saving(a, b, bytes_of(root));
+      Candidate c;
+      if (gain <= 0 || !close(root, a, b, c, gain)) continue;
+      c.score = gain / c.cost;
+      if (c.score > best.score) best = std::move(c);
+    }
+    return best;
+  }
+
+  // The best of those that help; cheap ones first.
+  bool drop_one() {
+    std::vector<Candidate> all;
+    for (std::size_t v = 0; v < roots(); ++v) {
+      const int root = static_cast<int>(v);
+      if (passed_over_[v] || cuts_of_[v] != Draft::kKept || !drafts_.may_repeat(root)) continue;
+      Candidate c = candidate(root);
+      if (c.score > 0) all.push_back(std::move(c));
+    }
+    std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
+      return a.expensive != b.expensive ? b.expensive : a.score > b.score;
+    });
+    const double before = total_;
+    for (const Candidate& c : all) {
+      const std::vector<int> kept = cuts_of_;
+      for (const auto& [root, cut] : c.cuts) cuts_of_[at(root)] = cut;
+      look();
+      if (draft_.valid && total_ < before) return true;
+      cuts_of_ = kept;
+      passed_over_[at(c.cuts[0].first)] = true;
+    }
+    return look(), false;
+  }
+
+  // Where dropping helps no more: what is dropped may be too much at a time. Keeps the value that
+  // helps most, such as one in the middle of a long segment.
+  bool keep_one() {
+    constexpr double kWorthIt = 0.99;
+    double best = kWorthIt * total_;
+    int kept = -1;
+    for (std::size_t v = 0; v < roots(); ++v) {
+      if (cuts_of_[v] == Draft::kKept) continue;
+      const int cut = std::exchange(cuts_of_[v], Draft::kKept);
+      look();
+      if (draft_.valid && total_ < best) {
+        best = total_;
+        kept = static_cast<int>(v);
+      }
+      cuts_of_[v] = cut;
+    }
+    if (kept >= 0) {
+      cuts_of_[at(kept)] = Draft::kKept;
+      passed_over_.assign(roots(), false);  // what did not help before may help now
+      passed_over_[at(kept)] = true;
+    }
+    return look(), kept >= 0;
+  }
+
+  // What turned out to be dropped in vain, the dearest first.
+  void take_back(std::size_t limit) {
+    std::vector<int> dropped;
+    for (std::size_t v = 0; v < roots(); ++v) {
+      if (cuts_of_[v] != Draft::kKept) dropped.push_back(static_cast<int>(v));
+    }
+    std::stable_sort(dropped.begin(), dropped.end(), [&](int a, int b) {
+      return cost_of(program_.values[at(a)].source) > cost_of(program_.values[at(b)].source);
+    });
+    for (int root : dropped) {
+      const int cut = std::exchange(cuts_of_[at(root)], Draft::kKept);
+      look();
+      if (!draft_.valid || draft_.largest() > limit || arena() > limit) cuts_of_[at(root)] = cut;
+    }
+    look();
+  }
+
+  const LoweredProgram& program_;
+  const Needs& needs_;
+  Drafts drafts_;
+  std::vector<int> cuts_of_ = std::vector<int>(roots(), Draft::kKept);
+  std::vector<bool> passed_over_;  // by root: it did not help
+  std::size_t target_ = 0;         // of the bytes that live at any step
+  Draft draft_;
+  std::vector<double> excess_;  // by recorded step: bytes above the target
+  double total_ = 0;            // of them
+};
+
+SpecialiseOptions how(const CompileOptions& options) {
+  return {options.join_steps, options.keep_fixed, options.keep_fixed, true};
+}
+
+// Whether so many rows fit.
+bool fits(const LoweredProgram& program, const Backend& backend, const CompileOptions& options,
+          bool again, std::int64_t rows) {
+  const Needs needs = needs_of(program, types_at(program, rows), backend, how(options));
+  const std::size_t beside = needs.beside.total();
+  if (beside > options.memory_limit) return false;
+  Search search(program, needs);
+  const std::size_t limit = options.memory_limit - beside;
+  return again ? search.fit(limit) : search.arena() <= limit;
+}
+
+[[noreturn]] void refuse(const LoweredProgram& program, const Backend& backend,
+                         const CompileOptions& options, bool again, std::size_t unlimited,
+                         std::size_t smallest) {
+  const std::int64_t rows = options.memory_rows > 0 ? options.memory_rows : recorded_rows(program);
+  std::int64_t fit = 0;
+  for (std::int64_t above = rows; above - fit > 1;) {
+    const std::int64_t middle = fit + (above - fit) / 2;
+    (fits(program, backend, options, again, middle) ? fit : above) = middle;
+  }
+  throw MemoryLimitError(
+      usage_error("[compile] the memory limit is {} bytes, but a batch of {} rows needs {}{}; {}",
+                  options.memory_limit, rows, smallest,
+                  again ? fmt::format(", {} where nothing is computed again", unlimited)
+                        : " where nothing is computed again (the pass recompute is left out)",
+                  fit > 0 ? fmt::format("make it {} rows, or the limit as large as that", fit)
+                          : "not even one row fits: make the limit larger"),
+      smallest, fit);
+}
+
+}  // namespace
+
+void keep_within_limit(LoweredProgram& program, const Backend& backend,
+                       const CompileOptions& options, bool again) {
+  if (options.memory_limit == 0) return;
+  const Needs needs =
+      needs_of(program, types_at(program, options.memory_rows), backend, how(options));
+  Search search(program, needs);
+  const std::size_t beside = needs.beside.total(), unlimited = beside + search.arena();
+  program.recomputed.unlimited = unlimited;
+  if (unlimited <= options.memory_limit) return;
+  const bool room = beside < options.memory_limit;
+  if (!again || !search.fit(room ? options.memory_limit - beside : 0)) {
+    // What a search ends with depends on its limit: a larger one may lead to less than this did.
+    std::size_t smallest = unlimited, below = std::max(options.memory_limit, beside);
+    for (int halvings = 0; again && halvings < 6; ++halvings) {
+      const std::size_t middle = below + (smallest - below) / 2;
+      (Search(program, needs).fit(middle - beside) ? smallest : below) = middle;
+    }
+    refuse(program, backend, options, again, unlimited, smallest);
+  }
+  search.draft().put_into(program, needs.types);
+}
+
+}  // namespace tapescope
