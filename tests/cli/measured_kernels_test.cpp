@@ -25,16 +25,6 @@ class MeasuredKernels : public TrainingOfRanks {
     ASSERT_GT(turned, 0);
     std::ofstream(to) << file.dump(2);
   }
-  static void stop_when_begun(const Words& words, const std::string& run) {
-    Process process(words + Words{"--checkpoint-every", "1"});
-    for (int i = 0; i < 6000; ++i) {
-      if (fs::exists(at(run) + "/checkpoints/last.safetensors")) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    process.signal(SIGTERM);
-    const Result stopped = process.wait();
-    ASSERT_EQ(stopped.status, 130) << stopped.err;
-  }
 };
 
 TEST_F(MeasuredKernels, AreKeptAndDecideTheBits) {

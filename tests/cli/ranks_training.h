@@ -75,6 +75,16 @@ class TrainingOfRanks : public ::testing::Test {
     const Result result = tapescope_program(words);
     ASSERT_EQ(result.status, 0) << result.err;
   }
+  static void stop_when_begun(const Words& words, const std::string& run) {
+    Process process(words + Words{"--checkpoint-every", "1"});
+    for (int i = 0; i < 6000; ++i) {
+      if (fs::exists(at(run) + "/checkpoints/last.safetensors")) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    process.signal(SIGTERM);
+    const Result stopped = process.wait();
+    ASSERT_EQ(stopped.status, 130) << stopped.err;
+  }
   static std::string file(const std::string& run, const std::string& name) {
     return text_of(at(run) + "/" + name);
   }

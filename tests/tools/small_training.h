@@ -22,6 +22,7 @@ struct Prepared {
   Device device = Device::cpu();
   Precision precision = DType::f32;
   int chunks = 1;
+  std::size_t memory_limit = 0;
 };
 
 struct Trained {
@@ -30,6 +31,8 @@ struct Trained {
   std::vector<double> losses;  // by step, and of epochs
   std::vector<double> norms;   // of StatisticsRecords
   std::vector<std::uint64_t> batches;
+  std::size_t planned = 0;  // bytes
+  std::string memory_told;
 };
 
 // Trains for 3 epochs of 5 steps (17 samples: four batches of 4 and one of 1, augmented) with
@@ -61,8 +64,13 @@ inline Trained train(const Prepared& prepared, const std::vector<std::int64_t>& 
     options.log_every = 1;
     options.statistics_every = 2;
     options.chunks = prepared.chunks;
+    options.memory_limit = prepared.memory_limit;
     options.ranks = own;
     Trainer trainer(*model, task, data, held_out, random, plain, options);
+    if (first) {
+      result.planned = trainer.planned_bytes();
+      result.memory_told = trainer.memory_told();
+    }
     const Checkpoints checkpoints(folder.path(), metadata_of({config, data->classes(), plain}), 0);
     Progress progress;
     if (part > 0) progress = checkpoints.resume(*model, trainer.optimizer(), notices);

@@ -106,10 +106,6 @@ Tensor probe_images(const SampleSource& samples) {
   return inputs_of(samples, spread(samples.size(), kImages));
 }
 
-std::size_t planned_bytes(Trainer& trainer, const MemoryPlan& plan) {
-  return plan.total() + trainer.prefetch_bytes() + trainer.statistics_bytes();
-}
-
 // What histories begin with.
 monitoring::HistoryStart start_of(const TrainConfig& config, const TrainingSetup& setup,
                                   const Trainer& trainer) {
@@ -205,8 +201,8 @@ TrainingPlan plan_of(PreparedTraining& run) {
   const TrainConfig& config = run.config;
   Trainer& trainer = run.trainer;
   const MemoryPlan plan = trainer.plan();
-  const std::size_t prefetch = trainer.prefetch_bytes(), statistics = trainer.statistics_bytes();
-  const std::size_t total = planned_bytes(trainer, plan);
+  const MemoryBeside beside = trainer.beside();
+  const std::size_t total = plan.total() + beside.total();
   const double flops = trainer.step_flops();
   const double seconds = expected_seconds(run, static_cast<double>(total));
   const Json json = {{"arena_bytes", plan.arena},
@@ -214,8 +210,8 @@ TrainingPlan plan_of(PreparedTraining& run) {
                      {"without_sharing_bytes", plan.unpacked},
                      {"parameter_bytes", plan.parameters},
                      {"input_bytes", plan.inputs},
-                     {"prefetch_bytes", prefetch},
-                     {"statistics_bytes", statistics},
+                     {"prefetch_bytes", beside.prefetch},
+                     {"statistics_bytes", beside.statistics},
                      {"total_bytes", total},
                      {"planned_bytes", total},
                      {"step_flops", flops},
@@ -239,9 +235,10 @@ TrainingPlan plan_of(PreparedTraining& run) {
   text +=
       fmt::format("  parameters and moments {:>8}\n", human(static_cast<double>(plan.parameters)));
   text += row("inputs", static_cast<double>(plan.inputs)) + "\n";
-  text += row("batches ahead", static_cast<double>(prefetch)) + "\n";
-  text += row("statistics", static_cast<double>(statistics)) + "\n";
+  text += row("batches ahead", static_cast<double>(beside.prefetch)) + "\n";
+  text += row("statistics", static_cast<double>(beside.statistics)) + "\n";
   text += row("total", static_cast<double>(total)) + "\n";
+  if (const std::string told = trainer.memory_told(); !told.empty()) text += "  " + told + "\n";
   text += fmt::format("  arithmetic           {:>10.2f} GFLOP\n", flops / 1e9);
   const std::int64_t steps = trainer.steps_per_epoch() * config.epochs;
   text += fmt::format("  time for {} epochs    {}, {} steps of {:.3g} ms here\n", config.epochs,
@@ -305,6 +302,7 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
       run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
       run.setup.images_sentence, config.lr, shared, thread_count(), plural(thread_count()),
       plural(std::ssize(processors)), ranges_text(processors)));
+  if (const std::string told = run.trainer.memory_told(); !told.empty()) out.line(told);
   const TrainerOptions& how = run.setup.options;
   const std::string slow = slow_precision({how.device, how.kernels, how.precision});
   if (!slow.empty()) out.line(slow);
@@ -410,7 +408,7 @@ TrainingEnd run_training(PreparedTraining& run, bool resume, const std::function
   const Checkpoints checkpoints(config.out, run.setup.metadata, config.keep_checkpoints);
   const Communicator* const ranks = run.setup.options.ranks;
   if (ranks != nullptr && ranks->rank() > 0) return run_beside(run, checkpoints, resume, stop);
-  const std::size_t planned = planned_bytes(trainer, trainer.plan());
+  const std::size_t planned = trainer.planned_bytes();
   tell_effort(run, planned, out);
   // Before anything is written: what is watched may not be there.
   monitoring::JournalOptions kept = journal_options(run, resume);

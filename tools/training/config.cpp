@@ -11,6 +11,7 @@
 #include "tools/files/atomic_file.h"
 #include "tools/files/text.h"
 #include "tools/training/kernel_file.h"
+#include "tools/training/memory_limit.h"
 #include "tools/training/onnx_start.h"
 #include "tools/training/preprocessing.h"
 
@@ -82,6 +83,7 @@ void check_options(const TrainConfig& c) {
                           c.epochs));
   }
   precision_from_name(c.precision);
+  memory_limit_from(c.memory_limit);
 }
 
 namespace {
@@ -203,6 +205,7 @@ bool may_change_on_resume(std::string_view option) {
   static const std::set<std::string_view> free = {"out",
                                                   "threads",
                                                   "loader-threads",
+                                                  "memory-limit",
                                                   "cache",
                                                   "log-every",
                                                   "checkpoint-every",
@@ -341,6 +344,7 @@ TrainerOptions trainer_options(const TrainConfig& c, Device device) {
   t.kernels = parse_kernels(c.kernel).by_name;
   t.precision = precision_from_name(c.precision);
   t.chunks = c.chunks;
+  t.memory_limit = memory_limit_from(c.memory_limit);
   t.optimizer.name = c.optimizer;
   t.optimizer.weight_decay = c.weight_decay;
   t.optimizer.clip_gradient = c.clip_gradient;

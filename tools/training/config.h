@@ -42,7 +42,8 @@ struct TrainConfig {
   double rank_timeout = 300;                     // seconds
   std::string transport = "auto";
   bool fast_all_reduce = false;
-  std::string kernel;  // kernel_file.h
+  std::string kernel;        // kernel_file.h
+  std::string memory_limit;  // see memory_limit_from
   std::string cache = "none", on_bad_image = "fail", exif = "apply";
   bool allow_outside = false;
 };
@@ -109,6 +110,20 @@ void for_each_backend_option(Config& c, Visit& visit) {
         "measured, for its bits");
 }
 
+// What memory may hold.
+template <class Config, class Visit>
+void for_each_memory_option(Config& c, Visit& visit) {
+  visit("memory-limit", c.memory_limit,
+        "the most memory that a training may plan, such as 2G or 800M: where a step would take "
+        "more, values are computed again rather than kept, without a change of bits; empty: no "
+        "limit");
+  visit(
+      "cache", c.cache,
+      "none, memory or disk (a file in --out that goes with the process): where pictures are kept "
+      "as they are before what is random, so that each is decoded once; at most half of what is "
+      "free there");
+}
+
 // Calls visit(name, member, help) for each option, in the order in which help lists them.
 template <class Config, class Visit>
 void for_each_option(Config& c, Visit&& visit) {
@@ -155,11 +170,7 @@ void for_each_option(Config& c, Visit&& visit) {
   visit("seed", c.seed, "of initial values, shuffling, dropout and augmentation");
   visit("threads", c.threads, "threads of the engine; 0: one per processor");
   visit("loader-threads", c.loader_threads, "threads that prepare batches; 0: none of their own");
-  visit(
-      "cache", c.cache,
-      "none, memory or disk (a file in --out that goes with the process): where pictures are kept "
-      "as they are before what is random, so that each is decoded once; at most half of what is "
-      "free there");
+  for_each_memory_option(c, visit);
   for_each_rank_option(c, visit);
   visit("on-bad-image", c.on_bad_image, "fail or skip: what a picture that cannot be read does");
   visit("exif", c.exif,

@@ -1,5 +1,6 @@
 #include "tools/training/statistics.h"
 
+#include "tools/training/memory_limit.h"
 #include "tools/training/trainer.h"
 
 #include <algorithm>
@@ -30,7 +31,7 @@ struct StepStatistics::State {
 StepStatistics::StepStatistics(const Model& model, const Task& task,
                                std::span<const ParameterRef> parameters, const TrainerOptions& how,
                                std::shared_ptr<SharedArena> arena,
-                               std::span<const std::string> cuts)
+                               std::span<const std::string> cuts, std::size_t most)
     : state_(new State) {
   State& s = *state_;
   s.parameters.assign(parameters.begin(), parameters.end());
@@ -47,7 +48,9 @@ StepStatistics::StepStatistics(const Model& model, const Task& task,
     from_cuts.chunks = static_cast<int>(std::max<std::int64_t>(1, how.chunks / shares));
     from_cuts.ranks = how.ranks;
     for (const std::string& path : cuts) from_cuts.cuts.push_back(tape.find(path));
+    from_cuts.memory_rows = (how.batch_size + shares - 1) / shares;
     s.half = std::make_unique<Program>(tape.compile(outputs, {}, from_cuts));
+    limit_arena(*s.half, tape, outputs, {}, from_cuts, most);
   }
   Tape tape(how.device, Mode::evaluation, {how.seed, how.kernels});
   std::vector<Var> updates, weights;  // one at a time: each is as large as its parameter
@@ -68,12 +71,6 @@ StepStatistics::StepStatistics(const Model& model, const Task& task,
 StepStatistics::~StepStatistics() = default;
 
 const std::vector<std::string>& StepStatistics::names() const { return state_->names; }
-
-std::size_t StepStatistics::bytes() const {
-  std::size_t bytes = 0;
-  for (const ParameterRef& parameter : state_->parameters) bytes += parameter->value.bytes();
-  return bytes;
-}
 
 void StepStatistics::before(std::span<const NamedTensor> inputs, const Batch& batch) {
   const auto began = std::chrono::steady_clock::now();

@@ -30,16 +30,15 @@ struct TrainerOptions;
 class StepStatistics {
  public:
   // Of `parameters`, trained so. Shares `arena` with the step's Program, and is given the same
-  // inputs: those of the recorded paths `cuts` in place of the picture.
+  // inputs: those of the recorded paths `cuts` in place of the picture. Takes no more than `most`
+  // bytes of the arena.
   StepStatistics(const Model& model, const Task& task, std::span<const ParameterRef> parameters,
                  const TrainerOptions& how, std::shared_ptr<SharedArena> arena,
-                 std::span<const std::string> cuts = {});
+                 std::span<const std::string> cuts = {}, std::size_t most = SIZE_MAX);
   ~StepStatistics();
 
   // The names of the parameters that the vectors run over.
   const std::vector<std::string>& names() const;
-  // Bytes in use between before() and after(), beyond the arena.
-  std::size_t bytes() const;
 
   // Around a step: `inputs` are what it is about to be run with, on the device; `squares` are
   // the sums of squares of its gradients, one for each name. step and epoch are left to the caller.

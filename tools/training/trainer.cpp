@@ -8,6 +8,7 @@
 #include "kernels/common/pieces.h"
 #include "tools/training/evaluator.h"
 #include "tools/training/features.h"
+#include "tools/training/memory_limit.h"
 #include "tools/training/step_runner.h"
 
 namespace tapescope {
@@ -69,6 +70,7 @@ struct Trainer::State {
   void add_phase(const Model& model, std::int64_t first_epoch, std::int64_t epochs);
   void keep_features(const Model& model, Phase& phase, Tape& tape, std::span<const Var> cut);
   void add_loaders(Phase& phase) const;
+  MemoryBeside beside() const;
   Phase& enter(const Progress& progress, const TrainerEvents& events);
   bool wants_statistics(std::int64_t step) const {
     if (!now->statistics) return false;
@@ -150,9 +152,7 @@ Trainer::Trainer(const Model& model, const Task& task, std::shared_ptr<const Sam
 
 // Records and compiles what an epoch of the phase needs, with the parameters that are trained now.
 void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std::int64_t epochs) {
-  Phase phase;
-  phase.first_epoch = first_epoch;
-  phase.epochs = epochs;
+  Phase& phase = phases.emplace_back(Phase{.first_epoch = first_epoch, .epochs = epochs});
   Tape tape(options.device, Mode::training, {options.seed, options.kernels, options.precision});
   const NamedVars inputs = task.inputs(tape, options.batch_size);
   const Loss of_samples = task.loss(inputs, model(inputs));
@@ -198,16 +198,18 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   }
   told.push_back(optimizer.gradient_squares());
   const Var outputs[] = {packed(told)};
+  compile.memory_rows = own_rows();
   phase.step = std::make_unique<Program>(tape.compile(outputs, effects, compile));
+  const std::size_t arena_limit = limit_memory(*phase.step, tape, outputs, effects, compile,
+                                               options.memory_limit, beside().total());
   refuse_single_values(*phase.step, phase.train->samples(), options.batch_size);
   const Backend backend{options.device, options.kernels, options.precision};
   phase.evaluator = std::make_unique<Evaluator>(model, task, options.batch_size, backend, arena,
                                                 cut_paths, compile.chunks, options.ranks);
   if (options.statistics_every > 0) {
-    phase.statistics =
-        std::make_unique<StepStatistics>(model, task, followed, options, arena, cut_paths);
+    phase.statistics = std::make_unique<StepStatistics>(model, task, followed, options, arena,
+                                                        cut_paths, arena_limit);
   }
-  phases.push_back(std::move(phase));
 }
 
 void Trainer::State::add_loaders(Phase& phase) const {
@@ -240,8 +242,7 @@ void Trainer::State::keep_features(const Model& model, Phase& phase, Tape& tape,
   if (!in_evaluation(model, task, options.device, cut)) {
     phase.told =
         "features of the frozen part are computed anew in every epoch, since something in it is "
-        "drawn at "
-        "random";
+        "drawn at random";
     return;
   }
   phase.train_features = std::make_shared<FeatureSource>(train, cut);
@@ -261,8 +262,7 @@ void Trainer::State::keep_features(const Model& model, Phase& phase, Tape& tape,
   phase.features = std::make_unique<Program>(tape.compile(cut, {}));
   phase.told = fmt::format(
       "features of {} pictures ('{}', {:.1f} MB) are computed once: all that is trained lies "
-      "behind "
-      "them, and no augmentation changes the pictures",
+      "behind them, and no augmentation changes the pictures",
       train->size() + (validation ? validation->size() : 0), cut[0].path(),
       static_cast<double>(bytes) / 1e6);
 }
@@ -299,17 +299,23 @@ Trainer::~Trainer() = default;
 // The last phase trains the most.
 MemoryPlan Trainer::plan() { return state_->phases.back().step->plan(state_->own_rows()); }
 
-std::size_t Trainer::prefetch_bytes() const {
-  const Phase& phase = state_->phases.back();
-  const std::int64_t most = state_->options.loader_threads > 0 ? LoaderOptions{}.prefetch : 0;
+MemoryBeside Trainer::State::beside() const {
+  const Phase& phase = phases.back();
+  const std::int64_t most = options.loader_threads > 0 ? LoaderOptions{}.prefetch : 0;
   const std::int64_t batches = std::min(most, phase.train->batches() - 1);
-  std::size_t bytes =
-      phase.step->plan(state_->own_rows()).inputs * static_cast<std::size_t>(batches);
-  for (const Phase& each : state_->phases) {
-    if (each.train_features) bytes += each.train_features->bytes();
-    if (each.validation_features) bytes += each.validation_features->bytes();
+  MemoryBeside bytes;
+  bytes.prefetch = phase.step->plan(own_rows()).inputs * static_cast<std::size_t>(batches);
+  for (const Phase& each : phases) {
+    if (each.train_features) bytes.prefetch += each.train_features->bytes();
+    if (each.validation_features) bytes.prefetch += each.validation_features->bytes();
   }
+  if (options.statistics_every == 0) return bytes;
+  for (const ParameterRef& parameter : followed) bytes.statistics += parameter->value.bytes();
   return bytes;
+}
+MemoryBeside Trainer::beside() const { return state_->beside(); }
+std::string Trainer::memory_told() const {
+  return tapescope::memory_told(state_->phases.back().step->recomputed(), beside().total());
 }
 
 const std::vector<std::string>& Trainer::statistics_names() const {
@@ -318,13 +324,7 @@ const std::vector<std::string>& Trainer::statistics_names() const {
   return statistics ? statistics->names() : none;
 }
 
-std::size_t Trainer::statistics_bytes() const {
-  const auto& statistics = state_->phases[0].statistics;
-  return statistics ? statistics->bytes() : 0;
-}
-
 std::size_t Trainer::peak_bytes() const { return state_->peak; }
-
 double Trainer::step_flops() {
   double flops = 0;
   for (const Phase& phase : state_->phases) {

@@ -84,6 +84,9 @@ struct TrainerOptions {
   // What a frozen part makes of pictures that no augmentation changes is computed once; the bits
   // are the same.
   bool keep_features = true;
+  // The most that what is planned may come to, bytes; 0: no limit (memory_limit.h). No bit of the
+  // result depends on it.
+  std::size_t memory_limit = 0;
 };
 
 // What the trainer reports to; each may be empty.
@@ -105,6 +108,13 @@ struct TrainerEvents {
   std::function<bool()> stop;
 };
 
+// Bytes, beside what a step allocates.
+struct MemoryBeside {
+  std::size_t prefetch = 0;    // batches that the loader prepares meanwhile, features that are kept
+  std::size_t statistics = 0;  // parameters as they were before the step
+  std::size_t total() const { return prefetch + statistics; }
+};
+
 class Trainer {
  public:
   // `validation` may be null. Models and data outlive the trainer. The model moves to
@@ -124,12 +134,12 @@ class Trainer {
 
   // What the vectors of StatisticsRecords run over.
   const std::vector<std::string>& statistics_names() const;
-  // Memory that statistics take for the length of a step.
-  std::size_t statistics_bytes() const;
-  // What a training step allocates, before it is run; and its cost.
+  // What a training step allocates, before it is run; what is held beside it; their sum, bytes.
   MemoryPlan plan();
-  // The batches that the loader prepares meanwhile.
-  std::size_t prefetch_bytes() const;
+  MemoryBeside beside() const;
+  std::size_t planned_bytes() { return plan().total() + beside().total(); }
+  // What TrainerOptions::memory_limit led to, in a sentence, or "".
+  std::string memory_told() const;
   // The most that was in use during the first epoch's steps.
   std::size_t peak_bytes() const;
   double step_flops();
