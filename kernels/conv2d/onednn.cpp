@@ -373,6 +373,14 @@ BatchCut cut_batch(const Conv2dShape& c) {
   return cut;
 }
 
+// The pixels of an image that a 1x1 convolution with a stride reads, gathered by oneDNN (2.6.3, AVX2)
+// in whole vectors of channels: with fewer channels it writes behind the scratchpad it asked for.
+std::size_t gathered_bytes(const Conv2dShape& c) {
+  constexpr std::int64_t kMostLanes = 16;
+  const std::int64_t channels = (c.I + kMostLanes - 1) / kMostLanes * kMostLanes;
+  return aligned(static_cast<std::size_t>(c.P() * c.Q() * channels) * sizeof(float));
+}
+
 // The name of a layout of weights, equal for equal ones; it lives as long as the process.
 std::string_view layout_name(const memory::desc& layout) {
   static std::mutex mutex;
@@ -450,6 +458,9 @@ Plan conv2d_weight_gradient(const Conv2dShape& c) {
   std::size_t scratch_bytes = 0;
   for (const auto& p : cut->prepared) {
     if (p != nullptr) scratch_bytes = std::max(scratch_bytes, aligned(p->scratchpad.get_size()));
+  }
+  if (c.KH * c.KW == 1 && c.stride_h * c.stride_w > 1) {
+    scratch_bytes = std::max(scratch_bytes, gathered_bytes(c));
   }
   const std::size_t x_image = static_cast<std::size_t>(c.H * c.W * c.I) * size_of(c.dtype);
   const std::size_t y_image = static_cast<std::size_t>(c.P() * c.Q() * c.O) * size_of(c.dtype);

@@ -36,7 +36,7 @@ std::vector<T> poisoned(std::int64_t n) {
 
 // Runs a plan with a workspace full of NaNs and a guard behind it.
 inline void run(const Plan& plan, std::vector<const void*> in, std::vector<void*> out) {
-  constexpr std::size_t kGuard = 256;
+  constexpr std::size_t kGuard = 4096;
   std::vector<unsigned char> memory(plan.workspace_bytes() + 64 + kGuard, 0xff);
   auto address = reinterpret_cast<std::uintptr_t>(memory.data());
   unsigned char* workspace = memory.data() + (64 - address % 64) % 64;
