@@ -57,6 +57,7 @@ Variants<WaitShape> wait_variants() {
       {.name = "by_name_only",
        .dtypes = {DType::f32},
        .error_factor = 8192,
+       .tf32 = true,
        .note = "",
        .prepare = wait<4>},
   };

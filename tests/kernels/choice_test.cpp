@@ -111,7 +111,7 @@ TEST(KernelChoice, TheQuestionListsWhatCoversBeforeTheTextbook) {
   }
   EXPECT_EQ(cpu[0].variants, want);
 
-  // On a GPU tf32 stands behind the textbook's loops.
+  // On a GPU without tf32.
   const KernelQuestions gpu = asked(s, DeviceKind::emulated);
   ASSERT_EQ(gpu.size(), 1u);
   EXPECT_EQ(gpu[0].variants, (std::vector<std::string_view>{"implicit_gemm", "tiled"}));
@@ -123,14 +123,16 @@ TEST(KernelChoice, TheQuestionListsWhatCoversBeforeTheTextbook) {
   EXPECT_TRUE(asked(s, DeviceKind::cpu, {{"conv2d", "reference"}}).empty());
 }
 
-// What is taken by its name only stands behind the textbook's loops.
-TEST(KernelChoice, NothingBeforeTheTextbookHasAnotherArithmetic) {
-  std::set<std::pair<std::string_view, DeviceKind>> passed;
-  for (const VariantInfo& info : all_variants()) {
-    if (is_textbook(info.name)) passed.insert({info.family, info.device});
-    if (passed.contains({info.family, info.device})) continue;
-    EXPECT_LE(info.error_factor, 8) << info.family << " " << info.name;
-  }
+// Its arithmetic is another: it is measured where that was asked for, and is the usual one there.
+TEST(KernelChoice, Tf32IsAskedAboutWhereItIsThePrecision) {
+  const Conv2dShape s = conv(2, 16);
+  KernelQuestions questions;
+  Backend backend{Device::emulated(), {}, kTf32};
+  backend.questions = &questions;
+  EXPECT_EQ(prepare_from(conv2d_variants(), s, s.dtype, backend).variant(), "tensor_core_tf32");
+  ASSERT_EQ(questions.size(), 1u);
+  EXPECT_EQ(questions[0].variants,
+            (std::vector<std::string_view>{"tensor_core_tf32", "implicit_gemm", "tiled"}));
 }
 
 }  // namespace
