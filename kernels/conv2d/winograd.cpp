@@ -177,17 +177,17 @@ Problem fused(const FusedConv2dShape& f) {
   return p;
 }
 
+// With few channels the transforms cost more than the products save, with 5x5 taps sooner: a tile
+// is four outputs.
+bool pays(const Conv2dShape& c) {
+  return fits(c) && c.I >= 16 && c.O >= 16 && (c.KH == 3 || c.I + c.O > 32);
+}
+
 }  // namespace
 
-// With few channels the transforms cost more than the products save, with 5x5 taps sooner: a tile
-// is four outputs. On maps of less than a tile most of the tile is padding.
-bool supports_conv2d(const Conv2dShape& c) {
-  return fits(c) && c.I >= 16 && c.O >= 16 && (c.KH == 3 || c.I + c.O > 32) && c.P() >= 3 &&
-         c.Q() >= 3;
-}
-bool supports_conv2d_data_gradient(const Conv2dShape& c) {
-  return fits(c) && c.I >= 16 && c.O >= 16 && (c.KH == 3 || c.I + c.O > 32) && c.H >= 3 && c.W >= 3;
-}
+// On maps of less than a tile most of the tile is padding.
+bool supports_conv2d(const Conv2dShape& c) { return pays(c) && c.P() >= 3 && c.Q() >= 3; }
+bool supports_conv2d_data_gradient(const Conv2dShape& c) { return pays(c) && c.H >= 3 && c.W >= 3; }
 
 // Where the map is small and the weights are large, reading what F(4x4, 3x3) makes of these, four
 // times as much, takes longer than its multiplications.
