@@ -41,5 +41,6 @@ function(tapescope_emulated_sources target)
   target_include_directories(${target}_emulated PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_options(${target}_emulated PRIVATE -x c++ -O1)  # half of -O2's time to compile
   target_link_libraries(${target}_emulated PRIVATE tapescope_flags fmt::fmt)
+  tapescope_headers(${target}_emulated "kernels/common/gpu.h")
   target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_emulated>)
 endfunction()

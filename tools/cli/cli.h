@@ -1,4 +1,4 @@
-// What the subcommands share. One file each; the list is in main.cpp.
+// What the subcommands share. One file each; the list is in subcommands.cpp.
 #pragma once
 
 #include <string>
@@ -28,6 +28,9 @@ struct RunOptions : tasks::RunRequest {
   void apply() const;                         // sets the number of threads
   Backend backend() const;
 };
+
+// What was typed, parsed and done; returns the exit status. Throws usage_error.
+int run(int argc, char** argv);
 
 // Prints the one or the other; returns the exit status.
 int print(const tasks::Answer& answer, bool json);

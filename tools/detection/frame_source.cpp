@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr Ratio kPictures = {25, 1};  // shown as a video
+constexpr Ratio kPictureRate = {25, 1};  // shown as a video
 
 double milliseconds(Clock::time_point from) {
   return std::chrono::duration<double, std::milli>(Clock::now() - from).count();
@@ -55,11 +55,11 @@ std::vector<std::string> FrameSource::pictures() const {
 }
 
 Ratio FrameSource::rate() const {
-  Ratio all = kPictures;
+  Ratio all = kPictureRate;
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const std::optional<VideoInfo>& video = entries_[i].video;
     if (video && !video->constant) return {};
-    const Ratio own = video ? video->rate : kPictures;
+    const Ratio own = video ? video->rate : kPictureRate;
     if (i > 0 && own != all) return {};
     all = own;
   }
@@ -123,7 +123,7 @@ bool FrameSource::picture(const Entry& entry, const Read& read, const Push& push
   frame.name = entry.name;
   frame.number = number_++;
   frame.video_time = began_;
-  began_ += 1 / kPictures.value();
+  began_ += 1 / kPictureRate.value();
   return push(std::move(frame));
 }
 
@@ -132,7 +132,7 @@ bool FrameSource::stream(const Entry& entry, const Push& push) {
   std::optional<VideoReader> video;
   std::optional<FrameReader> frames;
   entry.video ? void(video.emplace(entry.name, *entry.video)) : void(frames.emplace(stdin, called));
-  double last = 0, interval = 1 / kPictures.value();
+  double last = 0, interval = 1 / kPictureRate.value();
   for (std::int64_t n = 0;; ++n) {
     const Clock::time_point began = Clock::now();
     FrameTime time;

@@ -133,7 +133,8 @@ Number whole_of_one(const std::string& op, Number x) {
   throw usage_error("it is of floating numbers, not of whole ones");
 }
 
-bool compares(const std::string& op) {
+// The answer is true or false.
+bool is_boolean(const std::string& op) {
   return op == "Equal" || op.starts_with("Greater") || op.starts_with("Less") || op == "And" ||
          op == "Or" || op == "Xor";
 }
@@ -170,7 +171,7 @@ std::int64_t source(const Shape& wide, const Shape& shape, std::int64_t i) {
 std::shared_ptr<Known> of_two(const Call& call, const Known& a, const Known& b) {
   const bool real = is_floating(a.type) || is_floating(b.type);
   const auto result =
-      call.make(compares(call.op()) ? Element::boolean : a.type, broadcast(a.shape(), b.shape()));
+      call.make(is_boolean(call.op()) ? Element::boolean : a.type, broadcast(a.shape(), b.shape()));
   for (std::int64_t i = 0; i < result->elements(); ++i) {
     const std::int64_t x = source(result->shape(), a.shape(), i);
     const std::int64_t y = source(result->shape(), b.shape(), i);

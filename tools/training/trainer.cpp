@@ -152,7 +152,9 @@ Trainer::Trainer(const Model& model, const Task& task, std::shared_ptr<const Sam
 
 // Records and compiles what an epoch of the phase needs, with the parameters that are trained now.
 void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std::int64_t epochs) {
-  Phase& phase = phases.emplace_back(Phase{.first_epoch = first_epoch, .epochs = epochs});
+  Phase& phase = phases.emplace_back();
+  phase.first_epoch = first_epoch;
+  phase.epochs = epochs;
   Tape tape(options.device, Mode::training, {options.seed, options.kernels, options.precision});
   const NamedVars inputs = task.inputs(tape, options.batch_size);
   const Loss of_samples = task.loss(inputs, model(inputs));
@@ -163,9 +165,8 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   }
   std::vector<Var> cut;
   const std::vector<ParameterRef> all = model.parameters();
-  const bool frozen =
-      std::any_of(all.begin(), all.end(), [](const ParameterRef& p) { return p->frozen; });
-  if (options.keep_features && frozen && inputs.contains("image")) {
+  if (options.keep_features && inputs.contains("image") &&
+      std::any_of(all.begin(), all.end(), [](const ParameterRef& p) { return p->frozen; })) {
     cut = feature_cut(tape, inputs.at("image"), parameters);
   }
   const std::vector<Var> gradients = tape.gradient(loss, parameters);
@@ -174,7 +175,6 @@ void Trainer::State::add_phase(const Model& model, std::int64_t first_epoch, std
   add_loaders(phase);
   phase.schedule = options.schedule;
   phase.schedule.steps = phase.train->batches() * epochs;
-
   CompileOptions compile;
   compile.chunks = static_cast<int>(options.chunks);
   if (options.ranks != nullptr) compile.chunks /= options.ranks->size();
