@@ -34,7 +34,7 @@ std::vector<std::string> folders() {
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
     if (const char* root = std::getenv(variable)) found.push_back(std::string(root) + "/lib64/");
   }
-  found.push_back("/usr/local/cuda/lib64/");
+  found.emplace_back("/usr/local/cuda/lib64/");
   std::vector<std::string> pythons = {"/usr/lib/python3*/*-packages",
                                       "/usr/local/lib/python3*/*-packages"};
   for (const char* variable : {"VIRTUAL_ENV", "CONDA_PREFIX"}) {
