@@ -39,7 +39,7 @@ ParameterRef Module::add_parameter(std::string_view name, Parameter::Kind kind, 
   const Type type{DType::f32, shape};
   if (room_ != nullptr) {
     if ((*room_ -= type.elements()) < 0) throw usage_error("no room for {}", to_string(type));
-    return add_parameter(name, kind, Tensor::zeros(type, Device::cpu(), Purpose::parameter));
+    return add_parameter(name, kind, Tensor(type, Device::cpu(), Purpose::parameter));
   }
   PhiloxStream random(mix(seed_, stable_hash(path_of(name))));
   Tensor value(type, Device::cpu(), Purpose::parameter);

@@ -24,8 +24,8 @@ using InitialValue = std::function<double(PhiloxStream&)>;
 class Module {
  public:
   // One that stands in no other. Initial values are keyed by (seed, full parameter name), so they
-  // do not depend on the order in which modules are made. Where `room` is not null parameters start
-  // as zeros, for a file to bring their values; their elements are taken from it, and a usage error
+  // do not depend on the order in which modules are made. Where `room` is not null parameters have
+  // no values yet, for a file to bring all; their elements are taken from it, and a usage error
   // says where they are more.
   explicit Module(std::uint64_t seed = 0, std::shared_ptr<std::int64_t> room = nullptr)
       : seed_(seed), room_(std::move(room)) {}

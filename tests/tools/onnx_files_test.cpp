@@ -337,6 +337,55 @@ TEST(OnnxFiles, NumbersOfNodes) {
   EXPECT_SAYS(of(node("Clip", {"x", "x"}, {"y"})), "must be one number");
 }
 
+// The parser is given the model without the raw numbers of large initialisers.
+TEST(OnnxFiles, ManyNumbersAreThoseOfTheFile) {
+  SKIP_WITHOUT_ONNX();
+  std::vector<float> many(3000), others(3000);
+  std::vector<std::int64_t> many_wholes(1000);
+  for (std::size_t i = 0; i < many.size(); ++i) {
+    many[i] = 0.5f * static_cast<float>(i);
+    others[i] = -many[i];
+    if (i < many_wholes.size()) many_wholes[i] = static_cast<std::int64_t>(i * i);
+  }
+  const std::vector<float> few = {1, 2, 3};
+  const auto in_two_parts = [](const std::string& initialisers) {
+    const std::string end = text(1, node("Relu", {"x"}, {"y"})) + text(11, port("x", {2, 3})) +
+                            text(12, port("y", {})) + text(5, reals("last", {1}, {7}));
+    return whole(1, 8) + text(7, initialisers) + text(7, end) + text(8, whole(2, 17));
+  };
+  const std::string bytes = in_two_parts(
+      text(5, reals("few", {3}, few)) + text(5, reals("many", {60, 50}, many)) +
+      text(5, wholes("wholes", many_wholes)) +
+      text(5, tensor("again", {3000}, 1, raw(few) + raw(others))) +  // the last one holds
+      text(5, tensor("lastly", {3}, 1, raw(many) + raw(few))));
+  const auto check = [&](const onnx::Graph& graph) {
+    const auto reals_of = [&](const char* name) {
+      const auto values = graph.initialisers.at(name)->numbers.values<float>();
+      return std::vector<float>(values.begin(), values.end());
+    };
+    EXPECT_EQ(reals_of("few"), few);
+    EXPECT_EQ(reals_of("many"), many);
+    EXPECT_EQ(reals_of("again"), others);
+    EXPECT_EQ(reals_of("lastly"), few);
+    EXPECT_EQ(reals_of("last"), std::vector<float>{7});
+    const auto numbers = graph.initialisers.at("wholes")->numbers.values<std::int64_t>();
+    EXPECT_TRUE(std::equal(numbers.begin(), numbers.end(), many_wholes.begin()));
+  };
+  check(onnx::parse_graph(bytes, "model.onnx"));
+  const onnx::Graph kept = onnx::parse_graph(bytes, "model.onnx", {.keep = true});
+  check(kept);
+  check(onnx::parse_graph(onnx::written(kept, [](const std::string&) { return false; }), "m.onnx"));
+  const auto with = [&](const std::string& rest) {
+    return in_two_parts(text(5, tensor("w", {3000}, 1, rest)));
+  };
+  EXPECT_NO_THROW(onnx::parse_graph(with(raw(many)), "model.onnx"));
+  const auto broken = [&](const std::string& rest) {
+    return usage_message([&] { onnx::parse_graph(with(rest), "model.onnx"); });
+  };
+  EXPECT_SAYS(broken(raw(many_wholes)), "'w' has 8000 bytes, but shape {3000} needs 12000");
+  EXPECT_SAYS(broken(raw(many) + raw(few)), "'w' has 12 bytes, but shape {3000} needs 12000");
+}
+
 TEST(OnnxFiles, LargeGraphsTakeBoundedMemory) {
   SKIP_WITHOUT_ONNX();
   const std::int64_t before = peak_mib();

@@ -138,6 +138,21 @@ TEST_P(OnnxNets, TheLedgerCloses) {
   }
 }
 
+// Whatever becomes of the parameters, another net of the graph begins as the file says.
+TEST_P(OnnxNets, ParametersAreNoMemoryOfTheGraphs) {
+  const auto first = net();
+  for (const ParameterRef& parameter : first->parameters()) {
+    for (float& value : parameter->value.values<float>()) value = NAN;
+  }
+  for (const auto& [name, known] : graph.initialisers) {
+    std::int64_t changed = 0;
+    for (std::int64_t i = 0; i < known->elements(); ++i) {
+      changed += std::isnan(known->numbers.item(i)) ? 1 : 0;
+    }
+    EXPECT_EQ(changed, 0) << name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Exports, OnnxNets,
                          ::testing::Combine(::testing::Values("residual", "mobile", "next",
                                                               "shuffle", "attend"),

@@ -2,6 +2,7 @@
 // numbers, NaN in comparisons and among the largest.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/tools/onnx_file.h"
@@ -106,6 +107,35 @@ TEST_F(OnnxNumbers, LocalResponseNormalisationOfEvenSize) {
     for (int k = std::max(0, c - 1); k <= std::min(4, c + 2); ++k) sum += x[k] * x[k];
     EXPECT_NEAR(y.item(c), x[c] / (1 + sum / 4), 1e-6);
   }
+}
+
+TEST(OnnxValues, KnownNumbersInEveryOrder) {
+  const Shape extents = {3, 2, 5, 4};
+  onnx::Known known{onnx::Element::f32, Tensor(Type{DType::f32, extents})};
+  for (std::int64_t i = 0; i < 120; ++i) {
+    known.numbers.values<float>()[static_cast<std::size_t>(i)] = static_cast<float>(i);
+  }
+  onnx::Layout layout = {0, 1, 2, 3};
+  do {
+    const Tensor memory = onnx::arranged(known, layout);
+    ASSERT_EQ(memory.shape(), onnx::arranged_shape(known, layout));
+    std::int64_t stride[4];  // in memory, of ONNX's axes
+    for (std::size_t a = 0; a < 4; ++a) {
+      ASSERT_EQ(memory.shape()[layout[a]], extents[static_cast<int>(a)]);
+      stride[a] = 1;
+      for (int place = layout[a] + 1; place < 4; ++place) stride[a] *= memory.shape()[place];
+    }
+    for (std::int64_t i = 0; i < 120; ++i) {
+      const std::int64_t at =
+          i / 40 * stride[0] + i / 20 % 2 * stride[1] + i / 4 % 5 * stride[2] + i % 4 * stride[3];
+      ASSERT_EQ(memory.item(at), i) << i << " of " << to_string(memory.shape());
+    }
+  } while (std::next_permutation(layout.begin(), layout.end()));
+  const Tensor shared = onnx::arranged(known, {0, 1, 2, 3});
+  EXPECT_EQ(shared.data(), known.numbers.data());
+  const Tensor wide = onnx::arranged(known, {0, 1, 2, 4, 3});
+  EXPECT_EQ(wide.shape(), (Shape{1, 3, 2, 4, 5}));
+  EXPECT_EQ(wide.item(1), 4);
 }
 
 }  // namespace

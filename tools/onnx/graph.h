@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -113,7 +114,7 @@ Graph read_graph(const std::filesystem::path& path, const ReadOptions& options =
 // "protobuf 3.21.12"; empty where this build has none.
 std::string protobuf_version();
 // The same of a model's bytes; external data lies beneath `path`'s folder.
-Graph parse_graph(const std::string& bytes, const std::filesystem::path& path,
+Graph parse_graph(std::string_view bytes, const std::filesystem::path& path,
                   const ReadOptions& options = {});
 // The bytes of a model file of a graph that was kept, with its initialisers as they are now:
 // without the numbers of those that lie `elsewhere`.

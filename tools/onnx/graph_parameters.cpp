@@ -23,7 +23,8 @@ RecorderOptions GraphParameters::making(Add add) {
     if (ParameterRef known = find(name, layout)) return known;
     const auto copies = stored_.count(name);
     const std::string called = copies == 0 ? name : fmt::format("{}#{}", name, copies + 1);
-    Tensor value = numbers().clone();
+    Tensor value = numbers();
+    if (value.storage()->references > 1) value = value.clone();  // the graph keeps its own
     ParameterRef made = add(called, kind, std::move(value));
     stored_.insert({name, {layout, made}});
     sources_.emplace(made->name, name);

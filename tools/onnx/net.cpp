@@ -291,7 +291,7 @@ std::unique_ptr<OnnxClassifier> classifier_of(Graph graph, ModelConfig config,
   graph.outputs.resize(1);
   expect_floating(graph);
   Tape tape(Device::cpu(), Mode::evaluation);
-  const Shape answer = recorded(graph, picture_on(tape, config), {}).answer;
+  const Shape answer = recorded(graph, picture_on(tape, config), {.only_shapes = true}).answer;
   if (learns) expect_classes(graph, answer);
   const bool classes = answer.rank() == 1 && answer[0] > 1;
   leave_out_softmax(graph, classes && !learns, left_out);

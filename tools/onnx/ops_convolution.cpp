@@ -21,7 +21,7 @@ Var weights_of(const Call& call, const Image& image) {
     return image.flat ? shaped(w, {s[0], 1, s[1], s[2]}, weights.batched) : w;
   }
   return call.known_as(weights, layout, Parameter::Kind::weight, [&] {
-    const Tensor w = arranged(*weights.known, layout);
+    const Tensor w = call.in_order(*weights.known, layout);
     const Shape& s = w.shape();
     return image.flat ? w.reshape({s[0], 1, s[1], s[2]}) : w;
   });

@@ -3,11 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <set>
 
+#include "engine/thread_pool.h"
 #include "onnx/onnx.pb.h"
 #include "tools/files/half.h"
 #include "tools/files/text_file.h"
@@ -22,9 +24,11 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kMostElements = std::int64_t{1} << 48;
 constexpr int kMostAxes = 8;
+constexpr std::int64_t kPiece = std::int64_t{1} << 20;  // bytes a thread copies at a time
 constexpr std::int64_t kLarge = 64;  // elements whose numbers a kept file goes without
 
-std::string read_bytes(const fs::path& path) {
+// Its bytes, u8, in a block of the allocator: the first touch of large ones is cheaper there.
+Tensor read_bytes(const fs::path& path) {
   const std::string name = shown(path.string());
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat info = {};
@@ -41,16 +45,25 @@ std::string read_bytes(const fs::path& path) {
         "it",
         name, info.st_size);
   }
-  std::string bytes(static_cast<std::size_t>(info.st_size), '\0');
-  std::size_t have = 0;
-  while (have < bytes.size()) {
-    const ssize_t got = ::read(file, bytes.data() + have, bytes.size() - have);
-    if (got <= 0) break;
-    have += static_cast<std::size_t>(got);
-  }
+  Tensor bytes({DType::u8, {info.st_size}}, Device::cpu(), Purpose::data, "ONNX file");
+  std::atomic<bool> all{true};
+  parallel_ranges(info.st_size, kPiece, [&](std::int64_t begin, std::int64_t end) {
+    while (begin < end) {
+      const auto left = static_cast<std::size_t>(end - begin);
+      const ssize_t got = ::pread(file, static_cast<char*>(bytes.data()) + begin, left, begin);
+      if (got <= 0) {
+        all = false;
+        return;
+      }
+      begin += got;
+    }
+  });
   ::close(file);
-  if (have < bytes.size()) throw usage_error("'{}' cannot be read to its end", name);
+  if (!all) throw usage_error("'{}' cannot be read to its end", name);
   return bytes;
+}
+std::string_view text_of(const Tensor& bytes) {
+  return {static_cast<const char*>(bytes.data()), bytes.bytes()};
 }
 
 float bf16_to_float(std::uint16_t bits) {
@@ -100,7 +113,11 @@ void from_raw(Element element, const char* raw, Tensor& to) {
       return convert<std::uint8_t, std::int64_t>(
           raw, to, [](std::uint8_t v) { return std::int64_t{v != 0}; });
     default:
-      if (to.bytes() > 0) std::memcpy(to.data(), raw, to.bytes());
+      parallel_ranges(static_cast<std::int64_t>(to.bytes()), kPiece,
+                      [&](std::int64_t begin, std::int64_t end) {
+                        std::memcpy(static_cast<char*>(to.data()) + begin, raw + begin,
+                                    static_cast<std::size_t>(end - begin));
+                      });
   }
 }
 
@@ -183,26 +200,32 @@ class ModelReader {
       : files_(path.parent_path(), options.allow_outside), room_(options.room) {}
 
   // An initialiser, and what a kept file holds of it.
-  KnownRef kept(const std::string& what, onnx_file::Tensor& tensor) {
+  KnownRef kept(const std::string& what, onnx_file::Tensor& tensor, std::string_view raw) {
     const bool outside = tensor.data_location() == 1;
-    KnownRef result = known(what, tensor);
+    KnownRef result = known(what, tensor, raw);
     if (is_large(tensor, *result)) {
       drop_numbers(tensor);
     } else if (outside) {
       const bool same = outside_.empty();
       drop_numbers(tensor);
       tensor.set_raw_data(same ? bytes_of(result->numbers) : outside_);
+    } else if (!raw.empty()) {
+      tensor.set_raw_data(raw.data(), raw.size());
     }
     return result;
   }
 
-  KnownRef known(const std::string& what, const onnx_file::Tensor& tensor) {
+  // `raw`: the tensor's raw bytes where the message goes without them.
+  KnownRef known(const std::string& what, const onnx_file::Tensor& tensor,
+                 std::string_view raw = {}) {
+    const bool is_raw = tensor.has_raw_data() || !raw.empty();
+    if (raw.empty()) raw = tensor.raw_data();
     const auto element = static_cast<Element>(tensor.data_type());
     const Type type{held_in(element, what), shape_of(what, tensor)};
     auto known = std::make_shared<Known>(Known{element, {}});
     const std::int64_t bytes = type.elements() * stored_size(element);
     outside_.clear();
-    if (is_floating(element) && type.elements() > 0 && type.elements() <= room_ &&
+    if (is_floating(element) && type.elements() > 0 && type.elements() <= room_ && !is_raw &&
         has_no_numbers(tensor)) {
       room_ -= type.elements();
       known->numbers = Tensor::full(type, 0);
@@ -218,10 +241,10 @@ class ModelReader {
         files_.read(what, place.location, place.offset, length, outside_.data());
         from_raw(element, outside_.data(), known->numbers);
       }
-    } else if (tensor.has_raw_data()) {
-      expect_bytes(what, type, static_cast<std::int64_t>(tensor.raw_data().size()), bytes);
+    } else if (is_raw) {
+      expect_bytes(what, type, static_cast<std::int64_t>(raw.size()), bytes);
       known->numbers = Tensor(type);
-      from_raw(element, tensor.raw_data().data(), known->numbers);
+      from_raw(element, raw.data(), known->numbers);
     } else {
       const int have = tensor.float_data_size() + tensor.double_data_size() +
                        tensor.int32_data_size() + tensor.int64_data_size();
@@ -260,7 +283,7 @@ class ModelReader {
 
  private:
   static bool has_no_numbers(const onnx_file::Tensor& tensor) {
-    return tensor.data_location() == 0 && !tensor.has_raw_data() && tensor.float_data_size() == 0 &&
+    return tensor.data_location() == 0 && tensor.float_data_size() == 0 &&
            tensor.double_data_size() == 0 && tensor.int32_data_size() == 0;
   }
   static Shape shape_of(const std::string& what, const onnx_file::Tensor& tensor) {
@@ -334,15 +357,19 @@ void refuse_functions(const onnx_file::Model& model, const Graph& graph) {
   }
 }
 
-void take_graph(Graph& graph, onnx_file::Model& model, ModelReader& reader, bool keep) {
+// `raw`: of each initialiser, where the message goes without it.
+void take_graph(Graph& graph, onnx_file::Model& model, const std::vector<std::string_view>& raw,
+                ModelReader& reader, bool keep) {
   onnx_file::Graph& from = *model.mutable_graph();
   if (from.sparse_initializer_size() > 0) {
     throw usage_error("'{}' has sparse initialisers, which are not read",
                       shown(graph.path.string()));
   }
-  for (onnx_file::Tensor& tensor : *from.mutable_initializer()) {
+  for (int i = 0; i < from.initializer_size(); ++i) {
+    onnx_file::Tensor& tensor = *from.mutable_initializer(i);
+    const std::string_view its = raw[static_cast<std::size_t>(i)];
     const std::string what = fmt::format("the initialiser '{}'", shown(tensor.name()));
-    KnownRef known = keep ? reader.kept(what, tensor) : reader.known(what, tensor);
+    KnownRef known = keep ? reader.kept(what, tensor, its) : reader.known(what, tensor, its);
     if (!graph.initialisers.emplace(tensor.name(), std::move(known)).second) {
       throw usage_error("{} is there twice", what);
     }
@@ -361,11 +388,12 @@ void take_graph(Graph& graph, onnx_file::Model& model, ModelReader& reader, bool
 
 }  // namespace
 
-Graph parse_graph(const std::string& bytes, const fs::path& path, const ReadOptions& options) {
+Graph parse_graph(std::string_view bytes, const fs::path& path, const ReadOptions& options) {
   const std::string name = shown(path.string());
   check_wire(bytes, fmt::format("'{}'", name));
+  std::vector<std::string_view> raw;
   onnx_file::Model model;
-  if (!model.ParseFromString(bytes) || !model.has_graph()) {
+  if (!model.ParseFromString(without_raw(bytes, raw)) || !model.has_graph()) {
     throw usage_error("'{}' is no ONNX file: it holds no graph", name);
   }
   Graph graph;
@@ -376,7 +404,7 @@ Graph parse_graph(const std::string& bytes, const fs::path& path, const ReadOpti
   take_opset(graph, model, name, options.oldest);
   for (const onnx_file::Entry& e : model.metadata_props()) graph.metadata[e.key()] = e.value();
   ModelReader reader(path, options);
-  take_graph(graph, model, reader, options.keep);
+  take_graph(graph, model, raw, reader, options.keep);
   refuse_functions(model, graph);
   check_order(graph);
   if (options.keep) graph.file = model.SerializeAsString();
@@ -384,7 +412,9 @@ Graph parse_graph(const std::string& bytes, const fs::path& path, const ReadOpti
 }
 
 Graph read_graph(const fs::path& path, const ReadOptions& options) {
-  return parse_graph(read_bytes(path), path, options);
+  Graph graph = parse_graph(text_of(read_bytes(path)), path, options);
+  Allocator::of(Device::cpu()).trim();  // the file's bytes: nothing else is so large
+  return graph;
 }
 
 std::string written(const Graph& graph,
@@ -411,11 +441,13 @@ std::string protobuf_version() {
 }
 
 KnownRef read_tensor(const fs::path& path) {
-  const std::string bytes = read_bytes(path);
+  const Tensor file = read_bytes(path);
+  const std::string_view bytes = text_of(file);
   const std::string what = fmt::format("'{}'", shown(path.string()));
   check_wire(bytes, what, true);
   onnx_file::Tensor tensor;
-  if (!tensor.ParseFromString(bytes)) throw usage_error("{} holds no tensor", what);
+  if (!tensor.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+    throw usage_error("{} holds no tensor", what);
   return ModelReader(path, {}).known(what, tensor);
 }
 

@@ -15,7 +15,7 @@ namespace {
 }  // namespace
 
 Graph read_graph(const std::filesystem::path& path, const ReadOptions&) { refuse(path); }
-Graph parse_graph(const std::string&, const std::filesystem::path& path, const ReadOptions&) {
+Graph parse_graph(std::string_view, const std::filesystem::path& path, const ReadOptions&) {
   refuse(path);
 }
 std::string written(const Graph& graph, const std::function<bool(const std::string&)>&) {

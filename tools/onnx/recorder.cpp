@@ -125,7 +125,7 @@ Var Call::arranged(int i, const Layout& layout, Parameter::Kind kind) const {
     throw usage_error("operand {} has {} axes; at most {} fit here", i, value.rank(), rank);
   }
   if (value.known) {
-    return known_as(value, layout, kind, [&] { return onnx::arranged(*value.known, layout); });
+    return known_as(value, layout, kind, [&] { return in_order(*value.known, layout); });
   }
   if (value.rank() < rank) {
     value.layout = widened(value.layout, rank, value.batched);
@@ -141,6 +141,14 @@ Var Call::arranged(int i, const Layout& layout, Parameter::Kind kind) const {
     throw usage_error("the batch axes of its operands do not meet");
   }
   return onnx::arranged(value, layout);
+}
+
+Tensor Call::in_order(const Known& known, const Layout& layout) const {
+  constexpr std::int64_t kMany = 4096;  // fewer cost nothing
+  if (!recorder_.options_.only_shapes || !is_floating(known.type) || known.elements() < kMany) {
+    return onnx::arranged(known, layout);
+  }
+  return Tensor(Type{known.numbers.dtype(), arranged_shape(known, layout)});
 }
 
 const Known& Call::known(int i) const {

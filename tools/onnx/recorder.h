@@ -56,6 +56,8 @@ class Call {
   // Known numbers in a form that their name does not say, as a parameter or a constant.
   Var known_as(const Value& value, const Layout& layout, Parameter::Kind kind,
                const std::function<Tensor()>& numbers) const;
+  // Known numbers as onnx::arranged() gives them; many of them unset where only shapes are asked.
+  Tensor in_order(const Known& known, const Layout& layout) const;
   // Numbers that must be known; a usage error that names the node where they are not.
   const Known& known(int i) const;
   std::vector<Number> numbers(int i) const;          // whole
@@ -93,7 +95,9 @@ std::string_view refusal_of(std::string_view op);
 struct RecorderOptions {
   // Whether axis 0 of the inputs is the batch: its extent on this tape is no number then.
   bool batched = true;
-  ParameterSource parameters;
+  ParameterSource parameters = {};
+  // Whether nothing of this tape will run: what is recorded is asked for its shapes.
+  bool only_shapes = false;
   // Receives the initialisers whose numbers are looked at while recording.
   std::set<std::string>* looked_at = nullptr;
 };

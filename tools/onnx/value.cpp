@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "engine/thread_pool.h"
+
 namespace tapescope::onnx {
 namespace {
 
@@ -107,33 +109,48 @@ Var arranged(const Value& value, const Layout& layout) {
   return shaped(x, memory, value.batched);
 }
 
+namespace {
+
+// Extents with axes of 1 in front, up to `rank`.
+Shape wide_extents(const Shape& shape, int rank) {
+  const int more = rank - shape.rank();
+  Shape extents(std::vector<std::int64_t>(static_cast<std::size_t>(rank), 1));
+  for (int a = more; a < rank; ++a) extents[a] = shape[a - more];
+  return extents;
+}
+
+}  // namespace
+
+Shape arranged_shape(const Known& known, const Layout& layout) {
+  return in_memory(wide_extents(known.shape(), static_cast<int>(layout.size())), layout);
+}
+
 Tensor arranged(const Known& known, const Layout& layout) {
-  const int rank = static_cast<int>(layout.size()), more = rank - known.shape().rank();
-  Shape extents(std::vector<std::int64_t>(layout.size(), 1));
-  for (int a = more; a < rank; ++a) extents[a] = known.shape()[a - more];
-  const Shape memory = in_memory(extents, layout);
-  if (long_axes(extents, layout, -1) == long_axes(extents, plain_layout(rank), -1)) {
+  const int rank = static_cast<int>(layout.size());
+  const Shape extents = wide_extents(known.shape(), rank), memory = arranged_shape(known, layout);
+  if (memory.elements() == 0 ||
+      long_axes(extents, layout, -1) == long_axes(extents, plain_layout(rank), -1)) {
     return known.numbers.reshape(memory);
   }
   Tensor moved(Type{known.numbers.dtype(), memory});
-  std::vector<std::int64_t> stride(layout.size(), 1);  // in memory, of each of ONNX's axes
-  for (int a = 0; a < rank; ++a) {
-    const int place = layout[static_cast<std::size_t>(a)];
-    stride[static_cast<std::size_t>(a)] = memory.elements(place + 1, rank);
-  }
+  const Layout order = inverse(layout);
+  const auto step = [&](int place) {  // among ONNX's numbers, for one along an axis of the memory
+    return extents.elements(order[static_cast<std::size_t>(place)] + 1, rank);
+  };
+  const std::int64_t line = memory[rank - 1], stride = step(rank - 1);
   const auto move = [&](auto to, auto from) {
-    std::vector<std::int64_t> index(layout.size(), 0);
-    std::int64_t at = 0;
-    for (const auto& element : from) {
-      to[static_cast<std::size_t>(at)] = element;
-      for (int a = rank - 1; a >= 0; --a) {  // one step on, the last axis first
-        const auto i = static_cast<std::size_t>(a);
-        at += stride[i];
-        if (++index[i] < extents[a]) break;
-        at -= stride[i] * extents[a];
-        index[i] = 0;
-      }
-    }
+    parallel_ranges(memory.elements() / line, std::max<std::int64_t>(1, (1 << 14) / line),
+                    [&](std::int64_t begin, std::int64_t end) {
+                      for (std::int64_t row = begin; row < end; ++row) {
+                        std::int64_t at = 0, rest = row;
+                        for (int place = rank - 2; place >= 0; rest /= memory[place--]) {
+                          at += rest % memory[place] * step(place);
+                        }
+                        const auto* source = from.data() + at;
+                        auto* target = to.data() + row * line;
+                        for (std::int64_t i = 0; i < line; ++i) target[i] = source[i * stride];
+                      }
+                    });
   };
   if (known.numbers.dtype() == DType::f32) {
     move(moved.values<float>(), known.numbers.values<float>());

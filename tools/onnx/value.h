@@ -57,7 +57,9 @@ Var shaped(Var x, const Shape& memory, bool batched);
 // A value on the tape in another layout: moves elements only where axes longer than 1 change their
 // order.
 Var arranged(const Value& value, const Layout& layout);
-// Known numbers as memory of that layout, axes of extent 1 in front up to its rank.
+// Known numbers as memory of that layout, axes of extent 1 in front up to its rank, and its shape.
+// Shares the memory of the known ones where nothing moves.
+Shape arranged_shape(const Known& known, const Layout& layout);
 Tensor arranged(const Known& known, const Layout& layout);
 
 // A value on the tape with other extents, as ONNX's Reshape. `batch` is the axis of them that is

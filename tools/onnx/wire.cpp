@@ -131,7 +131,77 @@ class Reader {
   std::int64_t nodes_ = 0, parts_ = 0, numbers_ = 0;
 };
 
+// One field of what has been checked.
+struct Field {
+  std::uint64_t number = 0;
+  int wire = 0;
+  std::string_view whole, inside;  // inside: of wire type 2
+};
+
+std::uint64_t take_varint(std::string_view& bytes) {
+  std::uint64_t value = 0;
+  for (int shift = 0;; shift += 7) {
+    const auto byte = static_cast<std::uint8_t>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if (byte < 0x80) return value;
+  }
+}
+void append_varint(std::string& to, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) to.push_back(static_cast<char>(value | 0x80));
+  to.push_back(static_cast<char>(value));
+}
+
+Field take_field(std::string_view& bytes) {
+  Field field;
+  field.whole = bytes;
+  const std::uint64_t tag = take_varint(bytes);
+  field.number = tag >> 3;
+  field.wire = static_cast<int>(tag & 7);
+  if (field.wire == 2) {
+    const std::uint64_t size = take_varint(bytes);
+    field.inside = bytes.substr(0, size);
+    bytes.remove_prefix(size);
+  } else if (field.wire == 0) {
+    take_varint(bytes);
+  } else {
+    bytes.remove_prefix(field.wire == 1 ? 8 : 4);
+  }
+  field.whole.remove_suffix(bytes.size());
+  return field;
+}
+
+void append_without_raw(std::string& to, std::string_view bytes, Message kind,
+                        std::vector<std::string_view>& raw) {
+  constexpr std::size_t kMany = 4096;  // bytes
+  while (!bytes.empty()) {
+    const Field field = take_field(bytes);
+    Message within = Message::other;
+    if (field.wire == 2 && kind == Message::model && field.number == 7) within = Message::graph;
+    if (field.wire == 2 && kind == Message::graph && field.number == 5) within = Message::tensor;
+    if (within != Message::other) {
+      if (within == Message::tensor) raw.emplace_back();
+      std::string inside;
+      append_without_raw(inside, field.inside, within, raw);
+      append_varint(to, field.number << 3 | 2);
+      append_varint(to, inside.size());
+      to += inside;
+      continue;
+    }
+    const bool is_raw = kind == Message::tensor && field.wire == 2 && field.number == 9;
+    const bool is_cut = is_raw && field.inside.size() >= kMany;
+    if (is_raw) raw.back() = is_cut ? field.inside : std::string_view();  // the last one holds
+    if (!is_cut) to += field.whole;
+  }
+}
+
 }  // namespace
+
+std::string without_raw(std::string_view bytes, std::vector<std::string_view>& raw) {
+  std::string rest;
+  append_without_raw(rest, bytes, Message::model, raw);
+  return rest;
+}
 
 void check_wire(std::string_view bytes, const std::string_view what, bool tensor,
                 const WireLimits& limits) {

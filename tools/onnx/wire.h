@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace tapescope::onnx {
 
@@ -18,5 +20,10 @@ struct WireLimits {
 // single tensor), are cut short, nest deeper or hold more than the limits.
 void check_wire(std::string_view bytes, const std::string_view what, bool tensor = false,
                 const WireLimits& limits = {});
+
+// A checked model without the raw numbers of its graph's initialisers where they are many: a parser
+// would copy them. `raw` receives one view into `bytes` for each initialiser, in order; empty where
+// its numbers were left in.
+std::string without_raw(std::string_view bytes, std::vector<std::string_view>& raw);
 
 }  // namespace tapescope::onnx

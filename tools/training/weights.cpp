@@ -187,6 +187,26 @@ class NonFinite {
   std::int64_t more_ = 0;
 };
 
+bool holds_filters(const Tensor& tensor) {
+  return tensor.shape().rank() == 4 && tensor.dtype() == DType::f32;
+}
+
+// Each filter {rows, columns} is transposed: {I, KH*KW} or {KH*KW, I}.
+void move_axes(const Tensor& from, bool to_pytorch, Tensor& to) {
+  const Shape& s = from.shape();
+  const std::int64_t rows = to_pytorch ? s[1] * s[2] : s[1];
+  const std::int64_t columns = to_pytorch ? s[3] : s[2] * s[3];
+  const auto x = from.values<float>();
+  const auto y = to.values<float>();
+  parallel_for(s[0], [&](std::int64_t o) {
+    const float* filter = x.data() + o * rows * columns;
+    float* moved = y.data() + o * rows * columns;
+    for (std::int64_t c = 0; c < columns; ++c) {
+      for (std::int64_t r = 0; r < rows; ++r) *moved++ = filter[r * columns + c];
+    }
+  });
+}
+
 // Returns what is not finite.
 NonFinite copy(const Match& match, WeightsFile& file) {
   NonFinite non_finite(file.path());
@@ -196,7 +216,11 @@ NonFinite copy(const Match& match, WeightsFile& file) {
     if (stored.shape().rank() != parameter->value.shape().rank()) {
       stored = stored.reshape(parameter->value.shape());
     }
-    parameter->value.copy_from(moved_axes(stored, false));
+    if (holds_filters(stored) && parameter->value.device() == Device::cpu()) {
+      move_axes(stored, false, parameter->value);
+    } else {
+      parameter->value.copy_from(moved_axes(stored, false));
+    }
     parameter->changed();
   }
   return non_finite;
@@ -210,21 +234,11 @@ std::vector<std::string> prefix_sentence(const Match& match) {
 }  // namespace
 
 Tensor moved_axes(const Tensor& from, bool to_pytorch) {
+  if (!holds_filters(from)) return from;
   const Shape& s = from.shape();
-  if (s.rank() != 4 || from.dtype() != DType::f32) return from;
-  const std::int64_t O = s[0], A = s[1], B = s[2], C = s[3];
-  Tensor to({DType::f32, to_pytorch ? Shape{O, C, A, B} : Shape{O, B, C, A}});
-  const auto x = from.values<float>();
-  const auto y = to.values<float>();
-  // Each filter {rows, columns} is transposed: {I, KH*KW} or {KH*KW, I}.
-  const std::int64_t rows = to_pytorch ? A * B : A, columns = to_pytorch ? C : B * C;
-  parallel_for(O, [&](std::int64_t o) {
-    const float* filter = x.data() + o * rows * columns;
-    float* moved = y.data() + o * rows * columns;
-    for (std::int64_t c = 0; c < columns; ++c) {
-      for (std::int64_t r = 0; r < rows; ++r) *moved++ = filter[r * columns + c];
-    }
-  });
+  Tensor to(
+      {DType::f32, to_pytorch ? Shape{s[0], s[3], s[1], s[2]} : Shape{s[0], s[2], s[3], s[1]}});
+  move_axes(from, to_pytorch, to);
   return to;
 }
 
