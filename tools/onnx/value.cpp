@@ -32,6 +32,14 @@ Shape in_memory(const Shape& extents, const Layout& layout) {
   return memory;
 }
 
+// Extents with axes of 1 in front, up to `rank`.
+Shape wide_extents(const Shape& shape, int rank) {
+  const int more = rank - shape.rank();
+  Shape extents(std::vector<std::int64_t>(static_cast<std::size_t>(rank), 1));
+  for (int a = more; a < rank; ++a) extents[a] = shape[a - more];
+  return extents;
+}
+
 }  // namespace
 
 int Value::batch_axis() const {
@@ -108,18 +116,6 @@ Var arranged(const Value& value, const Layout& layout) {
   }
   return shaped(x, memory, value.batched);
 }
-
-namespace {
-
-// Extents with axes of 1 in front, up to `rank`.
-Shape wide_extents(const Shape& shape, int rank) {
-  const int more = rank - shape.rank();
-  Shape extents(std::vector<std::int64_t>(static_cast<std::size_t>(rank), 1));
-  for (int a = more; a < rank; ++a) extents[a] = shape[a - more];
-  return extents;
-}
-
-}  // namespace
 
 Shape arranged_shape(const Known& known, const Layout& layout) {
   return in_memory(wide_extents(known.shape(), static_cast<int>(layout.size())), layout);
