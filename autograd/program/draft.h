@@ -34,7 +34,8 @@ class Drafts {
   Drafts(const LoweredProgram& program, const Needs& needs);
 
   // `cuts` by root: it is computed again for readers behind that recorded step; kKept: it is not.
-  Draft make(const std::vector<int>& cuts) const;
+  // Makes `draft` anew, in the memory that it has.
+  void make(const std::vector<int>& cuts, Draft& draft) const;
 
   // A value's root is what it is an alias of.
   int root(int value) const { return roots_[static_cast<std::size_t>(value)]; }
@@ -43,6 +44,13 @@ class Drafts {
   }
   // Whether it may be dropped: it is a root, and a pure function of what can be read at any time.
   bool may_repeat(int root) const { return may_repeat_[static_cast<std::size_t>(root)]; }
+  // By recorded step: the roots of what it reads that is computed.
+  const std::vector<int>& read_by(int step) const {
+    return read_by_[static_cast<std::size_t>(step)];
+  }
+  // Bytes that no draft lives in less than: what a step reads and writes, and what may not be
+  // dropped while it runs.
+  std::size_t bound() const;
   const Cost& cost(int step) const { return costs_[static_cast<std::size_t>(step)]; }
   // The first step whose result replaces what a parameter holds.
   int first_effect() const { return first_effect_; }
@@ -56,6 +64,7 @@ class Drafts {
   std::vector<int> roots_;
   std::vector<bool> may_repeat_;  // by value
   std::vector<Cost> costs_;       // by step
+  std::vector<std::vector<int>> read_by_;
   int first_effect_;
 };
 

@@ -1,6 +1,7 @@
 #include "autograd/program/lives.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "autograd/program/buckets.h"
@@ -28,8 +29,8 @@ class Finder {
   // kernels keep of them.
   void find_kept() {
     const auto is_fixed = [&](int v) {
-      const Value& value = program_.values[at(v)];
-      return value.kind == Value::Kind::computed && needs_[at(value.source)].fixed;
+      const Value& value = program_.values[as_index(v)];
+      return value.kind == Value::Kind::computed && needs_[as_index(value.source)].fixed;
     };
     for (std::size_t s = 0; s < program_.steps.size(); ++s) {
       const std::vector<int>& in = program_.steps[s].operands;
@@ -49,12 +50,12 @@ class Finder {
     lives_.first.assign(program_.values.size(), kNone);
     lives_.last.assign(program_.values.size(), kNone);
     const auto lives = [&](int value, int step) {
-      const auto root = at(lives_.root[at(value)]);
+      const auto root = as_index(lives_.root[as_index(value)]);
       if (lives_.first[root] == kNone) lives_.first[root] = step;
       lives_.last[root] = std::max(lives_.last[root], step);
     };
     for (int s = 0; s < end; ++s) {
-      const Step& step = program_.steps[at(s)];
+      const Step& step = program_.steps[as_index(s)];
       for (std::size_t i = 0; i < step.operands.size(); ++i) {
         if (reads(step, i)) lives(step.operands[i], s);
       }
@@ -69,42 +70,52 @@ class Finder {
   // An output takes over an operand's memory where the op allows it and nothing reads the operand
   // later. A parameter's memory is taken only to become that parameter's new value.
   void share_in_place() {
-    std::vector<int>&root = lives_.root, &first = lives_.first, &last = lives_.last;
+    std::vector<int>&first = lives_.first, &last = lives_.last;
     lives_.in_place.assign(program_.steps.size(), false);
     lives_.assigned_in_place.assign(program_.assignments.size(), false);
+    std::vector<int> over(program_.values.size());  // by root: the one whose memory it has
+    std::iota(over.begin(), over.end(), 0);
+    const auto root = [&](int value) {
+      int found = lives_.root[as_index(value)];
+      while (over[as_index(found)] != found) found = over[as_index(found)];
+      return found;
+    };
+    std::vector<int> taken;
     for (int s = 0; s < static_cast<int>(program_.steps.size()); ++s) {
-      const Step& step = program_.steps[at(s)];
+      const Step& step = program_.steps[as_index(s)];
       if (step.op->alias() >= 0) continue;
-      std::vector<int> taken;
+      taken.clear();
       for (std::size_t o = 0; o < step.outputs.size(); ++o) {
         const int output = step.outputs[o];
-        if (root[at(output)] != output) continue;  // it has its place in a bucket
+        if (root(output) != output) continue;  // it has its place in a bucket
         for (std::size_t i = 0; i < step.operands.size(); ++i) {
-          const int operand = root[at(step.operands[i])];
+          const int operand = root(step.operands[i]);
+          if (last[as_index(operand)] != s ||
+              !step.op->may_overwrite(static_cast<int>(i), static_cast<int>(o))) {
+            continue;
+          }
           const auto uses = std::count_if(step.operands.begin(), step.operands.end(),
-                                          [&](int v) { return root[at(v)] == operand; });
-          if (!step.op->may_overwrite(static_cast<int>(i), static_cast<int>(o)) || uses != 1 ||
-              types_[at(operand)].bytes() != types_[at(output)].bytes() ||
-              types_[at(step.operands[i])].bytes() != types_[at(output)].bytes() ||
-              last[at(operand)] != s ||
+                                          [&](int v) { return root(v) == operand; });
+          if (uses != 1 || types_[as_index(operand)].bytes() != types_[as_index(output)].bytes() ||
+              types_[as_index(step.operands[i])].bytes() != types_[as_index(output)].bytes() ||
               std::find(taken.begin(), taken.end(), operand) != taken.end() ||
               !may_take(operand, output)) {
             continue;
           }
-          for (int& other : root)
-            if (other == output) other = operand;
-          last[at(operand)] = last[at(output)];
-          first[at(operand)] = std::min(first[at(operand)], first[at(output)]);
+          over[as_index(output)] = operand;
+          last[as_index(operand)] = last[as_index(output)];
+          first[as_index(operand)] = std::min(first[as_index(operand)], first[as_index(output)]);
           taken.push_back(operand);
-          lives_.in_place[at(s)] = true;
+          lives_.in_place[as_index(s)] = true;
           break;
         }
       }
     }
+    for (std::size_t v = 0; v < over.size(); ++v) lives_.root[v] = root(static_cast<int>(v));
   }
 
   bool may_take(int operand, int output) {
-    const Value& value = program_.values[at(operand)];
+    const Value& value = program_.values[as_index(operand)];
     if (value.kind == Value::Kind::computed) return true;
     if (value.kind != Value::Kind::parameter || !effects_) return false;
     for (std::size_t a = 0; a < program_.assignments.size(); ++a) {
@@ -124,8 +135,8 @@ class Finder {
   void list_buffers() {
     lives_.kept.assign(program_.values.size(), false);
     for (int v : kept_) {
-      const int root = lives_.root[at(v)];  // it may be a parameter: kept by its owner
-      lives_.kept[at(root)] = program_.values[at(root)].kind == Value::Kind::computed;
+      const int root = lives_.root[as_index(v)];  // it may be a parameter: kept by its owner
+      lives_.kept[as_index(root)] = program_.values[as_index(root)].kind == Value::Kind::computed;
     }
     lives_.buffer_of.assign(program_.values.size(), kNone);
     for (std::size_t v = 0; v < program_.values.size(); ++v) {
@@ -137,7 +148,7 @@ class Finder {
     }
     const int end = static_cast<int>(program_.steps.size());
     for (int s = 0; s < end; ++s) {
-      const std::size_t bytes = needs_[at(s)].workspace;
+      const std::size_t bytes = needs_[as_index(s)].workspace;
       lives_.workspace_in.push_back(bytes > 0 ? add(bytes, s, s) : kNone);
     }
   }
@@ -158,8 +169,8 @@ std::vector<int> roots_of_aliases(const LoweredProgram& program,
   std::vector<std::size_t> offset(program.values.size(), 0);
   for (std::size_t i = 0; i < root.size(); ++i) root[i] = static_cast<int>(i);
   const auto lies_in = [&](int value, int other, std::size_t bytes) {
-    root[at(value)] = root[at(other)];
-    offset[at(value)] = offset[at(other)] + bytes;
+    root[as_index(value)] = root[as_index(other)];
+    offset[as_index(value)] = offset[as_index(other)] + bytes;
   };
   for (const Step& step : program.steps) {
     const auto* placed = dynamic_cast<const PlacedOp*>(step.op.get());
@@ -168,7 +179,7 @@ std::vector<int> roots_of_aliases(const LoweredProgram& program,
         lies_in(step.operands[k], step.outputs[0], placed->offsets()[k]);
       }
     } else if (const int aliased = step.op->alias(); aliased >= 0) {
-      lies_in(step.outputs[0], step.operands[at(aliased)],
+      lies_in(step.outputs[0], step.operands[as_index(aliased)],
               placed != nullptr ? placed->offsets()[0] : 0);
     }
   }

@@ -8,7 +8,7 @@
 
 namespace tapescope {
 
-inline std::size_t at(int index) { return static_cast<std::size_t>(index); }
+inline std::size_t as_index(int index) { return static_cast<std::size_t>(index); }
 
 struct StepNeeds {
   std::size_t workspace = 0;  // bytes of the arena, while it runs

@@ -50,6 +50,7 @@ class Measuring {
  public:
   Measuring(Program& program, std::int64_t batch, Communicator* ranks)
       : program_(program),
+        batch_(batch),
         ranks_(ranks),
         by_name_(program.backend().choices),
         inputs_(made_up_inputs(program, batch)) {
@@ -63,6 +64,8 @@ class Measuring {
   KernelMeasurement run(const MeasureLimits& limits) {
     const Clock::time_point began = Clock::now();
     result_.asked = names_.size();
+    bytes_ = limits.bytes;
+    leave_out();
     std::size_t most = 0;
     for (const MeasuredKernel& k : result_.kernels) most = std::max(most, k.variants.size());
     const auto late = [&] { return agreed(seconds_since(began) > limits.seconds); };
@@ -123,9 +126,27 @@ class Measuring {
     return all;
   }
 
-  // Seconds of each step, all as they are chosen now.
-  std::vector<double> times() {
+  // Whether the plan of what is chosen now is within the limit, of all ranks.
+  bool fits() {
     program_.choose(all_choices());
+    return bytes_ == SIZE_MAX || !any_of_ranks(ranks_, program_.plan(batch_).total() > bytes_);
+  }
+  // Variants that do not fit even alone, for their workspaces.
+  void leave_out() {
+    for (std::size_t i = 0; i < result_.kernels.size() && bytes_ != SIZE_MAX; ++i) {
+      MeasuredKernel& k = result_.kernels[i];
+      for (k.chosen = k.variants.size() - 1; k.chosen > 0; --k.chosen) {
+        if (fits()) continue;
+        k.variants.erase(k.variants.begin() + static_cast<std::ptrdiff_t>(k.chosen));
+        least_[i].pop_back();
+        ++result_.left_out;
+      }
+    }
+  }
+
+  // Seconds of each step, all as they are chosen now; empty where these do not fit together.
+  std::vector<double> times() {
+    if (!fits()) return {};
     std::vector<double> seconds(asked_.size());
     const auto look = [&](const ObservedStep& step) {
       seconds[step.index] = step.seconds;
@@ -139,7 +160,7 @@ class Measuring {
   void take_turn(std::size_t turn, bool counts) {
     for (MeasuredKernel& k : result_.kernels) k.chosen = turn % k.variants.size();
     const std::vector<double> seconds = times();
-    for (std::size_t step = 0; step < asked_.size() && counts; ++step) {
+    for (std::size_t step = 0; step < seconds.size() && counts; ++step) {
       for (std::size_t k : asked_[step]) {
         auto& least = least_[k][result_.kernels[k].chosen];
         least.resize(asked_.size(), std::numeric_limits<double>::infinity());
@@ -154,7 +175,8 @@ class Measuring {
       for (const std::vector<double>& steps : least_[i]) {
         double sum = 0;
         for (double seconds : steps) sum += std::isinf(seconds) ? 0 : seconds;
-        k.seconds.push_back(sum);
+        const bool timed = !steps.empty();
+        k.seconds.push_back(timed ? sum : std::numeric_limits<double>::infinity());
       }
       const auto best = std::min_element(k.seconds.begin(), k.seconds.end());
       const bool worth_it = *best < kWorthIt * k.seconds.front();
@@ -179,6 +201,7 @@ class Measuring {
   }
   // Goes back to the usual ones where the others cost their neighbours more than they save.
   void settle() {
+    if (chosen_.empty()) chosen_ = usual_;  // they do not fit together
     result_.usual_step = std::accumulate(usual_.begin(), usual_.end(), 0.0);
     result_.step = std::accumulate(chosen_.begin(), chosen_.end(), 0.0);
     const bool none = std::all_of(result_.kernels.begin(), result_.kernels.end(),
@@ -192,10 +215,12 @@ class Measuring {
   }
 
   Program& program_;
+  const std::int64_t batch_;
   Communicator* ranks_;
   const KernelChoices by_name_;
   const std::vector<NamedTensor> inputs_;
   KernelMeasurement result_;
+  std::size_t bytes_ = SIZE_MAX;
   std::vector<std::string> names_;                       // of all kernels
   std::vector<std::vector<std::size_t>> asked_;          // by step: indices of kernels
   std::vector<double> usual_, chosen_;                   // by step: least seconds

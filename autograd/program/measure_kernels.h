@@ -14,8 +14,9 @@
 namespace tapescope {
 
 struct MeasureLimits {
-  int rounds = 5;       // turns in which every variant is timed
-  double seconds = 15;  // no further round begins after so long; one is always made
+  int rounds = 5;                // turns in which every variant is timed
+  double seconds = 15;           // no further round begins after so long; one is always made
+  std::size_t bytes = SIZE_MAX;  // of MemoryPlan::total(), whatever is tried or chosen
 };
 
 // A kernel at one shape, with all nodes of the step that run it.
@@ -31,6 +32,7 @@ struct KernelMeasurement {
   std::size_t asked = 0;                // how many there are with those that have one variant
   double usual_step = 0, step = 0;      // seconds of a step, the least of each node: before, after
   double seconds = 0;                   // that measuring took
+  std::size_t left_out = 0;             // variants that would not have been within the bytes
 
   // All of them, the usual ones too: another version may prefer others.
   KernelChoices choices() const;

@@ -19,24 +19,22 @@ std::size_t plan_memory(std::span<BufferLife> buffers) {
     return buffers[a].bytes > buffers[b].bytes;
   });
   std::size_t total = 0;
-  std::vector<const BufferLife*> placed, alive;
+  std::vector<const BufferLife*> placed;  // lowest first
   for (std::size_t i : order) {
     BufferLife& buffer = buffers[i];
     const std::size_t bytes = aligned_bytes(buffer.bytes);
-    alive.clear();
+    buffer.offset = 0;
     for (const BufferLife* other : placed) {
-      if (other->first <= buffer.last && buffer.first <= other->last) alive.push_back(other);
+      if (other->first > buffer.last || buffer.first > other->last) continue;
+      if (buffer.offset + bytes <= other->offset) break;
+      buffer.offset = std::max(buffer.offset, other->offset + aligned_bytes(other->bytes));
     }
-    std::sort(alive.begin(), alive.end(),
-              [](const BufferLife* a, const BufferLife* b) { return a->offset < b->offset; });
-    std::size_t offset = 0;
-    for (const BufferLife* other : alive) {
-      if (offset + bytes <= other->offset) break;
-      offset = std::max(offset, other->offset + aligned_bytes(other->bytes));
-    }
-    buffer.offset = offset;
-    total = std::max(total, offset + bytes);
-    if (bytes > 0) placed.push_back(&buffer);
+    total = std::max(total, buffer.offset + bytes);
+    const auto lower = [](const BufferLife* a, const BufferLife* b) {
+      return a->offset < b->offset;
+    };
+    if (bytes > 0)
+      placed.insert(std::upper_bound(placed.begin(), placed.end(), &buffer, lower), &buffer);
   }
   return total;
 }

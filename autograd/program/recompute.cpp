@@ -10,8 +10,10 @@ namespace {
 // Looks for what to drop, one value after the other.
 class Search {
  public:
-  Search(const LoweredProgram& program, const Needs& needs)
-      : program_(program), needs_(needs), drafts_(program, needs), passed_over_(roots(), false) {
+  // From where `cuts` is empty all is kept.
+  Search(const LoweredProgram& program, const Needs& needs, std::vector<int> cuts = {})
+      : program_(program), needs_(needs), drafts_(program, needs), cuts_of_(std::move(cuts)) {
+    if (cuts_of_.empty()) keep_all();
     look();
   }
 
@@ -20,24 +22,15 @@ class Search {
     std::vector<BufferLife> buffers = draft_.lives.buffers;
     return plan_memory(buffers);
   }
-  // Drops values until the arena is within `limit`; false where it cannot be.
+  // Drops values until the arena is within `limit`. Where it cannot be: false, and the draft is the
+  // smallest that was found, the same for all such limits.
   bool fit(std::size_t limit) {
-    target_ = limit;
-    while (true) {
-      look();
-      if (draft_.largest() > target_) {
-        if (!drop_one() && !keep_one()) return false;
-        continue;
-      }
-      const std::size_t packed = arena();
-      if (packed <= limit) break;
-      // Buffers do not lie without gaps: fewer bytes do.
-      target_ -= std::min(target_, std::max(packed - limit, limit / 256));
-    }
+    if (!reach(limit) && shrink() > limit) return false;
     take_back(limit);
     return true;
   }
   const Draft& draft() const { return draft_; }
+  const std::vector<int>& cuts() const { return cuts_of_; }
 
  private:
   struct Candidate {
@@ -49,8 +42,44 @@ class Search {
 
   std::size_t roots() const { return program_.values.size(); }
 
+  void keep_all() {
+    cuts_of_.assign(roots(), Draft::kKept);
+    passed_over_.assign(roots(), false);
+  }
+  bool reach(std::size_t limit) {
+    if (limit < drafts_.bound()) return false;
+    aim_at(limit);
+    while (true) {
+      if (draft_.largest() > target_) {
+        if (!drop_one() && !keep_one()) return false;
+        continue;
+      }
+      const std::size_t packed = arena();
+      if (packed <= limit) return true;
+      // Buffers do not lie without gaps: fewer bytes do.
+      aim_at(target_ - std::min(target_, std::max(packed - limit, limit / 256)));
+    }
+  }
+  // From the beginning, a target after the other, each half as far above what no draft is below: a
+  // distant one does not tell the steps apart that are in the way of the next. Returns the arena.
+  std::size_t shrink() {
+    const std::size_t bound = drafts_.bound();
+    keep_all();
+    look();
+    do {
+      aim_at(bound + (draft_.largest() - bound) / 2);
+      while (draft_.largest() > target_ && (drop_one() || keep_one())) continue;
+    } while (draft_.largest() <= target_ && target_ > bound);
+    return arena();
+  }
+
   void look() {
-    draft_ = drafts_.make(cuts_of_);
+    drafts_.make(cuts_of_, draft_);
+    aim_at(target_);
+  }
+  void aim_at(std::size_t target) {
+    target_ = target;
+    earlier_.assign(roots(), {-1, 0});
     excess_ = draft_.excess(target_);
     total_ = 0;
     for (double bytes : excess_) total_ += bytes;
@@ -62,24 +91,15 @@ class Search {
     const Cost cost = drafts_.cost(step);
     return cost.flops / kFlopsInTheTimeOfAByte + cost.bytes + 1;
   }
-  double bytes_of(int root) const { return static_cast<double>(needs_.types[at(root)].bytes()); }
+  double bytes_of(int root) const {
+    return static_cast<double>(needs_.types[as_index(root)].bytes());
+  }
 
   // What lies above the target from step `a` to step `b`, both left out, and goes with `bytes`.
   double saving(int a, int b, double bytes) const {
     double sum = 0;
-    for (int t = a + 1; t < b; ++t) sum += std::min(bytes, excess_[at(t)]);
+    for (int t = a + 1; t < b; ++t) sum += std::min(bytes, excess_[as_index(t)]);
     return sum;
-  }
-
-  // Roots of what a step reads that are computed.
-  std::vector<int> read_by(int step) const {
-    std::vector<int> roots;
-    const std::vector<int>& operands = program_.steps[at(step)].operands;
-    for (std::size_t i = 0; i < operands.size(); ++i) {
-      const int root = drafts_.root(operands[i]);
-      if (drafts_.is_computed(root) && reads(program_.steps[at(step)], i)) roots.push_back(root);
-    }
-    return roots;
   }
 
   // Adds to `c` what must be computed for `root` to be known before step b: its maker, and those of
@@ -88,13 +108,13 @@ class Search {
     constexpr std::size_t kMost = 64;
     if (!drafts_.may_repeat(root) || c.cuts.size() >= kMost) return false;
     c.cuts.emplace_back(root, cut);
-    const int maker = program_.values[at(root)].source;
+    const int maker = program_.values[as_index(root)].source;
     c.cost += cost_of(maker);
     c.expensive = c.expensive || drafts_.cost(maker).macs > 0;
-    for (const int other : read_by(maker)) {
-      const std::vector<int>& uses = draft_.uses[at(other)];
+    for (const int other : drafts_.read_by(maker)) {
+      const std::vector<int>& uses = draft_.uses[as_index(other)];
       if (uses.back() >= b) {
-        come_earlier(other, b, gain);
+        gain -= lost_earlier(other, b);
         continue;
       }
       const auto is_it = [&](const auto& known) { return known.first == other; };
@@ -109,22 +129,26 @@ class Search {
     return true;
   }
 
-  // What is computed again at a later step would be known from step b on.
-  void come_earlier(int root, int b, double& gain) const {
-    const int cut = cuts_of_[at(root)];
-    if (b <= cut) return;  // the first one serves
-    const std::vector<int>& uses = draft_.uses[at(root)];
-    const int now = *std::upper_bound(uses.begin(), uses.end(), cut);
-    if (now <= b) return;
-    gain -= saving(b, now, bytes_of(root));
-    for (const int other : read_by(program_.values[at(root)].source)) {
-      if (draft_.uses[at(other)].back() >= b) come_earlier(other, b, gain);
+  // What is lost where `root`, computed again at a later step, is known from step b on.
+  double lost_earlier(int root, int b) const {
+    if (earlier_[as_index(root)].first == b) return earlier_[as_index(root)].second;
+    double lost = 0;
+    const int cut = cuts_of_[as_index(root)];
+    const std::vector<int>& uses = draft_.uses[as_index(root)];
+    const int now = b <= cut ? b : *std::upper_bound(uses.begin(), uses.end(), cut);
+    if (now > b) {  // else the first one serves
+      lost = saving(b, now, bytes_of(root));
+      for (const int other : drafts_.read_by(program_.values[as_index(root)].source)) {
+        if (draft_.uses[as_index(other)].back() >= b) lost += lost_earlier(other, b);
+      }
     }
+    earlier_[as_index(root)] = {b, lost};
+    return lost;
   }
 
   Candidate candidate(int root) const {
     Candidate best;
-    const std::vector<int>& uses = draft_.uses[at(root)];
+    const std::vector<int>& uses = draft_.uses[as_index(root)];
     for (std::size_t k = 0; k + 1 < uses.size(); ++k) {
       const int a = uses[k], b = uses[k + 1];
       if (b >= drafts_.first_effect()) break;
@@ -152,11 +176,11 @@ class Search {
     const double before = total_;
     for (const Candidate& c : all) {
       const std::vector<int> kept = cuts_of_;
-      for (const auto& [root, cut] : c.cuts) cuts_of_[at(root)] = cut;
+      for (const auto& [root, cut] : c.cuts) cuts_of_[as_index(root)] = cut;
       look();
       if (draft_.valid && total_ < before) return true;
       cuts_of_ = kept;
-      passed_over_[at(c.cuts[0].first)] = true;
+      passed_over_[as_index(c.cuts[0].first)] = true;
     }
     return look(), false;
   }
@@ -178,9 +202,9 @@ class Search {
       cuts_of_[v] = cut;
     }
     if (kept >= 0) {
-      cuts_of_[at(kept)] = Draft::kKept;
+      cuts_of_[as_index(kept)] = Draft::kKept;
       passed_over_.assign(roots(), false);  // what did not help before may help now
-      passed_over_[at(kept)] = true;
+      passed_over_[as_index(kept)] = true;
     }
     return look(), kept >= 0;
   }
@@ -192,12 +216,14 @@ class Search {
       if (cuts_of_[v] != Draft::kKept) dropped.push_back(static_cast<int>(v));
     }
     std::stable_sort(dropped.begin(), dropped.end(), [&](int a, int b) {
-      return cost_of(program_.values[at(a)].source) > cost_of(program_.values[at(b)].source);
+      return cost_of(program_.values[as_index(a)].source) >
+             cost_of(program_.values[as_index(b)].source);
     });
     for (int root : dropped) {
-      const int cut = std::exchange(cuts_of_[at(root)], Draft::kKept);
+      const int cut = std::exchange(cuts_of_[as_index(root)], Draft::kKept);
       look();
-      if (!draft_.valid || draft_.largest() > limit || arena() > limit) cuts_of_[at(root)] = cut;
+      if (!draft_.valid || draft_.largest() > limit || arena() > limit)
+        cuts_of_[as_index(root)] = cut;
     }
     look();
   }
@@ -205,38 +231,43 @@ class Search {
   const LoweredProgram& program_;
   const Needs& needs_;
   Drafts drafts_;
-  std::vector<int> cuts_of_ = std::vector<int>(roots(), Draft::kKept);
+  std::vector<int> cuts_of_;
   std::vector<bool> passed_over_;  // by root: it did not help
   std::size_t target_ = 0;         // of the bytes that live at any step
   Draft draft_;
   std::vector<double> excess_;  // by recorded step: bytes above the target
   double total_ = 0;            // of them
+  // By root: lost_earlier at a step, as long as the draft and the target are these.
+  mutable std::vector<std::pair<int, double>> earlier_;
 };
 
 SpecialiseOptions how(const CompileOptions& options) {
   return {options.join_steps, options.keep_fixed, options.keep_fixed, true};
 }
 
-// Whether so many rows fit.
-bool fits(const LoweredProgram& program, const Backend& backend, const CompileOptions& options,
-          bool again, std::int64_t rows) {
-  const Needs needs = needs_of(program, types_at(program, rows), backend, how(options));
-  const std::size_t beside = needs.beside.total();
-  if (beside > options.memory_limit) return false;
-  Search search(program, needs);
-  const std::size_t limit = options.memory_limit - beside;
-  return again ? search.fit(limit) : search.arena() <= limit;
-}
-
-[[noreturn]] void refuse(const LoweredProgram& program, const Backend& backend,
-                         const CompileOptions& options, bool again, std::size_t unlimited,
-                         std::size_t smallest) {
-  const std::int64_t rows = options.memory_rows > 0 ? options.memory_rows : recorded_rows(program);
+// How many rows fit, by `cuts` of other rows, and then by a search of their own.
+std::int64_t rows_that_fit(const LoweredProgram& program, const Backend& backend,
+                           const CompileOptions& options, bool again, const std::vector<int>& cuts,
+                           std::int64_t rows) {
+  const auto fits = [&](std::int64_t rows, bool by_search) {
+    const Needs needs = needs_of(program, types_at(program, rows), backend, how(options));
+    const std::size_t beside = needs.beside.total();
+    if (beside > options.memory_limit) return false;
+    const std::size_t limit = options.memory_limit - beside;
+    return by_search ? Search(program, needs).fit(limit)
+                     : Search(program, needs, cuts).arena() <= limit;
+  };
   std::int64_t fit = 0;
   for (std::int64_t above = rows; above - fit > 1;) {
     const std::int64_t middle = fit + (above - fit) / 2;
-    (fits(program, backend, options, again, middle) ? fit : above) = middle;
+    (fits(middle, false) ? fit : above) = middle;
   }
+  while (again && fit > 0 && !fits(fit, true)) fit = fit * 7 / 8;
+  return fit;
+}
+
+[[noreturn]] void refuse(const CompileOptions& options, bool again, std::size_t unlimited,
+                         std::size_t smallest, std::int64_t rows, std::int64_t fit) {
   throw MemoryLimitError(
       usage_error("[compile] the memory limit is {} bytes, but a batch of {} rows needs {}{}; {}",
                   options.memory_limit, rows, smallest,
@@ -259,16 +290,13 @@ void keep_within_limit(LoweredProgram& program, const Backend& backend,
   program.recomputed.unlimited = unlimited;
   if (unlimited <= options.memory_limit) return;
   const bool room = beside < options.memory_limit;
-  if (!again || !search.fit(room ? options.memory_limit - beside : 0)) {
-    // What a search ends with depends on its limit: a larger one may lead to less than this did.
-    std::size_t smallest = unlimited, below = std::max(options.memory_limit, beside);
-    for (int halvings = 0; again && halvings < 6; ++halvings) {
-      const std::size_t middle = below + (smallest - below) / 2;
-      (Search(program, needs).fit(middle - beside) ? smallest : below) = middle;
-    }
-    refuse(program, backend, options, again, unlimited, smallest);
+  if (again && search.fit(room ? options.memory_limit - beside : 0) && room) {
+    search.draft().put_into(program, needs.types);
+    return;
   }
-  search.draft().put_into(program, needs.types);
+  const std::int64_t rows = options.memory_rows > 0 ? options.memory_rows : recorded_rows(program);
+  refuse(options, again, unlimited, std::min(unlimited, beside + search.arena()), rows,
+         rows_that_fit(program, backend, options, again, search.cuts(), rows));
 }
 
 }  // namespace tapescope

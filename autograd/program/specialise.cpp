@@ -36,7 +36,7 @@ class Specialiser {
       result_.steps[s].in_place = lives_.in_place[s];
     }
     if (program_.guard >= 0) {
-      const Value& guard = program_.values[at(program_.guard)];
+      const Value& guard = program_.values[as_index(program_.guard)];
       if (guard.kind == Value::Kind::computed) result_.guard_step = guard.source;
     }
     place();
@@ -48,18 +48,19 @@ class Specialiser {
  private:
   std::vector<Type> types_of(const std::vector<int>& values) const {
     std::vector<Type> types;
-    for (int value : values) types.push_back(result_.types[at(value)]);
+    for (int value : values) types.push_back(result_.types[as_index(value)]);
     return types;
   }
 
   void infer(std::span<const Type> input_types) {
     for (const Value& value : program_.values) {
-      result_.types.push_back(value.kind == Value::Kind::input ? input_types[at(value.source)]
+      result_.types.push_back(value.kind == Value::Kind::input ? input_types[as_index(value.source)]
                                                                : value.type);
     }
     for (const Step& step : program_.steps) {
       const Types outputs = step.op->infer(types_of(step.operands));
-      for (int i = 0; i < outputs.size(); ++i) result_.types[at(step.outputs[at(i)])] = outputs[i];
+      for (int i = 0; i < outputs.size(); ++i)
+        result_.types[as_index(step.outputs[as_index(i)])] = outputs[i];
     }
   }
 
@@ -83,9 +84,9 @@ class Specialiser {
       const Step& step = program_.steps[s];
       ReadyStep& ready = result_.steps[s];
       const std::vector<int>& in = step.operands;
-      ready.fixed = std::all_of(in.begin(), in.end(), [&](int v) { return fixed_[at(v)]; });
+      ready.fixed = std::all_of(in.begin(), in.end(), [&](int v) { return fixed_[as_index(v)]; });
       if (ready.fixed) {
-        for (int v : step.outputs) fixed_[at(v)] = true;
+        for (int v : step.outputs) fixed_[as_index(v)] = true;
       }
     }
   }
@@ -94,10 +95,10 @@ class Specialiser {
       const std::vector<int>& in = program_.steps[s].operands;
       ReadyStep& ready = result_.steps[s];
       if (ready.fixed || !ready.plan || ready.plan.packing().bytes == 0 || in.size() < 2) continue;
-      const Value& weights = program_.values[at(in[1])];
+      const Value& weights = program_.values[as_index(in[1])];
       if (weights.kind == Value::Kind::parameter) {
         ready.packed = weights.source;
-      } else if (fixed_[at(in[1])]) {
+      } else if (fixed_[as_index(in[1])]) {
         ready.packed_at = 0;  // until it has a place
       }
     }
@@ -128,7 +129,7 @@ class Specialiser {
     for (const ParameterRef& parameter : program_.parameters) {
       memory.parameters += parameter->value.bytes();
     }
-    for (int output : program_.outputs) memory.outputs += result_.types[at(output)].bytes();
+    for (int output : program_.outputs) memory.outputs += result_.types[as_index(output)].bytes();
   }
 
   // What is kept from run to run lies beside the arena.
@@ -162,7 +163,7 @@ class Specialiser {
     for (const BufferLife& buffer : buffers) memory.unpacked += buffer.bytes;
 
     for (std::size_t v = 0; v < program_.values.size(); ++v) {
-      const auto root = at(lives_.root[v]);
+      const auto root = as_index(lives_.root[v]);
       const Value& value = program_.values[root];
       Place place;
       switch (value.kind) {
@@ -170,7 +171,7 @@ class Specialiser {
           if (lives_.kept[root]) {
             place = {Place::Kind::kept, 0, kept_at_[root] + lives_.offset[v]};
           } else {
-            place.offset = buffers[at(lives_.buffer_of[root])].offset + lives_.offset[v];
+            place.offset = buffers[as_index(lives_.buffer_of[root])].offset + lives_.offset[v];
           }
           break;
         case Value::Kind::input:
@@ -187,7 +188,8 @@ class Specialiser {
     }
     for (std::size_t s = 0; s < program_.steps.size(); ++s) {
       const int workspace = lives_.workspace_in[s];
-      if (workspace != Lives::kNone) result_.steps[s].workspace = buffers[at(workspace)].offset;
+      if (workspace != Lives::kNone)
+        result_.steps[s].workspace = buffers[as_index(workspace)].offset;
     }
   }
 
@@ -195,7 +197,7 @@ class Specialiser {
     const auto list = [&](const std::vector<int>& values) {
       const int first = static_cast<int>(result_.pointer_values.size());
       for (int value : values) {
-        const Place::Kind kind = result_.places[at(value)].kind;
+        const Place::Kind kind = result_.places[as_index(value)].kind;
         if (kind != Place::Kind::arena && kind != Place::Kind::kept) {
           result_.external_slots.push_back(static_cast<int>(result_.pointer_values.size()));
         }
@@ -214,18 +216,18 @@ class Specialiser {
   // Whether step s may run at the same time as the steps of one op before it, from `first` on: it
   // writes parameters in place, or memory that no one else has meanwhile, and nothing of theirs.
   bool joins(int first, int s) const {
-    const Step &a = program_.steps[at(first)], &b = program_.steps[at(s)];
+    const Step &a = program_.steps[as_index(first)], &b = program_.steps[as_index(s)];
     const auto* joined = dynamic_cast<const JoinedOp*>(a.op.get());
     if (joined == nullptr || b.op->name() != a.op->name() ||
         b.operands.size() != a.operands.size()) {
       return false;
     }
-    if (result_.steps[at(s)].plan.workspace_bytes() > 0) return false;
+    if (result_.steps[as_index(s)].plan.workspace_bytes() > 0) return false;
     if (dynamic_cast<const UpdateOp*>(joined) != nullptr ? !writes_in_place(s)
                                                          : !stands_alone(first, s)) {
       return false;
     }
-    for (std::size_t i = at(joined->common_operands_from()); i < b.operands.size(); ++i) {
+    for (std::size_t i = as_index(joined->common_operands_from()); i < b.operands.size(); ++i) {
       if (b.operands[i] != a.operands[i]) return false;  // another learning rate
     }
     for (int t = first; t < s; ++t) {
@@ -234,29 +236,29 @@ class Specialiser {
     return true;
   }
   bool writes_in_place(int s) const {
-    const std::vector<int>& out = program_.steps[at(s)].outputs;
+    const std::vector<int>& out = program_.steps[as_index(s)].outputs;
     return std::all_of(out.begin(), out.end(), [&](int value) {
-      return result_.places[at(value)].kind == Place::Kind::parameter;
+      return result_.places[as_index(value)].kind == Place::Kind::parameter;
     });
   }
   // It reads nothing that steps make, and what the steps before it wrote there is still
   // wanted: from `first` to s no memory changes hands.
   bool stands_alone(int first, int s) const {
-    for (int operand : program_.steps[at(s)].operands) {
-      const Place::Kind kind = result_.places[at(operand)].kind;
+    for (int operand : program_.steps[as_index(s)].operands) {
+      const Place::Kind kind = result_.places[as_index(operand)].kind;
       if (kind == Place::Kind::arena || kind == Place::Kind::kept) return false;
     }
     for (int t = first; t < s; ++t) {
-      for (int output : program_.steps[at(t)].outputs) {
-        if (lives_.last[at(lives_.root[at(output)])] < s) return false;
+      for (int output : program_.steps[as_index(t)].outputs) {
+        if (lives_.last[as_index(lives_.root[as_index(output)])] < s) return false;
       }
     }
     return true;
   }
   bool reads_result_of(int s, int t) const {
-    for (int operand : program_.steps[at(s)].operands) {
-      for (int output : program_.steps[at(t)].outputs) {
-        if (lives_.root[at(operand)] == lives_.root[at(output)]) return true;
+    for (int operand : program_.steps[as_index(s)].operands) {
+      for (int output : program_.steps[as_index(t)].outputs) {
+        if (lives_.root[as_index(operand)] == lives_.root[as_index(output)]) return true;
       }
     }
     return false;
@@ -273,12 +275,12 @@ class Specialiser {
       if (end - first < 2) continue;
       std::vector<JoinedOp::Joined> steps;
       for (int s = first; s < end; ++s) {
-        const Step& step = program_.steps[at(s)];
+        const Step& step = program_.steps[as_index(s)];
         steps.push_back({step.op.get(), types_of(step.operands)});
       }
-      ReadyStep& ready = result_.steps[at(first)];
-      const int pitch = result_.steps[at(first + 1)].first_operand - ready.first_operand;
-      const auto& op = static_cast<const JoinedOp&>(*program_.steps[at(first)].op);
+      ReadyStep& ready = result_.steps[as_index(first)];
+      const int pitch = result_.steps[as_index(first + 1)].first_operand - ready.first_operand;
+      const auto& op = static_cast<const JoinedOp&>(*program_.steps[as_index(first)].op);
       ready.joined = op.prepare_joined(steps, pitch, backend);
       if (ready.joined) ready.joined_steps = end - first;
       first = end - 1;

@@ -19,7 +19,8 @@ using Milliseconds = std::chrono::milliseconds;
 constexpr int kVariants = 5;
 struct Times {
   int small[kVariants] = {}, large[kVariants] = {};
-  int debt_of = -1, debt = 0;  // what the step's last node takes where this variant ran
+  int debt_of = -1, debt = 0;             // what the step's last node takes where this variant ran
+  std::size_t workspace[kVariants] = {};  // bytes
 };
 thread_local Times times;
 thread_local int ran = -1;
@@ -33,7 +34,7 @@ struct WaitShape {
 template <int variant>
 Plan wait(const WaitShape& shape) {
   static constexpr const char* kNames[] = {"usual", "second", "third", "naive", "by_name_only"};
-  return Plan(kNames[variant], 0, [shape](const Queue&, const Buffers& b) {
+  return Plan(kNames[variant], times.workspace[variant], [shape](const Queue&, const Buffers& b) {
     const int* all = shape.width > 4 ? times.large : times.small;
     std::this_thread::sleep_for(Milliseconds(all[variant]));
     ran = variant;
@@ -163,6 +164,25 @@ TEST_F(MeasureKernels, WhatMakesTheWholeStepSlowerIsGivenUp) {
   EXPECT_EQ(m.choices().at("wait f32 9"), "usual");
   EXPECT_EQ(m.step, m.usual_step);
   EXPECT_EQ(net.added(), (std::pair{0.0, 0.0}));
+}
+
+TEST_F(MeasureKernels, WhatIsTriedOrChosenStaysWithinTheBytes) {
+  times = {{6, 1, 3, 0, 0}, {6, 1, 0, 0, 0}};
+  times.workspace[1] = 4096;
+  Net net;
+  MeasureLimits limits = kQuick;
+  limits.bytes = net.program.plan(4).total();
+  const KernelMeasurement m = measure_kernels(net.program, 4, nullptr, limits);
+  EXPECT_EQ(m.left_out, 2u);
+  EXPECT_EQ(m.kernels[0].variants, (std::vector<std::string>{"usual", "third"}));
+  EXPECT_EQ(m.kernels[1].variants, (std::vector<std::string>{"usual"}));
+  EXPECT_EQ(m.choices(), (KernelChoices{{"wait f32 3", "third"}, {"wait f32 9", "usual"}}));
+  EXPECT_LE(net.program.plan(4).total(), limits.bytes);
+  limits.bytes += 4096;
+  Net more;
+  EXPECT_EQ(measure_kernels(more.program, 4, nullptr, limits).choices(),
+            (KernelChoices{{"wait f32 3", "second"}, {"wait f32 9", "second"}}));
+  EXPECT_LE(more.program.plan(4).total(), limits.bytes);
 }
 
 TEST_F(MeasureKernels, WhatIsAskedForByNameStays) {

@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "autograd/program/draft.h"
+#include "engine/philox.h"
 #include "tests/autograd/random_tape.h"
 
 namespace tapescope {
@@ -71,6 +73,13 @@ void expect_same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   }
 }
 
+// Steps that are no aliases.
+int kernels_of(Program& program) {
+  int count = 0;
+  for (const StepInfo& step : program.steps()) count += step.op->alias() < 0 ? 1 : 0;
+  return count;
+}
+
 std::size_t smallest_of(int layers) {
   try {
     Net(layers).compile(1);
@@ -96,8 +105,8 @@ TEST(Recompute, KeepsBitsAndTheLimit) {
     EXPECT_EQ(program.recomputed().values > 0, limit < total);
     EXPECT_GE(program.recomputed().values, repeated);  // more for less
     repeated = program.recomputed().values;
-    // Steps done again are there, and nothing else was added.
-    EXPECT_EQ(program.steps().size(), whole.steps().size() + static_cast<std::size_t>(repeated));
+    // Steps done again are there, and nothing else was added but names for what they read.
+    EXPECT_EQ(kernels_of(program), kernels_of(whole) + repeated);
     EXPECT_NEAR(program.cost().flops, whole.cost().flops * (1 + program.recomputed().flops),
                 1e-9 * whole.cost().flops);
     expect_same(net.train(program), want);
@@ -179,6 +188,42 @@ TEST(Recompute, SaysWhatIsNeededAndHowManyRowsFit) {
     FAIL();
   } catch (const MemoryLimitError& error) {
     EXPECT_EQ(error.rows_that_fit, 0);
+  }
+}
+
+// Of any drafts at all, also such as no search makes.
+TEST(Recompute, NoDraftIsBelowTheBound) {
+  Net net(9);
+  const LoweredProgram program = lower(net.tape, net.outputs, net.effects, {});
+  const Needs needs = needs_of(program, types_at(program, 0), net.tape.backend(), {});
+  const Drafts drafts(program, needs);
+  Draft draft;
+  std::size_t least = SIZE_MAX;
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    PhiloxStream random(seed);
+    std::vector<int> cuts(program.values.size(), Draft::kKept);
+    for (std::size_t v = 0; v < cuts.size(); ++v) {
+      const double last = static_cast<double>(program.steps.size()) * random.uniform();
+      const bool dropped = drafts.may_repeat(static_cast<int>(v)) && random.uniform() < 0.9;
+      if (dropped) cuts[v] = static_cast<int>(last);
+    }
+    drafts.make(cuts, draft);
+    least = std::min(least, draft.largest());
+    ASSERT_GE(draft.largest(), drafts.bound()) << "seed " << seed;
+  }
+  EXPECT_GT(drafts.bound() * 4, least) << "it says nothing";
+}
+
+// However small the limit, the answer is the same: it is looked for once.
+TEST(Recompute, ARefusalNamesTheSameSmallestForEveryLimit) {
+  const std::size_t smallest = smallest_of(9);
+  for (const std::size_t limit : {smallest / 8, smallest / 2, smallest * 15 / 16}) {
+    try {
+      Net(9).compile(limit);
+      FAIL() << limit;
+    } catch (const MemoryLimitError& error) {
+      EXPECT_EQ(error.smallest, smallest);
+    }
   }
 }
 

@@ -22,8 +22,21 @@ TEST_F(MemoryLimit, ChangesNoBitWhicheverARunIsResumedWith) {
   const std::int64_t planned = plan(resnet20("whole", 30))["planned_bytes"];
   const std::int64_t limit = planned * 9 / 10, smaller = planned * 17 / 20;
   EXPECT_LE(plan(limited("part", limit))["planned_bytes"], limit);
+  // What the text says of it is in the JSON, too.
   const Result words = tapescope_program(limited("part", limit) + Words{"--plan"});
-  EXPECT_SAYS(words.out, "planned without a limit; ");
+  const json told = plan(limited("part", limit)), without = plan(resnet20("whole", 30));
+  EXPECT_SAYS(
+      words.out,
+      fmt::format("memory: {:.1f} MB planned without a limit; {} values are computed again, "
+                  "{:.1f} MB, +{:.1f} % FLOP",
+                  static_cast<double>(planned) / 1e6, told["recomputed_values"].get<int>(),
+                  told["recomputed_bytes"].get<double>() / 1e6,
+                  100 * told["recomputed_flops_fraction"].get<double>()));
+  EXPECT_EQ(told["memory_limit_bytes"], limit);
+  EXPECT_EQ(told["unlimited_bytes"], planned);
+  EXPECT_TRUE(without["memory_limit_bytes"].is_null());
+  EXPECT_EQ(without["unlimited_bytes"], planned);
+  EXPECT_EQ(without["recomputed_values"], 0);
   expect_trained(resnet20("whole", 30));
 
   stop_when_begun(limited("part", limit), "part");
@@ -42,6 +55,7 @@ TEST_F(MemoryLimit, ThatIsTooSmallIsRefusedBeforeAnythingIsWritten) {
   const Result refused = tapescope_program(limited("none", 1'000'000));
   EXPECT_EQ(refused.status, 2) << refused.err;
   EXPECT_SAYS(refused.err, "--memory-limit 1.0 MB: the least that ");
+  EXPECT_SAYS(refused.err, "; no --batch-size fits; ");  // parameters alone take more
   for (const char* file : {"config.toml", "checkpoints"}) {
     EXPECT_FALSE(fs::exists(at("none") + "/" + file)) << file;
   }

@@ -9,6 +9,7 @@
 #include "tools/training/checkpoint.h"
 #include "tools/training/classifier_file.h"
 #include "tools/training/environment.h"
+#include "tools/training/memory_limit.h"
 #include "tools/training/trainer.h"
 
 namespace tapescope {
@@ -69,7 +70,7 @@ inline Trained train(const Prepared& prepared, const std::vector<std::int64_t>& 
     Trainer trainer(*model, task, data, held_out, random, plain, options);
     if (first) {
       result.planned = trainer.planned_bytes();
-      result.memory_told = trainer.memory_told();
+      result.memory_told = memory_told(trainer.recomputed(), trainer.beside().total());
     }
     const Checkpoints checkpoints(folder.path(), metadata_of({config, data->classes(), plain}), 0);
     Progress progress;

@@ -22,6 +22,7 @@
 #include "tools/training/environment.h"
 #include "tools/training/estimate.h"
 #include "tools/training/kernel_file.h"
+#include "tools/training/memory_limit.h"
 
 namespace tapescope::tasks {
 namespace {
@@ -205,6 +206,9 @@ TrainingPlan plan_of(PreparedTraining& run) {
   const std::size_t total = plan.total() + beside.total();
   const double flops = trainer.step_flops();
   const double seconds = expected_seconds(run, static_cast<double>(total));
+  const Recomputation again = trainer.recomputed();
+  const std::size_t limit = run.setup.options.memory_limit;
+  const std::size_t unlimited = again.values > 0 ? again.unlimited + beside.total() : total;
   const Json json = {{"arena_bytes", plan.arena},
                      {"arena_lower_bound_bytes", plan.lower_bound},
                      {"without_sharing_bytes", plan.unpacked},
@@ -214,6 +218,11 @@ TrainingPlan plan_of(PreparedTraining& run) {
                      {"statistics_bytes", beside.statistics},
                      {"total_bytes", total},
                      {"planned_bytes", total},
+                     {"memory_limit_bytes", limit > 0 ? Json(limit) : Json()},
+                     {"unlimited_bytes", unlimited},
+                     {"recomputed_values", again.values},
+                     {"recomputed_bytes", again.bytes},
+                     {"recomputed_flops_fraction", again.flops},
                      {"step_flops", flops},
                      {"model", config.model},
                      {"image_size", config.image_size},
@@ -238,7 +247,7 @@ TrainingPlan plan_of(PreparedTraining& run) {
   text += row("batches ahead", static_cast<double>(beside.prefetch)) + "\n";
   text += row("statistics", static_cast<double>(beside.statistics)) + "\n";
   text += row("total", static_cast<double>(total)) + "\n";
-  if (const std::string told = trainer.memory_told(); !told.empty()) text += "  " + told + "\n";
+  if (again.values > 0) text += "  " + memory_told(again, beside.total()) + "\n";
   text += fmt::format("  arithmetic           {:>10.2f} GFLOP\n", flops / 1e9);
   const std::int64_t steps = trainer.steps_per_epoch() * config.epochs;
   text += fmt::format("  time for {} epochs    {}, {} steps of {:.3g} ms here\n", config.epochs,
@@ -302,7 +311,8 @@ void tell_start(PreparedTraining& run, std::size_t planned, monitoring::Progress
       run.trainer.step_flops() / 1e9, human(static_cast<double>(planned)),
       run.setup.images_sentence, config.lr, shared, thread_count(), plural(thread_count()),
       plural(std::ssize(processors)), ranges_text(processors)));
-  if (const std::string told = run.trainer.memory_told(); !told.empty()) out.line(told);
+  const std::string told = memory_told(run.trainer.recomputed(), run.trainer.beside().total());
+  if (!told.empty()) out.line(told);
   const TrainerOptions& how = run.setup.options;
   const std::string slow = slow_precision({how.device, how.kernels, how.precision});
   if (!slow.empty()) out.line(slow);

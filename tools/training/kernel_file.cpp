@@ -147,7 +147,7 @@ std::string kernel_file_text(const KernelMeasurement& measured, Device device) {
     const std::size_t family = k.kernel.find(' '), dtype = k.kernel.find(' ', family + 1);
     Json times = Json::object();
     for (std::size_t v = 0; v < k.variants.size(); ++v) {
-      times[k.variants[v]] = milliseconds(k.seconds[v]);
+      if (std::isfinite(k.seconds[v])) times[k.variants[v]] = milliseconds(k.seconds[v]);
     }
     json["kernels"].push_back({{"family", k.kernel.substr(0, family)},
                                {"dtype", k.kernel.substr(family + 1, dtype - family - 1)},
@@ -169,8 +169,10 @@ std::string sentence_of(const KernelMeasurement& m) {
   }
   return fmt::format(
       "kernels: {} of {} shapes have several; {} kernels timed in {:.1f} s, {} chosen otherwise: "
-      "the step's kernels {:.4g} -> {:.4g} ms",
-      m.kernels.size(), m.asked, timed, m.seconds, otherwise, 1e3 * m.usual_step, 1e3 * m.step);
+      "the step's kernels {:.4g} -> {:.4g} ms{}",
+      m.kernels.size(), m.asked, timed, m.seconds, otherwise, 1e3 * m.usual_step, 1e3 * m.step,
+      m.left_out > 0 ? fmt::format("; {} need more memory than --memory-limit leaves", m.left_out)
+                     : "");
 }
 
 }  // namespace tapescope

@@ -54,14 +54,13 @@ void limit_arena(Program& program, Tape& tape, std::span<const Var> outputs, con
 }
 
 std::size_t limit_memory(Program& program, Tape& tape, std::span<const Var> outputs,
-                         const Effects& effects, const CompileOptions& options, std::size_t limit,
+                         const Effects& effects, CompileOptions options, std::size_t limit,
                          std::size_t beside) {
   if (limit == 0) return SIZE_MAX;
   const MemoryPlan plan = program.plan(options.memory_rows);
-  const std::size_t others = plan.total() - plan.arena + beside;
-  const std::size_t most = limit > others ? limit - others : 0;
+  options.memory_limit = limit > beside ? limit - beside : 1;
   try {
-    limit_arena(program, tape, outputs, effects, options, most);
+    if (plan.total() > options.memory_limit) program = tape.compile(outputs, effects, options);
   } catch (const MemoryLimitError& error) {
     throw usage_error(
         "--memory-limit {}: the least that was found to do for a step is {}, {} where nothing is "
@@ -71,7 +70,7 @@ std::size_t limit_memory(Program& program, Tape& tape, std::span<const Var> outp
                                 : "no --batch-size fits; ",
         option(error.smallest + beside));
   }
-  return most;
+  return options.memory_limit - (plan.total() - plan.arena);
 }
 
 std::string memory_told(const Recomputation& done, std::size_t beside) {

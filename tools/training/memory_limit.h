@@ -19,7 +19,7 @@ void limit_arena(Program& program, Tape& tape, std::span<const Var> outputs, con
 // Returns the bytes that the arena may take. Throws a usage error that says in the words of the
 // command line what is needed.
 std::size_t limit_memory(Program& program, Tape& tape, std::span<const Var> outputs,
-                         const Effects& effects, const CompileOptions& options, std::size_t limit,
+                         const Effects& effects, CompileOptions options, std::size_t limit,
                          std::size_t beside);
 
 // "memory: 1.90 GB planned without a limit; 143 values are computed again, 0.98 GB, +6.0 % FLOP";

@@ -314,9 +314,7 @@ MemoryBeside Trainer::State::beside() const {
   return bytes;
 }
 MemoryBeside Trainer::beside() const { return state_->beside(); }
-std::string Trainer::memory_told() const {
-  return tapescope::memory_told(state_->phases.back().step->recomputed(), beside().total());
-}
+Recomputation Trainer::recomputed() const { return state_->phases.back().step->recomputed(); }
 
 const std::vector<std::string>& Trainer::statistics_names() const {
   static const std::vector<std::string> none;
@@ -338,7 +336,9 @@ KernelMeasurement Trainer::measure_kernels() {
   Communicator* const ranks = s.options.ranks;
   const std::int64_t rows =
       ranks != nullptr ? piece_of(s.batch_size, ranks->rank(), ranks->size()).count : s.batch_size;
-  return tapescope::measure_kernels(*s.phases.back().step, rows, ranks);
+  MeasureLimits limits;
+  if (s.options.memory_limit > 0) limits.bytes = s.options.memory_limit - s.beside().total();
+  return tapescope::measure_kernels(*s.phases.back().step, rows, ranks, limits);
 }
 
 std::int64_t Trainer::steps_per_epoch() const { return state_->phases[0].train->batches(); }

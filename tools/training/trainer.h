@@ -138,8 +138,8 @@ class Trainer {
   MemoryPlan plan();
   MemoryBeside beside() const;
   std::size_t planned_bytes() { return plan().total() + beside().total(); }
-  // What TrainerOptions::memory_limit led to, in a sentence, or "".
-  std::string memory_told() const;
+  // What TrainerOptions::memory_limit led to: memory_told() of memory_limit.h says it.
+  Recomputation recomputed() const;
   // The most that was in use during the first epoch's steps.
   std::size_t peak_bytes() const;
   double step_flops();
