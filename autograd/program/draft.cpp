@@ -116,8 +116,9 @@ std::size_t Drafts::bound() const {
     std::set<int> there(read_by_[s].begin(), read_by_[s].end());
     for (int root : read_by_[s]) lives(root, s);
     for (std::size_t o = 0; o < step.outputs.size(); ++o) {
+      if (step.op->alias() >= 0) continue;  // it has no memory of its own
       lives(step.outputs[o], s);
-      bool over = step.op->alias() >= 0;
+      bool over = false;
       for (std::size_t i = 0; i < step.operands.size(); ++i) {
         over = over || step.op->may_overwrite(static_cast<int>(i), static_cast<int>(o));
       }
@@ -131,7 +132,11 @@ std::size_t Drafts::bound() const {
     first[as_index(root(assignment.value))] = steps;
   for (std::size_t v = 0; v < first.size(); ++v) {
     if (root(static_cast<int>(v)) != static_cast<int>(v) || may_repeat_[v]) continue;
-    for (std::size_t s = first[v] + 1; s < last[v]; ++s) bytes[s] += size(static_cast<int>(v));
+    for (std::size_t s = first[v] + 1; s < last[v]; ++s) {
+      const std::vector<int>& read = read_by_[s];  // counted above
+      const bool is_read = std::find(read.begin(), read.end(), static_cast<int>(v)) != read.end();
+      bytes[s] += is_read ? 0 : size(static_cast<int>(v));
+    }
   }
   return *std::max_element(bytes.begin(), bytes.end());
 }

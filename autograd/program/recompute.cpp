@@ -67,7 +67,7 @@ class Search {
     keep_all();
     look();
     do {
-      aim_at(bound + (draft_.largest() - bound) / 2);
+      aim_at(bound + (std::max(draft_.largest(), bound) - bound) / 2);
       while (draft_.largest() > target_ && (drop_one() || keep_one())) continue;
     } while (draft_.largest() <= target_ && target_ > bound);
     return arena();
