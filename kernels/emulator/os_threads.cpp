@@ -19,7 +19,19 @@
 namespace tapescope::emulator {
 namespace {
 
-constexpr std::chrono::seconds kPatience(30);  // then those who wait are taken to wait for ever
+// Then those who wait are taken to wait for ever. Counted in what a thread asked to sleep, not by a
+// clock, which goes on where the whole process stands still.
+constexpr std::chrono::seconds kPatience(30);
+
+template <class Done>
+bool wait_patiently(std::condition_variable& signal, std::unique_lock<std::mutex>& lock,
+                    const Done& done) {
+  constexpr std::chrono::seconds kSlice(1);
+  for (auto waited = kSlice - kSlice; waited < kPatience; waited += kSlice) {
+    if (signal.wait_for(lock, kSlice, done)) return true;
+  }
+  return false;
+}
 
 class ThreadBlock final : public Block {
  public:
@@ -73,8 +85,8 @@ class ThreadBlock final : public Block {
       barrier_reached_.notify_all();
       return;
     }
-    const bool released = barrier_reached_.wait_for(
-        lock, kPatience, [&] { return barrier_generation_ != generation || abandoning_; });
+    const bool released = wait_patiently(
+        barrier_reached_, lock, [&] { return barrier_generation_ != generation || abandoning_; });
     if (abandoning_) throw Abandoned();
     if (!released) explain_deadlock();
   }
@@ -91,23 +103,24 @@ class ThreadBlock final : public Block {
       warp.combined.notify_all();
       return;
     }
-    const bool released = warp.combined.wait_for(
-        lock, kPatience, [&] { return self.state == Thread::State::ready || abandoning_; });
+    const bool released = wait_patiently(
+        warp.combined, lock, [&] { return self.state == Thread::State::ready || abandoning_; });
     if (abandoning_) throw Abandoned();
     if (!released) explain_deadlock();
   }
 
   // No lock and no signal: they would order threads that the condition itself does not.
   void wait(Thread& self, Site site, const Condition& condition) override {
-    const auto began = std::chrono::steady_clock::now();
-    for (auto pause = std::chrono::microseconds(20); !condition.met(condition.data);) {
+    std::chrono::microseconds waited(0), pause(20);
+    while (!condition.met(condition.data)) {
       if (abandoning_) throw Abandoned();
-      if (std::chrono::steady_clock::now() - began > kPatience) {
+      if (waited > kPatience) {
         self.site = site;
         fault(self, std::string("waits in ") + site.what +
                         " for ever: " + condition.missing(condition.data));
       }
       std::this_thread::sleep_for(pause);
+      waited += pause;
       pause = std::min(pause * 2, std::chrono::microseconds(4000));
     }
   }

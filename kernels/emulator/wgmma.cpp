@@ -78,6 +78,7 @@ struct Operand {
 struct Lanes {
   std::atomic<std::uint64_t>* generation;
   std::uint64_t before;
+  std::mutex* mutex;
   unsigned* arrived;
 };
 
@@ -117,7 +118,7 @@ void Async::meet(Thread& self, Site site, void* part, FunctionRef<void(Group&)> 
     ++m.generation;
     return;
   }
-  Lanes lanes{&m.generation, m.generation.load(), &m.arrived};
+  Lanes lanes{&m.generation, m.generation.load(), &m.mutex, &m.arrived};
   if (lock.owns_lock()) lock.unlock();
   block_.wait(self, site,
               {[](void* data) {
@@ -125,8 +126,9 @@ void Async::meet(Thread& self, Site site, void* part, FunctionRef<void(Group&)> 
                  return l.generation->load(std::memory_order_acquire) != l.before;
                },
                [](void* data) {
-                 return fmt::format("{} of the 128 threads of its warpgroup have come",
-                                    *static_cast<Lanes*>(data)->arrived);
+                 const auto& l = *static_cast<const Lanes*>(data);
+                 const std::lock_guard<std::mutex> lock(*l.mutex);
+                 return fmt::format("{} of the 128 threads of its warpgroup have come", *l.arrived);
                },
                &lanes});
 }
