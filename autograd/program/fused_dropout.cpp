@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "autograd/ops/fused.h"
+#include "autograd/ops/ops.h"
 #include "autograd/ops/samples.h"
 #include "autograd/program/passes.h"
 #include "kernels/dropout/dropout.h"

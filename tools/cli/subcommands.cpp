@@ -8,6 +8,7 @@
 #include "engine/error.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/parse_error.h"
+#include "tools/cli/process.h"
 #include "tools/files/near_names.h"
 #include "tools/training/environment.h"
 #include "tools/training/stored_config.h"
