@@ -150,7 +150,7 @@ class Bucketing {
       const int own = bucket_of_[at(step.outputs[0])];
       if (late_[at(s)]) continue;
       if (own < 0) {
-        add(std::move(step));
+        program_.append(std::move(step));
       } else if (s == buckets_[at(own)].sums.back()) {
         if (begun_ - ended_ == Communicator::kSumsUnderWay) end(steps);
         begin(steps);
@@ -161,7 +161,7 @@ class Bucketing {
       for (int operand : steps[at(s)].operands) {
         while (ended_ <= bucket_of_[at(operand)]) end(steps);
       }
-      add(std::move(steps[at(s)]));
+      program_.append(std::move(steps[at(s)]));
     }
     while (ended_ < begun_) end(steps);
   }
@@ -216,7 +216,7 @@ class Bucketing {
     made.op = std::make_shared<BeginSum>(ranks_, layout, sum.room);
     for (int s : bucket.sums) made.operands.push_back(steps[at(s)].operands[0]);
     made.outputs = {bucket.own, bucket.room};
-    add(std::move(made));
+    program_.append(std::move(made));
   }
 
   void end(const std::vector<Step>& steps) {
@@ -227,7 +227,7 @@ class Bucketing {
     const int total = value(layout->type());
     made.operands = {bucket.own, bucket.room};
     made.outputs = {total};
-    add(std::move(made));
+    program_.append(std::move(made));
     for (std::size_t k = 0; k < bucket.sums.size(); ++k) {
       const Step& sum = steps[at(bucket.sums[k])];
       Step part = named_as(sum);
@@ -235,18 +235,12 @@ class Bucketing {
           std::make_shared<PartOfSum>(ranks_, layout, k, program_.values[at(sum.outputs[0])].type);
       part.operands = {total};
       part.outputs = sum.outputs;
-      add(std::move(part));
+      program_.append(std::move(part));
     }
   }
 
   static Step named_as(const Step& step) {
     return {nullptr, step.path, step.owner, step.node, {}, {}};
-  }
-  void add(Step step) {
-    for (int output : step.outputs) {
-      program_.values[at(output)].source = static_cast<int>(program_.steps.size());
-    }
-    program_.steps.push_back(std::move(step));
   }
   int value(const Type& type) {
     program_.values.push_back({Value::Kind::computed, 0, type});

@@ -186,11 +186,7 @@ class Drafts::Maker {
       }
     }
     draft_.program.steps.resize(draft_.repeats.size());
-    for (std::size_t s = 0; s < draft_.repeats.size(); ++s) {
-      for (int output : draft_.program.steps[s].outputs) {
-        draft_.program.values[as_index(output)].source = static_cast<int>(s);
-      }
-    }
+    draft_.program.number_steps();
     draft_.lives = find_lives(draft_.program, draft_.types, needs_, true);
   }
 

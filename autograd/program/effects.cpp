@@ -28,14 +28,6 @@ std::vector<bool> effect_steps(const LoweredProgram& program) {
   return effects;
 }
 
-void number_steps(LoweredProgram& program) {
-  for (std::size_t s = 0; s < program.steps.size(); ++s) {
-    for (int value : program.steps[s].outputs) {
-      program.values[at_index(value)].source = static_cast<int>(s);
-    }
-  }
-}
-
 // operands: a guard {}, halted {} i64 -> halted'
 class Halt final : public Op {
  public:
@@ -67,7 +59,7 @@ void put_copies_first(LoweredProgram& program, const Backend& backend) {
              return program.values[at_index(value)].kind == Value::Kind::parameter;
            });
   });
-  number_steps(program);
+  program.number_steps();
 }
 
 void put_effects_last(LoweredProgram& program) {
@@ -78,7 +70,7 @@ void put_effects_last(LoweredProgram& program) {
     (effects[s] ? last : program.steps).push_back(std::move(steps[s]));
   }
   for (Step& step : last) program.steps.push_back(std::move(step));
-  number_steps(program);
+  program.number_steps();
 }
 
 void guard_on_device(LoweredProgram& program, const Backend& backend) {
@@ -120,7 +112,7 @@ void guard_on_device(LoweredProgram& program, const Backend& backend) {
   program.steps.insert(program.steps.begin() + first, halt);
   program.assignments.push_back({program.halted, next});
   program.guard = -1;
-  number_steps(program);
+  program.number_steps();
 }
 
 }  // namespace tapescope

@@ -73,11 +73,11 @@ class Lowering {
     step.node = node.index;
     for (const Var& operand : node.operands()) step.operands.push_back(value(operand));
     for (int i = 0; i < node.output_count; ++i) {
-      step.outputs.push_back(add({Value::Kind::computed, static_cast<int>(result_.steps.size()),
-                                  node.types()[static_cast<std::size_t>(i)]}));
+      step.outputs.push_back(
+          add({Value::Kind::computed, 0, node.types()[static_cast<std::size_t>(i)]}));
       value_of_.try_emplace({node.index, i}, step.outputs.back());  // a cut output stays the input
     }
-    result_.steps.push_back(std::move(step));
+    result_.append(std::move(step));
   }
 
   int value(const Var& var) {
@@ -175,6 +175,19 @@ std::vector<Type> types_at(const LoweredProgram& program, std::int64_t batch) {
     }
   }
   return types;
+}
+
+void LoweredProgram::append(Step step) {
+  steps.push_back(std::move(step));
+  number_steps(steps.size() - 1);
+}
+
+void LoweredProgram::number_steps(std::size_t first) {
+  for (std::size_t s = first; s < steps.size(); ++s) {
+    for (int output : steps[s].outputs) {
+      values[static_cast<std::size_t>(output)].source = static_cast<int>(s);
+    }
+  }
 }
 
 LoweredProgram lower(Tape& tape, std::span<const Var> outputs, const Effects& effects,

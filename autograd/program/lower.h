@@ -39,6 +39,11 @@ struct LoweredProgram {
   Recomputation recomputed;  // recompute.h
   // A parameter of its own, i64 {}: not 0 once the guard was not finite (effects.h).
   int halted = -1;
+
+  // The last step from now on, which computes its outputs.
+  void append(Step step);
+  // Where steps have changed places: their outputs are theirs again.
+  void number_steps(std::size_t first = 0);
 };
 
 // Records anew, on a tape of its own, what steps are to be: `record` is given Vars of the types of

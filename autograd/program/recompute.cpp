@@ -7,21 +7,22 @@
 namespace tapescope {
 namespace {
 
+// Bytes.
+std::size_t arena_of(const Draft& draft) {
+  std::vector<BufferLife> buffers = draft.lives.buffers;
+  return plan_memory(buffers);
+}
+
 // Looks for what to drop, one value after the other.
 class Search {
  public:
-  // From where `cuts` is empty all is kept.
-  Search(const LoweredProgram& program, const Needs& needs, std::vector<int> cuts = {})
-      : program_(program), needs_(needs), drafts_(program, needs), cuts_of_(std::move(cuts)) {
-    if (cuts_of_.empty()) keep_all();
+  Search(const LoweredProgram& program, const Needs& needs)
+      : program_(program), needs_(needs), drafts_(program, needs), bound_(drafts_.bound()) {
+    keep_all();
     look();
   }
 
-  // Bytes of the arena as it stands.
-  std::size_t arena() const {
-    std::vector<BufferLife> buffers = draft_.lives.buffers;
-    return plan_memory(buffers);
-  }
+  std::size_t arena() const { return arena_of(draft_); }  // as it stands
   // Drops values until the arena is within `limit`. Where it cannot be: false, and the draft is the
   // smallest that was found, the same for all such limits.
   bool fit(std::size_t limit) {
@@ -47,7 +48,7 @@ class Search {
     passed_over_.assign(roots(), false);
   }
   bool reach(std::size_t limit) {
-    if (limit < drafts_.bound()) return false;
+    if (limit < bound_) return false;
     aim_at(limit);
     while (true) {
       if (draft_.largest() > target_) {
@@ -63,13 +64,12 @@ class Search {
   // From the beginning, a target after the other, each half as far above what no draft is below: a
   // distant one does not tell the steps apart that are in the way of the next. Returns the arena.
   std::size_t shrink() {
-    const std::size_t bound = drafts_.bound();
     keep_all();
     look();
     do {
-      aim_at(bound + (std::max(draft_.largest(), bound) - bound) / 2);
+      aim_at(bound_ + (std::max(draft_.largest(), bound_) - bound_) / 2);
       while (draft_.largest() > target_ && (drop_one() || keep_one())) continue;
-    } while (draft_.largest() <= target_ && target_ > bound);
+    } while (draft_.largest() <= target_ && target_ > bound_);
     return arena();
   }
 
@@ -231,6 +231,7 @@ class Search {
   const LoweredProgram& program_;
   const Needs& needs_;
   Drafts drafts_;
+  std::size_t bound_;  // no draft is below
   std::vector<int> cuts_of_;
   std::vector<bool> passed_over_;  // by root: it did not help
   std::size_t target_ = 0;         // of the bytes that live at any step
@@ -241,8 +242,10 @@ class Search {
   mutable std::vector<std::pair<int, double>> earlier_;
 };
 
-SpecialiseOptions how(const CompileOptions& options) {
-  return {options.join_steps, options.keep_fixed, options.keep_fixed, true};
+Needs needs_at(std::int64_t rows, const LoweredProgram& program, const Backend& backend,
+               const CompileOptions& options) {
+  return needs_of(program, types_at(program, rows), backend,
+                  {options.join_steps, options.keep_fixed, options.keep_fixed, true});
 }
 
 // How many rows fit, by `cuts` of other rows, and then by a search of their own.
@@ -250,12 +253,14 @@ std::int64_t rows_that_fit(const LoweredProgram& program, const Backend& backend
                            const CompileOptions& options, bool again, const std::vector<int>& cuts,
                            std::int64_t rows) {
   const auto fits = [&](std::int64_t rows, bool by_search) {
-    const Needs needs = needs_of(program, types_at(program, rows), backend, how(options));
+    const Needs needs = needs_at(rows, program, backend, options);
     const std::size_t beside = needs.beside.total();
     if (beside > options.memory_limit) return false;
     const std::size_t limit = options.memory_limit - beside;
-    return by_search ? Search(program, needs).fit(limit)
-                     : Search(program, needs, cuts).arena() <= limit;
+    if (by_search) return Search(program, needs).fit(limit);
+    Draft draft;
+    Drafts(program, needs).make(cuts, draft);
+    return arena_of(draft) <= limit;
   };
   std::int64_t fit = 0;
   for (std::int64_t above = rows; above - fit > 1;) {
@@ -283,8 +288,7 @@ std::int64_t rows_that_fit(const LoweredProgram& program, const Backend& backend
 void keep_within_limit(LoweredProgram& program, const Backend& backend,
                        const CompileOptions& options, bool again) {
   if (options.memory_limit == 0) return;
-  const Needs needs =
-      needs_of(program, types_at(program, options.memory_rows), backend, how(options));
+  const Needs needs = needs_at(options.memory_rows, program, backend, options);
   Search search(program, needs);
   const std::size_t beside = needs.beside.total(), unlimited = beside + search.arena();
   program.recomputed.unlimited = unlimited;

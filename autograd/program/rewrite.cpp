@@ -168,11 +168,9 @@ class Compaction {
     Step step = std::move(from_.steps[at(s)]);
     for (int& operand : step.operands) operand = value(operand);
     for (int& output : step.outputs) {
-      Value computed = from_.values[at(output)];
-      computed.source = static_cast<int>(to_.steps.size());
-      output = number_[at(output)] = add(computed);
+      output = number_[at(output)] = add(from_.values[at(output)]);
     }
-    to_.steps.push_back(std::move(step));
+    to_.append(std::move(step));
   }
   int value(int v) {
     if (number_[at(v)] >= 0) return number_[at(v)];

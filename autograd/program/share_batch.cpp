@@ -152,10 +152,9 @@ class Sharing {
   }
   void add(Step step, const std::vector<bool>& split) {
     for (std::size_t i = 0; i < step.outputs.size(); ++i) {
-      program_.values[at(step.outputs[i])].source = static_cast<int>(program_.steps.size());
       split_[at(step.outputs[i])] = split[i];
     }
-    program_.steps.push_back(std::move(step));
+    program_.append(std::move(step));
   }
   const Type& type_of(int value) const { return program_.values[at(value)].type; }
   int add_value(const Value& value) {

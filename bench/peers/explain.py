@@ -9,13 +9,10 @@ channels_last where that is faster.
 Prints a Markdown table: median (least to most) milliseconds a map, and what memory the processes took at
 most. Run it on an idle machine."""
 import argparse
-import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
 import time
+
+import turns
 
 PAIRS = {  # ours: the peers'
     "saliency": ["saliency"],
@@ -28,7 +25,7 @@ PAIRS = {  # ours: the peers'
 
 
 def worker(which, threads):
-    """Answers each line on standard input with the seconds of one map and the process's peak memory, MiB."""
+    """Answers with the seconds of one map."""
     import torch
     import torchvision
     torch.set_num_threads(threads)
@@ -78,25 +75,15 @@ def worker(which, threads):
             net, x = net.to(memory_format=torch.contiguous_format), x.contiguous()
 
     fastest_layout()
-    print("ready", torch.__version__, flush=True)
-    for _ in sys.stdin:
+
+    def seconds():
         start, count = time.perf_counter(), 0
         while count == 0 or time.perf_counter() - start < 0.5:
             one()
             count += 1
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print((time.perf_counter() - start) / count, peak, flush=True)
+        return (time.perf_counter() - start) / count
 
-
-def ours(bench, method, threads):
-    process = subprocess.Popen([bench, f"--benchmark_filter=explain_resnet18_224/{method}/",
-                                "--benchmark_format=json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               text=True, env={**os.environ, "TAPESCOPE_THREADS": str(threads)})
-    out = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"{bench} ended with status {status}")
-    return json.loads(out)["benchmarks"][0]["real_time"] / 1e3, usage.ru_maxrss / 1024
+    turns.answer(torch.__version__, seconds)
 
 
 def main():
@@ -111,33 +98,22 @@ def main():
         return worker(args.worker, args.threads)
     print("| method | ours, ms | peer, ms | ratio | peak MiB: ours, peer |\n|---|---|---|---|---|")
     for method in args.methods.split(","):
-        peers = {}
-        for which in PAIRS[method]:
-            process = subprocess.Popen([sys.executable, __file__, "--worker", which, "--threads", str(args.threads)],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                       env={**os.environ, "OMP_NUM_THREADS": str(args.threads)})
-            if process.stdout.readline().startswith("ready"):
-                peers[which] = process
+        peers = {which: turns.Peer(__file__, [which], args.threads) for which in PAIRS[method]}
+        peers = {which: peer for which, peer in peers.items() if peer.version}
         times, peak = {key: [] for key in ["ours", *peers]}, {}
         for _ in range(args.rounds):
-            seconds, peak["ours"] = ours(args.bench, method, args.threads)
+            seconds, peak["ours"] = turns.ours(args.bench, [f"--benchmark_filter=explain_resnet18_224/{method}/"],
+                                               args.threads)
             times["ours"].append(seconds)
-            for which, process in peers.items():
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                seconds, peak[which] = map(float, process.stdout.readline().split())
+            for which, peer in peers.items():
+                seconds, peak[which] = peer.measure()
                 times[which].append(seconds)
-        for process in peers.values():
-            process.stdin.close()
-            process.wait()
-
-        def cell(key):
-            t = [1e3 * value for value in times[key]]
-            return f"{statistics.median(t):.1f} ({min(t):.1f}-{max(t):.1f})"
+        for peer in peers.values():
+            peer.end()
 
         best = min(peers, key=lambda which: statistics.median(times[which]))
         ratio = statistics.median(times[best]) / statistics.median(times["ours"])
-        print(f"| {method} | {cell('ours')} | {best}: {cell(best)} | {ratio:.1f} | "
+        print(f"| {method} | {turns.cell(times['ours'])} | {best}: {turns.cell(times[best])} | {ratio:.1f} | "
               f"{peak['ours']:.0f}, {peak[best]:.0f} |", flush=True)
 
 

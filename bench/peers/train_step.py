@@ -9,15 +9,13 @@ bf16 by autocast; each mode lives in a process of its own, which waits while oth
 Prints a Markdown table: median (least to most) milliseconds a step, and how many times as fast as the
 fastest mode of the same precision ours is. Run it on an idle machine."""
 import argparse
-import json
-import os
 import pathlib
 import platform
-import resource
 import statistics
-import subprocess
 import sys
 import time
+
+import turns
 
 NETS = {"lenet_28": (1, 28, 64), "resnet20_32": (3, 32, 128), "resnet18_32": (3, 32, 64),
         "resnet18_224": (3, 224, 16), "mobilenet_v2_224": (3, 224, 16),
@@ -60,7 +58,7 @@ def make(name):
 
 
 def worker(name, mode, threads):
-    """Answers each line on standard input with the seconds of a step, the median of some."""
+    """Answers with the seconds of a step, the median of some."""
     import torch
     import torch.nn.functional as F
     torch.set_num_threads(threads)
@@ -86,25 +84,20 @@ def worker(name, mode, threads):
 
     for _ in range(3):
         step()
-    print("ready", torch.__version__, flush=True)
-    for _ in sys.stdin:
-        seconds = []
+
+    def seconds():
+        all = []
         for _ in range(STEPS[name]):
             start = time.perf_counter()
             step()
-            seconds.append(time.perf_counter() - start)
-        print(statistics.median(seconds), flush=True)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, flush=True)
+            all.append(time.perf_counter() - start)
+        return statistics.median(all)
+
+    turns.answer(torch.__version__, seconds)
 
 
 def ours(bench, name, threads):
-    """Seconds of a step, and the process's peak memory in MB."""
-    process = subprocess.Popen([bench, f"--benchmark_filter=train_step/{name}/[0-9]+/4/", "--benchmark_format=json",
-                                "--benchmark_min_time=0.5"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               text=True, env={**os.environ, "TAPESCOPE_THREADS": str(threads)})
-    out = process.stdout.read()
-    usage = os.wait4(process.pid, 0)[2]
-    return json.loads(out)["benchmarks"][0]["real_time"] / 1e3, usage.ru_maxrss / 1e3
+    return turns.ours(bench, [f"--benchmark_filter=train_step/{name}/[0-9]+/4/", "--benchmark_min_time=0.5"], threads)
 
 
 def main():
@@ -122,35 +115,23 @@ def main():
         sys.exit(f"{args.bench} is missing; cmake --build --preset cpu --target layers_bench")
     modes = args.modes.split(",")
     print(f"| {platform.processor() or platform.machine()}, {args.threads} threads |", OURS, "|", OURS_BF16, "|",
-          " | ".join(modes), "| ours / fastest f32 | ours bf16 / fastest bf16 | peak MB: ours, fastest f32 |")
+          " | ".join(modes), "| ours / fastest f32 | ours bf16 / fastest bf16 | peak MiB: ours, fastest f32 |")
     print("|---" * (len(modes) + 6) + "|")
     version = "?"
     for name in args.nets.split(","):
-        peers = {}
-        for mode in modes:
-            process = subprocess.Popen([sys.executable, __file__, "--worker", name, mode, "--threads", str(args.threads)],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                       env={**os.environ, "OMP_NUM_THREADS": str(args.threads)})
-            said = process.stdout.readline().split()
-            if said[:1] == ["ready"]:
-                peers[mode], version = process, said[1]
-        times, memory = {key: [] for key in [OURS, OURS_BF16, *peers]}, {}
+        peers = {mode: turns.Peer(__file__, (name, mode), args.threads) for mode in modes}
+        peers = {mode: peer for mode, peer in peers.items() if peer.version}
+        times, memory = {key: [] for key in [OURS, OURS_BF16, *modes]}, {}
         for _ in range(args.rounds):
             for key, suffix in ((OURS, ""), (OURS_BF16, "_bf16")):
                 seconds, memory[key] = ours(args.bench, name + suffix, args.threads)
                 times[key].append(seconds)
-            for mode, process in peers.items():
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                times[mode].append(float(process.stdout.readline()))
-        for mode, process in peers.items():
-            process.stdin.close()
-            memory[mode] = float(process.stdout.readline())
-            process.wait()
-
-        def cell(key):
-            t = [1e3 * value for value in times.get(key, [])]
-            return f"{statistics.median(t):.1f} ({min(t):.1f}-{max(t):.1f})" if t else "-"
+            for mode, peer in peers.items():
+                seconds, memory[mode] = peer.measure()
+                times[mode].append(seconds)
+        for peer in peers.values():
+            version = peer.version
+            peer.end()
 
         def ratio(bf16):
             best = [statistics.median(times[m]) for m in peers if ("bf16" in m) == bf16]
@@ -162,7 +143,7 @@ def main():
             fastest = min(f32, key=lambda m: statistics.median(times[m])) if f32 else OURS
             return f"{memory[OURS]:.0f}, {memory[fastest]:.0f}"
 
-        print(f"| {name} |", cell(OURS), "|", cell(OURS_BF16), "|", " | ".join(cell(m) for m in modes), "|",
+        print(f"| {name} |", " | ".join(turns.cell(t) for t in times.values()), "|",
               ratio(False), "|", ratio(True), "|", peak(), "|", flush=True)
     print(f"\nPyTorch {version}, {time.strftime('%Y-%m-%d')}")
 

@@ -90,15 +90,14 @@ Plan prepare_from(const Variants<Shape>& cpu, const Shape& shape, DType dtype,
   const auto [kernel, name] = wanted(table, shape, dtype, backend);
   const Variant<Shape>* found = nullptr;
   std::string_view reason;
-  if (name.empty()) {
-    in_order(table, backend.precision, [&](const Variant<Shape>& variant) {
-      if (found == nullptr && covers(variant, shape, dtype)) found = &variant;
-    });
-  }
+  const auto consider = [&](const Variant<Shape>& variant) {
+    if (found == nullptr && covers(variant, shape, dtype)) found = &variant;
+  };
+  if (name.empty()) in_order(table, backend.precision, consider);
   for (const Variant<Shape>& variant : table) {
     if (name.empty() || variant.name != name) continue;
     reason = variant.reason;
-    if (found == nullptr && covers(variant, shape, dtype)) found = &variant;
+    consider(variant);
   }
   if (found != nullptr) return found->prepare(shape);
   throw_no_variant(name.empty() ? cpu.family : kernel, name, reason, dtype, backend.device.kind);

@@ -27,7 +27,7 @@ template <class Done>
 bool wait_patiently(std::condition_variable& signal, std::unique_lock<std::mutex>& lock,
                     const Done& done) {
   constexpr std::chrono::seconds kSlice(1);
-  for (auto waited = kSlice - kSlice; waited < kPatience; waited += kSlice) {
+  for (std::chrono::seconds waited(0); waited < kPatience; waited += kSlice) {
     if (signal.wait_for(lock, kSlice, done)) return true;
   }
   return false;

@@ -123,7 +123,7 @@ Shape arranged_shape(const Known& known, const Layout& layout) {
 
 Tensor arranged(const Known& known, const Layout& layout) {
   const int rank = static_cast<int>(layout.size());
-  const Shape extents = wide_extents(known.shape(), rank), memory = arranged_shape(known, layout);
+  const Shape extents = wide_extents(known.shape(), rank), memory = in_memory(extents, layout);
   if (memory.elements() == 0 ||
       long_axes(extents, layout, -1) == long_axes(extents, plain_layout(rank), -1)) {
     return known.numbers.reshape(memory);

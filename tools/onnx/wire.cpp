@@ -53,9 +53,66 @@ bool holds_varints(Message parent, std::uint32_t field) {
          (parent == Message::attribute && field == 8);
 }
 
-class Reader {
+// What is no field of the wire format.
+struct Broken {
+  const char* why;
+};
+
+std::uint64_t take_varint(std::string_view& bytes) {
+  std::uint64_t value = 0;
+  for (int shift = 0; shift < 64; shift += 7) {
+    if (bytes.empty()) throw Broken{"it ends within a number"};
+    const auto byte = static_cast<std::uint8_t>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if (byte < 0x80) return value;
+  }
+  throw Broken{"a number has more than 64 bits"};
+}
+
+std::string_view take(std::string_view& bytes, std::uint64_t size) {
+  if (size > bytes.size()) throw Broken{"it is cut short, or a length in it is wrong"};
+  const std::string_view taken = bytes.substr(0, size);
+  bytes.remove_prefix(size);
+  return taken;
+}
+
+struct Field {
+  std::uint32_t number = 0;
+  bool is_part = false;            // a message, a string or bytes; else a number
+  std::string_view whole, inside;  // inside: of a part
+};
+
+Field take_field(std::string_view& bytes) {
+  Field field;
+  field.whole = bytes;
+  const std::uint64_t tag = take_varint(bytes), number = tag >> 3;
+  if (number == 0 || number > 0x1fffffff) throw Broken{"a field's number is out of range"};
+  field.number = static_cast<std::uint32_t>(number);
+  switch (tag & 7) {
+    case 0:
+      take_varint(bytes);
+      break;
+    case 1:
+      take(bytes, 8);
+      break;
+    case 2:
+      field.is_part = true;
+      field.inside = take(bytes, take_varint(bytes));
+      break;
+    case 5:
+      take(bytes, 4);
+      break;
+    default:
+      throw Broken{"a field is of no known wire type"};
+  }
+  field.whole.remove_suffix(bytes.size());
+  return field;
+}
+
+class Counter {
  public:
-  Reader(std::string_view what, const WireLimits& limits) : what_(what), limits_(limits) {}
+  Counter(std::string_view what, const WireLimits& limits) : what_(what), limits_(limits) {}
 
   void message(std::string_view bytes, Message kind, int depth) {
     if (depth > limits_.nesting) {
@@ -63,67 +120,28 @@ class Reader {
                         limits_.nesting);
     }
     while (!bytes.empty()) {
-      const std::uint64_t tag = varint(bytes);
-      const std::uint64_t field = tag >> 3;
-      if (field == 0 || field > 0x1fffffff) broken("a field's number is out of range");
-      skip(bytes, static_cast<std::uint32_t>(field), static_cast<int>(tag & 7), kind, depth);
+      const Field field = take_field(bytes);
+      if (!field.is_part) {
+        count_numbers(1);
+        continue;
+      }
+      count(parts_, 1, limits_.parts, "parts");
+      if (holds_varints(kind, field.number)) {
+        count_numbers(static_cast<std::int64_t>(field.inside.size()));
+      }
+      const Message child = child_of(kind, field.number);
+      if (child == Message::node) count(nodes_, 1, limits_.nodes, "nodes");
+      if (child != Message::other) message(field.inside, child, depth + 1);
     }
   }
 
  private:
-  void skip(std::string_view& bytes, std::uint32_t field, int wire, Message kind, int depth) {
-    switch (wire) {
-      case 0:
-        varint(bytes);
-        count(numbers_, 1, limits_.numbers, "numbers written one by one");
-        return;
-      case 1:
-        take(bytes, 8);
-        count(numbers_, 1, limits_.numbers, "numbers written one by one");
-        return;
-      case 5:
-        take(bytes, 4);
-        count(numbers_, 1, limits_.numbers, "numbers written one by one");
-        return;
-      case 2: {
-        const std::string_view inside = take(bytes, varint(bytes));
-        count(parts_, 1, limits_.parts, "parts");
-        if (holds_varints(kind, field)) {
-          count(numbers_, static_cast<std::int64_t>(inside.size()), limits_.numbers,
-                "numbers written one by one");
-        }
-        const Message child = child_of(kind, field);
-        if (child == Message::node) count(nodes_, 1, limits_.nodes, "nodes");
-        if (child != Message::other) message(inside, child, depth + 1);
-        return;
-      }
-      default:
-        broken("a field is of no known wire type");
-    }
-  }
-  std::uint64_t varint(std::string_view& bytes) {
-    std::uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      if (bytes.empty()) broken("it ends within a number");
-      const auto byte = static_cast<std::uint8_t>(bytes.front());
-      bytes.remove_prefix(1);
-      value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-      if (byte < 0x80) return value;
-    }
-    broken("a number has more than 64 bits");
-  }
-  std::string_view take(std::string_view& bytes, std::uint64_t size) {
-    if (size > bytes.size()) broken("it is cut short, or a length in it is wrong");
-    const std::string_view taken = bytes.substr(0, size);
-    bytes.remove_prefix(size);
-    return taken;
+  void count_numbers(std::int64_t more) {
+    count(numbers_, more, limits_.numbers, "numbers written one by one");
   }
   void count(std::int64_t& counter, std::int64_t more, std::int64_t most, const char* of_what) {
     counter += more;
     if (counter > most) throw usage_error("{} has more than {} {}", what_, most, of_what);
-  }
-  [[noreturn]] void broken(const char* why) {
-    throw usage_error("{} is no ONNX file: {}", what_, why);
   }
 
   std::string_view what_;
@@ -131,44 +149,9 @@ class Reader {
   std::int64_t nodes_ = 0, parts_ = 0, numbers_ = 0;
 };
 
-// One field of what has been checked.
-struct Field {
-  std::uint64_t number = 0;
-  int wire = 0;
-  std::string_view whole, inside;  // inside: of wire type 2
-};
-
-std::uint64_t take_varint(std::string_view& bytes) {
-  std::uint64_t value = 0;
-  for (int shift = 0;; shift += 7) {
-    const auto byte = static_cast<std::uint8_t>(bytes.front());
-    bytes.remove_prefix(1);
-    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-    if (byte < 0x80) return value;
-  }
-}
 void append_varint(std::string& to, std::uint64_t value) {
   for (; value >= 0x80; value >>= 7) to.push_back(static_cast<char>(value | 0x80));
   to.push_back(static_cast<char>(value));
-}
-
-Field take_field(std::string_view& bytes) {
-  Field field;
-  field.whole = bytes;
-  const std::uint64_t tag = take_varint(bytes);
-  field.number = tag >> 3;
-  field.wire = static_cast<int>(tag & 7);
-  if (field.wire == 2) {
-    const std::uint64_t size = take_varint(bytes);
-    field.inside = bytes.substr(0, size);
-    bytes.remove_prefix(size);
-  } else if (field.wire == 0) {
-    take_varint(bytes);
-  } else {
-    bytes.remove_prefix(field.wire == 1 ? 8 : 4);
-  }
-  field.whole.remove_suffix(bytes.size());
-  return field;
 }
 
 void append_without_raw(std::string& to, std::string_view bytes, Message kind,
@@ -177,18 +160,18 @@ void append_without_raw(std::string& to, std::string_view bytes, Message kind,
   while (!bytes.empty()) {
     const Field field = take_field(bytes);
     Message within = Message::other;
-    if (field.wire == 2 && kind == Message::model && field.number == 7) within = Message::graph;
-    if (field.wire == 2 && kind == Message::graph && field.number == 5) within = Message::tensor;
+    if (field.is_part && kind == Message::model && field.number == 7) within = Message::graph;
+    if (field.is_part && kind == Message::graph && field.number == 5) within = Message::tensor;
     if (within != Message::other) {
       if (within == Message::tensor) raw.emplace_back();
       std::string inside;
       append_without_raw(inside, field.inside, within, raw);
-      append_varint(to, field.number << 3 | 2);
+      append_varint(to, std::uint64_t{field.number} << 3 | 2);
       append_varint(to, inside.size());
       to += inside;
       continue;
     }
-    const bool is_raw = kind == Message::tensor && field.wire == 2 && field.number == 9;
+    const bool is_raw = kind == Message::tensor && field.is_part && field.number == 9;
     const bool is_cut = is_raw && field.inside.size() >= kMany;
     if (is_raw) raw.back() = is_cut ? field.inside : std::string_view();  // the last one holds
     if (!is_cut) to += field.whole;
@@ -205,7 +188,11 @@ std::string without_raw(std::string_view bytes, std::vector<std::string_view>& r
 
 void check_wire(std::string_view bytes, const std::string_view what, bool tensor,
                 const WireLimits& limits) {
-  Reader(what, limits).message(bytes, tensor ? Message::tensor : Message::model, 1);
+  try {
+    Counter(what, limits).message(bytes, tensor ? Message::tensor : Message::model, 1);
+  } catch (const Broken& broken) {
+    throw usage_error("{} is no ONNX file: {}", what, broken.why);
+  }
 }
 
 }  // namespace tapescope::onnx
