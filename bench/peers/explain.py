@@ -98,8 +98,7 @@ def main():
         return worker(args.worker, args.threads)
     print("| method | ours, ms | peer, ms | ratio | peak MiB: ours, peer |\n|---|---|---|---|---|")
     for method in args.methods.split(","):
-        peers = {which: turns.Peer(__file__, [which], args.threads) for which in PAIRS[method]}
-        peers = {which: peer for which, peer in peers.items() if peer.version}
+        peers = turns.peers(__file__, {which: [which] for which in PAIRS[method]}, args.threads)
         times, peak = {key: [] for key in ["ours", *peers]}, {}
         for _ in range(args.rounds):
             seconds, peak["ours"] = turns.ours(args.bench, [f"--benchmark_filter=explain_resnet18_224/{method}/"],

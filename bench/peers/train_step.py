@@ -119,8 +119,7 @@ def main():
     print("|---" * (len(modes) + 6) + "|")
     version = "?"
     for name in args.nets.split(","):
-        peers = {mode: turns.Peer(__file__, (name, mode), args.threads) for mode in modes}
-        peers = {mode: peer for mode, peer in peers.items() if peer.version}
+        peers = turns.peers(__file__, {mode: (name, mode) for mode in modes}, args.threads)
         times, memory = {key: [] for key in [OURS, OURS_BF16, *modes]}, {}
         for _ in range(args.rounds):
             for key, suffix in ((OURS, ""), (OURS_BF16, "_bf16")):

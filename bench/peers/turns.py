@@ -32,6 +32,12 @@ class Peer:
         self.process.wait()
 
 
+def peers(script, workers, threads):
+    """Those that can run here, by name: `workers` says what each one's worker is given."""
+    started = {name: Peer(script, arguments, threads) for name, arguments in workers.items()}
+    return {name: peer for name, peer in started.items() if peer.version}
+
+
 def answer(version, seconds):
     """A peer's side: `seconds()` for each line on standard input."""
     print("ready", version, flush=True)
