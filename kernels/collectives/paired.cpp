@@ -45,8 +45,7 @@ class PairedCommunicator final : public Communicator {
   void finish_sum() override {
     expect_sum(begun_ - finished_);
     const Stopwatch watch(seconds_);
-    wait_for(sums_[finished_ % kSumsUnderWay]);
-    ++finished_;
+    wait_for(sums_[finished_++ % kSumsUnderWay]);
   }
   void advance() override {
     if (begun_ == finished_) return;
@@ -127,15 +126,16 @@ class PairedCommunicator final : public Communicator {
   }
 
   void wait_for(PairedSum& sum) {
-    if (advance(sum)) return;
-    wait(sum.partner(), [&] { return advance(sum); });
+    while (!sum.done()) wait(sum.partner(), [&] { return advance(sum); });
   }
+  // Whether its round is over.
   bool advance(PairedSum& sum) {
     return heard(sum.partner(), [&](std::string& why) { return sum.advance(why); });
   }
   void advance_sums() {
     for (std::size_t k = finished_; k < begun_; ++k) {
-      if (auto& sum = sums_[k % kSumsUnderWay]; !sum.done()) advance(sum);
+      PairedSum& sum = sums_[k % kSumsUnderWay];
+      while (!sum.done() && advance(sum)) continue;
     }
   }
 

@@ -24,16 +24,14 @@ void PairedSum::begin(MessageLink& link, int lane, void* data, std::int64_t coun
 }
 
 Heard PairedSum::advance(std::string& why) {
-  while (!done()) {
-    const Heard heard = link_->test(lane_, why);
-    if (heard != Heard::yes) return heard;
-    finish_round();
-    if (++round_ < rounds_.count()) {
-      start_round();
-    } else {
-      begin_ += piece_;
-      if (!done()) begin_piece();
-    }
+  const Heard heard = link_->test(lane_, why);
+  if (heard != Heard::yes) return heard;
+  finish_round();
+  if (++round_ < rounds_.count()) {
+    start_round();
+  } else {
+    begin_ += piece_;
+    if (!done()) begin_piece();
   }
   return Heard::yes;
 }

@@ -11,12 +11,13 @@ namespace tapescope {
 
 class PairedSum {
  public:
-  // Begins; `data` is the sum when advance() says so. One at a time on a lane.
+  // Begins; `data` is the sum when it is done. One at a time on a lane.
   void begin(MessageLink& link, int lane, void* data, std::int64_t count, DType dtype);
-  // Does what can be done without waiting. `yes`: the sum is there; else as MessageLink::test().
-  Heard advance(std::string& why);
   bool done() const { return begin_ == count_; }
-  int partner() const { return rounds_.round(round_).partner; }  // who is waited for; of one under way
+  // Of one that is not done: who is waited for, and, without waiting, MessageLink::test() of that.
+  // After `yes` the next round has begun, or the sum is done.
+  int partner() const { return rounds_.round(round_).partner; }
+  Heard advance(std::string& why);
 
  private:
   void begin_piece();

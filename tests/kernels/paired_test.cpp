@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -20,28 +21,32 @@ struct Traffic {
   std::size_t bytes = 0, messages = 0;  // sent by one rank
 };
 
-// Where messages lie until they are fetched. Nothing is copied before: who writes into what is
-// being sent changes what arrives.
+// Where messages lie until they are fetched, and for `seconds` at least. Nothing is copied before:
+// who writes into what is being sent changes what arrives.
 class Post {
  public:
+  using Clock = std::chrono::steady_clock;
   struct Message {
     const void* data;
     std::size_t bytes;
+    Clock::time_point sent;
     bool fetched = false;
   };
+  explicit Post(double seconds = 0) : on_the_way_(seconds) {}
   using Line = std::tuple<int, int, int>;  // from, to, lane
   std::shared_ptr<Message> send(const Line& line, const void* data, std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     Traffic& own = traffic_[std::get<0>(line)];
     own.bytes += bytes;
     ++own.messages;
-    return lines_[line].emplace_back(std::make_shared<Message>(data, bytes));
+    return lines_[line].emplace_back(std::make_shared<Message>(data, bytes, Clock::now()));
   }
   Heard fetch(const Line& line, void* to, std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     auto& messages = lines_[line];
     if (messages.empty()) return Heard::nothing;
     Message& first = *messages.front();
+    if (Clock::now() - first.sent < on_the_way_) return Heard::nothing;
     if (first.bytes != bytes) return Heard::other_call;
     if (bytes > 0) std::memcpy(to, first.data, bytes);
     first.fetched = true;
@@ -55,6 +60,7 @@ class Post {
   Traffic of(int rank) { return traffic_[rank]; }
 
  private:
+  const std::chrono::duration<double> on_the_way_;
   std::mutex mutex_;
   std::map<Line, std::deque<std::shared_ptr<Message>>> lines_;
   std::map<int, Traffic> traffic_;
@@ -185,6 +191,29 @@ TEST(Paired, WhoIsAtAnotherCallOrSilentIsToldApart) {
         expect(text.find("has heard nothing from rank 1 for 0.2 s") != text.npos, text);
       },
       0.2);
+}
+
+// Rank 0 has what rank 1 sends, and waits for rank 2.
+TEST(Paired, WhoIsSilentLaterInASumIsNamed) {
+  Post post;
+  on_threads(
+      post, 4,
+      [](Communicator& own) {
+        if (own.rank() == 2) return;
+        float numbers[3] = {};
+        const std::string text =
+            message_of(Blame::failure, [&] { own.all_reduce(numbers, 3, DType::f32); });
+        const std::string silent[] = {"rank 2", "rank 3", "", "rank 2"};
+        const auto rank = static_cast<std::size_t>(own.rank());
+        expect(text.find("heard nothing from " + silent[rank]) != text.npos, text);
+      },
+      1);
+}
+
+// Each message is in time, all of them together are not: nobody is silent.
+TEST(Paired, ASlowSumIsNotSilence) {
+  Post post(0.5);
+  on_threads(post, 4, [](Communicator& own) { check_sum<float>(own, 100'000, 1); }, 1.5);
 }
 
 }  // namespace
