@@ -213,7 +213,8 @@ TEST(Paired, WhoIsSilentLaterInASumIsNamed) {
 // Each message is in time, all of them together are not: nobody is silent.
 TEST(Paired, ASlowSumIsNotSilence) {
   Post post(0.5);
-  on_threads(post, 4, [](Communicator& own) { check_sum<float>(own, 100'000, 1); }, 1.5);
+  on_threads(
+      post, 4, [](Communicator& own) { check_sum<float>(own, 100'000, 1); }, 1.5);
 }
 
 }  // namespace
