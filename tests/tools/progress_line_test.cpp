@@ -20,7 +20,11 @@ void with_stderr(int descriptor, Told&& told) {
 TEST(ProgressBar, IsDrawnOnATerminalAndTakenAway) {
   int master = -1, slave = -1;
   ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
-  with_stderr(slave, [] { ProgressBar("drawing", 4).done(1); });
+  with_stderr(slave, [] {
+    ProgressBar bar("drawing", 4);
+    bar.done(1);
+    bar.done(4);
+  });
   ::close(slave);  // nobody writes: what is read has an end, and comes in as many parts as it may
   std::string seen;
   char part[4096];
@@ -30,6 +34,7 @@ TEST(ProgressBar, IsDrawnOnATerminalAndTakenAway) {
   ::close(master);
   EXPECT_NE(seen.find("drawing [=====>"), std::string::npos) << seen;
   EXPECT_NE(seen.find("1 of 4, 0:0"), std::string::npos) << seen;  // seconds, on a busy machine
+  EXPECT_NE(seen.find("4 of 4, 0:00 left"), std::string::npos) << seen;
   EXPECT_TRUE(seen.ends_with("\r\033[K")) << "the line is empty at the end";
 }
 
