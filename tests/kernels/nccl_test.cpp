@@ -184,7 +184,7 @@ TEST(Nccl, HostDataGoesTheLaunchersWay) {
 TEST(Nccl, ARankThatNeverComesIsNotWaitedForForEver) {
   const auto words_of = [](double timeout, Variables more) {
     more["NCCL_COMM_ID"] = "here:1";
-    const Environment where(std::move(more));
+    const Environment where(more);
     const auto one = join_nccl(fake(), nullptr, {0, 2, false, timeout, Device::emulated()}),
                other = join_nccl(fake(), nullptr, {1, 2, false, timeout, Device::emulated()});
     for (const bool on_device : {true, false}) {
@@ -214,8 +214,8 @@ TEST(Nccl, TwoRanksOnOneGpuAreRefused) {
 }
 
 TEST(Nccl, RanksMeetWhereTheLauncherSays) {
-  const auto where = [](Variables variables) {
-    const Environment set(std::move(variables));
+  const auto where = [](const Variables& variables) {
+    const Environment set(variables);
     join_nccl(fake(), nullptr, {0, 1, false, 60, Device::emulated()});
     const std::string found = std::getenv("NCCL_COMM_ID");
     ::unsetenv("NCCL_COMM_ID");

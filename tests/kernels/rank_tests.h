@@ -5,8 +5,8 @@
 
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <string>
-#include <utility>
 
 #include "engine/error.h"
 
@@ -14,17 +14,29 @@ namespace tapescope {
 
 using Variables = std::map<std::string, std::string>;
 
+// Sets variables; those it finds come back with their values.
 class Environment {
  public:
-  explicit Environment(Variables set) : set_(std::move(set)) {
-    for (const auto& [name, value] : set_) ::setenv(name.c_str(), value.c_str(), 1);
+  explicit Environment(const Variables& set) {
+    for (const auto& [name, value] : set) {
+      const char* found = std::getenv(name.c_str());
+      before_[name] = found ? std::optional<std::string>(found) : std::nullopt;
+      ::setenv(name.c_str(), value.c_str(), 1);
+    }
   }
   ~Environment() {
-    for (const auto& [name, value] : set_) ::unsetenv(name.c_str());
+    for (const auto& [name, value] : before_) {
+      if (value)
+        ::setenv(name.c_str(), value->c_str(), 1);
+      else
+        ::unsetenv(name.c_str());
+    }
   }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
 
  private:
-  Variables set_;
+  std::map<std::string, std::optional<std::string>> before_;
 };
 
 template <class F>
