@@ -6,6 +6,7 @@
 
 #include "tests/tools/temporary_folder.h"
 #include "tools/files/json_file.h"
+#include "tools/files/json_number.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/training/environment.h"
@@ -40,6 +41,24 @@ TEST(JsonText, TakesAnyBytes) {
   const nlohmann::ordered_json json{{"path", "caf\xe9.jpg"}, {"n\xff", {1, "ok", nullptr}}};
   EXPECT_EQ(json_text(json), R"({"path":"caf\\xe9.jpg","n\\xff":[1,"ok",null]})");
   EXPECT_EQ(json_text(nlohmann::ordered_json{{"a", "Bl\u00fcte"}}), "{\"a\":\"Bl\u00fcte\"}");
+}
+
+TEST(JsonNumber, IsWholeAndFits) {
+  const auto as_int = [](const char* text) { return whole_in<int>(nlohmann::json::parse(text)); };
+  EXPECT_EQ(as_int("0"), 0);
+  EXPECT_EQ(as_int("2147483647"), 2147483647);
+  EXPECT_EQ(as_int("-2147483648"), -2147483647 - 1);
+  for (const char* text : {"2147483648", "-2147483649", "4294967297", "18446744073709551615", "1.0",
+                           "1e300", "true", "null", "\"1\"", "[1]"}) {
+    EXPECT_EQ(as_int(text), std::nullopt) << text;
+  }
+  const auto as_long = [](const char* text) {
+    return whole_in<std::int64_t>(nlohmann::ordered_json::parse(text));
+  };
+  EXPECT_EQ(as_long("9223372036854775807"), INT64_MAX);
+  EXPECT_EQ(as_long("-9223372036854775808"), INT64_MIN);
+  EXPECT_EQ(as_long("9223372036854775808"), std::nullopt);
+  EXPECT_EQ(whole_in<std::uint64_t>(nlohmann::json(-1)), std::nullopt);
 }
 
 TEST(JsonText, BracketsAreCountedOutsideOfStrings) {

@@ -54,6 +54,40 @@ TEST(History, ListsOfUnequalLengthsAreLeftOut) {
   EXPECT_FALSE(diagnose(whole).empty());  // 1 picture of a, 1000 of b
 }
 
+// Every number that is whole, in turn, as one that is not, and as one that is too large for its
+// type: to convert those is undefined behaviour.
+TEST(History, LinesWhoseWholeNumbersAreNoneAreLeftOut) {
+  const TemporaryFolder folder;
+  const std::vector<std::string> lines = {
+      R"({"step": #, "start": {"version": #, "model": "lenet", "loss": "nll", "epochs": #,
+          "steps": #, "batch_size": #, "learning_rate": 1, "validation_images": #,
+          "parameters": [], "classes": ["a"], "images": [#]}})",
+      R"({"step": #, "epoch": #, "loss": 1})",
+      R"({"step": #, "epoch": #, "train_loss": 1})",
+      R"({"step": #, "epoch": #, "failure": "a loss that is not finite"})",
+      R"({"step": #, "epoch": #, "watch": []})",
+      R"({"step": #, "epoch": #, "pulse": {"norms": [], "activations": [{"path": "a", "op": "relu",
+          "units": #, "dead": #, "zero": 1, "saturated": 0, "input_std": 1, "output_std": 1}]}})",
+      R"({"step": #, "epoch": #, "statistics": {"gradient": [], "weight": [], "update": [],
+          "half_gradient": [], "batch": #, "half": #}})"};
+  const auto notes_of = [&](std::string line, std::ptrdiff_t wrong, const std::string& number) {
+    for (std::size_t at; (at = line.find('#')) != std::string::npos; --wrong) {
+      line.replace(at, 1, wrong == 0 ? number : "1");
+    }
+    put(folder / "history.jsonl", one_line(line) + one_line(R"({"step": 1, "epoch": 1})"));
+    return read_history(folder.path()).notes.size();
+  };
+  for (const std::string& line : lines) {
+    EXPECT_EQ(notes_of(line, -1, ""), 0u) << line;
+    for (std::ptrdiff_t i = 0; i < std::count(line.begin(), line.end(), '#'); ++i) {
+      for (const char* number :
+           {"3.1e220", "1.5", "18446744073709551615", "-1e19", "true", "null"}) {
+        EXPECT_EQ(notes_of(line, i, number), 1u) << number << " as number " << i << " of " << line;
+      }
+    }
+  }
+}
+
 // What a training that diverges leaves: its last pulse is what tells of dead layers.
 TEST(History, NumbersThatJsonCannotHoldAreRead) {
   const TemporaryFolder folder;

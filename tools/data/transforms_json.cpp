@@ -4,6 +4,7 @@
 #include "engine/error.h"
 #include "tools/data/overloaded.h"
 #include "tools/data/transforms.h"
+#include "tools/files/json_number.h"
 #include "tools/files/json_text.h"
 
 namespace tapescope {
@@ -49,10 +50,10 @@ Ordered to_object(const Transform& transform) {
       transform);
 }
 
-// Without turning 1.5 or 2^32 into another whole number.
 template <class T>
 T number_of(const json& entry, const json& value) {
-  if (std::is_integral_v<T> && (!value.is_number_integer() || value != value.get<T>())) {
+  if constexpr (std::is_integral_v<T>) {
+    if (const std::optional<T> number = whole_in<T>(value)) return *number;
     throw usage_error("the transform {} needs a whole number in place of {}", entry.dump(),
                       value.dump());
   }

@@ -1,9 +1,11 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "tools/files/atomic_file.h"
+#include "tools/files/json_number.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 #include "tools/monitoring/history.h"
@@ -43,6 +45,22 @@ Json to_json(const inspection::Pulse& pulse) {
   return {{"activations", activations}, {"norms", norms}};
 }
 
+// A line that JSON reads and this does not: a number that is not whole, or lists that belong
+// together and are not of one length.
+struct DamagedLine {};
+void expect_equal(std::size_t one, std::size_t other) {
+  if (one != other) throw DamagedLine{};
+}
+template <class T>
+T whole(const Json& value) {
+  const std::optional<T> number = whole_in<T>(value);
+  if (!number) throw DamagedLine{};
+  return *number;
+}
+std::int64_t count_at(const Json& json, const char* key) {
+  return whole<std::int64_t>(json.at(key));
+}
+
 // A number that has to be there; one that JSON cannot hold is written as null.
 double number_at(const Json& json, const char* key) {
   const Json& value = json.at(key);
@@ -52,9 +70,10 @@ double number_at(const Json& json, const char* key) {
 inspection::Pulse pulse_from(const Json& json) {
   inspection::Pulse pulse;
   for (const Json& row : json.at("activations")) {
-    pulse.activations.push_back({row.at("path"), row.at("op"), row.at("units"), row.at("dead"),
-                                 number_at(row, "zero"), number_at(row, "saturated"),
-                                 number_at(row, "input_std"), number_at(row, "output_std")});
+    pulse.activations.push_back({row.at("path"), row.at("op"), whole<int>(row.at("units")),
+                                 whole<int>(row.at("dead")), number_at(row, "zero"),
+                                 number_at(row, "saturated"), number_at(row, "input_std"),
+                                 number_at(row, "output_std")});
   }
   for (const Json& row : json.at("norms")) {
     pulse.norms.push_back(
@@ -92,15 +111,9 @@ std::vector<double> numbers(const Json& json) {
   return values;
 }
 
-// Lists of one line that belong together, but are not of one length.
-struct UnequalLists {};
-void expect_equal(std::size_t one, std::size_t other) {
-  if (one != other) throw UnequalLists{};
-}
-
 void take_start(History& history, const Json& s, const fs::path& path) {
   HistoryStart start;  // all of it or nothing
-  start.version = s.value("version", 0);
+  start.version = whole<int>(s.value("version", Json(0)));
   if (start.version > kHistoryVersion) {
     throw usage_error(
         "'{}' is of version {}, written by a newer tapescope; this one reads up to version {}",
@@ -109,26 +122,26 @@ void take_start(History& history, const Json& s, const fs::path& path) {
   start.model = s.at("model");
   start.loss = s.at("loss");
   start.score = s.value("score", start.score);
-  start.epochs = s.at("epochs");
-  start.steps = s.at("steps");
-  start.batch_size = s.at("batch_size");
+  start.epochs = count_at(s, "epochs");
+  start.steps = count_at(s, "steps");
+  start.batch_size = count_at(s, "batch_size");
   start.learning_rate = s.at("learning_rate");
   start.classes = s.at("classes").get<std::vector<std::string>>();
-  start.images = s.at("images").get<std::vector<std::int64_t>>();
+  for (const Json& images : s.at("images")) start.images.push_back(whole<std::int64_t>(images));
   expect_equal(start.images.size(), start.classes.size());
-  start.validation_images = s.at("validation_images");
+  start.validation_images = count_at(s, "validation_images");
   start.parameters = s.at("parameters").get<std::vector<std::string>>();
   history.start = std::move(start);
   history.has_start = true;
 }
 
 void take(History& history, const Json& line, const fs::path& path) {
-  const std::int64_t step = line.at("step");
+  const std::int64_t step = count_at(line, "step");
   if (const auto it = line.find("start"); it != line.end()) {
     take_start(history, *it, path);
     return;
   }
-  const std::int64_t epoch = line.at("epoch");
+  const std::int64_t epoch = count_at(line, "epoch");
   if (const auto it = line.find("statistics"); it != line.end()) {
     StatisticsRecord record;
     record.step = step;
@@ -139,8 +152,8 @@ void take(History& history, const Json& line, const fs::path& path) {
     record.half_gradient = numbers(it->at("half_gradient"));
     expect_equal(record.weight.size(), record.gradient.size());
     expect_equal(record.update.size(), record.gradient.size());
-    record.batch = it->at("batch");
-    record.half = it->at("half");
+    record.batch = count_at(*it, "batch");
+    record.half = count_at(*it, "half");
     record.seconds = number(*it, "seconds");
     history.statistics.push_back(std::move(record));
   } else if (const auto pulse = line.find("pulse"); pulse != line.end()) {
@@ -207,7 +220,7 @@ History read_history(const fs::path& run) {
       take(history, Json::parse(line), path);
     } catch (const Json::exception&) {
       leave_out();
-    } catch (const UnequalLists&) {
+    } catch (const DamagedLine&) {
       leave_out();
     }
   }
@@ -221,8 +234,7 @@ bool is_of_later_end(const Json& line, std::int64_t epochs) {
   const bool of_end =
       line.contains("train_loss") || line.contains("pulse") || line.contains("watch");
   const auto epoch = line.find("epoch");
-  return of_end && epoch != line.end() && epoch->is_number_integer() &&
-         epoch->get<std::int64_t>() > epochs;
+  return of_end && epoch != line.end() && whole_in<std::int64_t>(*epoch).value_or(0) > epochs;
 }
 
 }  // namespace
@@ -235,8 +247,10 @@ HistoryWriter::HistoryWriter(const fs::path& run, bool resume, std::int64_t step
     std::ifstream old(file_.path());
     for (std::string line; std::getline(old, line);) {
       const Json json = has_huge_object(line) ? Json() : Json::parse(line, nullptr, false);
-      const auto at = json.is_object() ? json.find("step") : json.end();
-      if (at == json.end() || !at->is_number_integer() || at->get<std::int64_t>() > step) continue;
+      if (!json.is_object()) continue;
+      const auto at = json.find("step");
+      const auto number = at == json.end() ? std::nullopt : whole_in<std::int64_t>(*at);
+      if (!number || *number > step) continue;
       if (is_of_later_end(json, epochs)) continue;
       has_start_ = has_start_ || json.contains("start");
       kept += line + "\n";

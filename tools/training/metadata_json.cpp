@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "layers/models/zoo.h"
+#include "tools/files/json_number.h"
 #include "tools/files/json_text.h"
 #include "tools/files/text.h"
 
@@ -54,14 +55,11 @@ std::string ModelMetadata::text(const char* key, const std::string& absent) cons
 }
 
 std::int64_t ModelMetadata::whole(const char* key, std::int64_t least, std::int64_t most) const {
-  const nlohmann::json& value = at(key);
-  // A number above 2^63 would wrap.
-  const bool fits = value.is_number_integer() &&
-                    (!value.is_number_unsigned() || value.get<std::uint64_t>() < 1ull << 63);
-  if (!fits || value.get<std::int64_t>() < least || value.get<std::int64_t>() > most) {
+  const std::optional<std::int64_t> number = whole_in<std::int64_t>(at(key));
+  if (!number || *number < least || *number > most) {
     throw wrong(key, fmt::format("a whole number from {} to {}", least, most));
   }
-  return value.get<std::int64_t>();
+  return *number;
 }
 
 double ModelMetadata::number(const char* key, double above, double most) const {
