@@ -197,6 +197,22 @@ TEST(Png, IndicesBeyondThePaletteAreBlack) {
   }
 }
 
+// Not even where it is like a palette that runs out of the file.
+TEST(Png, WhatFollowsTheEndIsNotRead) {
+  const Bytes raw = {0, 0, 1, 2, 255};
+  for (const std::uint8_t length : {0, 2, 255}) {  // of 0, 514 or 65,535 bytes
+    const Bytes tail = {0, 0, length, length, 'P', 'L', 'T', 'E', 1, 2, 3, 4};
+    const auto followed = [&](Bytes file) {
+      file.insert(file.end(), tail.begin(), tail.end());
+      return file;
+    };
+    EXPECT_EQ(decode_image(followed(png(4, 1, 3, {10, 20, 30, 40, 50, 60}, raw)), "x.png").pixels,
+              (Bytes{10, 20, 30, 40, 50, 60, 0, 0, 0, 0, 0, 0}));
+    expect_says(usage_message([&] { decode_image(followed(png(4, 1, 3, {}, raw)), "x.png"); }),
+                "cannot be decoded (no PLTE)");
+  }
+}
+
 TEST(Png, DataThatInflateBeyondThePictureAreRefused) {
   const Bytes file = png(8, 8, 2, {}, Bytes(std::size_t{64} << 20));
   EXPECT_LT(file.size(), 100'000u);

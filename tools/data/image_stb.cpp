@@ -71,6 +71,7 @@ std::vector<std::uint8_t> with_full_palette(Bytes png) {
   const std::size_t wanted = (std::size_t{1} << bits) * 3;
   for (std::size_t at = 8; at + 12 <= png.size();) {
     const std::size_t length = big_endian(&png[at]);
+    if (length > png.size() - at - 12) return {};  // behind IEND, where anything may follow
     if (std::memcmp(&png[at + 4], "PLTE", 4) == 0) {
       if (length >= wanted) return {};
       std::vector<std::uint8_t> full(png.begin(),
